@@ -1,0 +1,54 @@
+"""The words that all other parts share."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Batch(NamedTuple):
+    """Paired axial slices in model units, [-1, 1]; `k` = 1 + 2·neighbour MR slices."""
+
+    mr: Float[Array, "b h w k"]
+    ct: Float[Array, "b h w 1"]
+    mask: Float[Array, "b h w 1"]  # 1 inside the body, 0 outside
+
+
+class ScoreFn(Protocol):
+    """The score ∇ log p_t(x), its conditioning already inside."""
+
+    def __call__(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]: ...
+
+
+class Samples(NamedTuple):
+    """What a sampler returns; one entry per sample, no sample touched by another."""
+
+    x: Float[Array, "b *d"]
+    nfe: Int[Array, " b"]  # network (score) evaluations spent on each sample
+    ok: Bool[Array, " b"]  # finite, and the solver reached its end
+
+
+class Ensemble(NamedTuple):
+    """Monte-Carlo draws of the same samples and what they say together."""
+
+    mean: Float[Array, "b *d"]
+    std: Float[Array, "b *d"]  # sample standard deviation (M - 1); NaN for a single draw
+    draws: Float[Array, "m b *d"]
+    nfe: Int[Array, "m b"]
+    ok: Bool[Array, "m b"]
+
+
+class Method(NamedTuple):
+    """A way to learn CT from MR, as pure functions; every method trains in the same loop.
+
+    init(key, batch) -> state: parameters, optimiser and moving averages as one tree.
+    update(state, keys, batch) -> (state, metrics): one step; `keys` holds one key an example,
+      so the step does not depend on how the batch is spread over devices.
+    loss(state, keys, batch) -> {name: value}: the validation figures, nothing changed.
+    weights(state) -> parameters used for synthesis (the moving average where there is one).
+    """
+
+    init: Callable[[Array, Batch], Any]
+    update: Callable[[Any, Array, Batch], tuple[Any, dict[str, Array]]]
+    loss: Callable[[Any, Array, Batch], dict[str, Array]]
+    weights: Callable[[Any], Any]
