@@ -1,0 +1,185 @@
+"""The typed configuration of an experiment: what a recipe in `configs/` returns.
+
+Dataclasses are mutable because `ml_collections.config_flags` sets their fields from the command
+line (`--config.sde.sigma_max=20`); nothing in the package changes one after `validate`.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from sde_ct.errors import InputError
+
+
+@dataclass
+class SDEConfig:
+    kind: str = "vp"  # vp | ve
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+
+@dataclass
+class NetworkConfig:
+    channels: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)
+    blocks: int = 2
+    attention: tuple[int, ...] = ()
+    patch: int = 1
+    noise_scale: float = 1.0
+    dtype: str = "float32"  # float32 | bfloat16
+
+
+@dataclass
+class DiffusionConfig:
+    form: str = "edm"  # edm | epsilon | score: what the network predicts
+    times: str = "lognormal"  # lognormal | uniform | discrete: noise levels seen in training
+    log_mean: float = -1.2  # of the log noise ratio, for lognormal
+    log_std: float = 1.2
+    time_min: float = 1e-3  # smallest time, for lognormal and uniform
+    steps: int = 1000  # of the discretised process, for discrete
+    sigma_data: float = 0.5  # standard deviation of CT in model units, for edm
+
+
+@dataclass
+class AdversarialConfig:
+    l1_weight: float = 100.0
+    channels: int = 64  # of the discriminator
+    learning_rate: float = 2e-4  # of the discriminator
+
+
+@dataclass
+class DataConfig:
+    batch_size: int = 16  # over all devices and hosts
+    neighbours: int = 0  # MR slices on each side given as further channels
+    z_slices: str = "::"  # slices of each volume used, as in Python: "0::2" takes every second
+    intensity: str = "window"  # window | slice_minmax (the paper's)
+    hu_low: float = -1000.0
+    hu_high: float = 2000.0
+    flip: bool = True  # left-right, p = 1/2
+    rotate90: bool = False  # the paper's quarter turns, p = 1/2
+
+
+@dataclass
+class TrainingConfig:
+    steps: int = 100_000
+    learning_rate: float = 1e-4
+    warmup: int = 0  # steps of linear warm-up
+    decay: bool = False  # cosine decay to zero over `steps`
+    clip: float = 0.0  # largest gradient norm; 0 does not clip
+    ema: float = 0.9999  # decay of the parameters' moving average; 0 keeps none
+    seed: int = 0
+    log_every: int = 50
+    validate_every: int = 1000
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+
+@dataclass
+class SamplingConfig:
+    """Each sampler's settings; the command line may override the number of steps."""
+
+    ddpm_steps: int = 1000
+    clip_denoised: bool = False  # DDPM: clip the denoised estimate to [-1, 1], as the paper
+    em_steps: int = 1000
+    pc_steps: int = 1000
+    corrector_steps: int = 1
+    snr: float = 0.16
+    batch_mean_step: bool = False  # the authors' Langevin step, averaged over the batch
+    ode_rtol: float = 1e-5
+    ode_atol: float = 1e-5
+
+
+@dataclass
+class Experiment:
+    """Everything that determines a training run, apart from the data."""
+
+    method: str = "diffusion"  # diffusion | cnn | gan
+    sde: SDEConfig = field(default_factory=SDEConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
+CHOICES = {
+    "method": ("diffusion", "cnn", "gan"),
+    "sde.kind": ("vp", "ve"),
+    "network.dtype": ("float32", "bfloat16"),
+    "diffusion.form": ("edm", "epsilon", "score"),
+    "diffusion.times": ("lognormal", "uniform", "discrete"),
+    "data.intensity": ("window", "slice_minmax"),
+}
+MAY_BE_ZERO = {
+    "data.neighbours", "training.warmup", "training.clip", "training.ema", "training.seed",
+    "adversarial.l1_weight", "sampling.corrector_steps",
+}  # fmt: skip
+ANY_SIGN = {"diffusion.log_mean", "data.hu_low", "data.hu_high"}
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"sde.beta_min": 0.1, ...}: every field under its full name."""
+    flat = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        name = prefix + item.name
+        if dataclasses.is_dataclass(value):
+            flat.update(flatten(value, name + "."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def validate(config: Experiment) -> Experiment:
+    """The configuration itself, if it can be run; else InputError naming the field."""
+    flat = flatten(config)
+    for name, value in flat.items():
+        if name in CHOICES and value not in CHOICES[name]:
+            raise InputError(f"config.{name}={value!r}: give one of {', '.join(CHOICES[name])}.")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and name not in ANY_SIGN:
+            if not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
+                least = "0 or more" if name in MAY_BE_ZERO else "a number above 0"
+                raise InputError(f"config.{name}={value!r}: give {least}.")
+    if not flat["network.multipliers"]:
+        raise InputError("config.network.multipliers is empty: give one number a level.")
+    for low, high in (
+        ("sde.beta_min", "sde.beta_max"),
+        ("sde.sigma_min", "sde.sigma_max"),
+        ("data.hu_low", "data.hu_high"),
+    ):
+        if not flat[low] < flat[high]:
+            raise InputError(f"config.{low}={flat[low]} must be below config.{high}={flat[high]}.")
+    if not flat["training.ema"] < 1:
+        raise InputError("config.training.ema must be below 1: 0.9999 is usual.")
+    return config
+
+
+def to_dict(config: Experiment) -> dict[str, Any]:
+    """Plain nested dictionaries, for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
+    """The inverse of `to_dict`; unknown or missing fields are an InputError."""
+    hints = typing.get_type_hints(kind)
+    if set(values) != set(hints):
+        odd = ", ".join(sorted(set(values) ^ set(hints)))
+        raise InputError(f"The stored configuration does not fit this version: {odd}.")
+    return kind(**{name: _restore(value, hints[name]) for name, value in values.items()})
+
+
+def _restore(value: Any, hint: type) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(value, hint)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def differences(a: Experiment, b: Experiment) -> list[str]:
+    """The fields in which two configurations differ, as "name: a -> b"."""
+    left, right = flatten(a), flatten(b)
+    return [f"{name}: {left[name]} -> {right[name]}" for name in left if left[name] != right[name]]

@@ -1,0 +1,33 @@
+"""The GAN's patch discriminator."""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.models.layers import DType, GroupNorm
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches of a CT given its MR (pix2pix, Isola et al. 2017).
+
+    Three 4x4 convolutions of stride 2 and a last one of stride 1: each output sees a patch of
+    46 pixels. Output: one real-or-synthetic figure a patch, float32.
+    """
+
+    channels: int = 64
+    groups: int = 32
+    dtype: DType = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, mr: Float[Array, "b h w k"], ct: Float[Array, "b h w 1"]
+    ) -> Float[Array, "b i j 1"]:
+        conv = functools.partial(nn.Conv, kernel_size=(4, 4), dtype=self.dtype)
+        h = jnp.concatenate([mr, ct], axis=-1).astype(self.dtype)
+        h = nn.leaky_relu(conv(self.channels, strides=2)(h), 0.2)
+        for factor in (2, 4):
+            h = GroupNorm(self.groups)(conv(factor * self.channels, strides=2)(h))
+            h = nn.leaky_relu(h, 0.2)
+        return conv(1)(h).astype(jnp.float32)

@@ -1,0 +1,91 @@
+"""The UNet that all methods share: denoiser, regression network and GAN generator."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.models.layers import (
+    DType,
+    GroupNorm,
+    NoiseFeatures,
+    ResidualBlock,
+    SelfAttention,
+    depth_to_space,
+    space_to_depth,
+)
+
+
+class UNet(nn.Module):
+    """UNet of residual blocks (Ronneberger et al. 2015; Ho et al. 2020), images in NHWC.
+
+    Parameters are float32; `dtype` is the type of the computation; the output is float32 and zero
+    at initialisation. Height and width must be multiples of `multiple`.
+    """
+
+    channels: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # channels a level, finest first
+    blocks: int = 2  # residual blocks a level on the way down, one more on the way up
+    attention: tuple[int, ...] = ()  # levels with self-attention, 0 the finest
+    patch: int = 1  # pixels of a patch x patch square become channels before the first level
+    groups: int = 32
+    noise_scale: float = 1.0  # frequencies of the noise features
+    outputs: int = 1
+    dtype: DType = jnp.float32
+
+    @property
+    def multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w c"], noise: Float[Array, " b"] | None = None
+    ) -> Float[Array, "b h w outputs"]:
+        """`noise`: the noise level's label; None for a network that knows no noise."""
+        features = None
+        if noise is not None:
+            features = NoiseFeatures(4 * self.channels, self.noise_scale, name="noise")(noise)
+            features = features.astype(self.dtype)
+        h = space_to_depth(x.astype(self.dtype), self.patch)
+        h = self._conv(self.channels, "stem")(h)
+        h, skips = self._down(h, features)
+        h = self._level(h, features, len(self.multipliers) - 1, "middle_in")
+        h = self._level(h, features, len(self.multipliers) - 1, "middle_out")
+        h = self._up(h, skips, features)
+        h = nn.swish(GroupNorm(self.groups, name="head_norm")(h))
+        zeros = nn.initializers.zeros
+        out = self._conv(self.outputs * self.patch**2, "head", kernel_init=zeros)(h)
+        return depth_to_space(out, self.patch).astype(jnp.float32)
+
+    def _conv(self, channels: int, name: str, **options) -> nn.Conv:
+        return nn.Conv(channels, (3, 3), dtype=self.dtype, name=name, **options)
+
+    def _level(self, h: Array, features: Array | None, level: int, name: str) -> Array:
+        width = self.channels * self.multipliers[level]
+        h = ResidualBlock(width, self.groups, self.dtype, name=name)(h, features)
+        if level in self.attention:
+            h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
+        return h
+
+    def _down(self, h: Array, features: Array | None) -> tuple[Array, list[Array]]:
+        skips = [h]
+        for level, multiplier in enumerate(self.multipliers):
+            for block in range(self.blocks):
+                h = self._level(h, features, level, f"down_{level}_{block}")
+                skips.append(h)
+            if level + 1 < len(self.multipliers):
+                h = self._conv(self.channels * multiplier, f"shrink_{level}", strides=2)(h)
+                skips.append(h)
+        return h, skips
+
+    def _up(self, h: Array, skips: list[Array], features: Array | None) -> Array:
+        for level in reversed(range(len(self.multipliers))):
+            for block in range(self.blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self._level(h, features, level, f"up_{level}_{block}")
+            if level > 0:
+                b, height, width, c = h.shape
+                h = jax.image.resize(h, (b, 2 * height, 2 * width, c), "nearest")
+                h = self._conv(c, f"grow_{level}")(h)
+        return h

@@ -1,0 +1,50 @@
+"""pmap over devices: the only place that knows how many there are."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+AXIS = "devices"
+
+
+def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+    """`step(state, keys, batch) -> (state, metrics)` over devices, state replicated.
+
+    State and metrics have no leading device axis; keys and batch have one (`shard`). `step` must
+    average gradients and metrics over the axis name `AXIS`, else devices drift apart silently:
+    `replicas_agree` tells. The state given is donated.
+    """
+    return jax.pmap(
+        step, AXIS, in_axes=(None, 0, 0), out_axes=None, donate_argnums=0, devices=devices
+    )
+
+
+def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+    """`function(shared, *sharded)`: `shared` is replicated, the rest and the result have a
+    leading device axis."""
+
+    def call(shared: Any, *sharded: Any) -> Any:
+        return mapped(shared, sharded)
+
+    mapped = jax.pmap(
+        lambda shared, sharded: function(shared, *sharded), in_axes=(None, 0), devices=devices
+    )
+    return call
+
+
+def shard(tree: Any, count: int) -> Any:
+    """[n, ...] -> [count, n/count, ...] in every leaf."""
+    return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count) + x.shape[1:]), tree)
+
+
+def replicas_agree(tree: Any) -> bool:
+    """Whether every device holds the same values, bit for bit."""
+
+    def agree(x: jax.Array) -> bool:
+        first, *others = [np.asarray(s.data) for s in x.addressable_shards]
+        return all(np.array_equal(first, other, equal_nan=True) for other in others)
+
+    return all(agree(x) for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(
+        x.dtype, jax.dtypes.prng_key))
