@@ -1,0 +1,135 @@
+"""The paper's five findings (Lyu & Wang, arXiv 2209.12104), asked of the rows as questions.
+
+A finding is split into claims that a figure can refute. All hold: confirmed; none: not confirmed;
+some: partly. "Better" is the mean over patients, with no margin: few patients cannot carry a
+significance test, so the figures stand in the sentence for the reader to weigh.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from sde_ct.evaluation.metrics import LARGE_ERROR
+from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Statistics, Summary, summarise
+
+Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
+
+SMOOTH_BELOW = 0.8  # share of the real CT's fine detail: a fifth lost is beyond resampling blur
+ARTEFACT_FACTOR = 1.1  # the GAN's share of large errors against the CNN's
+
+
+class Finding(NamedTuple):
+    """A finding of the paper and what the rows say to it, with the figures."""
+
+    claim: str
+    verdict: Verdict
+    figures: str
+
+    def __str__(self) -> str:
+        return f"{self.claim}: {self.verdict} on this data ({self.figures})."
+
+
+def findings(rows: Sequence[Row]) -> list[Finding]:
+    """The five findings in the paper's order; "not measured" where rows or figures are missing."""
+    summary = summarise(rows)
+    questions = (
+        ("Diffusion and score models beat CNN and GAN", _against_baselines),
+        ("The -M averages beat single draws", _averages),
+        ("ODE is the fastest sampler and PC the slowest", _speed),
+        ("DDPM has higher fidelity and spread than some SDE samplers, averaging helps", _ddpm),
+        ("The CNN over-smooths and the GAN has artefacts", _artefacts),
+    )
+    return [_ask(claim, question, summary) for claim, question in questions]
+
+
+def _ask(claim: str, question, summary: Summary) -> Finding:
+    try:
+        holds, figures = question(summary)
+    except KeyError as missing:
+        return Finding(claim, "not measured", f"{missing.args[0]} is missing")
+    verdict = "confirmed" if all(holds) else "partly" if any(holds) else "not confirmed"
+    return Finding(claim, verdict, figures)
+
+
+def mean(summary: Summary, method: str, figure: str) -> float:
+    """The mean over patients; a KeyError that names method and figure where there is none."""
+    statistics: Statistics | None = summary.get(method, {}).get(figure)
+    if statistics is None:
+        raise KeyError(f"{figure} of {method}")
+    return statistics.mean
+
+
+def listed(summary: Summary, figure: str, methods: Sequence[str], digits: int) -> str:
+    """'DDPM 21.3, EM 20.9': the mean of one figure for several methods."""
+    return ", ".join(f"{m} {mean(summary, m, figure):.{digits}f}" for m in methods)
+
+
+def better(summary: Summary, a: str, b: str) -> list[bool]:
+    """Whether a beats b in PSNR, and whether in SSIM."""
+    return [mean(summary, a, f) > mean(summary, b, f) for f in ("psnr", "ssim")]
+
+
+def similarity(summary: Summary, methods: Sequence[str]) -> str:
+    return f"PSNR {listed(summary, 'psnr', methods, 2)}; SSIM {listed(summary, 'ssim', methods, 4)}"
+
+
+def _against_baselines(summary: Summary) -> tuple[list[bool], str]:
+    holds, counts = [], []
+    for name, group in (("single draws", SAMPLERS), ("averages", AVERAGES)):
+        for baseline in ("CNN", "GAN"):
+            wins = [w for method in group for w in better(summary, method, baseline)]
+            holds.append(all(wins))
+            counts.append(f"{name} beat the {baseline} in {sum(wins)} of {len(wins)}")
+    methods = ("CNN", "GAN", *SAMPLERS, *AVERAGES)
+    return holds, f"PSNR and SSIM: {', '.join(counts)}; {similarity(summary, methods)}"
+
+
+def _averages(summary: Summary) -> tuple[list[bool], str]:
+    pairs = list(zip(AVERAGES, SAMPLERS, strict=True))
+    wins = [w for average, single in pairs for w in better(summary, average, single)]
+    methods = [m for average, single in pairs for m in (single, average)]
+    count = f"better in {sum(wins)} of {len(wins)} comparisons"
+    return wins, f"{count}; {similarity(summary, methods)}"
+
+
+def _speed(summary: Summary) -> tuple[list[bool], str]:
+    holds = []
+    for figure in ("nfe", "seconds"):
+        cost = {m: mean(summary, m, figure) for m in SAMPLERS}
+        holds.append(all(cost["ODE"] < cost[m] for m in SAMPLERS if m != "ODE"))
+        holds.append(all(cost["PC"] > cost[m] for m in SAMPLERS if m != "PC"))
+    evaluations, seconds = (
+        listed(summary, figure, SAMPLERS, digits) for figure, digits in (("nfe", 0), ("seconds", 3))
+    )
+    return holds, f"evaluations a slice {evaluations}; seconds a slice {seconds}"
+
+
+def _ddpm(summary: Summary) -> tuple[list[bool], str]:
+    others = [m for m in SAMPLERS if m != "DDPM"]
+    spread = {m: mean(summary, f"{m}-M", "spread") for m in SAMPLERS}
+    nearer = [m for m in others if all(better(summary, "DDPM", m))]
+    wider = [m for m in others if spread["DDPM"] > spread[m]]
+    single, average = mean(summary, "DDPM", "mae"), mean(summary, "DDPM-M", "mae")
+    figures = (
+        f"higher PSNR and SSIM than {', '.join(nearer) or 'none'}; wider spread than "
+        f"{', '.join(wider) or 'none'}: {', '.join(f'{m} {s:.1f}' for m, s in spread.items())} HU; "
+        f"averaging takes its MAE from {single:.1f} to {average:.1f} HU; "
+        f"{similarity(summary, SAMPLERS)}"
+    )
+    return [bool(nearer), bool(wider), average < single], figures
+
+
+def _artefacts(summary: Summary) -> tuple[list[bool], str]:
+    """CNN: fine detail below `SMOOTH_BELOW` of the real CT's. GAN: more large errors than the CNN.
+
+    Large errors, not detail, stand for artefacts: noise-like texture that is right in kind is no
+    artefact, while bone or gas where there is none is one, and costs hundreds of HU.
+    """
+    detail = mean(summary, "CNN", "detail")
+    cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))
+    figures = (
+        f"fine detail against the real CT, over-smooth below {SMOOTH_BELOW}: "
+        f"{listed(summary, 'detail', ('CNN', 'GAN'), 2)}; body wrong by more than "
+        f"{LARGE_ERROR:.0f} HU, artefacts from {ARTEFACT_FACTOR} times the CNN's: "
+        f"CNN {cnn:.2f} %, GAN {gan:.2f} %"
+    )
+    return [detail < SMOOTH_BELOW, gan > ARTEFACT_FACTOR * cnn], figures

@@ -1,0 +1,136 @@
+"""Named evaluation protocols: what a reported figure was computed with, every constant stated.
+
+`volume` is the one to compare methods by. It judges the body alone, on the intensity window the
+networks are trained on. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole slices
+scaled to [0, 1]; the air around the patient, easily right, raises its figures.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation import metrics
+from sde_ct.evaluation.metrics import CtVolume, Mask, SsimWindow
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How PSNR and SSIM are computed; errors in HU are the same everywhere.
+
+    Attributes:
+        window: lowest and highest HU, which both volumes are clipped to; its width is the peak
+            of PSNR and the range of SSIM. None: each slice's own range in the *reference* CT.
+        region: "body" counts the mask's voxels; "slice" whole slices, those that hold any body,
+            and averages the slices' figures.
+    """
+
+    name: str
+    version: int
+    window: tuple[float, float] | None
+    region: Literal["body", "slice"]
+    ssim_window: SsimWindow
+
+
+VOLUME = Protocol("volume", 1, (-1000.0, 2000.0), "body", "uniform")
+PAPER = Protocol("paper", 1, None, "slice", "gaussian")
+PROTOCOLS = {protocol.name: protocol for protocol in (VOLUME, PAPER)}
+
+
+class CaseMetrics(NamedTuple):
+    """One prediction against its reference; errors in HU over the body, nothing clipped."""
+
+    mae: float
+    mean_error: float
+    mae_air: float  # NaN where the body holds no such tissue
+    mae_soft: float
+    mae_bone: float
+    psnr: float  # dB
+    ssim: float
+    detail: float  # fine detail against the real CT's, 1 is right; see metrics.detail_ratio
+    large_errors: float  # share of the body wrong by more than metrics.LARGE_ERROR
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol of that name, or an `InputError` that lists the names there are."""
+    if name not in PROTOCOLS:
+        raise InputError(f"There is no protocol '{name}': choose one of {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]
+
+
+def constants(protocol: Protocol) -> dict[str, Any]:
+    """The protocol and every constant behind its figures, JSON-ready."""
+    return asdict(protocol) | {
+        "ssim_side": metrics.SSIM_SIDE[protocol.ssim_window],
+        "ssim_k": metrics.SSIM_K,
+        "air_below_hu": metrics.AIR_BELOW,
+        "bone_above_hu": metrics.BONE_ABOVE,
+        "large_error_hu": metrics.LARGE_ERROR,
+        "detail_sigma_voxels": metrics.DETAIL_SIGMA,
+        "detail_window_hu": metrics.DETAIL_WINDOW,
+    }
+
+
+def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> CaseMetrics:
+    """All figures of one case.
+
+    Args:
+        ct: the real CT [x, y, z], HU, axial slices along z.
+        sct: the synthetic CT on the same grid, HU.
+        mask: the body, above 0.
+
+    Raises:
+        InputError: shapes differ, the mask is empty, or voxels are not finite.
+    """
+    mask = metrics.as_mask(mask, ct, prediction=sct)
+    similarity = _body if protocol.region == "body" else _whole_slices
+    psnr, ssim = similarity(protocol, ct, sct, mask)
+    tissue = metrics.tissue_mae(ct, sct, mask)
+    return CaseMetrics(
+        mae=metrics.mae(ct, sct, mask),
+        mean_error=metrics.mean_error(ct, sct, mask),
+        mae_air=tissue.air,
+        mae_soft=tissue.soft,
+        mae_bone=tissue.bone,
+        psnr=psnr,
+        ssim=ssim,
+        detail=metrics.detail_ratio(ct, sct, mask),
+        large_errors=metrics.large_error_share(ct, sct, mask),
+    )
+
+
+def _body(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> tuple[float, float]:
+    low, high = protocol.window
+    return (
+        metrics.psnr(ct, sct, mask, low, high),
+        metrics.ssim_slices(ct, sct, mask, low, high, protocol.ssim_window),
+    )
+
+
+def _whole_slices(
+    protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask
+) -> tuple[float, float]:
+    kept = mask.any(axis=(0, 1))
+    ct, sct = ct[..., kept].astype(np.float64), sct[..., kept].astype(np.float64)
+    if not (np.isfinite(ct).all() and np.isfinite(sct).all()):
+        raise InputError(
+            f"The protocol '{protocol.name}' scores whole slices and some voxels outside the body "
+            "are NaN or infinite: set them to -1000 HU."
+        )
+    low, high = protocol.window or (ct.min(axis=(0, 1)), ct.max(axis=(0, 1)))
+    if np.any(np.equal(low, high)):
+        raise InputError(
+            f"The protocol '{protocol.name}' scales by each slice's own range and a slice of the "
+            "reference CT holds one value only: leave that slice out."
+        )
+    ct, sct = (np.clip((v - low) / (high - low), 0, 1) for v in (ct, sct))
+    whole = np.ones(ct.shape[:2] + (1,), bool)
+    psnr = [metrics.psnr(a, b, whole, 0, 1) for a, b in zip(_each(ct), _each(sct), strict=True)]
+    margin = metrics.SSIM_SIDE[protocol.ssim_window] // 2  # no mirrored voxel counts
+    ssim = metrics.ssim_map(ct, sct, 1.0, protocol.ssim_window)
+    return float(np.mean(psnr)), float(ssim[margin:-margin, margin:-margin].mean())
+
+
+def _each(volume: CtVolume) -> list[CtVolume]:
+    return np.split(volume, volume.shape[-1], axis=-1)
