@@ -1,0 +1,43 @@
+"""From a configuration to its SDE, network and method."""
+
+import jax.numpy as jnp
+
+from sde_ct.config import Experiment
+from sde_ct.methods.adversarial import adversarial
+from sde_ct.methods.diffusion import diffusion
+from sde_ct.methods.regression import regression
+from sde_ct.models import PatchDiscriminator, UNet
+from sde_ct.sde import SDE, VESDE, VPSDE
+from sde_ct.types import Method
+
+
+def build_sde(config: Experiment) -> SDE:
+    """The forward process."""
+    if config.sde.kind == "ve":
+        return VESDE(sigma_min=config.sde.sigma_min, sigma_max=config.sde.sigma_max)
+    return VPSDE(beta_min=config.sde.beta_min, beta_max=config.sde.beta_max)
+
+
+def build_network(config: Experiment) -> UNet:
+    """The backbone, the same for every method."""
+    network = config.network
+    return UNet(
+        channels=network.channels,
+        multipliers=tuple(network.multipliers),
+        blocks=network.blocks,
+        attention=tuple(network.attention),
+        patch=network.patch,
+        noise_scale=network.noise_scale,
+        dtype=jnp.dtype(network.dtype),
+    )
+
+
+def build_method(config: Experiment, axis_name: str | None = None) -> Method:
+    """The training method; `axis_name`: the device axis to average gradients over."""
+    network = build_network(config)
+    if config.method == "cnn":
+        return regression(config, network, axis_name)
+    if config.method == "gan":
+        critic = PatchDiscriminator(config.adversarial.channels, dtype=network.dtype)
+        return adversarial(config, network, critic, axis_name)
+    return diffusion(config, build_sde(config), network, axis_name)

@@ -1,0 +1,27 @@
+"""The CNN: the same backbone, trained to give the CT in one step."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.config import Experiment
+from sde_ct.methods.step import supervised
+from sde_ct.models import UNet
+from sde_ct.types import Batch, Method
+
+
+def predict(params, mr: Float[Array, "b h w k"], *, network: UNet) -> Float[Array, "b h w 1"]:
+    """CT in model units from MR in one evaluation; the GAN's generator predicts the same way."""
+    return network.apply(params, mr)
+
+
+def regression(config: Experiment, network: UNet, axis_name: str | None = None) -> Method:
+    """Least squares: the minimiser is E[CT | MR], what the mean of many draws tends to."""
+
+    def initialise(key, batch: Batch):
+        return network.init(key, batch.mr[:1])
+
+    def loss(params, keys, batch: Batch) -> Float[Array, ""]:
+        del keys  # nothing here is random
+        return jnp.mean((predict(params, batch.mr, network=network) - batch.ct) ** 2)
+
+    return supervised(initialise, loss, config.training, axis_name)
