@@ -1,0 +1,132 @@
+"""Volumes on disk: NIfTI in and out, and every way in which a file can be unusable."""
+
+import os
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from sde_ct.data.volume import Unit, Volume
+from sde_ct.errors import InputError
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+# What nibabel, gzip and NumPy raise on damaged headers and data.
+DAMAGE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+)
+HU_OFFSET = 1024  # the offset at which scanners store CT numbers as unsigned integers
+
+
+def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
+    """Read a 3D NIfTI file; a fourth axis of length 1 is dropped.
+
+    Args:
+      path: `.nii` or `.nii.gz`.
+      unit: "HU" for a CT, "a.u." for an MR, "mask" for a mask (any non-zero voxel is inside).
+
+    Returns:
+      The volume in the file's own order of axes; float32, or uint8 0/1 for a mask.
+
+    Raises:
+      InputError: the file is missing, damaged, of another type, not one 3D volume, holds
+        non-finite voxels or a singular affine, or is a CT that is plainly not in HU.
+    """
+    path = Path(path)
+    array, affine = _read_nifti(path)
+    if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
+        array = array.reshape(array.shape[:3])
+    if array.ndim != 3 or 0 in array.shape:
+        raise InputError(f"{path} holds an array of shape {array.shape}: give one 3D volume")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{path} holds {array.dtype} voxels: give plain grey values")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(array.size - np.isfinite(array).sum())
+        raise InputError(f"{path} holds {bad} voxels that are not finite: replace them and retry")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError(f"{path} has a singular affine: repair the sform or qform in its header")
+    if unit == "HU":
+        _require_hu(array, path)
+    array = (array != 0).astype(np.uint8) if unit == "mask" else array.astype(np.float32)
+    return Volume(array, affine, unit)
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels, scaled as the header says, and the affine in millimetres."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the path")
+    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+        raise InputError(f"{path} is not a NIfTI file: convert it to .nii.gz")
+    try:
+        image = nib.load(path)
+        array = np.asanyarray(image.dataobj)
+        scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: check its permissions") from error
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged or not NIfTI: copy or export it again") from error
+    return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
+
+
+def _require_hu(array: np.ndarray, path: Path) -> None:
+    """Refuse what no patient in HU can be: water is 0, air -1000, fat -100, bone above 200."""
+    low, high = float(array.min()), float(array.max())
+    found = f"{path} is not in HU (values {low:g} to {high:g})"
+    if low >= -1.5 and high <= 1.5:
+        raise InputError(f"{found}: it looks scaled to [0, 1] or [-1, 1]; give the original CT")
+    if low >= 0 and high >= HU_OFFSET:
+        raise InputError(f"{found}: it looks like HU + {HU_OFFSET}; subtract {HU_OFFSET}")
+    if low >= 0 or (low > -200 and high < 100):
+        raise InputError(f"{found}: it holds no air or no bone; give the original CT")
+
+
+def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = False) -> Path:
+    """Write a NIfTI file whole or not at all, in mm, with sform and qform set.
+
+    HU are rounded to int16 and clipped to its range, a mask becomes uint8, other units float32.
+
+    Args:
+      path: `.nii` or `.nii.gz`; its folder is made where it is absent.
+      volume: finite voxels.
+      overwrite: replace a file that is there already.
+
+    Raises:
+      InputError: the file exists and `overwrite` is false, the name is not NIfTI's, or voxels
+        are not finite.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+        raise InputError(f"{path} is not a NIfTI name: let it end in .nii.gz")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another output or remove it first")
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{path} is not written: the volume holds voxels that are not finite")
+    image = nib.Nifti1Image(_stored(volume), volume.affine)
+    image.set_sform(volume.affine, code="scanner")
+    image.set_qform(volume.affine, code="scanner")
+    image.header.set_xyzt_units(xyz="mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # nibabel chooses the format by the suffix, so the temporary name keeps it.
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        nib.save(image, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _stored(volume: Volume) -> np.ndarray:
+    if volume.unit == "HU":
+        limits = np.iinfo(np.int16)
+        return np.clip(np.rint(volume.array), limits.min, limits.max).astype(np.int16)
+    return np.asarray(volume.array).astype(np.uint8 if volume.unit == "mask" else np.float32)

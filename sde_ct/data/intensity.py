@@ -1,0 +1,144 @@
+"""Between physical intensities and the [-1, 1] that networks see.
+
+The maps are frozen, know nothing of files and turn into plain JSON values, so that a checkpoint
+carries them: training and synthesis use the same pair, `Intensity`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from sde_ct.errors import InputError
+
+# Percentiles of the MR inside the body that are recorded for every volume.
+PERCENTILES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 50.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
+Percentiles = Mapping[float, float]
+
+
+def body_percentiles(
+    mr: Shaped[np.ndarray, "x y z"], mask: Shaped[np.ndarray, "x y z"]
+) -> dict[float, float]:
+    """The `PERCENTILES` of an MR volume (a.u.) over the voxels inside its body mask."""
+    values = np.percentile(mr[mask > 0], PERCENTILES)
+    return {p: float(v) for p, v in zip(PERCENTILES, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class HUWindow:
+    """x = 2 (HU - low) / (high - low) - 1, clipped to [-1, 1]."""
+
+    low: float = -1000.0
+    high: float = 2000.0
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise InputError(f"HU window [{self.low}, {self.high}]: low must lie below high")
+
+    def to_model(self, hu: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
+        """HU to [-1, 1], float32; what lies outside the window is clipped."""
+        return _rescale(hu, self.low, self.high)
+
+    def to_hu(self, x: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
+        """[-1, 1] to HU, float32; not clipped, so that a spread may be taken after it."""
+        return _restore(x, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class RobustMR:
+    """The MR between two percentiles of its own body voxels to [-1, 1], clipped.
+
+    The lowest signal in a body is that of cortical bone and gas, as dark as air: air is near -1.
+    Percentiles must be among `PERCENTILES`, which are recorded with prepared data.
+    """
+
+    low_percentile: float = 0.5
+    high_percentile: float = 99.5
+
+    def __post_init__(self):
+        for p in (self.low_percentile, self.high_percentile):
+            if p not in PERCENTILES:
+                raise InputError(f"MR percentile {p} is not recorded: choose one of {PERCENTILES}")
+        if not self.low_percentile < self.high_percentile:
+            raise InputError("MR scaling: low_percentile must lie below high_percentile")
+
+    def to_model(
+        self, mr: Shaped[np.ndarray, "*d"], percentiles: Percentiles
+    ) -> Float[np.ndarray, "*d"]:
+        """a.u. to [-1, 1], float32, by the volume's own `body_percentiles`."""
+        low, high = percentiles[self.low_percentile], percentiles[self.high_percentile]
+        return _rescale(mr, low, high)
+
+
+@dataclass(frozen=True)
+class SliceMinMax:
+    """Each slice from its own minimum and maximum to [-1, 1], for MR and CT (arXiv 2209.12104).
+
+    The inverse for a CT would need the range of the very slice that is to be predicted, which
+    no MR tells. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the
+    median slice range of the training patients (`dataset.fit_intensity`). HU found this way are
+    wrong where a slice differs from the median, in bone and metal most: for faithful repetition
+    of the paper only.
+    """
+
+    low: float = -1000.0
+    high: float = 2000.0
+
+    def to_model(
+        self, slices: Shaped[np.ndarray, "*z h w"], percentiles: Percentiles | None = None
+    ) -> Float[np.ndarray, "*z h w"]:
+        """HU or a.u. to [-1, 1], float32; `percentiles` are not used; a flat slice becomes -1."""
+        low = slices.min(axis=(-2, -1), keepdims=True)
+        high = slices.max(axis=(-2, -1), keepdims=True)
+        return _rescale(slices, low, high)
+
+    def to_hu(self, x: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
+        """[-1, 1] to HU, float32, by the median range of the training slices."""
+        return _restore(x, self.low, self.high)
+
+
+KINDS = {"hu_window": HUWindow, "robust": RobustMR, "slice_min_max": SliceMinMax}
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """The pair of maps of one experiment."""
+
+    mr: RobustMR | SliceMinMax = field(default_factory=RobustMR)
+    ct: HUWindow | SliceMinMax = field(default_factory=HUWindow)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` takes back without loss."""
+        names = {kind: name for name, kind in KINDS.items()}
+        return {k: {"kind": names[type(m)], **asdict(m)} for k, m in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Intensity":
+        """The maps that `to_json` described; InputError where `values` describes none."""
+        try:
+            maps = {
+                key: KINDS[values[key]["kind"]](
+                    **{k: float(v) for k, v in values[key].items() if k != "kind"}
+                )
+                for key in ("mr", "ct")
+            }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError("intensity maps: give 'mr' and 'ct' as to_json writes them") from error
+        if not hasattr(maps["ct"], "to_hu") or isinstance(maps["mr"], HUWindow):
+            raise InputError("intensity maps: 'mr' cannot be hu_window, nor 'ct' robust")
+        return cls(**maps)
+
+
+def _rescale(value: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    # A flat volume or slice holds no information: -1 everywhere, not a division by zero.
+    span = np.maximum(np.asarray(high, np.float32) - np.asarray(low, np.float32), 1e-6)
+    unit = (np.asarray(value, np.float32) - np.asarray(low, np.float32)) / span
+    return np.clip(2 * unit - 1, -1, 1).astype(np.float32)
+
+
+def _restore(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (
+        (np.asarray(x, np.float32) + 1) * np.float32((high - low) / 2) + np.float32(low)
+    ).astype(np.float32)
