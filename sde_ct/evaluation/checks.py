@@ -1,10 +1,10 @@
 """What a run of the comparison must show before its figures mean anything."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from sde_ct.evaluation.ambiguity import Outcomes
-from sde_ct.evaluation.findings import better, listed, mean, similarity
+from sde_ct.evaluation.findings import NotMeasured, better, listed, mean, similarity
 from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Summary, summarise
 
 SPEARMAN_AT_LEAST = 0.3
@@ -46,11 +46,11 @@ def checks(rows: Sequence[Row], ambiguity: dict[str, Outcomes] | None = None) ->
     return demands + [_both(sampler, result) for sampler, result in (ambiguity or {}).items()]
 
 
-def _ask(demand: str, judge, *args) -> Check:
+def _ask(demand: str, judge: Callable[..., tuple[bool, str]], *args: Any) -> Check:
     try:
         return Check(demand, *judge(*args))
-    except KeyError as missing:
-        return Check(demand, False, f"{missing.args[0]} is missing")
+    except NotMeasured as missing:
+        return Check(demand, False, str(missing))
 
 
 def _average(summary: Summary, average: str, single: str) -> tuple[bool, str]:

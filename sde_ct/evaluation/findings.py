@@ -5,16 +5,21 @@ some: partly. "Better" is the mean over patients, with no margin: few patients c
 significance test, so the figures stand in the sentence for the reader to weigh.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from sde_ct.evaluation.metrics import LARGE_ERROR
 from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Statistics, Summary, summarise
 
+Question = Callable[[Summary], tuple[list[bool], str]]  # -> whether each claim holds, figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
 
 SMOOTH_BELOW = 0.8  # share of the real CT's fine detail: a fifth lost is beyond resampling blur
 ARTEFACT_FACTOR = 1.1  # the GAN's share of large errors against the CNN's
+
+
+class NotMeasured(Exception):
+    """The rows lack a figure that a question needs; the message names it."""
 
 
 class Finding(NamedTuple):
@@ -41,20 +46,20 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     return [_ask(claim, question, summary) for claim, question in questions]
 
 
-def _ask(claim: str, question, summary: Summary) -> Finding:
+def _ask(claim: str, question: Question, summary: Summary) -> Finding:
     try:
         holds, figures = question(summary)
-    except KeyError as missing:
-        return Finding(claim, "not measured", f"{missing.args[0]} is missing")
+    except NotMeasured as missing:
+        return Finding(claim, "not measured", str(missing))
     verdict = "confirmed" if all(holds) else "partly" if any(holds) else "not confirmed"
     return Finding(claim, verdict, figures)
 
 
 def mean(summary: Summary, method: str, figure: str) -> float:
-    """The mean over patients; a KeyError that names method and figure where there is none."""
+    """The mean over patients; `NotMeasured` where there is none."""
     statistics: Statistics | None = summary.get(method, {}).get(figure)
     if statistics is None:
-        raise KeyError(f"{figure} of {method}")
+        raise NotMeasured(f"{figure} of {method} is missing")
     return statistics.mean
 
 
@@ -69,6 +74,7 @@ def better(summary: Summary, a: str, b: str) -> list[bool]:
 
 
 def similarity(summary: Summary, methods: Sequence[str]) -> str:
+    """PSNR and SSIM of several methods."""
     return f"PSNR {listed(summary, 'psnr', methods, 2)}; SSIM {listed(summary, 'ssim', methods, 4)}"
 
 
@@ -79,16 +85,33 @@ def _against_baselines(summary: Summary) -> tuple[list[bool], str]:
             wins = [w for method in group for w in better(summary, method, baseline)]
             holds.append(all(wins))
             counts.append(f"{name} beat the {baseline} in {sum(wins)} of {len(wins)}")
-    methods = ("CNN", "GAN", *SAMPLERS, *AVERAGES)
-    return holds, f"PSNR and SSIM: {', '.join(counts)}; {similarity(summary, methods)}"
+    figures = [
+        f"{title} {listed(summary, figure, ('CNN', 'GAN'), digits)}, single draws "
+        f"{_range(summary, figure, SAMPLERS, digits)}, averages "
+        f"{_range(summary, figure, AVERAGES, digits)}"
+        for title, figure, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))
+    ]
+    return holds, f"in PSNR and SSIM {', '.join(counts)}; {'; '.join(figures)}"
+
+
+def _range(summary: Summary, figure: str, methods: Sequence[str], digits: int) -> str:
+    values = [mean(summary, method, figure) for method in methods]
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
 def _averages(summary: Summary) -> tuple[list[bool], str]:
     pairs = list(zip(AVERAGES, SAMPLERS, strict=True))
     wins = [w for average, single in pairs for w in better(summary, average, single)]
-    methods = [m for average, single in pairs for m in (single, average)]
-    count = f"better in {sum(wins)} of {len(wins)} comparisons"
-    return wins, f"{count}; {similarity(summary, methods)}"
+    figures = [
+        f"{title} "
+        + ", ".join(
+            f"{single} {mean(summary, single, figure):.{digits}f} to "
+            f"{mean(summary, average, figure):.{digits}f}"
+            for average, single in pairs
+        )
+        for title, figure, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))
+    ]
+    return wins, f"better in {sum(wins)} of {len(wins)} comparisons; {'; '.join(figures)}"
 
 
 def _speed(summary: Summary) -> tuple[list[bool], str]:

@@ -100,8 +100,9 @@ def ssim_map(
     """Structural similarity of every voxel in its axial slice (Wang et al., IEEE TIP 13(4), 2004).
 
     SSIM = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)), C1 = (0.01 Q)² and
-    C2 = (0.03 Q)² for data range Q, from a 7 x 7 uniform window with the sample (co)variance, or from Wang's
-    11 x 11 Gaussian window (σ = 1.5) with the population's. Slices are mirrored at their borders.
+    C2 = (0.03 Q)² for data range Q, from a 7 x 7 uniform window with the sample (co)variance, or
+    from Wang's 11 x 11 Gaussian window (σ = 1.5) with the population's. Slices are mirrored at
+    their borders.
     """
     side = SSIM_SIDE[window]
     if min(ct.shape[:2]) < side:
@@ -151,9 +152,9 @@ def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Fine detail of the prediction against that of the real CT: below 1 is too smooth.
 
     The ratio of Σ (v - G v)² over the mask, G the in-plane Gaussian of `DETAIL_SIGMA` voxels, v
-    clipped to `DETAIL_WINDOW`: the energy left above the Gaussian's cut-off. Three voxels are peeled
-    off the mask first, or the skin, the same in all predictions, would outweigh the anatomy.
-    NaN where nothing is left of the mask or the real CT has no detail.
+    clipped to `DETAIL_WINDOW`: the energy left above the Gaussian's cut-off. Three voxels are
+    peeled off the mask first, or the skin, the same in all predictions, would outweigh the
+    anatomy. NaN where nothing is left of the mask or the real CT has no detail.
     """
     mask = as_mask(mask, ct, prediction=sct)
     cross = ndimage.generate_binary_structure(2, 1)[..., None]

@@ -125,7 +125,7 @@ def _whole_slices(
             "reference CT holds one value only: leave that slice out."
         )
     ct, sct = (np.clip((v - low) / (high - low), 0, 1) for v in (ct, sct))
-    whole = np.ones(ct.shape[:2] + (1,), bool)
+    whole = np.ones((*ct.shape[:2], 1), bool)
     psnr = [metrics.psnr(a, b, whole, 0, 1) for a, b in zip(_each(ct), _each(sct), strict=True)]
     margin = metrics.SSIM_SIDE[protocol.ssim_window] // 2  # no mirrored voxel counts
     ssim = metrics.ssim_map(ct, sct, 1.0, protocol.ssim_window)
