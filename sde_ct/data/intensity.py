@@ -132,13 +132,12 @@ class Intensity:
 
 
 def _rescale(value: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    value, low, high = (np.asarray(v, np.float32) for v in (value, low, high))
     # A flat volume or slice holds no information: -1 everywhere, not a division by zero.
-    span = np.maximum(np.asarray(high, np.float32) - np.asarray(low, np.float32), 1e-6)
-    unit = (np.asarray(value, np.float32) - np.asarray(low, np.float32)) / span
-    return np.clip(2 * unit - 1, -1, 1).astype(np.float32)
+    span = np.where(high > low, high - low, np.float32(1))
+    return np.clip(2 * ((value - low) / span) - 1, -1, 1)
 
 
 def _restore(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    return (
-        (np.asarray(x, np.float32) + 1) * np.float32((high - low) / 2) + np.float32(low)
-    ).astype(np.float32)
+    half = np.float32((high - low) / 2)
+    return (np.asarray(x, np.float32) + 1) * half + np.float32(low)

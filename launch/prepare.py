@@ -1,0 +1,68 @@
+"""Patients' NIfTI files -> a prepared data set.
+
+    python launch/prepare.py --source=synthrad2023 --input=Task1/pelvis --output=data/pelvis \\
+        --spacing=1 --size=384
+    python launch/prepare.py --source=pairs --input=patients --output=data/own \\
+        --mr='t2*.nii.gz' --ct='ct_on_t2*.nii.gz'
+    python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
+"""
+
+from absl import flags
+from tqdm import tqdm
+
+from sde_ct.cli import run
+from sde_ct.data.cohorts import SOURCES, Patterns, find_cases, write_phantoms
+from sde_ct.data.prepare import prepare
+from sde_ct.data.split import parse_share, split_patients
+from sde_ct.errors import InputError
+
+SOURCE = flags.DEFINE_enum("source", None, SOURCES, "Layout of the input folder.", required=True)
+INPUT = flags.DEFINE_string("input", None, "Folder of the patients.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write; must not exist.", required=True)
+SPACING = flags.DEFINE_list("spacing", [], "In-plane mm, one number or y,x; default: as scanned.")
+SIZE = flags.DEFINE_list("size", [], "Pixels a slice, one number or h,w; default: as scanned.")
+MR = flags.DEFINE_string("mr", Patterns.mr, "Glob of the MR in a patient's folder (pairs).")
+CT = flags.DEFINE_string("ct", Patterns.ct, "Glob of the CT in a patient's folder (pairs).")
+MASK = flags.DEFINE_string("mask", "", "Glob of the body mask (pairs); empty: computed.")
+VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
+TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
+SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the split by patient.", lower_bound=0)
+PATIENTS = flags.DEFINE_integer("patients", 8, "Phantoms to generate where --input is absent.")
+PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
+
+
+def main() -> None:
+    if SOURCE.value == "phantom":
+        write_phantoms(INPUT.value, PATIENTS.value, PHANTOM_SEED.value)
+    cases = find_cases(SOURCE.value, INPUT.value, Patterns(MR.value, CT.value, MASK.value))
+    names = [case.id for case in cases]
+    split = split_patients(
+        names,
+        validation=parse_share(VALIDATION.value, names),
+        test=parse_share(TEST.value, names),
+        seed=SPLIT_SEED.value,
+    )
+    prepare(
+        cases,
+        OUTPUT.value,
+        source=SOURCE.value,
+        split=split,
+        spacing=_pair("spacing", SPACING.value, float),
+        size=_pair("size", SIZE.value, int),
+        progress=lambda cases: tqdm(cases, desc="prepare", unit="patient"),
+        report=tqdm.write,
+    )
+
+
+def _pair(name: str, texts: list[str], number: type) -> tuple | None:
+    try:
+        values = tuple(number(text) for text in texts)
+    except ValueError:
+        values = ()
+    if texts and len(values) not in (1, 2):
+        raise InputError(f"--{name}={','.join(texts)}: give one number, or two as y,x")
+    return (values * 2)[:2] if values else None
+
+
+if __name__ == "__main__":
+    run(main)

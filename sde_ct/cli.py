@@ -1,0 +1,43 @@
+"""How every program in `launch/` starts: clear sentences instead of tracebacks."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import app
+
+from sde_ct.errors import InputError
+
+USAGE_ERROR = 2
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Parse the flags, call `main`, exit.
+
+    Status 0, or 2 with `error: …` on stderr where the input cannot be used (InputError), also
+    when a `--config` override names no field; absl reports flags it does not know.
+    """
+
+    def guarded(argv: Sequence[str]) -> int:
+        if len(argv) > 1:
+            return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
+        try:
+            main()
+        except InputError as error:
+            return _complain(str(error))
+        return 0
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (InputError, KeyError, AttributeError, TypeError, ValueError) as error:
+        # What ml_collections raises on an override that fits no field of the configuration.
+        sys.exit(_complain(str(error.args[0] if error.args else error)))
+
+
+def _complain(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return USAGE_ERROR

@@ -1,0 +1,184 @@
+"""Prepared slices as batches: a Grain pipeline, every batch a function of (seed, step) alone."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import grain
+import numpy as np
+from jaxtyping import Float
+
+from sde_ct.data.inputs import neighbour_index, require_slices
+from sde_ct.data.intensity import Intensity, SliceMinMax
+from sde_ct.data.prepared import Prepared
+from sde_ct.errors import InputError
+
+# The fields of `sde_ct.types.Batch`, whose annotations would import JAX here.
+Example = Mapping[str, Float[np.ndarray, "..."]]
+
+
+class Slices:
+    """Random access to the slices of one split, in model units.
+
+    `source[i]` is {"mr": [h, w, 1 + 2·neighbours], "ct": [h, w, 1], "mask": [h, w, 1]}, float32.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        split: str,
+        intensity: Intensity,
+        *,
+        neighbours: int = 0,
+        z_slices: str = "::",
+    ):
+        """Lay out the slices.
+
+        Args:
+          prepared: the data.
+          split: "train", "validation" or "test".
+          intensity: the maps to [-1, 1].
+          neighbours: MR slices shown on each side; at the ends of a volume the end is repeated.
+          z_slices: which slices of every case, in Python's notation: "0::2" the even ones. The
+            neighbours are taken from all.
+
+        Raises:
+          InputError: no such split, a notation that is none, a case with fewer slices than
+            1 + 2·neighbours, or nothing selected.
+        """
+        if split not in prepared.split:
+            raise InputError(f"split {split!r} is unknown: use {', '.join(prepared.split)}")
+        chosen = parse_slices(z_slices)
+        self._cases = prepared.of(split)
+        self._intensity = intensity
+        self._neighbours = neighbours
+        self._index: list[tuple[int, int]] = []
+        for number, case in enumerate(self._cases):
+            require_slices(len(case), neighbours, f"{prepared.folder}: case {case.id}")
+            self._index += [(number, z) for z in range(len(case))[chosen]]
+        if not self._index:
+            raise InputError(
+                f"{prepared.folder}: split {split!r} has no slices in {z_slices!r}: "
+                "prepare more patients or select other slices"
+            )
+        self._arrays = [{k: case.load(k) for k in ("mr", "ct", "mask")} for case in self._cases]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def where(self, i: int) -> tuple[str, int]:
+        """The case and the slice z of example i."""
+        number, z = self._index[i]
+        return self._cases[number].id, z
+
+    def __getitem__(self, i: int) -> Example:
+        number, z = self._index[i]
+        case, arrays = self._cases[number], self._arrays[number]
+        shown = neighbour_index(np.array([z]), len(case), self._neighbours)[0]
+        mr = self._intensity.mr.to_model(arrays["mr"][shown], case.percentiles)
+        return {
+            "mr": np.ascontiguousarray(np.moveaxis(mr, 0, -1)),
+            "ct": self._intensity.ct.to_model(arrays["ct"][z])[..., None],
+            "mask": np.float32(arrays["mask"][z])[..., None],
+        }
+
+
+def parse_slices(text: str) -> slice:
+    """ "start:stop:step" as in Python's brackets."""
+    if not re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
+        raise InputError(f"z_slices = {text!r}: write start:stop:step, as in '0::2'")
+    try:
+        chosen = slice(*(int(part) if part else None for part in text.split(":")))
+        range(1)[chosen]
+    except ValueError:
+        raise InputError(f"z_slices = {text!r}: write start:stop:step, as in '0::2'") from None
+    return chosen
+
+
+def train_iterator(
+    source: Slices,
+    *,
+    batch_size: int,
+    seed: int,
+    flip: bool = False,
+    rotate90: bool = False,
+    shard_index: int = 0,
+    shard_count: int = 1,
+) -> grain.DatasetIterator:
+    """Endless shuffled batches, each field [b, h, w, ·]; every epoch has an order of its own.
+
+    Batch `step` holds rows step·batch_size … of one endless stream that the seed fixes, whatever
+    the number of hosts: shard i of n takes the i-th of n equal parts of it.
+
+    Args:
+      source: the training slices.
+      batch_size: examples a step over all shards; a multiple of `shard_count`.
+      seed: of order and augmentation.
+      flip: mirror left-right with probability 1/2.
+      rotate90: turn by 90°, 180° or 270° with probability 1/2 (arXiv 2209.12104's); square
+        slices only.
+      shard_index, shard_count: this host and the number of hosts.
+
+    Returns:
+      An iterator whose `get_state()` is a small dict of plain values and `set_state` takes it
+      back: the next batch is then the same as without interruption.
+    """
+    if batch_size < 1 or batch_size % shard_count:
+        raise InputError(f"batch_size = {batch_size}: give a multiple of {shard_count} hosts")
+    height, width = source[0]["ct"].shape[:2]
+    if rotate90 and height != width:
+        raise InputError(f"rotate90 needs square slices, these are {height} x {width}: turn it off")
+    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    stream = stream.random_map(lambda example, rng: augment(example, rng, flip, rotate90))
+    share = batch_size // shard_count
+
+    def batch(step: int) -> Example:
+        first = step * batch_size + shard_index * share
+        return _stack([stream[row] for row in range(first, first + share)])
+
+    steps = grain.MapDataset.range(sys.maxsize // batch_size).map(batch)
+    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+
+
+def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bool) -> Example:
+    """The same mirroring and turn for every field of an example [h, w, ·]."""
+    turns = int(rng.integers(1, 4)) if rotate90 and rng.random() < 0.5 else 0
+    mirror = flip and rng.random() < 0.5
+
+    def turn(image: np.ndarray) -> np.ndarray:
+        image = np.rot90(image, turns, axes=(0, 1))
+        return np.ascontiguousarray(image[:, ::-1] if mirror else image)
+
+    return {key: turn(image) for key, image in example.items()}
+
+
+def eval_batches(source: Slices, batch_size: int) -> Iterator[tuple[Example, int]]:
+    """All examples once, in order, as (batch [batch_size, h, w, ·], how many of it are real).
+
+    The last batch is filled up with its own last example.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size = {batch_size}: give 1 or more")
+    for first in range(0, len(source), batch_size):
+        count = min(batch_size, len(source) - first)
+        rows = [source[i] for i in range(first, first + count)]
+        yield _stack(rows + [rows[-1]] * (batch_size - count)), count
+
+
+def fit_intensity(intensity: Intensity, prepared: Prepared) -> Intensity:
+    """The maps with what they learn from the training patients filled in.
+
+    Only the inverse of a per-slice CT map needs it: `low` and `high` become the medians over the
+    training slices of the slice minimum and maximum, HU.
+    """
+    if not isinstance(intensity.ct, SliceMinMax):
+        return intensity
+    ct = [case.load("ct") for case in prepared.of("train")]
+    low = np.median(np.concatenate([a.min(axis=(1, 2)) for a in ct]))
+    high = np.median(np.concatenate([a.max(axis=(1, 2)) for a in ct]))
+    return replace(intensity, ct=SliceMinMax(float(low), float(high)))
+
+
+def _stack(examples: list[Example]) -> Example:
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}

@@ -1,0 +1,128 @@
+"""A prepared data set on disk, opened and checked.
+
+DIR/dataset.json              what it is: source, slice grid, split, and a record of every case
+DIR/cases/<id>/mr.npy         float32 [z, h, w], a.u.
+DIR/cases/<id>/ct.npy         int16   [z, h, w], HU
+DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 inside the body
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from sde_ct.data.grid import SliceGrid
+from sde_ct.data.split import Split, check_split
+from sde_ct.errors import InputError
+
+VERSION = 1
+INDEX = "dataset.json"
+DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8}
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One patient; slices are read from disk as they are asked for."""
+
+    id: str
+    folder: Path
+    grid: SliceGrid  # leads from the slices back to the MR's own voxels
+    percentiles: dict[float, float]  # of the MR inside the body, a.u.
+    files: dict[str, str | None]  # the sources "mr", "ct", "mask"; None: the mask was computed
+
+    def __len__(self) -> int:
+        return self.grid.size[0]
+
+    def load(self, name: str) -> Shaped[np.ndarray, "z h w"]:
+        """ "mr" (a.u.), "ct" (HU) or "mask", mapped from disk, read only."""
+        path = self.folder / f"{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} is missing or damaged: prepare the data again") from error
+        if array.shape != self.grid.size or array.dtype != DTYPES[name]:
+            raise InputError(
+                f"{path} holds {array.dtype} {array.shape}, not {np.dtype(DTYPES[name])} "
+                f"{self.grid.size}: prepare the data again"
+            )
+        return array
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set."""
+
+    folder: Path
+    source: str
+    spacing: tuple[float, float] | None  # in plane (y, x), mm; None: each case its own
+    size: tuple[int, int]  # (h, w) of every slice
+    split: Split
+    cases: dict[str, PreparedCase]
+
+    def of(self, split: str) -> tuple[PreparedCase, ...]:
+        """The cases of "train", "validation" or "test"."""
+        return tuple(self.cases[name] for name in self.split[split])
+
+
+def read_prepared(folder: str | os.PathLike) -> Prepared:
+    """Open and check what `prepare` wrote.
+
+    Raises:
+      InputError: the folder or a file in it is missing, damaged or of another version, or a
+        patient is in two splits.
+    """
+    folder = Path(folder)
+    path = folder / INDEX
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: run launch/prepare.py --output={folder} first")
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        version = values["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: prepare the data again") from error
+    if version != VERSION:
+        raise InputError(f"{path} is of version {version}, not {VERSION}: prepare the data again")
+    try:
+        prepared = _from_json(folder, values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: prepare the data again") from error
+    for case in prepared.cases.values():
+        if case.grid.size[1:] != prepared.size:
+            raise InputError(f"{path}: case {case.id} has slices of another size: prepare it again")
+        for name in DTYPES:
+            case.load(name)
+    return prepared
+
+
+def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
+    cases = {name: _case(folder, name, record) for name, record in values["cases"].items()}
+    if not cases:
+        raise InputError(f"{folder / INDEX} holds no cases: prepare the data again")
+    try:
+        split = check_split(values["split"], tuple(cases))
+    except InputError as error:
+        raise InputError(f"{folder / INDEX}: {error}") from None
+    return Prepared(
+        folder=folder,
+        source=values["source"],
+        spacing=tuple(map(float, values["spacing"])) if values["spacing"] else None,
+        size=tuple(map(int, values["size"])),
+        split={"train": (), "validation": (), "test": (), **split},
+        cases=cases,
+    )
+
+
+def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
+    return PreparedCase(
+        id=name,
+        folder=folder / "cases" / name,
+        grid=SliceGrid.from_json(record["grid"]),
+        percentiles={float(p): float(v) for p, v in record["mr_percentiles"].items()},
+        files={kind: record["files"][kind] for kind in DTYPES},
+    )

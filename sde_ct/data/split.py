@@ -1,0 +1,94 @@
+"""Training, validation and test patients: always whole patients, never slices of one."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sde_ct.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+Share = float | Sequence[str]  # a fraction of the patients, or their names
+Split = dict[str, tuple[str, ...]]
+
+
+def split_patients(
+    patients: Sequence[str], *, validation: Share = 0.1, test: Share = 0.2, seed: int = 0
+) -> Split:
+    """Divide patients; the same names and seed give the same split in any order of the names.
+
+    A fraction is rounded to whole patients, at least one where it is above 0 and training keeps
+    one; of few patients validation goes without first, then test. Named patients are taken as
+    they are.
+
+    Raises:
+      InputError: no patients, a fraction outside [0, 1), an unknown name, a patient in two
+        splits, or nobody left for training.
+    """
+    if not patients:
+        raise InputError("no patients to split: check the input folder and the patterns")
+    named = {
+        key: tuple(share)
+        for key, share in (("test", test), ("validation", validation))
+        if not isinstance(share, (int, float))
+    }
+    check_split({"train": (), **named}, patients, complete=False)
+    taken = {name for names in named.values() for name in names}
+    free = sorted(set(patients) - taken)
+    free = [free[i] for i in np.random.default_rng(seed).permutation(len(free))]
+    split: dict[str, tuple[str, ...]] = dict(named)
+    for key, share in (("test", test), ("validation", validation)):
+        if key not in named:
+            count = min(_count(key, share, len(patients)), max(0, len(free) - 1))
+            split[key], free = tuple(sorted(free[:count])), free[count:]
+    split["train"] = tuple(sorted(free))
+    return check_split({key: split[key] for key in SPLITS}, patients)
+
+
+def _count(key: str, fraction: float, total: int) -> int:
+    if not 0 <= fraction < 1:
+        raise InputError(f"{key} = {fraction}: give a fraction in [0, 1) or names of patients")
+    return max(1, round(fraction * total)) if fraction > 0 else 0
+
+
+def check_split(
+    split: Mapping[str, Sequence[str]], patients: Sequence[str], *, complete: bool = True
+) -> Split:
+    """The split itself, if every patient is in exactly one part and training has one.
+
+    Args:
+      complete: also require that all patients are assigned and that some train.
+
+    Raises:
+      InputError: naming the patient and the parts.
+    """
+    seen: dict[str, str] = {}
+    for key, names in split.items():
+        if key not in SPLITS:
+            raise InputError(f"split {key!r} is unknown: use {', '.join(SPLITS)}")
+        for name in names:
+            if name not in patients:
+                raise InputError(f"split {key} names patient {name}, who is not in the data")
+            if name in seen:
+                raise InputError(
+                    f"patient {name} is in {seen[name]} and in {key}: keep each in one split"
+                )
+            seen[name] = key
+    if complete:
+        lost = sorted(set(patients) - set(seen))
+        if lost:
+            raise InputError(f"patient {lost[0]} is in no split: name every patient once")
+        if not split.get("train"):
+            raise InputError("no patient is left for training: make validation or test smaller")
+    return {key: tuple(names) for key, names in split.items()}
+
+
+def parse_share(text: str, patients: Sequence[str]) -> Share:
+    """A command-line share: `0.2`, or names `1PA001,1PA004`; empty is none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names and all(name in patients for name in names):
+        return tuple(names)
+    try:
+        return float(text) if names else 0.0
+    except ValueError:
+        unknown = next(name for name in names if name not in patients)
+        raise InputError(f"patient {unknown} is not in the data: check the name") from None
