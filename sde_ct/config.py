@@ -28,6 +28,7 @@ class NetworkConfig:
     blocks: int = 2
     attention: tuple[int, ...] = ()
     patch: int = 1
+    groups: int = 32  # of the group normalisation; keep several channels in each
     noise_scale: float = 1.0
     dtype: str = "float32"  # float32 | bfloat16
 

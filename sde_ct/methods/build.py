@@ -27,6 +27,7 @@ def build_network(config: Experiment) -> UNet:
         blocks=network.blocks,
         attention=tuple(network.attention),
         patch=network.patch,
+        groups=network.groups,
         noise_scale=network.noise_scale,
         dtype=jnp.dtype(network.dtype),
     )
@@ -38,6 +39,8 @@ def build_method(config: Experiment, axis_name: str | None = None) -> Method:
     if config.method == "cnn":
         return regression(config, network, axis_name)
     if config.method == "gan":
-        critic = PatchDiscriminator(config.adversarial.channels, dtype=network.dtype)
+        critic = PatchDiscriminator(
+            config.adversarial.channels, config.network.groups, network.dtype
+        )
         return adversarial(config, network, critic, axis_name)
     return diffusion(config, build_sde(config), network, axis_name)

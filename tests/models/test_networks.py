@@ -1,0 +1,92 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sde_ct.models import PatchDiscriminator, UNet
+from sde_ct.models.layers import GroupNorm, depth_to_space, space_to_depth
+
+
+def randomised(params, key=7, scale=0.1):
+    """Parameters without the zeros that hide what a layer does."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(key), len(leaves))
+    noise = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, noise)
+
+
+def test_the_papers_network_has_its_26_million_parameters():
+    shapes = jax.eval_shape(
+        UNet().init, jax.random.key(0), jnp.zeros((1, 64, 64, 2)), jnp.zeros(1)
+    )
+    count = sum(x.size for x in jax.tree.leaves(shapes))
+    assert count == pytest.approx(26.1e6, rel=0.01)  # the published figure has three digits
+
+
+def test_group_norm_equals_flax():
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 5, 7, 24))
+    ours, theirs = GroupNorm(groups=8), nn.GroupNorm(num_groups=8, epsilon=1e-5)
+    variables = randomised(ours.init(jax.random.key(1), x))
+    # float32 sums of 105 values: a few parts in a million of figures of order one
+    np.testing.assert_allclose(
+        ours.apply(variables, x), theirs.apply(variables, x), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_space_to_depth_and_back():
+    x = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
+    assert space_to_depth(x, 2).shape == (2, 2, 3, 12)
+    np.testing.assert_array_equal(depth_to_space(space_to_depth(x, 2), 2), x)
+    np.testing.assert_array_equal(space_to_depth(x, 2)[0, 0, 0, :3], x[0, 0, 0])
+
+
+@pytest.fixture(scope="module")
+def small():
+    network = UNet(channels=8, multipliers=(1, 2), blocks=1, attention=(1,), patch=2, groups=2)
+    x = jax.random.normal(jax.random.key(0), (3, 16, 12, 2))
+    noise = jnp.array([0.1, 0.5, 0.9])
+    params = jax.jit(network.init)(jax.random.key(1), x, noise)
+    return network, params, x, noise
+
+
+def test_unet_shape_and_zero_start(small):
+    network, params, x, noise = small
+    out = jax.jit(network.apply)(params, x, noise)
+    assert out.shape == (3, 16, 12, 1) and out.dtype == jnp.float32
+    assert network.multiple == 4
+    np.testing.assert_array_equal(out, 0)  # a fresh network predicts nothing, not noise
+
+
+def test_unet_uses_image_noise_level_and_mixes_no_samples(small):
+    network, params, x, noise = small
+    params = randomised(params)
+    apply = jax.jit(network.apply)
+    out = apply(params, x, noise)
+    alone = apply(params, x[1:2], noise[1:2])
+    np.testing.assert_allclose(out[1:2], alone, rtol=1e-5, atol=1e-6)  # other summation order
+    assert jnp.abs(out - apply(params, x, noise + 0.3)).max() > 1e-3
+    assert jnp.abs(out - apply(params, x[..., ::-1], noise)).max() > 1e-3
+
+
+def test_unet_in_bfloat16_keeps_float32_parameters(small):
+    network, params, x, noise = small
+    half = network.clone(dtype=jnp.bfloat16)
+    params = randomised(params)
+    fresh = jax.eval_shape(half.init, jax.random.key(0), x)
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(fresh))
+    full, low = (jax.jit(n.apply)(params, x, noise) for n in (network, half))
+    assert low.dtype == jnp.float32
+    # 8 bits of mantissa through about ten layers
+    assert jnp.abs(full - low).max() < 0.1 * jnp.abs(full).max()
+
+
+def test_discriminator_judges_patches():
+    mr = jax.random.normal(jax.random.key(0), (2, 32, 48, 1))
+    network = PatchDiscriminator(channels=8)
+    params = jax.jit(network.init)(jax.random.key(1), mr, mr)
+    apply = jax.jit(network.apply)
+    out = apply(params, mr, -mr)
+    assert out.shape == (2, 4, 6, 1)
+    moved = apply(params, mr, (-mr).at[0, 0, 0].add(1.0))
+    assert moved[0, 0, 0] != out[0, 0, 0] and moved[0, 3, 5] == out[0, 3, 5]
