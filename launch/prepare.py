@@ -7,11 +7,13 @@
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
 """
 
+from functools import partial
+
 from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
-from sde_ct.data.cohorts import SOURCES, Patterns, find_cases, write_phantoms
+from sde_ct.data.cohorts import SOURCES, Case, Patterns, find_cases, phantom_cases
 from sde_ct.data.prepare import prepare
 from sde_ct.data.split import parse_share, split_patients
 from sde_ct.errors import InputError
@@ -27,14 +29,12 @@ MASK = flags.DEFINE_string("mask", "", "Glob of the body mask (pairs); empty: co
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
 TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
 SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the split by patient.", lower_bound=0)
-PATIENTS = flags.DEFINE_integer("patients", 8, "Phantoms to generate where --input is absent.")
+PATIENTS = flags.DEFINE_integer("patients", 8, "Phantoms to generate in --input, if absent.")
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 
 
 def main() -> None:
-    if SOURCE.value == "phantom":
-        write_phantoms(INPUT.value, PATIENTS.value, PHANTOM_SEED.value)
-    cases = find_cases(SOURCE.value, INPUT.value, Patterns(MR.value, CT.value, MASK.value))
+    cases = _cases()
     names = [case.id for case in cases]
     split = split_patients(
         names,
@@ -49,9 +49,16 @@ def main() -> None:
         split=split,
         spacing=_pair("spacing", SPACING.value, float),
         size=_pair("size", SIZE.value, int),
-        progress=lambda cases: tqdm(cases, desc="prepare", unit="patient"),
+        progress=partial(tqdm, desc="prepare", unit="patient"),
         report=tqdm.write,
     )
+
+
+def _cases() -> list[Case]:
+    if SOURCE.value == "phantom":
+        bar = partial(tqdm, desc="phantoms", unit="patient")
+        return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=bar)
+    return find_cases(SOURCE.value, INPUT.value, Patterns(MR.value, CT.value, MASK.value))
 
 
 def _pair(name: str, texts: list[str], number: type) -> tuple | None:

@@ -1,7 +1,6 @@
 """Where the MR, CT and mask of every patient lie, for each kind of source."""
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,27 +61,18 @@ def find_cases(source: str, folder: str | os.PathLike, patterns: Patterns) -> li
     return cases
 
 
-def write_phantoms(folder: str | os.PathLike, patients: int, seed: int, **geometry) -> None:
-    """Generate a phantom cohort into `folder` where it is absent, whole or not at all.
+def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
+    """Patients 1 to `patients` of a phantom cohort; those that are absent are generated.
+
+    Args:
+      folder: the cohort's; patients of the same request that are there already stay as they are.
+      options: of `write_cohort`: shape, spacing, prior, progress.
 
     Raises:
-      InputError: the folder is there with another number of patients.
+      InputError: the folder holds something else, or the request is out of range.
     """
-    folder = Path(folder).absolute()
-    if folder.exists():
-        found = len(find_cases("phantom", folder, Patterns()))
-        if found != patients:
-            raise InputError(
-                f"{folder} holds {found} phantom patients, not {patients}: give another input"
-            )
-        return
-    if patients < 1:
-        raise InputError(f"patients = {patients}: give 1 or more")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        partial = Path(temporary) / folder.name
-        write_cohort(partial, patients, seed, **geometry)
-        os.replace(partial, folder)
+    written = {place.absolute() for place in write_cohort(Path(folder), patients, seed, **options)}
+    return [c for c in find_cases("phantom", folder, Patterns()) if c.mr.parent in written]
 
 
 def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:
