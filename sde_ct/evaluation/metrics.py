@@ -102,7 +102,7 @@ def ssim_map(
     SSIM = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)), C1 = (0.01 Q)² and
     C2 = (0.03 Q)² for data range Q, from a 7 x 7 uniform window with the sample (co)variance, or
     from Wang's 11 x 11 Gaussian window (σ = 1.5) with the population's. Slices are mirrored at
-    their borders.
+    their borders. Values must start at 0, as light does.
     """
     side = SSIM_SIDE[window]
     if min(ct.shape[:2]) < side:
@@ -139,12 +139,13 @@ def ssim_slices(
     """Mean structural similarity of axial slices over the mask, 1 for equal images.
 
     Both volumes are clipped to [low, high] and set to `low` outside the mask, so that couch and
-    background cannot help; `ssim_map` with Q = high - low is then averaged over the mask's voxels.
+    background cannot help, and shifted to [0, Q], Q = high - low: SSIM's luminance term compares
+    means as ratios and would make nonsense of HU, whose water is 0. The map's mean over the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
     kept = mask.any(axis=(0, 1))
     inside = mask[..., kept]
-    pair = (np.where(inside, np.clip(v[..., kept], low, high), low) for v in (ct, sct))
+    pair = (np.where(inside, np.clip(v[..., kept], low, high) - low, 0.0) for v in (ct, sct))
     return float(ssim_map(*pair, high - low, window)[inside].mean())
 
 

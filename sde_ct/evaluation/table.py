@@ -59,9 +59,10 @@ def row(
     nfe: float | None = None,
     seconds: float | None = None,
     uncertainty: UncertaintyMetrics | None = None,
+    spearman: float | None = None,
 ) -> Row:
-    """The row of one evaluated case."""
-    judged = uncertainty._asdict() if uncertainty else {}
+    """The row of one evaluated case; `spearman` for where the spread is known, the draws not."""
+    judged = uncertainty._asdict() if uncertainty else {"spearman": spearman}
     judged.pop("draws", None)
     return Row(method, patient, nfe=nfe, seconds=seconds, **case._asdict(), **judged)
 

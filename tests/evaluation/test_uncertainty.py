@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation import ambiguity, uncertainty
+
+
+def _ones(shape):
+    return np.ones(shape, bool)
+
+
+def test_spearman_is_of_ranks_and_of_the_mask():
+    spread = np.array([1.0, 2, 3, 4, 99]).reshape(5, 1, 1)
+    error = np.array([1.0, -8, 27, -64, 0]).reshape(5, 1, 1)
+    mask = np.array([1, 1, 1, 1, 0]).reshape(5, 1, 1)
+    assert uncertainty.spearman(spread, error, mask) == pytest.approx(1)
+    assert uncertainty.spearman(-spread, error, mask) == pytest.approx(-1)
+    # Ranks 1..4 against 2, 1, 4, 3: 1 - 6 Σd² / (n (n² - 1)) = 1 - 24/60.
+    mixed = np.array([2.0, 1, 4, 3, 0]).reshape(5, 1, 1)
+    assert uncertainty.spearman(spread, mixed, mask) == pytest.approx(0.6)
+
+
+def test_collapsed_spread_has_no_rank_correlation():
+    error = np.arange(4.0).reshape(2, 2, 1)
+    assert np.isnan(uncertainty.spearman(np.zeros((2, 2, 1)), error, _ones((2, 2, 1))))
+
+
+def test_spread_skill_by_hand():
+    spread = np.array([3.0, 4]).reshape(2, 1, 1)  # mean square 12.5
+    error = np.array([5.0, 0]).reshape(2, 1, 1)  # mean square 12.5
+    got = uncertainty.spread_skill(spread, error, _ones((2, 1, 1)), draws=4)
+    assert got == pytest.approx(np.sqrt(5 / 4))
+
+
+@pytest.mark.parametrize("draws", [2, 10])
+def test_truth_drawn_from_the_ensemble_is_calibrated(draws):
+    rng = np.random.default_rng(0)
+    sigma = rng.uniform(10, 100, (40, 40, 20))
+    members = rng.normal(0, sigma, (draws, *sigma.shape))
+    truth = rng.normal(0, sigma)
+    got = uncertainty.evaluate_draws(members, truth, _ones(sigma.shape))
+    # 32000 voxels: a mean square is known to about √(2/32000) ≈ 1 %, more with M = 2.
+    assert got.spread_skill == pytest.approx(1, abs=0.03)
+    # The exact CRPS of N(0, σ²) against a truth of it is σ/√π in expectation, for every M: fair.
+    assert got.crps == pytest.approx(np.mean(sigma) / np.sqrt(np.pi), rel=0.03)
+    assert got.spearman > 0 and got.draws == draws
+
+
+def test_crps_by_its_double_sum():
+    rng = np.random.default_rng(1)
+    draws, ct = rng.normal(0, 50, (5, 3, 2, 2)), rng.normal(0, 50, (3, 2, 2))
+    m = len(draws)
+    first = sum(np.abs(x - ct) for x in draws) / m
+    second = sum(np.abs(x - y) for x in draws for y in draws) / (2 * m * (m - 1))
+    got = uncertainty.fair_crps(draws, ct, _ones(ct.shape))
+    assert got == pytest.approx((first - second).mean(), rel=1e-12)
+
+
+def test_equal_draws_score_as_their_absolute_error():
+    draws, ct = np.full((3, 2, 2, 1), 40.0), np.zeros((2, 2, 1))
+    assert uncertainty.fair_crps(draws, ct, _ones(ct.shape)) == 40
+
+
+def test_one_draw_has_no_spread():
+    with pytest.raises(InputError, match="at least 2 draws"):
+        uncertainty.fair_crps(np.zeros((1, 2, 2, 1)), np.zeros((2, 2, 1)), _ones((2, 2, 1)))
+
+
+def test_outcomes_in_the_ambiguous_region():
+    region = np.zeros((4, 4, 2), bool)
+    region[1:3, 1:3, 0] = True
+    draws = np.full((4, *region.shape), 5000.0)  # bright, but outside the region
+    draws[:, region] = np.array([700.0, -900, -800, -1])[:, None]
+    bone = ambiguity.bone_like_draws(draws, region)
+    assert bone.tolist() == [True, False, False, False]
+    got = ambiguity.outcomes(np.tile(bone, 2))
+    # Wilson by hand: n = 8, p = 1/4, z = 1.959964.
+    z, n, p = 1.959964, 8, 0.25
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert (got.bone_like, got.draws, got.share, got.both) == (2, 8, 0.25, True)
+    assert got.low == pytest.approx(centre - half, abs=1e-6)
+    assert got.high == pytest.approx(centre + half, abs=1e-6)
+
+
+@pytest.mark.parametrize("bone", [True, False])
+def test_one_outcome_alone_is_not_both(bone):
+    assert not ambiguity.outcomes(np.full(10, bone)).both
+
+
+def test_empty_or_misplaced_region_is_refused():
+    draws = np.zeros((2, 3, 3, 1))
+    with pytest.raises(InputError, match="region is empty"):
+        ambiguity.bone_like_draws(draws, np.zeros((3, 3, 1)))
+    with pytest.raises(InputError, match="on one grid"):
+        ambiguity.bone_like_draws(draws, np.ones((3, 3, 2)))
