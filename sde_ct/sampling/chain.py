@@ -1,0 +1,61 @@
+"""What the samplers with a fixed number of steps share: from the prior down the grid."""
+
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from sde_ct.sampling.keys import fold, sample_keys
+from sde_ct.sde import SDE
+from sde_ct.types import Samples
+
+
+class Step(NamedTuple):
+    """One step of the grid, from t down to s < t."""
+
+    t: Float[Array, " b"]
+    s: Float[Array, " b"]
+    keys: Key[Array, " b"]  # this step's own, one a sample
+    first: Bool[Array, ""]
+    noise: Float[Array, ""]  # 0 in the last step, 1 before: noise put in last is never taken out
+
+
+class Update(Protocol):
+    """x(t) -> x(s)."""
+
+    def __call__(self, x: Float[Array, "b *d"], step: Step) -> Float[Array, "b *d"]: ...
+
+
+def descend(
+    key: Key[Array, "..."],
+    sde: SDE,
+    shape: tuple[int, ...],
+    times: Float[Array, " steps+1"],
+    update: Update,
+    nfe: int,
+) -> Samples:
+    """Draw x(1) from the prior and scan `update` over the neighbours of `times`."""
+    batch = shape[0]
+    keys = sample_keys(key, batch)
+    steps = len(times) - 1
+
+    def body(x, at):
+        index, t, s = at
+        step = Step(
+            t=jnp.full(batch, t),
+            s=jnp.full(batch, s),
+            keys=fold(keys, index + 1),
+            first=index == 0,
+            noise=jnp.where(index < steps - 1, 1.0, 0.0),
+        )
+        return update(x, step), None
+
+    start = sde.prior(fold(keys, 0), shape)
+    x, _ = jax.lax.scan(body, start, (jnp.arange(steps), times[:-1], times[1:]))
+    return Samples(x=x, nfe=jnp.full(batch, nfe, jnp.int32), ok=all_finite(x))
+
+
+def all_finite(x: Float[Array, "b *d"]) -> Bool[Array, " b"]:
+    """Whether each sample is finite throughout."""
+    return jnp.isfinite(x).all(axis=tuple(range(1, x.ndim)))
