@@ -1,5 +1,6 @@
 """Volumes on disk: NIfTI in and out, and every way in which a file can be unusable."""
 
+import gzip
 import os
 import zlib
 from pathlib import Path
@@ -49,15 +50,15 @@ def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
         raise InputError(f"{path} holds an array of shape {array.shape}: give one 3D volume")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path} holds {array.dtype} voxels: give plain grey values")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(array.size - np.isfinite(array).sum())
+    with np.errstate(over="ignore"):  # beyond float32 is not finite either
+        array = array.astype(np.float32)
+    if bad := int(array.size - np.isfinite(array).sum()):
         raise InputError(f"{path} holds {bad} voxels that are not finite: replace them and retry")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(f"{path} has a singular affine: repair the sform or qform in its header")
     if unit == "HU":
         _require_hu(array, path)
-    array = (array != 0).astype(np.uint8) if unit == "mask" else array.astype(np.float32)
-    return Volume(array, affine, unit)
+    return Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +69,9 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} is not a NIfTI file: convert it to .nii.gz")
     try:
         image = nib.load(path)
+        if path.name.lower().endswith(".gz"):
+            # nibabel stops before the checksum at the end of the file; this does not.
+            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
         array = np.asanyarray(image.dataobj)
         scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
     except PermissionError as error:
