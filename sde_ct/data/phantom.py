@@ -16,7 +16,7 @@ import numpy as np
 
 from sde_ct.data.anatomy import draw_habitus, label
 from sde_ct.data.placing import place
-from sde_ct.data.scanner import ct_image, inside, mr_image, shares
+from sde_ct.data.scanner import ct_image, dominant, mr_image
 from sde_ct.data.tissues import Tissue
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
@@ -78,15 +78,13 @@ def pelvis_patient(
     habitus = draw_habitus(anatomy)
     placement = place(_stream(seed, "placing"), shape, spacing, habitus.scale)
     samples = label(placement.grid, habitus, anatomy)
-    share = shares(samples, placement.factors)
-    mask = inside(share)
-    labels = np.where(mask, 1 + share[..., 1:].argmax(axis=-1), 0).astype(np.uint8)
+    labels = dominant(samples, placement.factors)
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
     mr = mr_image(_stream(seed, "mr"), samples, placement)
     return PhantomPatient(
         mr=Volume(mr, placement.affine, "a.u."),
         ct=Volume(ct, placement.affine, "HU"),
-        mask=Volume(mask.astype(np.uint8), placement.affine, "mask"),
+        mask=Volume((labels != Tissue.AIR).astype(np.uint8), placement.affine, "mask"),
         labels=Volume(labels, placement.affine, "mask"),
         ambiguous=Volume((labels == Tissue.INSERT).astype(np.uint8), placement.affine, "mask"),
         prior=float(prior),

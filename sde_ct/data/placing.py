@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from sde_ct.data.shapes import Grid
 
-SAMPLE_MM = (2.1, 2.1, 4.0)  # wanted distance between samples within a voxel
-MOST_SAMPLES = 4  # per voxel and axis
+SAMPLE_MM = (1.5, 1.5, 5.0)  # wanted distance between samples within a voxel
+MOST_SAMPLES = 3  # per voxel and axis
 ABOVE_HEADS = 8.0  # mm from the femoral heads up to the centre of the volume
 BEHIND_HEADS = 20.0  # mm from the femoral heads back to the centre of the volume
 WARP_MM = 2.2  # standard deviation of the individual deformation
@@ -32,12 +32,12 @@ def place(rng: np.random.Generator, shape, spacing, scale) -> Placement:
     """
     voxel = np.array(spacing) * (1 + rng.uniform(-0.02, 0.02, 2))[[0, 0, 1]]
     factors = tuple(
-        int(n) for n in np.clip(np.round(np.array(spacing) / SAMPLE_MM), 1, MOST_SAMPLES)
+        int(n) for n in np.clip(np.ceil(np.array(spacing) / SAMPLE_MM), 1, MOST_SAMPLES)
     )
     x, y, z = _axial_plane(rng, shape, voxel, factors)
     z /= np.float32(scale[2])
     bend = [waves(rng, x, y, z, count=12, length=(110, 350)) for _ in range(2)]
-    texture = waves(rng, x, y, z, count=40, length=(12, 60))
+    texture = waves(rng, x, y, z, count=48, length=(9, 45))
     grid = Grid.of(
         (x[..., None] + WARP_MM * bend[0]) / np.float32(scale[0]),
         (y[..., None] + WARP_MM * bend[1]) / np.float32(scale[1]),

@@ -5,29 +5,32 @@ shows what a scanner would show.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from sde_ct.data.placing import Placement, waves
-from sde_ct.data.tissues import INSERT_HU, Tissue, spin_echo, table
+from sde_ct.data.tissues import ADMIXTURE, INSERT_HU, Tissue, spin_echo, table
 
 BLUR_MM = 1.0  # standard deviation of either scanner's in-plane point spread
 CT_NOISE = 12.0  # HU
 MR_NOISE = 0.008  # per receiver channel, in units of the signal of pure protons
 
 
-def shares(
-    samples: UInt8[np.ndarray, "x y z"], factors: tuple[int, int, int]
-) -> Float[np.ndarray, "x y z tissues"]:
-    """The fraction of each voxel that each tissue fills."""
-    shape = tuple(n // f for n, f in zip(samples.shape, factors, strict=True))
-    voxel = np.arange(np.prod(shape)).reshape(shape)
-    for axis, factor in enumerate(factors):
-        voxel = voxel.repeat(factor, axis=axis)
-    counts = np.bincount(
-        (voxel * len(Tissue) + samples).ravel(), minlength=np.prod(shape) * len(Tissue)
-    )
-    return counts.reshape(*shape, len(Tissue)) / np.prod(factors)
+def dominant(
+    samples: UInt8[np.ndarray, "X Y Z"], factors: tuple[int, int, int]
+) -> UInt8[np.ndarray, "x y z"]:
+    """The tissue with the largest share of each voxel; AIR where the body fills less than half."""
+    nx, ny, nz = (n // f for n, f in zip(samples.shape, factors, strict=True))
+    voxel = np.arange(nx * ny).reshape(nx, ny).repeat(factors[0], 0).repeat(factors[1], 1)
+    code = voxel[..., None] * len(Tissue)
+    labels = np.empty((nx, ny, nz), dtype=np.uint8)
+    for k in range(nz):  # slice by slice: the counts of a whole volume would not fit everywhere
+        slab = samples[..., k * factors[2] : (k + 1) * factors[2]]
+        counts = np.bincount((code + slab).ravel(), minlength=nx * ny * len(Tissue))
+        counts = counts.reshape(nx, ny, len(Tissue))
+        body = 2 * counts[..., Tissue.AIR] <= np.prod(factors)
+        labels[..., k] = np.where(body, 1 + counts[..., 1:].argmax(axis=-1), Tissue.AIR)
+    return labels
 
 
 def ct_image(
@@ -42,8 +45,8 @@ def ct_image(
     hu[Tissue.INSERT] = INSERT_HU[bone_like]
     hu[Tissue.CORTEX] += rng.normal(0, 90)
     hu[[Tissue.CANCELLOUS, Tissue.FEMORAL_HEAD]] *= rng.uniform(0.8, 1.2)  # bone density
-    # More fat between the fibres: brighter in MR, darker in CT.
-    image = _acquire(hu[samples] - texture[samples] * placement.texture, placement)
+    # Minus: where a tissue holds more fat it is darker in CT and brighter in MR.
+    image = _acquire(_textured(hu, -texture, samples, placement.texture), placement)
     noise = ndimage.gaussian_filter(rng.normal(size=image.shape), (0.4, 0.4, 0))
     image += CT_NOISE * noise / noise.std()
     return np.clip(np.rint(image), -1024, 3071).astype(np.float32)
@@ -59,11 +62,23 @@ def mr_image(
     tr, te = rng.uniform(4000, 6500), rng.uniform(85, 105)  # ms
     contrast = spin_echo(table("t1"), table("t2"), table("pd"), tr=tr, te=te)
     texture = table("mr_texture") * contrast
-    signal = _acquire(contrast[samples] + texture[samples] * placement.texture, placement)
+    signal = _acquire(_textured(contrast, texture, samples, placement.texture), placement)
     signal *= _coil(rng, signal.shape, placement.affine)
     channels = MR_NOISE * rng.normal(size=(2, *signal.shape))
     gain = rng.uniform(1500, 4000)  # arbitrary units: every scan has its own
     return (gain * np.hypot(signal + channels[0], channels[1])).astype(np.float32)
+
+
+def _textured(value, deviation, samples, texture) -> Float[np.ndarray, "x y z"]:
+    """The value of each sample's tissue, with its admixture and its texture.
+
+    Fat and muscle hold a log-normal fraction of each other, about 7 %.
+    """
+    other = np.arange(len(Tissue))
+    other[list(ADMIXTURE)] = list(ADMIXTURE.values())
+    fraction = np.minimum(0.07 * np.exp(0.8 * texture), 0.45)
+    spread = (value[other] - value)[samples]
+    return value[samples] + fraction * spread + deviation[samples] * texture
 
 
 def _acquire(samples: np.ndarray, placement: Placement) -> Float[np.ndarray, "x y z"]:
@@ -89,8 +104,3 @@ def _coil(rng, shape, affine) -> Float[np.ndarray, "x y z"]:
     uneven = waves(rng, *plane, z, count=6, length=(300, 700))
     bowl = (plane[0] / 200) ** 2 + (plane[1] / 140) ** 2  # 1 near the surface
     return np.exp(0.13 * uneven + rng.uniform(0, 0.25) * (bowl[..., None] - 0.5))
-
-
-def inside(share: Float[np.ndarray, "x y z tissues"]) -> Bool[np.ndarray, "x y z"]:
-    """Voxels at least half filled by the body."""
-    return share[..., Tissue.AIR] <= 0.5

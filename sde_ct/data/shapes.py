@@ -39,7 +39,7 @@ class Grid:
         return cls(x, y, z, columns, rows)
 
     def box(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> Index | None:
-        """The smallest index box that holds x, y in [low, high] and the true entries of `levels`."""
+        """The smallest index box holding x, y in [low, high] and the true entries of `levels`."""
         inside = (
             (self.columns[1] >= low[0]) & (self.columns[0] <= high[0]),
             (self.rows[1] >= low[1]) & (self.rows[0] <= high[1]),
@@ -98,7 +98,7 @@ class Ellipsoid:
     def distance(
         self, grid: Grid, *, side: int = 1, lift: float = 0.0, grow: float = 0.0
     ) -> tuple[Index, Float[np.ndarray, "a b c"]] | None:
-        """As `Chain.distance`; first order, f |f| / |∇f| with f the radius in units of the surface."""
+        """As `Chain.distance`; to first order, f (f - 1) / |∇f| with f² = Σ (offset/radius)²."""
         centre = np.array(self.centre) * [side, 1, 1] + [0, 0, lift]
         radii = np.array(self.radii) + grow
         levels = np.abs(grid.z - centre[2]) < radii[2] + MARGIN

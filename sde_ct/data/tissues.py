@@ -55,10 +55,10 @@ class Properties(NamedTuple):
 PROPERTIES = {
     Tissue.AIR: Properties(1000, 1, 0.0, -1000, 0, 0),
     Tissue.SKIN: Properties(1000, 30, 0.75, 5, 12, 0.1),
-    Tissue.FAT: Properties(382, 90, 0.9, -102, 9, 0.07),
-    Tissue.MUSCLE: Properties(1100, 38, 0.8, 48, 11, 0.13),
+    Tissue.FAT: Properties(382, 90, 0.9, -110, 4, 0.02),
+    Tissue.MUSCLE: Properties(1100, 38, 0.8, 58, 5, 0.04),
     Tissue.CORTEX: Properties(1000, 0.5, 0.2, 1250, 90, 0),
-    Tissue.CANCELLOUS: Properties(586, 60, 0.8, 170, 55, 0.12),
+    Tissue.CANCELLOUS: Properties(586, 60, 0.8, 160, 55, 0.12),
     Tissue.FATTY_MARROW: Properties(400, 85, 0.85, 40, 55, 0.1),
     Tissue.FEMORAL_HEAD: Properties(400, 85, 0.8, 290, 55, 0.1),
     Tissue.CARTILAGE: Properties(1168, 35, 0.75, 90, 12, 0.1),
@@ -75,6 +75,10 @@ PROPERTIES = {
     Tissue.INSERT: Properties(1000, 1, 0.0, 0, 0, 0),  # HU: see INSERT_HU
 }
 INSERT_HU = {True: 800.0, False: -800.0}  # bone-like, air-like
+
+
+# Fat runs through muscle, and strands of lean tissue through fat.
+ADMIXTURE = {Tissue.MUSCLE: Tissue.FAT, Tissue.FAT: Tissue.MUSCLE}
 
 
 def table(field: str) -> Float[np.ndarray, " tissues"]:
