@@ -1,91 +1,14 @@
-"""One patient's anatomy: how it departs from the average, and the tissue at every sample."""
-
-from dataclasses import dataclass
+"""One patient's anatomy: the tissue at every sample."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sde_ct.data import atlas
+from sde_ct.data import skeleton, soft_tissue
+from sde_ct.data.habitus import SIDES, Habitus
 from sde_ct.data.shapes import FAR, Chain, Ellipsoid, Grid, Shape, union
 from sde_ct.data.tissues import Tissue
 
-SIDES = (1, -1)
 SKIN_MM = 2.2
-
-
-@dataclass(frozen=True)
-class Habitus:
-    """What differs from patient to patient; lengths in mm before `scale`."""
-
-    scale: tuple[float, float, float]  # of the skeleton and all inside it
-    fat: tuple[float, float, float]  # subcutaneous fat: lateral, anterior, posterior
-    tilt: float  # half the difference in height between right and left
-    muscle: float  # added to every muscle's radius
-    gap: float  # half the fat between neighbouring muscles
-    cortex: float  # factor on the thickness of cortical bone
-    bladder: tuple[Ellipsoid, ...]  # overlapping lobes: a bladder is not round
-    wall: float  # of the bladder
-    prostate: Ellipsoid
-    rectum: float  # added to the rectum's radius
-    gas: tuple[Ellipsoid, ...]  # pockets in the rectum
-    bowel: tuple[tuple[Ellipsoid, float], ...]  # loops and the gas fraction of their content
-    insert: Ellipsoid  # the ambiguous region, deep in one buttock
-
-
-def draw_habitus(rng: np.random.Generator) -> Habitus:
-    """A random patient; the spread covers body widths of about 330-430 mm."""
-    size, obesity = rng.normal(0, 0.025), rng.beta(2, 3)
-    fill = rng.uniform(0.6, 1.05)  # of a bladder about 45 mm in radius
-    gland = rng.uniform(0.8, 1.2)
-    height = -14 + 38 * fill  # the bladder rests on the prostate
-    insert_side = rng.choice(SIDES)
-    return Habitus(
-        scale=tuple(np.clip(1 + size + rng.normal(0, 0.015, 3), 0.92, 1.07)),
-        fat=tuple(
-            rng.uniform(0.85, 1.15, 3) * np.add((3, 14, 20), np.multiply((28, 24, 24), obesity))
-        ),
-        tilt=rng.normal(0, 1.5),
-        muscle=rng.normal(1.2, 0.9),
-        gap=rng.uniform(0.6, 1.8),
-        cortex=rng.uniform(0.85, 1.2),
-        bladder=_bladder(rng, height, fill),
-        wall=rng.uniform(2.5, 4.5),
-        prostate=Ellipsoid((rng.normal(0, 1.5), -16, -28), (24 * gland, 18 * gland, 20 * gland)),
-        rectum=rng.normal(0, 2),
-        gas=tuple(_gas_pocket(rng) for _ in range(rng.integers(0, 4))),
-        bowel=tuple(_bowel_loop(rng) for _ in range(rng.integers(14, 22))),
-        insert=Ellipsoid(
-            (insert_side * rng.uniform(104, 118), rng.uniform(-77, -70), rng.uniform(2, 14)),
-            tuple(rng.uniform((14, 13, 18), (17, 15, 20))),
-        ),
-    )
-
-
-def _gas_pocket(rng: np.random.Generator) -> Ellipsoid:
-    z = rng.uniform(-25, 50)
-    y = np.interp(z, (-25, 0, 22, 50), (-57, -65, -63, -46)) + 5
-    return Ellipsoid((rng.normal(0, 4), y, z), tuple(rng.uniform((7, 6, 9), (15, 11, 22))))
-
-
-def _bladder(rng: np.random.Generator, height: float, fill: float) -> tuple[Ellipsoid, ...]:
-    x, y = rng.normal(0, 3), 26 + rng.normal(0, 3)
-    dome = Ellipsoid((x, y, height), (44 * fill, (38 + rng.normal(0, 3)) * fill, 38 * fill))
-    base = (x + rng.normal(0, 4), y - 12 * fill, height - 6 * fill)
-    corners = (
-        (x + side * 17 * fill, y + rng.normal(2, 5), height - rng.uniform(-6, 8)) for side in SIDES
-    )
-    return (
-        dome,
-        Ellipsoid(base, (42 * fill, 30 * fill, 31 * fill)),
-        *(Ellipsoid(corner, (31 * fill, 33 * fill, 31 * fill)) for corner in corners),
-    )
-
-
-def _bowel_loop(rng: np.random.Generator) -> tuple[Ellipsoid, float]:
-    radii = tuple(rng.uniform((13, 12, 14), (26, 18, 30)))
-    z = rng.uniform(22, 80)  # in front as the sacrum rises, lower at the sides
-    centre = (rng.uniform(-72, 72), rng.uniform(-25, 30 + 0.6 * z), z)
-    return Ellipsoid(centre, radii), rng.choice((0.0, 0.0, 0.12, 0.35))
 
 
 def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
@@ -153,24 +76,24 @@ def label(grid: Grid, habitus: Habitus, rng: np.random.Generator) -> UInt8[np.nd
     canvas = _Canvas(grid, habitus)
     _bowel(canvas, habitus, rng)
     _organs(canvas, habitus, rng)
-    canvas.solid(atlas.DEEP_ROTATORS, Tissue.MUSCLE, grow=habitus.muscle)
-    for chain in atlas.MUSCLES.values():
+    canvas.solid(soft_tissue.DEEP_ROTATORS, Tissue.MUSCLE, grow=habitus.muscle)
+    for chain in soft_tissue.MUSCLES.values():
         for box, distance in canvas.strokes(chain, grow=habitus.muscle + rng.normal(0, 0.7)):
             canvas.paint(box, distance < habitus.gap, Tissue.FAT)
             canvas.paint(box, distance < 0, Tissue.MUSCLE)
-    for chain in atlas.VEINS.values():
+    for chain in soft_tissue.VEINS.values():
         canvas.solid(chain, Tissue.VEIN, grow=rng.normal(0, 0.5))
-    for chain in atlas.ARTERIES.values():
+    for chain in soft_tissue.ARTERIES.values():
         canvas.solid(chain, Tissue.ARTERY, grow=rng.normal(0, 0.5))
     _skeleton(canvas, habitus)
-    for box, distance in canvas.strokes(atlas.NATAL_CLEFT, sides=(1,)):
+    for box, distance in canvas.strokes(soft_tissue.NATAL_CLEFT, sides=(1,)):
         canvas.paint(box, distance < 0, Tissue.SKIN)
     canvas.solid(habitus.insert, Tissue.INSERT, sides=(1,))
     return canvas.labels
 
 
 def _organs(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator):
-    canvas.solid(atlas.SEMINAL_VESICLES, Tissue.SEMINAL_VESICLE)
+    canvas.solid(soft_tissue.SEMINAL_VESICLES, Tissue.SEMINAL_VESICLE)
     for tissue, grow in ((Tissue.WALL, 0.0), (Tissue.URINE, -habitus.wall)):
         for lobe in habitus.bladder:
             canvas.solid(lobe, tissue, sides=(1,), grow=grow)
@@ -178,7 +101,7 @@ def _organs(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator):
     (x, y, z), (a, b, c) = habitus.prostate.centre, habitus.prostate.radii
     central = Ellipsoid((x, y + 0.25 * b, z + 2), (0.78 * a, 0.7 * b, 0.85 * c))
     canvas.solid(central, Tissue.PROSTATE_CENTRAL, sides=(1,))
-    _hollow(canvas, atlas.RECTUM, rng, grow=habitus.rectum, gas=0.04)
+    _hollow(canvas, soft_tissue.RECTUM, rng, grow=habitus.rectum, gas=0.04)
     for pocket in habitus.gas:
         for box, distance in canvas.strokes(pocket, sides=(1,)):
             canvas.paint(box, (distance < 0) & (canvas.labels[box] == Tissue.STOOL), Tissue.GAS)
@@ -199,12 +122,12 @@ def _hollow(canvas: _Canvas, shape: Chain | Ellipsoid, rng, *, grow: float = 0.0
 
 
 def _skeleton(canvas: _Canvas, habitus: Habitus):
-    canvas.bone(atlas.SACRUM, 1.1 * habitus.cortex, Tissue.CANCELLOUS)
-    canvas.solid(atlas.FORAMINA, Tissue.FAT)
-    canvas.solid(atlas.SACRAL_CANAL, Tissue.CSF, sides=(1,))
-    canvas.bone(atlas.HIP_BONE, 1.8 * habitus.cortex, Tissue.CANCELLOUS)
-    canvas.solid(atlas.SYMPHYSIS, Tissue.CARTILAGE, sides=(1,))
-    canvas.solid(atlas.FEMORAL_HEAD, Tissue.CARTILAGE, grow=2.2)
-    femur = (*atlas.FEMUR, atlas.FEMORAL_HEAD)
-    canvas.bone(femur, 2.3 * habitus.cortex, Tissue.FATTY_MARROW)
-    canvas.solid(atlas.FEMORAL_HEAD, Tissue.FEMORAL_HEAD, grow=-1.0 * habitus.cortex)
+    canvas.bone(skeleton.SACRUM, 1.0 * habitus.cortex, Tissue.CANCELLOUS)
+    canvas.solid(skeleton.FORAMINA, Tissue.FAT)
+    canvas.solid(skeleton.SACRAL_CANAL, Tissue.CSF, sides=(1,))
+    canvas.bone(skeleton.HIP_BONE, 1.5 * habitus.cortex, Tissue.CANCELLOUS)
+    canvas.solid(skeleton.SYMPHYSIS, Tissue.CARTILAGE, sides=(1,))
+    canvas.solid(skeleton.FEMORAL_HEAD, Tissue.CARTILAGE, grow=2.2)
+    femur = (*skeleton.FEMUR, skeleton.FEMORAL_HEAD)
+    canvas.bone(femur, 2.0 * habitus.cortex, Tissue.FATTY_MARROW)
+    canvas.solid(skeleton.FEMORAL_HEAD, Tissue.FEMORAL_HEAD, grow=-1.0 * habitus.cortex)

@@ -14,7 +14,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from sde_ct.data.anatomy import draw_habitus, label
+from sde_ct.data.anatomy import label
+from sde_ct.data.habitus import draw_habitus
 from sde_ct.data.placing import place
 from sde_ct.data.scanner import ct_image, dominant, mr_image
 from sde_ct.data.tissues import Tissue
