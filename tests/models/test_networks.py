@@ -8,12 +8,10 @@ from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.models.layers import GroupNorm, depth_to_space, space_to_depth
 
 
-def randomised(params, key=7, scale=0.1):
+def randomised(params, scale=0.1):
     """Parameters without the zeros that hide what a layer does."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(key), len(leaves))
-    noise = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, noise)
+    rng = np.random.default_rng(7)
+    return jax.tree.map(lambda x: x + scale * rng.normal(size=x.shape).astype(np.float32), params)
 
 
 def test_the_papers_network_has_its_26_million_parameters():
@@ -89,4 +87,7 @@ def test_discriminator_judges_patches():
     out = apply(params, mr, -mr)
     assert out.shape == (2, 4, 6, 1)
     moved = apply(params, mr, (-mr).at[0, 0, 0].add(1.0))
-    assert moved[0, 0, 0] != out[0, 0, 0] and moved[0, 3, 5] == out[0, 3, 5]
+    change = jnp.abs(moved - out)[0, :, :, 0]
+    assert change[0, 0] > 0
+    # Far patches see the change through the normalisation's sums alone.
+    assert change[3, 5] < change[0, 0] / 2

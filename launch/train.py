@@ -1,0 +1,27 @@
+"""Train one network, going on where an earlier start of the same command stopped.
+
+    python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
+    python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
+"""
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from sde_ct.cli import run
+from sde_ct.data.prepared import read_prepared
+from sde_ct.training.loop import train
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/score.py.")
+DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints and logs.", required=True)
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    train(CONFIG.value, read_prepared(DATA.value), Path(WORKDIR.value))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""The prepared data as training sees it: what the configuration asks for, as batches."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sde_ct.config import DataConfig
+from sde_ct.data.dataset import Slices, eval_batches, fit_intensity, train_iterator
+from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
+from sde_ct.data.prepared import Prepared
+from sde_ct.types import Batch
+
+
+def intensity_of(config: DataConfig, prepared: Prepared) -> Intensity:
+    """The forward and inverse intensity maps that the configuration names."""
+    if config.intensity == "slice_minmax":
+        return fit_intensity(Intensity(SliceMinMax(), SliceMinMax()), prepared)
+    return Intensity(RobustMR(), HUWindow(config.hu_low, config.hu_high))
+
+
+def slices_of(config: DataConfig, prepared: Prepared, split: str) -> Slices:
+    """Random access to the slices of one split."""
+    return Slices(
+        prepared,
+        split,
+        intensity_of(config, prepared),
+        neighbours=config.neighbours,
+        z_slices=config.z_slices,
+    )
+
+
+class TrainingBatches:
+    """The endless stream of training batches; its state is a small dictionary."""
+
+    def __init__(self, config: DataConfig, prepared: Prepared, seed: int):
+        self._iterator = train_iterator(
+            slices_of(config, prepared, "train"),
+            batch_size=config.batch_size,
+            seed=seed,
+            flip=config.flip,
+            rotate90=config.rotate90,
+        )
+
+    def __next__(self) -> Batch:
+        return Batch(**next(self._iterator))
+
+    def get_state(self) -> dict[str, Any]:
+        return self._iterator.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._iterator.set_state(state)
+
+
+def validation_batches(config: DataConfig, prepared: Prepared) -> Iterator[Batch]:
+    """The validation slices once; none where no patient was set aside. The last may be padded."""
+    if prepared.split["validation"]:
+        for example, _ in eval_batches(
+            slices_of(config, prepared, "validation"), config.batch_size
+        ):
+            yield Batch(**example)
+
+
+def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
+    """What synthesis must know of the training data; stored with the checkpoint."""
+    mr = np.array([list(case.percentiles.values()) for case in prepared.of("train")])
+    levels = list(prepared.of("train")[0].percentiles)
+    return {
+        "source": prepared.source,
+        "spacing": prepared.spacing,
+        "size": prepared.size,
+        "split": prepared.split,
+        "intensity": intensity_of(config, prepared).to_json(),
+        "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
+    }
