@@ -33,9 +33,10 @@ def run(main: Callable[[], None]) -> NoReturn:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return app.parse_flags_with_usage(argv)
-    except (InputError, KeyError, AttributeError, TypeError, ValueError) as error:
-        # What ml_collections raises on an override that fits no field of the configuration.
-        sys.exit(_complain(str(error.args[0] if error.args else error)))
+    except InputError as error:
+        sys.exit(_complain(str(error)))
+    except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
+        sys.exit(_complain(f"--config has no such field: {' '.join(str(error.args[0]).split())}"))
 
 
 def _complain(sentence: str) -> int:

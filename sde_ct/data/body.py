@@ -6,7 +6,7 @@ from skimage.filters import threshold_multiotsu, threshold_otsu
 
 from sde_ct.data.volume import Volume, canonical, restore
 
-SMOOTHING_MM = 1.5  # in plane: averages the noise of air below the threshold
+SMOOTHING_MM = 1.0  # in plane: averages the noise of air below the threshold
 CLOSING_MM = 6.0  # in plane: bridges dark skin, cortical bone and gas that opens to the outside
 BRIGHT_PERCENTILE = 99.0  # fat near a coil must not draw the threshold into the tissue
 

@@ -1,0 +1,99 @@
+"""Programs: `launch/prepare.py` from the shell, its errors as a user meets them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.data.prepared import read_prepared
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "launch.prepare", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    folder = tmp_path / "pairs"
+    for name in ("anna", "bert"):
+        (folder / name).mkdir(parents=True)
+        body = np.zeros((12, 10, 4))
+        body[3:9, 3:8] = 1
+        for kind, array in (("mr", 200 * body), ("ct", 1040 * body - 1000)):
+            image = nib.Nifti1Image(array.astype(np.int16), np.diag([2.0, 2.0, 4.0, 1.0]))
+            nib.save(image, folder / name / f"{kind}.nii.gz")
+    return folder
+
+
+def test_prepare_from_the_shell_names_every_patient(pairs, tmp_path):
+    output = tmp_path / "data"
+    done = program(
+        "--source=pairs", f"--input={pairs}", f"--output={output}", "--size=16", "--test=bert"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line] == [
+        ["anna", "train"],
+        ["bert", "test"],
+    ]
+    data = read_prepared(output)
+    assert data.size == (16, 16) and data.split["test"] == ("bert",)
+
+
+def test_unusable_input_is_one_sentence_and_writes_nothing(pairs, tmp_path):
+    (pairs / "bert" / "ct.nii.gz").write_bytes(b"cut")
+    done = program("--source=pairs", f"--input={pairs}", f"--output={tmp_path / 'd'}")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: ") and "bert/ct.nii.gz is damaged" in error
+    assert not (tmp_path / "d").exists()
+
+
+PROGRAM = """
+from absl import flags
+from ml_collections import config_flags
+from sde_ct.cli import run
+from sde_ct.errors import InputError
+steps = flags.DEFINE_integer("steps", 3, "Steps.")
+config_flags.DEFINE_config_file("config")
+def main():
+    if steps.value < 1:
+        raise InputError(f"steps = {steps.value}: give 1 or more")
+    print("ran", steps.value)
+run(main)
+"""
+
+RECIPE = """
+import dataclasses
+@dataclasses.dataclass
+class Config:
+    beta: float = 1.0
+def get_config():
+    return Config()
+"""
+
+RUNS = {
+    "good": (["--steps=4"], 0, "ran 4"),
+    "refused": (["--steps=0"], 2, "error: steps = 0: give 1 or more"),
+    "stray word": (["now"], 2, "error: argument 'now' is not a flag: write --name=value"),
+    "misspelt flag": (["--step=3"], 1, "Unknown command line flag 'step'"),
+    "ill-typed flag": (["--steps=x"], 1, "steps"),
+    "misspelt field": (["--config.bta=3"], 2, "error: --config has no such field: bta"),
+    "ill-typed field": (["--config.beta=x"], 1, "config.beta"),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_status_and_message_of_a_program(tmp_path, case):
+    arguments, status, message = RUNS[case]
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    arguments = [f"--config={tmp_path / 'recipe.py'}", *arguments]
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert message in done.stdout + done.stderr and "Traceback" not in done.stderr
