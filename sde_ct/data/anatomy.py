@@ -122,12 +122,12 @@ def _hollow(canvas: _Canvas, shape: Chain | Ellipsoid, rng, *, grow: float = 0.0
 
 
 def _skeleton(canvas: _Canvas, habitus: Habitus):
-    canvas.bone(skeleton.SACRUM, 1.0 * habitus.cortex, Tissue.CANCELLOUS)
+    canvas.bone(skeleton.SACRUM, 1.2 * habitus.cortex, Tissue.CANCELLOUS)
     canvas.solid(skeleton.FORAMINA, Tissue.FAT)
     canvas.solid(skeleton.SACRAL_CANAL, Tissue.CSF, sides=(1,))
-    canvas.bone(skeleton.HIP_BONE, 1.5 * habitus.cortex, Tissue.CANCELLOUS)
+    canvas.bone(skeleton.HIP_BONE, 1.8 * habitus.cortex, Tissue.CANCELLOUS)
     canvas.solid(skeleton.SYMPHYSIS, Tissue.CARTILAGE, sides=(1,))
     canvas.solid(skeleton.FEMORAL_HEAD, Tissue.CARTILAGE, grow=2.2)
     femur = (*skeleton.FEMUR, skeleton.FEMORAL_HEAD)
-    canvas.bone(femur, 2.0 * habitus.cortex, Tissue.FATTY_MARROW)
+    canvas.bone(femur, 2.3 * habitus.cortex, Tissue.FATTY_MARROW)
     canvas.solid(skeleton.FEMORAL_HEAD, Tissue.FEMORAL_HEAD, grow=-1.0 * habitus.cortex)

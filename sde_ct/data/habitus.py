@@ -29,7 +29,7 @@ class Habitus:
 
 
 def draw_habitus(rng: np.random.Generator) -> Habitus:
-    """A random patient; the spread covers body widths of about 330-430 mm."""
+    """A random patient; bodies come out about 330-400 mm wide and 210-290 mm deep."""
     size, obesity = rng.normal(0, 0.025), rng.beta(2, 3)
     fill = rng.uniform(0.6, 1.05)  # of a bladder about 45 mm in radius
     gland = rng.uniform(0.8, 1.2)

@@ -10,7 +10,7 @@ from sde_ct.data.shapes import Grid
 SAMPLE_MM = (1.5, 1.5, 5.0)  # wanted distance between samples within a voxel
 MOST_SAMPLES = 3  # per voxel and axis
 ABOVE_HEADS = 8.0  # mm from the femoral heads up to the centre of the volume
-BEHIND_HEADS = 20.0  # mm from the femoral heads back to the centre of the volume
+BEHIND_HEADS = 16.0  # mm from the femoral heads back to the centre of the volume
 WARP_MM = 2.2  # standard deviation of the individual deformation
 
 

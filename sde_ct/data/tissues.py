@@ -55,10 +55,10 @@ class Properties(NamedTuple):
 PROPERTIES = {
     Tissue.AIR: Properties(1000, 1, 0.0, -1000, 0, 0),
     Tissue.SKIN: Properties(1000, 30, 0.75, 5, 12, 0.1),
-    Tissue.FAT: Properties(382, 90, 0.9, -110, 4, 0.02),
-    Tissue.MUSCLE: Properties(1100, 38, 0.8, 58, 5, 0.04),
+    Tissue.FAT: Properties(382, 90, 0.9, -111, 4, 0.02),
+    Tissue.MUSCLE: Properties(1100, 38, 0.8, 62, 5, 0.04),
     Tissue.CORTEX: Properties(1000, 0.5, 0.2, 1250, 90, 0),
-    Tissue.CANCELLOUS: Properties(586, 60, 0.8, 160, 55, 0.12),
+    Tissue.CANCELLOUS: Properties(586, 60, 0.8, 200, 55, 0.12),
     Tissue.FATTY_MARROW: Properties(400, 85, 0.85, 40, 55, 0.1),
     Tissue.FEMORAL_HEAD: Properties(400, 85, 0.8, 290, 55, 0.1),
     Tissue.CARTILAGE: Properties(1168, 35, 0.75, 90, 12, 0.1),
