@@ -36,7 +36,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except InputError as error:
         sys.exit(_complain(str(error)))
     except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
-        sys.exit(_complain(f"--config has no such field: {' '.join(str(error.args[0]).split())}"))
+        sentence = " ".join(str(error.args[0]).split())
+        sys.exit(_complain(f"--config: {sentence}: check the field's name"))
 
 
 def _complain(sentence: str) -> int:
