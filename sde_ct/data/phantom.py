@@ -71,9 +71,9 @@ def pelvis_patient(
       bone_like: force the outcome; None draws it with `prior`.
 
     Raises:
-      InputError: if shape, spacing or prior is out of range.
+      InputError: if seed, shape, spacing or prior is out of range.
     """
-    _check(shape, spacing, prior)
+    _check(seed, shape, spacing, prior)
     outcome = draw_outcome(seed, prior) if bone_like is None else bone_like
     anatomy = _stream(seed, "anatomy")
     habitus = draw_habitus(anatomy)
@@ -118,7 +118,7 @@ def write_cohort(
     Raises:
       InputError: if a request is out of range, or a folder holds something else.
     """
-    _check(shape, spacing, prior)
+    _check(seed, shape, spacing, prior)
     if patients < 1:
         raise InputError(f"patients must be at least 1, not {patients}.")
     root = Path(directory) / "Task1" / "pelvis"
@@ -137,7 +137,9 @@ def write_cohort(
     return folders
 
 
-def _check(shape: Shape3, spacing: Spacing, prior: float) -> None:
+def _check(seed: int, shape: Shape3, spacing: Spacing, prior: float) -> None:
+    if seed < 0:
+        raise InputError(f"seed must be 0 or greater, not {seed}.")
     if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
         raise InputError(f"shape must be three whole numbers of at least 1, not {shape}.")
     if len(spacing) != 3 or not all(0 < s < np.inf for s in spacing):

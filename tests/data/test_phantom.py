@@ -245,6 +245,8 @@ def test_bad_requests_are_named(tmp_path, options, word):
         pelvis_patient(0, **options)
     with pytest.raises(InputError, match=word):
         write_cohort(tmp_path / "new", 1, 0, **options)
+    with pytest.raises(InputError, match="seed"):
+        write_cohort(tmp_path / "new", 1, -1)
     with pytest.raises(InputError, match="patients"):
         write_cohort(tmp_path / "new", 0, 0)
     assert not (tmp_path / "new").exists()
