@@ -1,0 +1,251 @@
+"""What every sampler promises beside its distribution: counting, independence, transformations."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sde_ct import VESDE, VPSDE
+from sde_ct.errors import InputError
+from sde_ct.sampling import (
+    ddpm,
+    euler_maruyama,
+    predictor_corrector,
+    probability_flow_ode,
+    sample_keys,
+)
+from sde_ct.sde import denoised
+
+SDE = VPSDE()
+CHAINS = {
+    "ddpm": (partial(ddpm, steps=7), 7),
+    "em": (partial(euler_maruyama, steps=7), 7),
+    "pc": (partial(predictor_corrector, steps=7, corrector_steps=2), 7 + 7 * 2),
+    "pc-after": (
+        partial(predictor_corrector, steps=7, corrector_steps=2, corrector_first=False),
+        7 + 6 * 2,
+    ),
+}
+SAMPLERS = {name: CHAINS[name][0] for name in ("ddpm", "em", "pc")} | {"ode": probability_flow_ode}
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+every_chain = pytest.mark.parametrize(("sampler", "nfe"), CHAINS.values(), ids=CHAINS)
+
+# Rounding may differ between compilations. In the adaptive solver it can move a step, within the
+# solver's tolerance of 1e-5 (1 + |x|).
+close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+
+# Where steps are counted, a tolerance so far above rounding that it cannot move one.
+coarse_ode = partial(probability_flow_ode, rtol=1e-3, atol=1e-3)
+
+
+def counted(score):
+    """`score`, and the list that grows with each of its calls at run time."""
+    calls = []
+
+    def counting(x, t):
+        jax.debug.callback(lambda _: calls.append(1), x.ravel()[0])
+        return score(x, t)
+
+    return counting, calls
+
+
+@every_chain
+def test_chains_count_their_evaluations(sampler, nfe, gaussian):
+    score, calls = counted(gaussian(0.3, 0.5).score(SDE))
+    samples = jax.jit(lambda key: sampler(key, SDE, score, (3, 2)))(jax.random.key(0))
+    jax.effects_barrier()
+    assert len(calls) == nfe
+    np.testing.assert_array_equal(samples.nfe, [nfe] * 3)
+
+
+@pytest.mark.parametrize("denoise", [False, True])
+def test_ode_counts_each_samples_own_evaluations(denoise, gaussian):
+    """Alone, exactly the calls made; in a batch, the same, though the batch goes on for others."""
+    data = gaussian(jnp.zeros(2), jnp.array([0.5, 0.02]))
+    score, calls = counted(data.score(SDE))
+
+    @partial(jax.jit, static_argnums=1)
+    def run(keys, batch):
+        return coarse_ode(keys, SDE, score, (batch, 2), denoise=denoise)
+
+    keys = sample_keys(jax.random.key(0), 3)
+    alone = []
+    for i in range(3):
+        calls.clear()
+        samples = run(keys[i : i + 1], 1)
+        jax.effects_barrier()
+        assert samples.nfe[0] == len(calls)
+        alone.append(len(calls))
+    calls.clear()
+    together = run(keys, 3)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(together.nfe, alone)
+    assert len(calls) == max(alone)
+
+
+@every_sampler
+@pytest.mark.parametrize("shape", [(), (4, 5, 1)], ids=str)
+def test_a_sample_alone_equals_itself_in_a_batch(sampler, shape, gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+    key = jax.random.key(3)
+    batch = jax.jit(lambda key: sampler(key, SDE, score, (5, *shape)))(key)
+    alone = jax.jit(lambda key: sampler(key, SDE, score, (1, *shape)))(sample_keys(key, 5)[2:3])
+    assert batch.x.shape == (5, *shape)
+    assert batch.nfe.shape == batch.ok.shape == (5,)
+    assert batch.nfe.dtype == jnp.int32
+    close(alone.x[0], batch.x[2])
+    assert len(np.unique(np.round(batch.x.reshape(5, -1)[:, 0], 6))) == 5
+
+
+@every_sampler
+def test_each_sample_meets_its_own_condition(sampler):
+    """A score that holds one mean for each sample of the batch, as a network holds its MR."""
+    means = jnp.array([-0.8, 0.0, 0.8])[:, None]
+
+    def score(x, t):
+        alpha, std = (value[:, None] for value in SDE.marginal(t))
+        return -(x - alpha * means) / ((0.01 * alpha) ** 2 + std**2)
+
+    sampler = partial(sampler, steps=200) if sampler is not probability_flow_ode else sampler
+    samples = jax.jit(lambda key: sampler(key, SDE, score, (3, 4)))(jax.random.key(0))
+    # Data of width 0.01, noise left at the end of the ODE 0.01: five of their sum.
+    np.testing.assert_allclose(samples.x, jnp.broadcast_to(means, (3, 4)), atol=0.1)
+
+
+@every_sampler
+def test_jit_vmap_and_pmap_agree(sampler, gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+    keys = jax.random.split(jax.random.key(0), 4)
+
+    def run(key):
+        return sampler(key, SDE, score, (2, 3))
+
+    one_by_one = [jax.jit(run)(key).x for key in keys]
+    close(jax.jit(jax.vmap(run))(keys).x, jnp.stack(one_by_one))
+    assert len(jax.devices()) >= 4
+    parallel = jax.pmap(run)(keys)
+    close(parallel.x, jnp.stack(one_by_one))
+    assert parallel.ok.all()
+
+
+def test_raw_and_typed_keys_are_the_same():
+    for raw, typed in (
+        (jax.random.PRNGKey(0), jax.random.key(0)),
+        (jax.random.split(jax.random.PRNGKey(0), 2), jax.random.split(jax.random.key(0), 2)),
+    ):
+        assert (sample_keys(raw, 2) == sample_keys(typed, 2)).all()
+
+
+@pytest.mark.parametrize("sampler", [SAMPLERS["em"], SAMPLERS["ode"]], ids=["em", "ode"])
+def test_a_lost_sample_is_told_and_leaves_the_others(sampler, gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+
+    @jax.jit
+    def run(key, poison):
+        return sampler(key, SDE, lambda x, t: score(x, t).at[1].add(poison), (3, 2))
+
+    whole, samples = run(jax.random.key(0), 0.0), run(jax.random.key(0), jnp.nan)
+    np.testing.assert_array_equal(whole.ok, [True, True, True])
+    np.testing.assert_array_equal(samples.ok, [True, False, True])
+    close(samples.x[::2], whole.x[::2])
+    assert samples.nfe[1] <= max(60, whole.nfe[1])  # a lost ODE sample gives up soon
+
+
+def test_ode_that_runs_out_of_steps_does_not_raise(gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+    run = jax.jit(lambda key: probability_flow_ode(key, SDE, score, (2, 3), max_steps=2))
+    samples = run(jax.random.key(0))
+    np.testing.assert_array_equal(samples.ok, [False, False])
+    np.testing.assert_array_equal(samples.nfe, [1 + 6 * 2] * 2)
+    assert jnp.isfinite(samples.x).all()
+
+
+def test_a_stiff_neighbour_leaves_the_steps_alone():
+    def score_of(widths):
+        def score(x, t):
+            alpha, std = (value[:, None] for value in SDE.marginal(t))
+            return -x / ((alpha * widths[:, None]) ** 2 + std**2)
+
+        return score
+
+    keys = sample_keys(jax.random.key(0), 2)
+    soft, stiff = 0.5, 1e-4
+    both = coarse_ode(keys, SDE, score_of(jnp.array([soft, stiff])), (2, 8))
+    alone = coarse_ode(keys[:1], SDE, score_of(jnp.array([soft])), (1, 8))
+    assert both.nfe[0] == alone.nfe[0]
+    assert both.nfe[1] > 1.5 * both.nfe[0]
+    close(both.x[0], alone.x[0])
+
+
+def test_ode_error_is_not_diluted_by_air(gaussian):
+    """63 elements at rest beside the one that moves change nothing: the norm is the largest."""
+    score = gaussian(0.3, 0.5).score(SDE)
+    keys = sample_keys(jax.random.key(0), 1)
+
+    def still(x, t):
+        # In the other elements the flow stands still: ∇ log p = 2 f / g² = -x.
+        return (-x).at[:, 0].set(score(x[:, :1], t)[:, 0])
+
+    beside_air = probability_flow_ode(keys, SDE, still, (1, 64))
+    start = SDE.prior(jax.vmap(jax.random.fold_in, (0, None))(keys, 0), (1, 64))
+    np.testing.assert_allclose(beside_air.x[0, 1:], start[0, 1:], atol=1e-4)
+    _, std = SDE.marginal(1e-3)
+    alpha_1, std_1 = SDE.marginal(1.0)
+    alpha, _ = SDE.marginal(1e-3)
+    spread = jnp.sqrt((alpha**2 * 0.25 + std**2) / (alpha_1**2 * 0.25 + std_1**2))
+    expected = alpha * 0.3 + spread * (start[0, 0] - alpha_1 * 0.3)
+    assert beside_air.x[0, 0] == pytest.approx(float(expected), abs=3e-5)
+
+
+def test_ode_can_end_in_the_denoised_image(gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+    run = partial(probability_flow_ode, jax.random.key(0), SDE, score, (3, 2), end=0.05)
+    plain, clean = run(), run(denoise=True)
+    t = jnp.full(3, 0.05)
+    close(clean.x, denoised(SDE, score(plain.x, t), plain.x, t))
+    np.testing.assert_array_equal(clean.nfe, plain.nfe + 1)
+
+
+def test_ddpm_clips_the_denoised_image(gaussian):
+    """The last step lands on x_0 itself, hence inside the range."""
+    score = gaussian(0.3, 0.5).score(SDE)
+    run = partial(ddpm, jax.random.key(0), SDE, score, (64,), steps=20)
+    free, clipped = run().x, run(denoised_range=(-0.2, 0.6)).x
+    assert free.min() < -0.3
+    assert free.max() > 0.7
+    assert clipped.min() == pytest.approx(-0.2)
+    assert clipped.max() == pytest.approx(0.6)
+
+
+def test_corrector_order_differs_only_at_the_first_level(gaussian):
+    """Correcting after each step but the last is correcting before each step but the first."""
+    sde = VESDE()
+    score = gaussian(0.3, 0.5).score(sde)
+    run = partial(predictor_corrector, jax.random.key(0), sde, score, (8,))
+    first, after = run(steps=300), run(steps=300, corrector_first=False)
+    # At t = 1 x hardly depends on the data: what that one correction changed is soon forgotten.
+    assert not np.array_equal(first.x, after.x)
+    np.testing.assert_array_equal(run(steps=1, corrector_first=False).nfe, [1] * 8)
+
+
+def test_authors_corrector_step_couples_the_batch(gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+    keys = sample_keys(jax.random.key(0), 4)
+    run = partial(predictor_corrector, sde=SDE, score=score, steps=20, batch_mean_step=True)
+    batch, alone = run(keys, shape=(4, 3)), run(keys[:1], shape=(1, 3))
+    assert not np.allclose(batch.x[0], alone.x[0], atol=1e-3)
+
+
+@every_chain
+@pytest.mark.parametrize("steps", [0, -3])
+def test_no_steps_are_refused(sampler, nfe, steps, gaussian):
+    with pytest.raises(InputError, match=f"steps: must be at least 1, got {steps}"):
+        sampler(jax.random.key(0), SDE, gaussian(0.3, 0.5).score(SDE), (2,), steps=steps)
+
+
+@every_sampler
+def test_a_wrong_number_of_keys_is_refused(sampler, gaussian):
+    with pytest.raises(InputError, match="one for each of the 3 samples"):
+        sampler(jax.random.split(jax.random.key(0), 2), SDE, gaussian(0.3, 0.5).score(SDE), (3, 2))
