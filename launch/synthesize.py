@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from sde_ct import parallel
 from sde_ct.cli import run
 from sde_ct.data.files import read_volume, write_volume
 from sde_ct.errors import InputError
@@ -30,6 +31,7 @@ SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/
 
 
 def main() -> None:
+    parallel.keep_compilations()
     if DRAWS.value < 1:
         raise InputError(f"--draws={DRAWS.value}: give 1 or more.")
     name, output = case_name(Path(MR.value)), Path(OUTPUT.value)

@@ -1,7 +1,7 @@
 """Train one network, going on where an earlier start of the same command stopped.
 
-    python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
-    python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
+python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
+python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from sde_ct import parallel
 from sde_ct.cli import run
 from sde_ct.data.prepared import read_prepared
 from sde_ct.training.loop import train
@@ -20,6 +21,7 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
+    parallel.keep_compilations()
     train(CONFIG.value, read_prepared(DATA.value), Path(WORKDIR.value))
 
 

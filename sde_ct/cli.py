@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import app
+from absl import app, logging
 
 from sde_ct.errors import InputError
 
@@ -21,6 +21,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
+        logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
         try:
             main()
         except InputError as error:

@@ -5,8 +5,10 @@ line (`--config.sde.sigma_max=20`); nothing in the package changes one after `va
 """
 
 import dataclasses
+import runpy
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sde_ct.errors import InputError
@@ -184,3 +186,10 @@ def differences(a: Experiment, b: Experiment) -> list[str]:
     """The fields in which two configurations differ, as "name: a -> b"."""
     left, right = flatten(a), flatten(b)
     return [f"{name}: {left[name]} -> {right[name]}" for name in left if left[name] != right[name]]
+
+
+def recipe(path: Path) -> Experiment:
+    """The experiment that a recipe file's `get_config()` returns."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such recipe; see configs/.")
+    return validate(runpy.run_path(str(path))["get_config"]())

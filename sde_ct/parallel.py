@@ -1,12 +1,21 @@
 """pmap over devices: the only place that knows how many there are."""
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 AXIS = "devices"
+
+
+def keep_compilations() -> None:
+    """Keep compiled programs on disk from one start to the next, unless a place is set already."""
+    if not jax.config.jax_compilation_cache_dir:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sde_ct" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
@@ -55,5 +64,8 @@ def replicas_agree(tree: Any) -> bool:
         first, *others = [np.asarray(s.data) for s in x.addressable_shards]
         return all(np.array_equal(first, other, equal_nan=True) for other in others)
 
-    return all(agree(x) for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(
-        x.dtype, jax.dtypes.prng_key))
+    return all(
+        agree(x)
+        for x in jax.tree.leaves(tree)
+        if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    )

@@ -54,9 +54,7 @@ def score_fn(
     return score
 
 
-def diffusion(
-    config: Experiment, sde: SDE, network: UNet, axis_name: str | None = None
-) -> Method:
+def diffusion(config: Experiment, sde: SDE, network: UNet, axis_name: str | None = None) -> Method:
     """Denoising score matching: mean |F - F*|² over noise levels, pixels and the batch."""
     form = form_of(config.diffusion)
 

@@ -61,7 +61,11 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
 
     if sampler is None:
         raise InputError(f"A diffusion network needs a sampler: one of {', '.join(SAMPLERS)}.")
-    sde, form, run = build_sde(config), form_of(config.diffusion), _sampler(sampler, config.sampling)
+    sde, form, run = (
+        build_sde(config),
+        form_of(config.diffusion),
+        _sampler(sampler, config.sampling),
+    )
 
     def draw(params, keys, mr):
         score = score_fn(params, mr, sde=sde, network=network, form=form)

@@ -138,9 +138,7 @@ def onlooker(
     """`look(state, step)`: validation loss over the first batches, and a few synthetic slices."""
     method = build_method(config)
     evaluate, show = jax.jit(method.loss), preview(config)
-    batches = list(
-        itertools.islice(validation_batches(config.data, prepared), VALIDATION_BATCHES)
-    )
+    batches = list(itertools.islice(validation_batches(config.data, prepared), VALIDATION_BATCHES))
 
     def look(state: Any, step: int) -> None:
         losses = []

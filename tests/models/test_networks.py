@@ -15,9 +15,7 @@ def randomised(params, scale=0.1):
 
 
 def test_the_papers_network_has_its_26_million_parameters():
-    shapes = jax.eval_shape(
-        UNet().init, jax.random.key(0), jnp.zeros((1, 64, 64, 2)), jnp.zeros(1)
-    )
+    shapes = jax.eval_shape(UNet().init, jax.random.key(0), jnp.zeros((1, 64, 64, 2)), jnp.zeros(1))
     count = sum(x.size for x in jax.tree.leaves(shapes))
     assert count == pytest.approx(26.1e6, rel=0.01)  # the published figure has three digits
 

@@ -1,0 +1,128 @@
+"""The paper's whole comparison on phantom pelvises, from nothing to the table.
+
+    python launch/demo.py --output=out/demo
+
+writes phantom patients as NIfTI files in SynthRAD2023's layout and takes them the way real data
+go: prepare, train four networks, synthesize the held-out patients, evaluate. An interrupted demo
+goes on where it stopped.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from sde_ct import comparison, parallel
+from sde_ct.cli import run
+from sde_ct.config import recipe
+from sde_ct.data.cohorts import phantom_cases
+from sde_ct.data.prepare import prepare
+from sde_ct.data.prepared import Prepared, read_prepared
+from sde_ct.data.split import split_patients
+from sde_ct.evaluation.checks import checks
+from sde_ct.evaluation.findings import findings
+from sde_ct.evaluation.protocols import VOLUME
+from sde_ct.evaluation.report import refuse_existing, write_metrics
+from sde_ct.evaluation.table import METHODS, summarise, text_table
+from sde_ct.training.loop import train
+
+OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
+PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)
+DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws of each sampler.", lower_bound=2)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of phantoms and draws.", lower_bound=0)
+
+RECIPES = Path(__file__).resolve().parent.parent / "configs" / "demo"
+RUNS = ("ddpm", "score", "cnn", "gan")
+HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
+
+
+def main() -> None:
+    parallel.keep_compilations()
+    start = time.perf_counter()
+    output = Path(OUTPUT.value)
+    refuse_existing(output)
+    prepared = _data(output)
+    for number, name in enumerate(RUNS, start=2):
+        _say(start, f"{number}/7 train {name}")
+        train(recipe(RECIPES / f"{name}.py"), prepared, output / "runs" / name)
+    _say(start, "6/7 synthesize the held-out patients")
+    patients = comparison.held_out(prepared)
+    bar = lambda batches, label: tqdm(batches, desc=label.ljust(11), unit="batch", leave=False)
+    results = comparison.synthesize_all(
+        output / "runs", patients, draws=DRAWS.value, seed=SEED.value, progress=bar
+    )
+    _say(start, "7/7 evaluate")
+    lookup = comparison.lookup_control(prepared)
+    table = {"lookup": {p.id: comparison.apply_lookup(lookup, p, prepared) for p in patients}}
+    table |= results
+    rows = sorted(
+        comparison.rows_of(table, patients, VOLUME), key=lambda r: METHODS.index(r.method)
+    )
+    comparison.write_volumes(table, output)
+    comparison.pictures(table, patients[0], output)
+    ambiguity = comparison.ambiguity_of(results, patients)
+    _print(rows, ambiguity, settings := _settings(prepared, patients))
+    write_metrics(output, rows, VOLUME, settings)
+    print(f"\n{output}: metrics.csv, metrics.json, comparison.png, uncertainty.png, sct/, sct_std/")
+    _say(start, "done")
+
+
+def _data(output: Path) -> Prepared:
+    if (output / "data").exists():
+        return read_prepared(output / "data")
+    bar = partial(tqdm, desc="1/7 phantoms", unit="patient")
+    cases = phantom_cases(output / "cohort", PATIENTS.value, SEED.value, progress=bar)
+    names = [case.id for case in cases]
+    test, validation = names[-HELD_OUT["test"] :], names[-sum(HELD_OUT.values()) :]
+    split = split_patients(
+        names, validation=validation[: HELD_OUT["validation"]], test=test, seed=0
+    )
+    return prepare(cases, output / "data", source="phantom", split=split)
+
+
+def _settings(prepared: Prepared, patients: list) -> dict:
+    sampling = {name: vars(recipe(RECIPES / f"{name}.py").sampling) for name in ("ddpm", "score")}
+    return {
+        "draws": DRAWS.value,
+        "seed": SEED.value,
+        "slice_size": list(prepared.size),
+        "training_patients": len(prepared.split["train"]),
+        "test_patients": [patient.id for patient in patients],
+        "test_slices": sum(len(prepared.cases[patient.id]) for patient in patients),
+        "steps": {
+            "ddpm": sampling["ddpm"]["ddpm_steps"],
+            "em": sampling["score"]["em_steps"],
+            "pc": sampling["score"]["pc_steps"],
+            "pc_corrector": sampling["score"]["corrector_steps"],
+            "ode_tolerance": sampling["score"]["ode_rtol"],
+        },
+    }
+
+
+def _print(rows: list, ambiguity: dict, settings: dict) -> None:
+    height, width = settings["slice_size"]
+    steps = settings["steps"]
+    print(
+        f"\nHeld out: {len(settings['test_patients'])} patients, {settings['test_slices']} slices "
+        f"of {height} x {width}; -M: mean of {settings['draws']} draws; mean ± std over patients.\n"
+        f"Steps: DDPM {steps['ddpm']}, EM {steps['em']}, PC {steps['pc']} with "
+        f"{steps['pc_corrector']} correction each, ODE adaptive at tolerance "
+        f"{steps['ode_tolerance']:g}.\n"
+    )
+    print(text_table(summarise(rows)))
+    print("The paper's findings, asked of these figures:")
+    for finding in findings(rows):
+        print(f"- {finding}")
+    print("\nDemands:")
+    for check in checks(rows, ambiguity):
+        print(f"  {check}")
+
+
+def _say(start: float, text: str) -> None:
+    print(f"[{(time.perf_counter() - start) / 60:4.1f} min] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
