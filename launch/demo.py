@@ -49,9 +49,8 @@ def main() -> None:
         train(recipe(RECIPES / f"{name}.py"), prepared, output / "runs" / name)
     _say(start, "6/7 synthesize the held-out patients")
     patients = comparison.held_out(prepared)
-    bar = lambda batches, label: tqdm(batches, desc=label.ljust(11), unit="batch", leave=False)
     results = comparison.synthesize_all(
-        output / "runs", patients, draws=DRAWS.value, seed=SEED.value, progress=bar
+        output / "runs", patients, draws=DRAWS.value, seed=SEED.value, progress=_bar
     )
     _say(start, "7/7 evaluate")
     lookup = comparison.lookup_control(prepared)
@@ -67,6 +66,10 @@ def main() -> None:
     write_metrics(output, rows, VOLUME, settings)
     print(f"\n{output}: metrics.csv, metrics.json, comparison.png, uncertainty.png, sct/, sct_std/")
     _say(start, "done")
+
+
+def _bar(batches, label: str):
+    return tqdm(batches, desc=label.ljust(11), unit="batch", leave=False)
 
 
 def _data(output: Path) -> Prepared:

@@ -185,7 +185,10 @@ def pictures(
 ) -> None:
     """`comparison.png` and `uncertainty.png` of one patient's middle slice."""
     z = patient.mr.array.shape[2] // 2
-    cut = lambda volume: canonical(volume).array[..., z].astype(np.float32)
+
+    def cut(volume: Volume) -> np.ndarray:
+        return canonical(volume).array[..., z].astype(np.float32)
+
     mr, ct, mask = cut(patient.mr), cut(patient.ct), cut(patient.mask) > 0
     shown = {name: cut(by[patient.id].draws[0]) for name, by in results.items()}
     shown |= {f"{name}-M": cut(results[name][patient.id].mean) for name in SAMPLERS}

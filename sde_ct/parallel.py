@@ -54,7 +54,7 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
 
 def shard(tree: Any, count: int) -> Any:
     """[n, ...] -> [count, n/count, ...] in every leaf."""
-    return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count) + x.shape[1:]), tree)
+    return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count, *x.shape[1:])), tree)
 
 
 def replicas_agree(tree: Any) -> bool:

@@ -116,7 +116,10 @@ class Synthesizer:
         x, evaluations, seconds = self._sample(shown, case, draws, seed, progress)
         intensity = self._trained.intensity
         hu = np.clip(intensity.ct.to_hu(x), intensity.ct.low, intensity.ct.high)
-        place = lambda slices, fill: from_slices(slices, shown.grid, unit="HU", fill=fill)
+
+        def place(slices: np.ndarray, fill: float) -> Volume:
+            return from_slices(slices, shown.grid, unit="HU", fill=fill)
+
         air = intensity.ct.low
         return SyntheticCT(
             draws=tuple(place(draw, air) for draw in hu),

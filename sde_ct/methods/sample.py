@@ -77,5 +77,8 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
 def slice_keys(seed: int, case: int, slices: Array, draws: Array) -> Array:
     """One key a sample, from (seed, case, slice, draw) alone."""
     base = jax.random.fold_in(jax.random.key(seed), case)
-    fold = lambda z, draw: jax.random.fold_in(jax.random.fold_in(base, z), draw)
+
+    def fold(z, draw):
+        return jax.random.fold_in(jax.random.fold_in(base, z), draw)
+
     return jax.vmap(fold)(slices, draws)

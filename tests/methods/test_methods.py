@@ -113,5 +113,5 @@ def test_methods_without_chance_have_no_sampler(batch):
         draw_fn(config, "em")
     with pytest.raises(InputError, match="needs a sampler"):
         draw_fn(experiment("diffusion"), None)
-    with pytest.raises(InputError, match="'heun'.*ddpm, em, pc, ode"):
+    with pytest.raises(InputError, match=r"'heun'.*ddpm, em, pc, ode"):
         draw_fn(experiment("diffusion"), "heun")
