@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_ct import VESDE, VPSDE
+from sde_ct import VPSDE
 from sde_ct.errors import InputError
 from sde_ct.sampling import (
     ddpm,
@@ -57,7 +57,7 @@ def test_chains_count_their_evaluations(sampler, nfe, gaussian):
     np.testing.assert_array_equal(samples.nfe, [nfe] * 3)
 
 
-@pytest.mark.parametrize(("batch", "denoise"), [(1, False), (1, True), (3, False)])
+@pytest.mark.parametrize(("batch", "denoise"), [(1, True), (3, False)])
 def test_ode_counts_each_samples_own_evaluations(batch, denoise, gaussian):
     """Alone, exactly the calls made; a batch goes on until its last sample is done."""
     score, calls = counted(gaussian(jnp.zeros(2), jnp.array([0.5, 0.02])).score(SDE))
@@ -185,8 +185,8 @@ def test_ode_error_is_not_diluted_by_air(gaussian):
 
 def test_ode_can_end_in_the_denoised_image(gaussian):
     score = gaussian(0.3, 0.5).score(SDE)
-    run = partial(probability_flow_ode, jax.random.key(0), SDE, score, (3, 2), end=0.05)
-    plain, clean = run(), run(denoise=True)
+    run = partial(probability_flow_ode, sde=SDE, score=score, shape=(3, 2), end=0.05)
+    plain, clean = jax.jit(lambda key: (run(key), run(key, denoise=True)))(jax.random.key(0))
     t = jnp.full(3, 0.05)
     close(clean.x, denoised(SDE, score(plain.x, t), plain.x, t))
     np.testing.assert_array_equal(clean.nfe, plain.nfe + 1)
@@ -203,15 +203,13 @@ def test_ddpm_clips_the_denoised_image(gaussian):
     assert clipped.max() == pytest.approx(0.6)
 
 
-def test_corrector_order_differs_only_at_the_first_level(gaussian):
-    """Correcting after each step but the last is correcting before each step but the first."""
-    sde = VESDE()
-    score = gaussian(0.3, 0.5).score(sde)
-    run = partial(predictor_corrector, jax.random.key(0), sde, score, (8,))
-    first, after = run(steps=300), run(steps=300, corrector_first=False)
-    # At t = 1 x hardly depends on the data: what that one correction changed is soon forgotten.
-    assert not np.array_equal(first.x, after.x)
-    np.testing.assert_array_equal(run(steps=1, corrector_first=False).nfe, [1] * 8)
+def test_corrector_order_is_explicit(gaussian):
+    """Correcting after each step but the last leaves nothing to correct in a single step."""
+    score = gaussian(0.3, 0.5).score(SDE)
+    run = partial(predictor_corrector, jax.random.key(0), SDE, score, (8,), steps=1)
+    predictor_alone = euler_maruyama(jax.random.key(0), SDE, score, (8,), steps=1)
+    close(run(corrector_first=False).x, predictor_alone.x)
+    assert not np.allclose(run(corrector_first=True).x, predictor_alone.x, atol=1e-2)
 
 
 def test_authors_corrector_step_couples_the_batch(gaussian):
