@@ -21,7 +21,7 @@ def get_config() -> Experiment:
         method="diffusion",
         sde=SDEConfig(kind="ve", sigma_min=0.01, sigma_max=10.0),
         network=NETWORK,
-        diffusion=DiffusionConfig(form="edm", times="lognormal", sigma_data=0.5),
+        diffusion=DiffusionConfig(form="edm", times="lognormal", sigma_data=0.33),
         data=DataConfig(batch_size=8),
         training=TrainingConfig(
             steps=600, learning_rate=1e-3, warmup=30, decay=True, clip=1.0, ema=0.99

@@ -18,7 +18,7 @@ def form_of(config: DiffusionConfig) -> precondition.Form:
         return precondition.epsilon(config.steps)
     if config.form == "score":
         return precondition.score()
-    return precondition.edm(config.sigma_data)
+    return precondition.edm(config.data_mean, config.sigma_data)
 
 
 def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, ""]:

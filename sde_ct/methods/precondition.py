@@ -20,26 +20,28 @@ class Form(NamedTuple):
     score: Callable  # (x, F, alpha, std) -> ∇ log p_t(x)
 
 
-def edm(sigma_data: float) -> Form:
+def edm(data_mean: float, sigma_data: float) -> Form:
     """Unit-variance input and target at every noise level (Karras et al. 2022, §5).
 
-    The paper writes it for x = x₀ + σ z. With v = α²σ_d² + σ², the variance of x, the same
-    requirements on x = α x₀ + σ z give c_in = 1/√v, c_skip = ασ_d²/v, c_out = σσ_d/√v, hence
-        F* = (x₀ - c_skip x)/c_out = (σ x₀ - ασ_d² z)/(σ_d √v)
-        score = (α D - x)/σ² = -x/v + ασ_d F/(σ √v),   D = c_skip x + c_out F.
+    The paper writes it for x = x₀ + σ z and data of mean 0. For data of mean μ and standard
+    deviation σ_d, with y = x - αμ and v = α²σ_d² + σ² its variance, the same requirements give
+    c_in = 1/√v, c_skip = ασ_d²/v, c_out = σσ_d/√v, hence
+        F* = (x₀ - μ - c_skip y)/c_out = (σ (x₀ - μ) - ασ_d² z)/(σ_d √v)
+        score = (α D - x)/σ² = -y/v + ασ_d F/(σ √v),   D = μ + c_skip y + c_out F.
     """
 
     def root(alpha, std):
         return jnp.sqrt(alpha**2 * sigma_data**2 + std**2)
 
     return Form(
-        inputs=lambda x, alpha, std: x / root(alpha, std),
+        inputs=lambda x, alpha, std: (x - alpha * data_mean) / root(alpha, std),
         label=lambda t, alpha, std: jnp.log(std / alpha) / 4,
         target=lambda x0, z, alpha, std: (
-            (std * x0 - alpha * sigma_data**2 * z) / (sigma_data * root(alpha, std))
+            (std * (x0 - data_mean) - alpha * sigma_data**2 * z) / (sigma_data * root(alpha, std))
         ),
         score=lambda x, f, alpha, std: (
-            -x / root(alpha, std) ** 2 + alpha * sigma_data * f / (std * root(alpha, std))
+            (alpha * data_mean - x) / root(alpha, std) ** 2
+            + alpha * sigma_data * f / (std * root(alpha, std))
         ),
     )
 
