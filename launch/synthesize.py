@@ -24,7 +24,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Where the network was trained.",
 MR = flags.DEFINE_string("mr", None, "The MR volume, NIfTI.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 SAMPLER = flags.DEFINE_string("sampler", None, f"{', '.join(SAMPLERS)}; none for a CNN or GAN.")
-DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws; 1 for a CNN or GAN.")
+DRAWS = flags.DEFINE_integer("draws", None, "Monte-Carlo draws: 10, or 1 for a CNN or GAN.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
 MASK = flags.DEFINE_string("mask", None, "Body mask on the MR's grid; computed if not given.")
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
@@ -32,26 +32,29 @@ SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/
 
 def main() -> None:
     parallel.keep_compilations()
-    if DRAWS.value < 1:
+    if DRAWS.value is not None and DRAWS.value < 1:
         raise InputError(f"--draws={DRAWS.value}: give 1 or more.")
+    trained = load(Path(WORKDIR.value))
+    draws = DRAWS.value or (10 if trained.config.method == "diffusion" else 1)
     name, output = case_name(Path(MR.value)), Path(OUTPUT.value)
     mean, spread = (output / kind / f"{name}.nii.gz" for kind in ("sct", "sct_std"))
-    for path in (mean, spread):
+    each = [output / "draws" / f"{name}_{n:02d}.nii.gz" for n in range(draws)]
+    for path in (mean, spread, *(each if SAVE_DRAWS.value else ())):
         if path.exists():
             raise InputError(f"{path} exists: give another --output or remove it.")
     mr = read_volume(MR.value, "a.u.")
     mask = read_volume(MASK.value, "mask") if MASK.value else None
-    synthesize = Synthesizer(load(Path(WORKDIR.value)), SAMPLER.value)
+    synthesize = Synthesizer(trained, SAMPLER.value)
     bar = partial(tqdm, desc=name, unit="batch")
-    ct = synthesize(mr, case=name, draws=DRAWS.value, seed=SEED.value, mask=mask, progress=bar)
+    ct = synthesize(mr, case=name, draws=draws, seed=SEED.value, mask=mask, progress=bar)
     write_volume(mean, ct.mean)
     if ct.spread is not None:
         write_volume(spread, ct.spread)
     if SAVE_DRAWS.value:
-        for number, draw in enumerate(ct.draws):
-            write_volume(output / "draws" / f"{name}_{number:02d}.nii.gz", draw)
+        for path, draw in zip(each, ct.draws, strict=True):
+            write_volume(path, draw)
     print(
-        f"{mean}: {ct.slices} slices, {DRAWS.value} draws, {ct.evaluations:.0f} network "
+        f"{mean}: {ct.slices} slices, {draws} draws, {ct.evaluations:.0f} network "
         f"evaluations and {ct.seconds:.2f} s a slice and draw."
     )
 

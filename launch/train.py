@@ -11,6 +11,7 @@ from ml_collections import config_flags
 
 from sde_ct import parallel
 from sde_ct.cli import run
+from sde_ct.config import require_recipe
 from sde_ct.data.prepared import read_prepared
 from sde_ct.training.loop import train
 
@@ -22,6 +23,7 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     parallel.keep_compilations()
+    require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     train(CONFIG.value, read_prepared(DATA.value), Path(WORKDIR.value))
 
 

@@ -14,8 +14,9 @@ USAGE_ERROR = 2
 def run(main: Callable[[], None]) -> NoReturn:
     """Parse the flags, call `main`, exit.
 
-    Status 0, or 2 with `error: …` on stderr where the input cannot be used (InputError), also
-    when a `--config` override names no field; absl reports flags it does not know.
+    Status 0, or 2 with `error: …` on stderr where the input cannot be used (InputError), a file
+    cannot be read or written, or a `--config` override names no field; absl reports flags that it
+    does not know and values of another type.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -26,6 +27,8 @@ def run(main: Callable[[], None]) -> NoReturn:
             main()
         except InputError as error:
             return _complain(str(error))
+        except OSError as error:  # a full disk, a folder without permission, no such recipe
+            return _complain(_last_line(error))
         return 0
 
     app.run(guarded, flags_parser=_parse)
@@ -36,9 +39,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return app.parse_flags_with_usage(argv)
     except InputError as error:
         sys.exit(_complain(str(error)))
+    except OSError as error:
+        sys.exit(_complain(_last_line(error)))
     except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
         sentence = " ".join(str(error.args[0]).split())
         sys.exit(_complain(f"--config: {sentence}: check the field's name"))
+
+
+def _last_line(error: OSError) -> str:
+    """The cause itself: ml_collections tells on several lines where it looked for a recipe."""
+    return str(error).strip().splitlines()[-1].strip()
 
 
 def _complain(sentence: str) -> int:

@@ -5,6 +5,7 @@ line (`--config.sde.sigma_max=20`); nothing in the package changes one after `va
 """
 
 import dataclasses
+import math
 import runpy
 import typing
 from dataclasses import dataclass, field
@@ -43,7 +44,8 @@ class DiffusionConfig:
     log_std: float = 1.2
     time_min: float = 1e-3  # smallest time, for lognormal and uniform
     steps: int = 1000  # of the discretised process, for discrete
-    sigma_data: float = 0.5  # standard deviation of CT in model units, for edm
+    data_mean: float = -0.6  # of the CT in model units, air around the body included, for edm
+    sigma_data: float = 0.33  # its standard deviation
 
 
 @dataclass
@@ -121,7 +123,7 @@ MAY_BE_ZERO = {
     "data.neighbours", "training.warmup", "training.clip", "training.ema", "training.seed",
     "adversarial.l1_weight", "sampling.corrector_steps",
 }  # fmt: skip
-ANY_SIGN = {"diffusion.log_mean", "data.hu_low", "data.hu_high"}
+ANY_SIGN = {"diffusion.log_mean", "diffusion.data_mean", "data.hu_low", "data.hu_high"}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -139,27 +141,74 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def validate(config: Experiment) -> Experiment:
     """The configuration itself, if it can be run; else InputError naming the field."""
-    flat = flatten(config)
-    for name, value in flat.items():
-        if name in CHOICES and value not in CHOICES[name]:
-            raise InputError(f"config.{name}={value!r}: give one of {', '.join(CHOICES[name])}.")
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and name not in ANY_SIGN:
-            if not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
-                least = "0 or more" if name in MAY_BE_ZERO else "a number above 0"
-                raise InputError(f"config.{name}={value!r}: give {least}.")
-    if not flat["network.multipliers"]:
-        raise InputError("config.network.multipliers is empty: give one number a level.")
-    for low, high in (
-        ("sde.beta_min", "sde.beta_max"),
-        ("sde.sigma_min", "sde.sigma_max"),
-        ("data.hu_low", "data.hu_high"),
-    ):
+    if not isinstance(config, Experiment):
+        raise InputError(f"The recipe gives {config!r}: let get_config() return an Experiment.")
+    hints = _hints(Experiment)
+    for name, value in flatten(config).items():
+        _check_type(name, value, hints.get(name))
+        _check_value(name, value)
+    _check_together(flatten(config))
+    return config
+
+
+def _hints(kind: type, prefix: str = "") -> dict[str, Any]:
+    """{"sde.beta_min": float, ...}: the type of every field under its full name."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        nested = dataclasses.is_dataclass(hint)
+        found |= _hints(hint, f"{prefix}{name}.") if nested else {prefix + name: hint}
+    return found
+
+
+WANTED = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+    tuple[int, ...]: "whole numbers, as in (1, 2, 2)",
+}
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    if hint is float:
+        fits = type(value) in (int, float) and math.isfinite(value)
+    elif hint == tuple[int, ...]:
+        fits = isinstance(value, (tuple, list)) and all(type(n) is int for n in value)
+    else:
+        fits = type(value) is hint
+    if not fits:
+        raise InputError(f"config.{name}={value!r}: give {WANTED.get(hint, 'its own dataclass')}.")
+
+
+def _check_value(name: str, value: Any) -> None:
+    if name in CHOICES and value not in CHOICES[name]:
+        raise InputError(f"config.{name}={value!r}: give one of {', '.join(CHOICES[name])}.")
+    if type(value) in (int, float) and name not in ANY_SIGN:
+        if not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
+            least = "0 or more" if name in MAY_BE_ZERO else "a number above 0"
+            raise InputError(f"config.{name}={value!r}: give {least}.")
+
+
+def _check_together(flat: dict[str, Any]) -> None:
+    multipliers, attention = flat["network.multipliers"], flat["network.attention"]
+    if not multipliers or min(multipliers) < 1:
+        raise InputError(
+            f"config.network.multipliers={multipliers}: give one number of 1 or more a level."
+        )
+    if not set(attention) <= set(range(len(multipliers))):
+        raise InputError(
+            f"config.network.attention={attention}: give levels from 0 to {len(multipliers) - 1}."
+        )
+    for name in ("training.ema", "diffusion.time_min"):
+        if not flat[name] < 1:
+            raise InputError(f"config.{name}={flat[name]} must be below 1.")
+    pairs = [("sde.beta_min", "sde.beta_max"), ("sde.sigma_min", "sde.sigma_max")]
+    pairs += [("data.hu_low", "data.hu_high")]
+    if flat["training.decay"]:
+        pairs += [("training.warmup", "training.steps")]
+    for low, high in pairs:
         if not flat[low] < flat[high]:
             raise InputError(f"config.{low}={flat[low]} must be below config.{high}={flat[high]}.")
-    if not flat["training.ema"] < 1:
-        raise InputError("config.training.ema must be below 1: 0.9999 is usual.")
-    return config
 
 
 def to_dict(config: Experiment) -> dict[str, Any]:
@@ -190,6 +239,11 @@ def differences(a: Experiment, b: Experiment) -> list[str]:
 
 def recipe(path: Path) -> Experiment:
     """The experiment that a recipe file's `get_config()` returns."""
+    require_recipe(path)
+    return validate(runpy.run_path(str(path))["get_config"]())
+
+
+def require_recipe(path: Path) -> None:
+    """InputError where there is no such file."""
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such recipe; see configs/.")
-    return validate(runpy.run_path(str(path))["get_config"]())

@@ -46,7 +46,7 @@ def load(workdir: Path) -> Trained:
       InputError: no work directory, or nothing was saved in it yet.
     """
     config, data = read_experiment(workdir)
-    checkpoints = Checkpoints(workdir)
+    checkpoints = Checkpoints(workdir, keep=None)
     if checkpoints.latest is None:
         raise InputError(f"{workdir} holds no checkpoint yet: train first.")
     method = build_method(config)
@@ -102,16 +102,19 @@ class Synthesizer:
         Args:
           mr: T2w MR in arbitrary units, any orientation and spacing.
           case: the patient's name; it enters the random keys.
-          draws: independent draws, 1 or more; a CNN or GAN needs no more than one.
+          draws: independent draws, 1 or more; 1 for a CNN or GAN, which know no randomness.
           seed: of the draws.
           mask: the body on the MR's grid; None computes it.
           progress: wraps the list of batches.
 
         Raises:
-          InputError: draws < 1, an unusable MR, or draws that did not come to a finite end.
+          InputError: draws out of range, an unusable MR, or draws that did not end finite.
         """
         if draws < 1:
             raise InputError(f"draws={draws}: give 1 or more.")
+        method = self._trained.config.method
+        if draws > 1 and method != "diffusion":
+            raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
         shown = self._show(mr, mask, case)
         x, evaluations, seconds = self._sample(shown, case, draws, seed, progress)
         intensity = self._trained.intensity

@@ -38,6 +38,8 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
     Raises InputError where the directory belongs to another experiment.
     """
     path = Path(workdir) / "experiment.json"
+    if path.parent.exists() and not path.parent.is_dir():
+        raise InputError(f"{workdir} is a file: give a folder as --workdir.")
     if path.exists():
         stored, stored_data = read_experiment(workdir)
         odd = differences(stored, config)
@@ -73,11 +75,12 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
 class Checkpoints:
     """The checkpoints of one work directory."""
 
-    def __init__(self, workdir: Path, keep: int = 2):
+    def __init__(self, workdir: Path, keep: int | None = 2):
+        """`keep`: how many of the newest stay; None opens them to read and writes nothing."""
         self._manager = ocp.CheckpointManager(
             Path(workdir).absolute() / "checkpoints",
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, create=True, enable_async_checkpointing=False
+                max_to_keep=keep, create=keep is not None, enable_async_checkpointing=False
             ),
         )
 

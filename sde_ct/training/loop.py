@@ -73,10 +73,12 @@ def train(
     validate(config)
     devices = devices or jax.local_devices()
     check_fit(config, prepared, len(devices))
+    # Data that cannot be used are refused before anything is written.
+    batches = TrainingBatches(config.data, prepared, config.training.seed)
+    looks = list(itertools.islice(validation_batches(config.data, prepared), VALIDATION_BATCHES))
     write_experiment(workdir, config, describe(config.data, prepared))
     method = build_method(config, parallel.AXIS)
     update = parallel.data_parallel(method.update, devices)
-    batches = TrainingBatches(config.data, prepared, config.training.seed)
     last = min(stop_at or config.training.steps, config.training.steps)
 
     checkpoints = Checkpoints(workdir, config.training.keep_checkpoints)
@@ -84,7 +86,7 @@ def train(
     state, step = start(fresh, checkpoints, batches)
     state = parallel.replicate(state, devices)
     with Telemetry(workdir, config.method, step, last, show) as telemetry:
-        look = onlooker(config, prepared, telemetry)
+        look = onlooker(config, looks, telemetry)
         while step < last:
             batch = parallel.shard(next(batches), len(devices))
             keys = example_keys(config.training.seed, step, config.data.batch_size)
@@ -93,10 +95,11 @@ def train(
             telemetry.advance()
             if due(step, config.training.log_every, last):
                 telemetry.scalars(step, "train", jax.device_get(metrics))
-                stop_if_not_finite(step, metrics)
+                stop_if_not_finite(step, metrics, workdir)
             if due(step, config.training.validate_every, last):
                 look(state, step)
             if due(step, config.training.checkpoint_every, last):
+                stop_if_not_finite(step, metrics, workdir)
                 checkpoints.save(step, state, batches.get_state())
     checkpoints.close()
     return state
@@ -114,7 +117,9 @@ def start(
 ) -> tuple[Any, int]:
     """The newest checkpoint's state and step, the iterator set to it; or a fresh state."""
     if checkpoints.latest is None:
-        return jax.jit(fresh)(), 0
+        # It runs once: optimising the program costs ten times what it saves.
+        quick = {"xla_backend_optimization_level": 0}
+        return jax.jit(fresh, compiler_options=quick)(), 0
     state, iterator = checkpoints.restore(fresh)
     batches.set_state(iterator)
     return state, checkpoints.latest
@@ -124,21 +129,22 @@ def due(step: int, every: int, last: int) -> bool:
     return step % every == 0 or step == last
 
 
-def stop_if_not_finite(step: int, metrics: dict[str, Any]) -> None:
-    if not math.isfinite(float(metrics["loss"])):
-        raise InputError(
-            f"The loss is not finite at step {step}: lower config.training.learning_rate, or set "
-            "config.training.clip=1."
-        )
+def stop_if_not_finite(step: int, metrics: dict[str, Any], workdir: Path) -> None:
+    """A gradient that is not finite spoils the parameters one step before the loss shows it."""
+    for name, title in (("loss", "loss"), ("gradient_norm", "gradient")):
+        if not math.isfinite(float(metrics[name])):
+            raise InputError(
+                f"{workdir}: the {title} is not finite at step {step}: start again in another "
+                "--workdir with a lower config.training.learning_rate or config.training.clip=1."
+            )
 
 
 def onlooker(
-    config: Experiment, prepared: Prepared, telemetry: Telemetry
+    config: Experiment, batches: list[Batch], telemetry: Telemetry
 ) -> Callable[[Any, int], None]:
-    """`look(state, step)`: validation loss over the first batches, and a few synthetic slices."""
+    """`look(state, step)`: validation loss over the batches, and a few synthetic slices."""
     method = build_method(config)
     evaluate, show = jax.jit(method.loss), preview(config)
-    batches = list(itertools.islice(validation_batches(config.data, prepared), VALIDATION_BATCHES))
 
     def look(state: Any, step: int) -> None:
         losses = []
