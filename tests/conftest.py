@@ -1,7 +1,12 @@
-"""Four simulated devices on the CPU and a compilation cache, set before JAX is imported."""
+"""Four simulated devices on the CPU and a compilation cache, set before JAX is imported; and what
+several folders of tests share."""
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 _flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in _flags:
@@ -12,3 +17,36 @@ _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sde
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory):
+    """Five small patients, prepared; the whole session's, so nobody writes to them."""
+    from . import tiny  # here, because it imports JAX
+
+    return tiny.prepared_phantoms(tmp_path_factory.mktemp("phantoms"))
+
+
+@pytest.fixture(scope="session")
+def runs(phantoms, tmp_path_factory) -> Callable[[str], Path]:
+    """`runs(method)`: the work directory of `tiny.experiment(method)`, trained once."""
+    from . import tiny
+
+    root = tmp_path_factory.mktemp("runs")
+
+    @functools.cache
+    def trained(method: str) -> Path:
+        tiny.train(tiny.experiment(method), phantoms, root / method)
+        return root / method
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def head_pair() -> Path:
+    """Real images, which are not part of the project: $SDE_CT_TEST_DATA, or ../shared/data."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SDE_CT_TEST_DATA", beside)) / "head_pair"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: set SDE_CT_TEST_DATA to the folder that holds head_pair")
+    return folder

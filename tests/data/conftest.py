@@ -1,6 +1,5 @@
 """Small patients as files."""
 
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -35,13 +34,3 @@ def cohort(tmp_path) -> Path:
         for name, array in patient(seed=n).items():
             save(root / "Task1" / "pelvis" / f"1PA00{n}" / f"{name}.nii.gz", array)
     return root
-
-
-@pytest.fixture(scope="session")
-def head_pair() -> Path:
-    """Real images, which are not part of the project: $SDE_CT_DATA, or ../shared/data."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("SDE_CT_DATA", beside)) / "head_pair"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: set SDE_CT_DATA to the folder that holds head_pair")
-    return folder
