@@ -1,0 +1,222 @@
+"""What a user gets wrong, program by program: one sentence, nothing written, nothing lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.training.checkpoint import read_experiment
+
+from .programs import ROOT, call, listing
+
+AFFINE = np.diag([8.0, 8.0, 10.0, 1.0])
+RECIPE = """
+from sde_ct.config import *
+def get_config():
+    return Experiment(
+        method="cnn",
+        network=NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=2),
+        data=DataConfig(batch_size=4),
+        training=TrainingConfig(steps=2),
+    )
+"""
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> None:
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def load(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """Two patients in `in/anna` and `in/bert`, a recipe, and the training data made of them."""
+    x, y = np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 12), indexing="ij")
+    body = np.repeat((x**2 + y**2 < 0.8)[..., None], 5, axis=2)
+    for number, name in enumerate(("anna", "bert")):
+        folder = tmp_path / "in" / name
+        folder.mkdir(parents=True)
+        noise = np.random.default_rng(number).integers(0, 20, body.shape)
+        save(folder / "mr.nii.gz", (200 * body + noise).astype(np.float32))
+        save(folder / "ct.nii.gz", (np.where(body, 150, -1000) + noise).astype(np.int16))
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    return tmp_path
+
+
+def prepare(place: Path, *flags: str):
+    usual = ["--source=pairs", f"--input={place / 'in'}", f"--output={place / 'data'}"]
+    return call("prepare", *usual, "--test=bert", "--validation=", *flags)
+
+
+def train(place: Path, *flags: str):
+    usual = [f"--config={place / 'recipe.py'}", f"--data={place / 'data'}"]
+    return call("train", *usual, f"--workdir={place / 'run'}", *flags)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def poison(path: Path) -> None:
+    array = load(path).astype(np.float32)
+    array[3, 4, 2] = np.nan
+    save(path, array)
+
+
+# What is done to bert's file, and what the sentence must hold beside the file's name.
+FILES = {
+    "missing": ("ct", Path.unlink, "holds no CT that matches 'ct*.nii*': add the file"),
+    "truncated": ("mr", truncate, "is damaged or not NIfTI: copy or export it again"),
+    "not finite": ("ct", poison, "holds 1 voxels that are not finite: replace them"),
+    "shape": ("ct", lambda p: save(p, load(p)[..., 1:]), "different grids (shape (16, 12, 4)"),
+    "place": ("ct", lambda p: save(p, load(p), AFFINE + np.eye(4, k=3)), "(affines that differ"),
+    "spacing": ("ct", lambda p: save(p, load(p), AFFINE * 1.01), "different grids (affines"),
+    "offset": ("ct", lambda p: save(p, load(p) + 1024), "is not in HU (values 24 to 1193)"),
+    "scaled": ("ct", lambda p: save(p, load(p) / 2000.0), "it looks scaled to [0, 1] or [-1, 1]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_prepare_refuses_a_file(name, place):
+    kind, spoil, sentence = FILES[name]
+    path = place / "in" / "bert" / f"{kind}.nii.gz"
+    spoil(path)
+    before = listing(place)
+    error = prepare(place).error
+    assert sentence in error and "bert" in error
+    assert name == "missing" or path.name in error
+    assert listing(place) == before
+
+
+FLAGS = {
+    "empty": (["--input=EMPTY"], "holds no patients: no file matches"),
+    "no folder": (["--input=nowhere"], "nowhere is not a folder"),
+    "two splits": (["--test=bert", "--validation=bert"], "patient bert is in"),
+    "stranger": (["--test=carl"], "patient carl is not in the data"),
+    "nobody trains": (["--test=anna,bert"], "no patient is left for training"),
+    "size": (["--size=large"], "--size=large: give one number, or two as y,x"),
+    "existing": (["--output=EMPTY"], "exists: choose another output"),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_prepare_refuses_a_request(name, place):
+    flags, sentence = FLAGS[name]
+    (place / "empty").mkdir()
+    before = listing(place)
+    flags = [flag.replace("EMPTY", str(place / "empty")) for flag in flags]
+    assert sentence in prepare(place, *flags).error
+    assert listing(place) == before
+
+
+def test_train_refuses_and_leaves_no_trace(place):
+    assert "launch/prepare.py --output=" in train(place).error
+    assert prepare(place).status == 0
+    before = listing(place)
+    for flags, sentence in [
+        (["--config.data.neighbours=3"], "anna has 5 slices, the network needs 7"),
+        (["--config.data.batch_size=6"], "config.data.batch_size=6 does not divide over 4 devices"),
+        (["--config.network.patch=5"], "12 x 16, but this network needs multiples of 5"),
+        (["--config.training.steps=0"], "config.training.steps=0: give a number above 0"),
+        (["--config.method=unet"], "config.method='unet': give one of diffusion, cnn, gan"),
+        (["--config.network.multipliers=1,-2"], "config.network.multipliers=(1, -2)"),
+        ([f"--config={place / 'nix.py'}"], "nix.py: there is no such recipe"),
+        ([f"--workdir={place / 'recipe.py'}"], "recipe.py is a file"),
+    ]:
+        assert sentence in train(place, *flags).error
+    index = place / "data" / "dataset.json"
+    values = json.loads(index.read_text())
+    values["split"]["test"] = ["anna", "bert"]
+    index.write_text(json.dumps(values))
+    assert "patient anna is in train and in test" in train(place).error
+    index.write_bytes(before["data/dataset.json"])
+    shutil.rmtree(place / "data" / "cases" / "bert")
+    assert "mr.npy is missing or damaged: prepare the data again" in train(place).error
+    kept = {
+        name: content for name, content in before.items() if not name.startswith("data/cases/bert")
+    }
+    assert listing(place) == kept
+
+
+def test_a_workdir_of_another_configuration_is_refused(place):
+    assert prepare(place).status == 0
+    done = train(place, "--config.sde.sigma_max=20")
+    assert done.status == 0, done.err
+    assert read_experiment(place / "run")[0].sde.sigma_max == 20.0
+    before = listing(place)
+    error = train(place, "--config.training.seed=5", "--config.sde.sigma_max=20").error
+    assert "another configuration (training.seed: 0 -> 5)" in error
+    assert "give another --workdir" in error and listing(place) == before
+    # The network is whole, so the MR is what is wrong here.
+    truncate(place / "in" / "bert" / "mr.nii.gz")
+    usual = [f"--workdir={place / 'run'}", f"--output={place / 'out'}"]
+    assert (
+        "mr.nii.gz is damaged"
+        in call("synthesize", *usual, f"--mr={place / 'in' / 'bert' / 'mr.nii.gz'}").error
+    )
+    (place / "run" / "experiment.json").write_text("{")
+    done = call("synthesize", *usual, f"--mr={place / 'in' / 'anna' / 'mr.nii.gz'}")
+    assert "experiment.json is damaged" in done.error and not (place / "out").exists()
+
+
+def test_a_volume_shorter_than_the_network_needs_is_refused(place):
+    assert prepare(place).status == 0
+    done = train(place, "--config.data.neighbours=2")
+    assert done.status == 0, done.err
+    short = place / "short.nii.gz"
+    save(short, load(place / "in" / "anna" / "mr.nii.gz")[..., :3])
+    done = call(
+        "synthesize", f"--workdir={place / 'run'}", f"--mr={short}", f"--output={place / 'o'}"
+    )
+    assert "short has 3 slices, the network needs 5" in done.error and not (place / "o").exists()
+
+
+def test_evaluate_refuses_what_does_not_fit(place):
+    (place / "sct").mkdir()
+    usual = [
+        f"--prediction={place / 'sct'}",
+        f"--reference={place / 'in'}",
+        f"--output={place / 's'}",
+    ]
+    assert "holds no predictions" in call("evaluate", *usual).error
+    ct = load(place / "in" / "anna" / "ct.nii.gz")
+    save(place / "sct" / "anna.nii.gz", ct, AFFINE * 2)
+    before = listing(place)
+    assert "lies on another grid than" in call("evaluate", *usual).error
+    assert "nowhere does not exist" in call("evaluate", *usual, "--prediction=nowhere").error
+    assert (
+        "z_slices 'odd' is not start:stop:step" in call("evaluate", *usual, "--z_slices=odd").error
+    )
+    save(place / "sct" / "carl.nii.gz", ct)
+    (place / "sct" / "anna.nii.gz").unlink()
+    assert "holds no reference CT for carl" in call("evaluate", *usual).error
+    assert not (place / "s").exists() and "in/anna/ct.nii.gz" in before
+
+
+SHELL = {
+    "demo": ["--patients=2"],
+    "train": ["--data=nowhere", "--workdir=nowhere", "--config=nowhere.py"],
+    "synthesize": ["--workdir=nowhere", "--mr=nowhere.nii", "--output=nowhere", "--sampler=em"],
+    "evaluate": ["--prediction=nowhere", "--reference=nowhere", "--output=nowhere"],
+}
+
+
+@pytest.mark.parametrize("name", SHELL)
+def test_from_the_shell(name, tmp_path):
+    """As a user starts it, from any folder."""
+    command = [sys.executable, str(ROOT / "launch" / f"{name}.py"), *SHELL[name]]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert ("nowhere" if name != "demo" else "patients") in done.stderr
+    assert not list(tmp_path.iterdir())
