@@ -35,6 +35,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of phantoms and draws.", lower_boun
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs" / "demo"
 RUNS = ("ddpm", "score", "cnn", "gan")
+SHAPE, SPACING = (64, 48, 6), (6.25, 6.25, 13.0)  # voxels and mm of a phantom
 HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
 
 
@@ -76,7 +77,14 @@ def _data(output: Path) -> Prepared:
     if (output / "data").exists():
         return read_prepared(output / "data")
     bar = partial(tqdm, desc="1/7 phantoms", unit="patient")
-    cases = phantom_cases(output / "cohort", PATIENTS.value, SEED.value, progress=bar)
+    cases = phantom_cases(
+        output / "cohort",
+        PATIENTS.value,
+        SEED.value,
+        shape=SHAPE,
+        spacing=SPACING,
+        progress=bar,
+    )
     names = [case.id for case in cases]
     test, validation = names[-HELD_OUT["test"] :], names[-sum(HELD_OUT.values()) :]
     split = split_patients(

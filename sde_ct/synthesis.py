@@ -23,7 +23,7 @@ from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.training.checkpoint import Checkpoints, read_experiment
 from sde_ct.training.loop import fresh_state
 
-BATCH = 16  # samples a device at once; fixed, so that voxels do not depend on the device count
+BATCH = 20  # samples a device at once; fixed, so that voxels do not depend on the device count
 
 
 class Trained(NamedTuple):

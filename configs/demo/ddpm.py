@@ -1,6 +1,11 @@
-"""The demo's DDPM: variance-preserving diffusion on phantom pelvises, 64 x 48 pixels.
+"""The demo's DDPM: variance-preserving diffusion on phantom pelves, 48 x 64 pixels.
 
-TODO
+  python launch/prepare.py --source=phantom --input=out/phantoms --output=out/data --patients=40
+  python launch/train.py --config=configs/demo/ddpm.py --data=out/data --workdir=out/ddpm
+  python launch/synthesize.py --workdir=out/ddpm --output=out --sampler=ddpm \\
+      --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
+
+Cost: @@COST ddpm@@
 """
 
 from sde_ct.config import (
@@ -13,6 +18,7 @@ from sde_ct.config import (
     TrainingConfig,
 )
 
+# 48 x 64 pixels become 24 x 32 positions of 2 x 2 pixels: a quarter of the work of a plain UNet.
 NETWORK = NetworkConfig(channels=32, multipliers=(1, 2, 2), blocks=1, patch=2, groups=8)
 
 
@@ -21,10 +27,16 @@ def get_config() -> Experiment:
         method="diffusion",
         sde=SDEConfig(kind="vp", beta_min=0.1, beta_max=20.0),
         network=NETWORK,
-        diffusion=DiffusionConfig(form="edm", times="lognormal", sigma_data=0.33),
+        diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=8),
         training=TrainingConfig(
-            steps=600, learning_rate=1e-3, warmup=30, decay=True, clip=1.0, ema=0.99
+            steps=600,
+            learning_rate=2e-3,
+            warmup=30,
+            decay=True,
+            clip=1.0,
+            ema=0.99,
+            validate_every=600,
         ),
         sampling=SamplingConfig(ddpm_steps=40),
     )

@@ -30,7 +30,7 @@ def get_config() -> Experiment:
         method="diffusion",
         sde=SDEConfig(kind="ve", sigma_min=0.01, sigma_max=50.0),
         network=NETWORK,
-        diffusion=DiffusionConfig(form="edm", times="lognormal", sigma_data=0.33),
+        diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=16, hu_low=-1000.0, hu_high=2000.0),
         training=TrainingConfig(
             steps=200_000, learning_rate=2e-4, warmup=1000, decay=True, clip=1.0, ema=0.9999
