@@ -87,7 +87,9 @@ class SamplingConfig:
     """Each sampler's settings; the command line may override the number of steps."""
 
     ddpm_steps: int = 1000
-    clip_denoised: bool = False  # DDPM: clip the denoised estimate to [-1, 1], as the paper
+    clip_denoised: bool = (
+        False  # DDPM: clip the denoised estimate to the data's range, as the paper
+    )
     em_steps: int = 1000
     pc_steps: int = 1000
     corrector_steps: int = 1

@@ -7,7 +7,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Batch(NamedTuple):
-    """Paired axial slices in model units, [-1, 1]; `k` = 1 + 2·neighbour MR slices."""
+    """Paired axial slices in model units, [-1, 1] ([0, 1] in the paper's per-slice scaling).
+
+    `k` = 1 + 2·neighbour MR slices.
+    """
 
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]

@@ -1,4 +1,4 @@
-"""Between physical intensities and the [-1, 1] that networks see.
+"""Between physical intensities and the [-1, 1] that networks see, or the [0, 1] of the paper's.
 
 The maps are frozen, know nothing of files and turn into plain JSON values, so that a checkpoint
 carries them: training and synthesis use the same pair, `Intensity`.
@@ -74,7 +74,7 @@ class RobustMR:
 
 @dataclass(frozen=True)
 class SliceMinMax:
-    """Each slice from its own minimum and maximum to [-1, 1], for MR and CT (arXiv 2209.12104).
+    """Each slice from its own minimum and maximum to [0, 1], for MR and CT (arXiv 2209.12104).
 
     The inverse for a CT would need the range of the very slice that is to be predicted, which
     no MR tells. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the
@@ -89,14 +89,14 @@ class SliceMinMax:
     def to_model(
         self, slices: Shaped[np.ndarray, "*z h w"], percentiles: Percentiles | None = None
     ) -> Float[np.ndarray, "*z h w"]:
-        """HU or a.u. to [-1, 1], float32; `percentiles` are not used; a flat slice becomes -1."""
+        """HU or a.u. to [0, 1], float32; `percentiles` are not used; a flat slice becomes 0."""
         low = slices.min(axis=(-2, -1), keepdims=True)
         high = slices.max(axis=(-2, -1), keepdims=True)
-        return _rescale(slices, low, high)
+        return (_rescale(slices, low, high) + 1) / 2
 
     def to_hu(self, x: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
-        """[-1, 1] to HU, float32, by the median range of the training slices."""
-        return _restore(x, self.low, self.high)
+        """[0, 1] to HU, float32, by the median range of the training slices."""
+        return _restore(2 * np.asarray(x, np.float32) - 1, self.low, self.high)
 
 
 KINDS = {"hu_window": HUWindow, "robust": RobustMR, "slice_min_max": SliceMinMax}

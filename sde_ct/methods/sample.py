@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_ct.config import Experiment, SamplingConfig
+from sde_ct.config import Experiment
 from sde_ct.errors import InputError
 from sde_ct.methods.build import build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
@@ -20,9 +20,11 @@ SAMPLERS = ("ddpm", "em", "pc", "ode")
 Draw = Callable[[dict, Array, Float[Array, "b h w k"]], Samples]
 
 
-def _sampler(name: str, options: SamplingConfig) -> Callable:
+def _sampler(name: str, config: Experiment) -> Callable:
+    options = config.sampling
     if name == "ddpm":
-        limits = (-1.0, 1.0) if options.clip_denoised else None
+        lowest = 0.0 if config.data.intensity == "slice_minmax" else -1.0
+        limits = (lowest, 1.0) if options.clip_denoised else None
         return lambda *a: ddpm(*a, steps=options.ddpm_steps, denoised_range=limits)
     if name == "em":
         return lambda *a: euler_maruyama(*a, steps=options.em_steps)
@@ -64,7 +66,7 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
     sde, form, run = (
         build_sde(config),
         form_of(config.diffusion),
-        _sampler(sampler, config.sampling),
+        _sampler(sampler, config),
     )
 
     def draw(params, keys, mr):

@@ -77,11 +77,11 @@ def test_slice_min_max_fills_the_range_of_each_slice(hu):
     x = SliceMinMax().to_model(hu)
     for before, after in zip(hu, x, strict=True):
         if np.ptp(before):
-            assert (after.min(), after.max()) == (-1, 1)
-            expected = 2 * (before - float(before.min())) / np.ptp(before.astype(float)) - 1
+            assert (after.min(), after.max()) == (0, 1)
+            expected = (before - float(before.min())) / np.ptp(before.astype(float))
             np.testing.assert_allclose(after, expected, atol=1e-6)
         else:
-            np.testing.assert_array_equal(after, -1)
+            np.testing.assert_array_equal(after, 0)
 
 
 def test_slice_min_max_inverts_only_slices_of_the_median_range():
