@@ -30,13 +30,17 @@ def phantoms(tmp_path_factory):
 @pytest.fixture(scope="session")
 def runs(phantoms, tmp_path_factory) -> Callable[[str], Path]:
     """`runs(method)`: the work directory of `tiny.experiment(method)`, trained once."""
-    from . import tiny
+    from . import programs, tiny
 
     root = tmp_path_factory.mktemp("runs")
 
     @functools.cache
     def trained(method: str) -> Path:
-        tiny.train(tiny.experiment(method), phantoms, root / method)
+        recipe = tiny.write_recipe(tiny.experiment(method), root / f"{method}.py")
+        done = programs.call(
+            "train", f"--config={recipe}", f"--data={phantoms.folder}", f"--workdir={root / method}"
+        )
+        assert done.status == 0, done.err
         return root / method
 
     return trained

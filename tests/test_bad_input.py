@@ -11,8 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.training.checkpoint import read_experiment
-
+from . import tiny
 from .programs import ROOT, call, listing
 
 AFFINE = np.diag([8.0, 8.0, 10.0, 1.0])
@@ -146,36 +145,43 @@ def test_train_refuses_and_leaves_no_trace(place):
     assert listing(place) == kept
 
 
-def test_a_workdir_of_another_configuration_is_refused(place):
+def test_an_override_reaches_the_training(place, monkeypatch):
     assert prepare(place).status == 0
-    done = train(place, "--config.sde.sigma_max=20")
+    seen = []
+    monkeypatch.setattr("sde_ct.training.loop.train", lambda config, *_: seen.append(config))
+    done = train(place, "--config.sde.sigma_max=20", "--config.network.multipliers=1,2")
     assert done.status == 0, done.err
-    assert read_experiment(place / "run")[0].sde.sigma_max == 20.0
-    before = listing(place)
-    error = train(place, "--config.training.seed=5", "--config.sde.sigma_max=20").error
-    assert "another configuration (training.seed: 0 -> 5)" in error
-    assert "give another --workdir" in error and listing(place) == before
-    # The network is whole, so the MR is what is wrong here.
-    truncate(place / "in" / "bert" / "mr.nii.gz")
-    usual = [f"--workdir={place / 'run'}", f"--output={place / 'out'}"]
-    assert (
-        "mr.nii.gz is damaged"
-        in call("synthesize", *usual, f"--mr={place / 'in' / 'bert' / 'mr.nii.gz'}").error
-    )
-    (place / "run" / "experiment.json").write_text("{")
-    done = call("synthesize", *usual, f"--mr={place / 'in' / 'anna' / 'mr.nii.gz'}")
-    assert "experiment.json is damaged" in done.error and not (place / "out").exists()
+    assert seen[0].sde.sigma_max == 20.0 and seen[0].network.multipliers == (1, 2)
 
 
-def test_a_volume_shorter_than_the_network_needs_is_refused(place):
-    assert prepare(place).status == 0
-    done = train(place, "--config.data.neighbours=2")
-    assert done.status == 0, done.err
+def test_a_workdir_of_another_configuration_is_refused(runs, phantoms, tmp_path):
+    workdir = runs("diffusion")
+    before = listing(workdir)
+    usual = [f"--config={workdir}.py", f"--data={phantoms.folder}", f"--workdir={workdir}"]
+    error = call("train", *usual, "--config.training.seed=5").error
+    assert "another configuration (training.seed: 0 -> 5): give another --workdir" in error
+    assert listing(workdir) == before
+
+
+def test_synthesize_refuses_damaged_files(place, runs):
+    mr = place / "in" / "bert" / "mr.nii.gz"
+    truncate(mr)
+    workdir = runs("diffusion")
+    usual = [f"--output={place / 'out'}", "--sampler=em"]
+    error = call("synthesize", *usual, f"--workdir={workdir}", f"--mr={mr}").error
+    assert "bert/mr.nii.gz is damaged" in error
+    (place / "experiment.json").write_text("{")
+    error = call("synthesize", *usual, f"--workdir={place}", f"--mr={mr}").error
+    assert "experiment.json is damaged" in error and not (place / "out").exists()
+
+
+def test_a_volume_shorter_than_the_network_needs_is_refused(place, phantoms):
+    config = tiny.experiment("cnn")
+    config.data.neighbours = 2
+    workdir = tiny.untrained(config, phantoms, place / "run")
     short = place / "short.nii.gz"
     save(short, load(place / "in" / "anna" / "mr.nii.gz")[..., :3])
-    done = call(
-        "synthesize", f"--workdir={place / 'run'}", f"--mr={short}", f"--output={place / 'o'}"
-    )
+    done = call("synthesize", f"--workdir={workdir}", f"--mr={short}", f"--output={place / 'o'}")
     assert "short has 3 slices, the network needs 5" in done.error and not (place / "o").exists()
 
 
@@ -203,9 +209,7 @@ def test_evaluate_refuses_what_does_not_fit(place):
 
 SHELL = {
     "demo": ["--patients=2"],
-    "train": ["--data=nowhere", "--workdir=nowhere", "--config=nowhere.py"],
     "synthesize": ["--workdir=nowhere", "--mr=nowhere.nii", "--output=nowhere", "--sampler=em"],
-    "evaluate": ["--prediction=nowhere", "--reference=nowhere", "--output=nowhere"],
 }
 
 

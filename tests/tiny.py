@@ -1,5 +1,6 @@
 """The smallest patients and recipes that still go the whole way."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from sde_ct.config import (
     SamplingConfig,
     SDEConfig,
     TrainingConfig,
+    to_dict,
 )
 from sde_ct.data.cohorts import phantom_cases
 from sde_ct.data.prepare import prepare
 from sde_ct.data.prepared import Prepared
+from sde_ct.methods import build_method
 from sde_ct.training import loop
+from sde_ct.training.checkpoint import Checkpoints, write_experiment
+from sde_ct.training.data import describe
 
 PHANTOM = {"shape": (24, 20, 6), "spacing": (16.0, 16.0, 16.0)}
 SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=8, pc_steps=6, ode_rtol=0.1, ode_atol=0.1)
@@ -26,7 +31,7 @@ SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=8, pc_steps=6, ode_rtol=0.1, od
 
 def experiment(method: str = "diffusion", **training) -> Experiment:
     """A recipe of 24 steps for any method; diffusion is variance exploding."""
-    schedule = {"steps": 24, "learning_rate": 1e-2, "warmup": 2, "clip": 1.0, "ema": 0.8}
+    schedule = {"steps": 24, "learning_rate": 1e-2, "warmup": 2, "clip": 1.0, "ema": 0.2}
     often = {"log_every": 4, "validate_every": 12, "checkpoint_every": 12}
     return Experiment(
         method=method,
@@ -48,6 +53,33 @@ def prepared_phantoms(root: Path, patients: int = 5, seed: int = 0) -> Prepared:
     return prepare(cases, root / "data", source="phantom", split=split)
 
 
-def train(config: Experiment, data: Prepared, workdir: Path, *, devices: int = 1, **options) -> Any:
+def write_recipe(config: Experiment, path: Path) -> Path:
+    """A recipe file that gives `config`."""
+    path.write_text(RECIPE.format(json.dumps(to_dict(config))))
+    return path
+
+
+RECIPE = """import json
+from sde_ct.config import from_dict
+def get_config():
+    return from_dict(json.loads('{}'))
+"""
+
+
+def train(config: Experiment, data: Prepared, workdir: Path, *, devices: int = 4, **options) -> Any:
     """`loop.train` on the first few simulated devices, without a bar."""
     return loop.train(config, data, workdir, devices=jax.devices()[:devices], show=False, **options)
+
+
+def initial_state(config: Experiment, data: Prepared) -> Any:
+    """The training state before the first step."""
+    return loop.initialised(lambda: loop.fresh_state(build_method(config), config, data.size))
+
+
+def untrained(config: Experiment, data: Prepared, workdir: Path) -> Path:
+    """A work directory with the checkpoint of step 0."""
+    write_experiment(workdir, config, describe(config.data, data))
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save(0, initial_state(config, data), {})
+    checkpoints.close()
+    return workdir

@@ -112,14 +112,17 @@ def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> An
     return method.init(jax.random.key(config.training.seed), Batch(mr, one, one))
 
 
+def initialised(fresh: Callable[[], Any]) -> Any:
+    """`fresh()` compiled without optimisation: it runs once, and optimising takes far longer."""
+    return jax.jit(fresh, compiler_options={"xla_backend_optimization_level": 0})()
+
+
 def start(
     fresh: Callable[[], Any], checkpoints: Checkpoints, batches: TrainingBatches
 ) -> tuple[Any, int]:
     """The newest checkpoint's state and step, the iterator set to it; or a fresh state."""
     if checkpoints.latest is None:
-        # It runs once: optimising the program costs ten times what it saves.
-        quick = {"xla_backend_optimization_level": 0}
-        return jax.jit(fresh, compiler_options=quick)(), 0
+        return initialised(fresh), 0
     state, iterator = checkpoints.restore(fresh)
     batches.set_state(iterator)
     return state, checkpoints.latest

@@ -1,0 +1,201 @@
+"""The training loop: resuming, devices, compilations, what it writes and what it refuses."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from sde_ct import parallel
+from sde_ct.errors import InputError
+from sde_ct.methods import build_method
+from sde_ct.training import loop
+from sde_ct.training.checkpoint import Checkpoints, read_experiment
+from sde_ct.training.data import TrainingBatches
+from sde_ct.training.telemetry import Telemetry
+
+from .. import tiny
+from ..programs import listing
+
+
+def leaves(state) -> list[np.ndarray]:
+    return jax.tree.leaves(jax.device_get(state))
+
+
+def restored(workdir, config, size):
+    """The newest checkpoint's state, as it lies on disk."""
+    method = build_method(config)
+    return Checkpoints(workdir, keep=None).restore(lambda: loop.fresh_state(method, config, size))
+
+
+@pytest.mark.parametrize("method", ["diffusion", "gan"])
+def test_stopped_and_resumed_is_uninterrupted_bit_for_bit(method, runs, phantoms, tmp_path):
+    config, whole = tiny.experiment(method), runs(method)
+    tiny.train(config, phantoms, tmp_path, stop_at=7)
+    assert Checkpoints(tmp_path, keep=None).latest == 7
+    state = tiny.train(config, phantoms, tmp_path)
+    expected, iterator = restored(whole, config, phantoms.size)
+    assert int(state.step) == 24 and iterator == restored(tmp_path, config, phantoms.size)[1]
+    assert len(leaves(state)) == len(leaves(expected))
+    for one, other in zip(leaves(state), leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_finished_run_stays_as_it_is(runs, phantoms):
+    before = listing(runs("diffusion") / "checkpoints")
+    assert int(tiny.train(tiny.experiment(), phantoms, runs("diffusion")).step) == 24
+    assert listing(runs("diffusion") / "checkpoints") == before
+
+
+def test_one_device_trains_as_four(runs, phantoms, tmp_path, monkeypatch):
+    """Also counts compilations: none after the first step, neither of the step nor beside it."""
+    compiled, steps = [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "/compile/" in event else None
+    )
+    advance = Telemetry.advance
+    monkeypatch.setattr(Telemetry, "advance", lambda t: (steps.append(len(compiled)), advance(t)))
+    config = tiny.experiment(log_every=100, validate_every=100, checkpoint_every=100)
+    one = tiny.train(config, phantoms, tmp_path, devices=1)
+    assert len(steps) == 24 and steps[0] > 0 and steps[-1] == steps[0]
+
+    four, _ = restored(runs("diffusion"), config, phantoms.size)
+    start = tiny.initial_state(config, phantoms)
+    way, gap = norm_of_difference(one, start), norm_of_difference(one, four)
+    # The same sums in another order. Adam divides by the gradient's size, which turns the rounding
+    # of near-zero gradients into steps of the learning rate, hence a share of the way gone.
+    assert way > 1 and gap < 1e-2 * way
+
+
+def norm_of_difference(a, b) -> float:
+    return float(
+        np.sqrt(sum(np.sum((x - y) ** 2) for x, y in zip(*map(weights, (a, b)), strict=True)))
+    )
+
+
+def weights(state) -> list[np.ndarray]:
+    return leaves(state.params)
+
+
+def test_the_moving_average_follows_its_formula(phantoms, tmp_path):
+    config = tiny.experiment(checkpoint_every=1, keep_checkpoints=3)
+    state = tiny.train(config, phantoms, tmp_path, stop_at=3)
+    assert parallel.replicas_agree(state) and len(state.step.addressable_shards) == 4
+    ema = weights(tiny.initial_state(config, phantoms))
+    saved = ocp.CheckpointManager(tmp_path / "checkpoints")
+    assert list(saved.all_steps()) == [1, 2, 3]
+    for step in range(3):
+        state = saved.restore(
+            step + 1, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+        ).state
+        decay = min(config.training.ema, (1 + step) / (10 + step))  # 0.1, 2/11, then 0.2
+        ema = [
+            decay * e + (1 - decay) * p for e, p in zip(ema, leaves(state["params"]), strict=True)
+        ]
+        for one, other in zip(leaves(state["ema"]), ema, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)  # float32 sums
+
+
+def test_figures_and_images_are_written(runs, phantoms):
+    workdir = runs("gan")
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    train = [line for line in lines if line["group"] == "train"]
+    assert [line["step"] for line in train] == [4, 8, 12, 16, 20, 24]
+    assert {"loss", "l1", "game", "discriminator", "gradient_norm"} <= set(train[0])
+    assert [line["step"] for line in lines if line["group"] == "validation"] == [12, 24]
+    assert train[-1]["l1"] < train[0]["l1"]
+    tags = set(event_tags(next((workdir / "tensorboard").iterdir())))
+    assert {"train/loss", "validation/loss", "mr", "ct", "synthetic"} <= tags
+    config, data = read_experiment(workdir)
+    assert config == tiny.experiment("gan") and tuple(data["size"]) == phantoms.size
+    versions = json.loads((workdir / "experiment.json").read_text())["versions"]
+    assert versions["jax"] == jax.__version__
+
+
+def event_tags(path):
+    """The tags of a TensorBoard file: records of length (8 bytes), CRC (4), event, CRC (4)."""
+    content, start = path.read_bytes(), 0
+    while start < len(content):
+        length = int.from_bytes(content[start : start + 8], "little")
+        event = Event.FromString(content[start + 12 : start + 12 + length])
+        yield from (value.tag for value in event.summary.value)
+        start += 16 + length
+
+
+def test_the_loss_falls(runs):
+    lines = (runs("diffusion") / "metrics.jsonl").read_text().splitlines()
+    losses = [r["loss"] for r in map(json.loads, lines) if r["group"] == "validation"]
+    assert losses[-1] < losses[0] < 1.0  # 1 is the loss of an untrained preconditioned network
+
+
+def test_another_configuration_or_other_data_are_refused(runs, phantoms, tmp_path):
+    workdir = runs("diffusion")
+    before = listing(workdir)
+    other = tiny.experiment()
+    other.sde.sigma_max = 20.0
+    with pytest.raises(InputError, match=r"another configuration \(sde\.sigma_max: 10\.0 -> 20\.0"):
+        tiny.train(other, phantoms, workdir)
+    cases = dict(zip(phantoms.cases, reversed(phantoms.cases.values()), strict=True))
+    swapped = dataclasses.replace(phantoms, cases=cases)
+    with pytest.raises(InputError, match=r"other data.*--workdir"):
+        tiny.train(tiny.experiment(), swapped, workdir)
+    assert listing(workdir) == before
+
+
+UNFIT = {
+    "batch": ({"batch_size": 6}, r"config\.data\.batch_size=6 .* 4 devices"),
+    "neighbours": ({"neighbours": 3}, r"1PA001 has 6 slices, the network needs 7"),
+    "slices": ({"z_slices": "9:"}, r"no slices in '9:'"),
+    "notation": ({"z_slices": "even"}, r"z_slices = 'even'"),
+    "turns": ({"rotate90": True}, "rotate90 needs square slices"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_unfit_data_are_refused_before_anything_is_written(name, phantoms, tmp_path):
+    """Else the mended configuration would be refused as another one."""
+    change, message = UNFIT[name]
+    config = tiny.experiment()
+    config.data = dataclasses.replace(config.data, **change)
+    with pytest.raises(InputError, match=message):
+        tiny.train(config, phantoms, tmp_path / "run", devices=4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_slices_that_do_not_fit_the_network_are_refused(phantoms, tmp_path):
+    config = tiny.experiment()
+    config.network.patch = 16
+    with pytest.raises(InputError, match=r"20 x 24.*multiples of 16.*--size"):
+        tiny.train(config, phantoms, tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is a file"):
+        tiny.train(tiny.experiment(), phantoms, tmp_path / "file")
+
+
+def test_what_is_not_finite_stops_before_it_is_saved(phantoms, tmp_path, monkeypatch):
+    class Spoilt(TrainingBatches):
+        count = 0
+
+        def __next__(self):
+            self.count += 1
+            batch = super().__next__()
+            return batch._replace(ct=batch.ct * (np.nan if self.count == 3 else 1))
+
+    monkeypatch.setattr(loop, "TrainingBatches", Spoilt)
+    config = tiny.experiment(log_every=100, checkpoint_every=2)
+    with pytest.raises(InputError, match=r"loss is not finite at step 4: start again in another"):
+        tiny.train(config, phantoms, tmp_path)
+    assert Checkpoints(tmp_path, keep=None).latest == 2
+    state, _ = restored(tmp_path, config, phantoms.size)
+    assert all(np.isfinite(x).all() for x in leaves(state))
+
+
+@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+def test_a_gradient_that_is_not_finite_stops_too(name, tmp_path):
+    metrics = {"loss": 1.0, "gradient_norm": 1.0}
+    loop.stop_if_not_finite(1, metrics, tmp_path)
+    with pytest.raises(InputError, match=name.split("_")[0]):
+        loop.stop_if_not_finite(1, metrics | {name: np.inf}, tmp_path)
