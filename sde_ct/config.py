@@ -44,8 +44,6 @@ class DiffusionConfig:
     log_std: float = 1.2
     time_min: float = 1e-3  # smallest time, for lognormal and uniform
     steps: int = 1000  # of the discretised process, for discrete
-    data_mean: float = -0.6  # of the CT in model units, air around the body included, for edm
-    sigma_data: float = 0.33  # its standard deviation
 
 
 @dataclass
@@ -63,6 +61,8 @@ class DataConfig:
     intensity: str = "window"  # window | slice_minmax (the paper's)
     hu_low: float = -1000.0
     hu_high: float = 2000.0
+    ct_mean: float = -0.6  # of the CT in model units, air around the body included
+    ct_std: float = 0.33  # its standard deviation; both set the scale of the networks' outputs
     flip: bool = True  # left-right, p = 1/2
     rotate90: bool = False  # the paper's quarter turns, p = 1/2
 
@@ -125,7 +125,7 @@ MAY_BE_ZERO = {
     "data.neighbours", "training.warmup", "training.clip", "training.ema", "training.seed",
     "adversarial.l1_weight", "sampling.corrector_steps",
 }  # fmt: skip
-ANY_SIGN = {"diffusion.log_mean", "diffusion.data_mean", "data.hu_low", "data.hu_high"}
+ANY_SIGN = {"diffusion.log_mean", "data.ct_mean", "data.hu_low", "data.hu_high"}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -25,12 +25,12 @@ def get_config() -> Experiment:
         network=NETWORK,
         data=DataConfig(batch_size=8),
         training=TrainingConfig(
-            steps=250,
+            steps=200,
             learning_rate=2e-3,
             warmup=30,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=250,
+            validate_every=200,
         ),
     )

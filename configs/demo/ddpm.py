@@ -30,13 +30,13 @@ def get_config() -> Experiment:
         diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=8),
         training=TrainingConfig(
-            steps=600,
+            steps=480,
             learning_rate=2e-3,
             warmup=30,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=600,
+            validate_every=480,
         ),
-        sampling=SamplingConfig(ddpm_steps=40),
+        sampling=SamplingConfig(ddpm_steps=32),
     )

@@ -27,12 +27,12 @@ def get_config() -> Experiment:
         adversarial=AdversarialConfig(l1_weight=100.0, channels=32, learning_rate=2e-4),
         data=DataConfig(batch_size=8),
         training=TrainingConfig(
-            steps=250,
+            steps=160,
             learning_rate=2e-3,
             warmup=30,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=250,
+            validate_every=160,
         ),
     )

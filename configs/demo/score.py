@@ -30,14 +30,14 @@ def get_config() -> Experiment:
         diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=8),
         training=TrainingConfig(
-            steps=600,
+            steps=480,
             learning_rate=2e-3,
             warmup=30,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=600,
+            validate_every=480,
         ),
         # Loose, because ten draws of every slice must fit into minutes on two cores.
-        sampling=SamplingConfig(em_steps=48, pc_steps=30, ode_rtol=0.1, ode_atol=0.1),
+        sampling=SamplingConfig(em_steps=46, pc_steps=26, ode_rtol=0.1, ode_atol=0.1),
     )

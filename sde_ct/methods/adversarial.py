@@ -55,7 +55,7 @@ def adversarial(
         )
 
     def generator_loss(generator, critic, batch: Batch):
-        fake = predict(generator, batch.mr, network=network)
+        fake = predict(generator, batch.mr, network=network, data=config.data)
         l1 = jnp.mean(jnp.abs(fake - batch.ct))
         game = jnp.mean((discriminator.apply(critic, batch.mr, fake) - 1) ** 2)
         return game + config.adversarial.l1_weight * l1, (fake, {"l1": l1, "game": game})

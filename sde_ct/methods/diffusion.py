@@ -12,13 +12,13 @@ from sde_ct.sde import SDE, expand
 from sde_ct.types import Batch, Method, ScoreFn
 
 
-def form_of(config: DiffusionConfig) -> precondition.Form:
+def form_of(config: Experiment) -> precondition.Form:
     """The network's form named by the configuration."""
-    if config.form == "epsilon":
-        return precondition.epsilon(config.steps)
-    if config.form == "score":
+    if config.diffusion.form == "epsilon":
+        return precondition.epsilon(config.diffusion.steps)
+    if config.diffusion.form == "score":
         return precondition.score()
-    return precondition.edm(config.data_mean, config.sigma_data)
+    return precondition.edm(config.data.ct_mean, config.data.ct_std)
 
 
 def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, ""]:
@@ -56,7 +56,7 @@ def score_fn(
 
 def diffusion(config: Experiment, sde: SDE, network: UNet, axis_name: str | None = None) -> Method:
     """Denoising score matching: mean |F - F*|² over noise levels, pixels and the batch."""
-    form = form_of(config.diffusion)
+    form = form_of(config)
 
     def initialise(key, batch: Batch):
         x = jnp.concatenate([batch.ct, batch.mr], axis=-1)

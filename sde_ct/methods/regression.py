@@ -3,15 +3,20 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_ct.config import Experiment
+from sde_ct.config import DataConfig, Experiment
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
 from sde_ct.types import Batch, Method
 
 
-def predict(params, mr: Float[Array, "b h w k"], *, network: UNet) -> Float[Array, "b h w 1"]:
-    """CT in model units from MR in one evaluation; the GAN's generator predicts the same way."""
-    return network.apply(params, mr)
+def predict(
+    params, mr: Float[Array, "b h w k"], *, network: UNet, data: DataConfig
+) -> Float[Array, "b h w 1"]:
+    """CT in model units from MR in one evaluation: mean + std · F(mr), F of unit variance.
+
+    The GAN's generator predicts the same way.
+    """
+    return data.ct_mean + data.ct_std * network.apply(params, mr)
 
 
 def regression(config: Experiment, network: UNet, axis_name: str | None = None) -> Method:
@@ -22,6 +27,7 @@ def regression(config: Experiment, network: UNet, axis_name: str | None = None) 
 
     def loss(params, keys, batch: Batch) -> Float[Array, ""]:
         del keys  # nothing here is random
-        return jnp.mean((predict(params, batch.mr, network=network) - batch.ct) ** 2)
+        ct = predict(params, batch.mr, network=network, data=config.data)
+        return jnp.mean((ct - batch.ct) ** 2)
 
     return supervised(initialise, loss, config.training, axis_name)

@@ -55,7 +55,7 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
             )
 
         def regress(params, keys, mr):
-            x = predict(params, mr, network=network)
+            x = predict(params, mr, network=network, data=config.data)
             ok = jnp.isfinite(x).all(axis=(1, 2, 3))
             return Samples(x, jnp.ones(x.shape[0], jnp.int32), ok)
 
@@ -65,7 +65,7 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
         raise InputError(f"A diffusion network needs a sampler: one of {', '.join(SAMPLERS)}.")
     sde, form, run = (
         build_sde(config),
-        form_of(config.diffusion),
+        form_of(config),
         _sampler(sampler, config),
     )
 
