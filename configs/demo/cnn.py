@@ -23,14 +23,14 @@ def get_config() -> Experiment:
     return Experiment(
         method="cnn",
         network=NETWORK,
-        data=DataConfig(batch_size=8),
+        data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=200,
+            steps=400,
             learning_rate=2e-3,
-            warmup=30,
+            warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=200,
+            validate_every=400,
         ),
     )

@@ -25,14 +25,14 @@ def get_config() -> Experiment:
         method="gan",
         network=NETWORK,
         adversarial=AdversarialConfig(l1_weight=100.0, channels=32, learning_rate=2e-4),
-        data=DataConfig(batch_size=8),
+        data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=160,
+            steps=300,
             learning_rate=2e-3,
-            warmup=30,
+            warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=160,
+            validate_every=300,
         ),
     )
