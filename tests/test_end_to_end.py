@@ -1,0 +1,168 @@
+"""Phantom files to the table: the whole comparison at its smallest."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct import comparison
+from sde_ct.evaluation.checks import checks
+from sde_ct.evaluation.findings import findings
+from sde_ct.evaluation.protocols import VOLUME
+from sde_ct.evaluation.report import write_metrics
+from sde_ct.evaluation.table import AVERAGES, METHODS, SAMPLERS, summarise, text_table
+
+from .programs import call
+
+DRAWS = 4
+# ODE is adaptive: its number is known only by running it.
+EVALUATIONS = {"lookup": 0, "CNN": 1, "GAN": 1, "DDPM": 8, "EM": 8, "PC": 12}
+
+
+@pytest.fixture(scope="module")
+def patients(phantoms):
+    return comparison.held_out(phantoms)
+
+
+@pytest.fixture(scope="module")
+def networks(runs, tmp_path_factory):
+    """The four networks side by side; the score model's stands in for the DDPM's, to save time."""
+    root = tmp_path_factory.mktemp("networks")
+    for name, method in {
+        "ddpm": "diffusion",
+        "score": "diffusion",
+        "cnn": "cnn",
+        "gan": "gan",
+    }.items():
+        (root / name).symlink_to(runs(method))
+    return root
+
+
+def compare(networks, patients, phantoms) -> dict:
+    lookup = comparison.lookup_control(phantoms)
+    table = {"lookup": {p.id: comparison.apply_lookup(lookup, p, phantoms) for p in patients}}
+    return table | comparison.synthesize_all(
+        networks, patients, draws=DRAWS, seed=0, progress=lambda batches, label: batches
+    )
+
+
+def rows_in_order(results, patients):
+    rows = comparison.rows_of(results, patients, VOLUME)
+    return sorted(rows, key=lambda r: METHODS.index(r.method))
+
+
+@pytest.fixture(scope="module")
+def results(networks, patients, phantoms):
+    return compare(networks, patients, phantoms)
+
+
+@pytest.fixture(scope="module")
+def rows(results, patients):
+    return rows_in_order(results, patients)
+
+
+def test_every_row_is_there_and_complete(rows, patients, phantoms):
+    assert [r.method for r in rows] == list(METHODS)
+    assert {r.patient for r in rows} == set(phantoms.split["test"]) == {p.id for p in patients}
+    for r in rows:
+        assert 0 < r.mae < 2000 and 0 < r.psnr < 60 and -1 < r.ssim < 1 and r.seconds > 0
+        if r.method in AVERAGES:
+            assert -1 <= r.spearman <= 1 and r.spread > 0 and r.crps > 0 and r.spread_skill > 0
+    cost = {r.method: r.nfe for r in rows}
+    assert {name: cost[name] for name in EVALUATIONS} == EVALUATIONS
+    assert cost["ODE"] > 6  # adaptive: at least one step of a Runge-Kutta pair
+    for average, single in zip(AVERAGES, SAMPLERS, strict=True):
+        assert cost[average] == pytest.approx(DRAWS * cost[single])
+
+
+def test_averages_beat_single_draws(rows):
+    """E|x - mean of M|² = bias² + var/M: whatever the network has learnt, the mean errs less."""
+    psnr = {r.method: r.psnr for r in rows}
+    for average, single in zip(AVERAGES, SAMPLERS, strict=True):
+        assert psnr[average] > psnr[single] + 0.2
+
+
+def test_the_lookup_beats_a_constant(rows, patients):
+    (patient,) = patients
+    hu = patient.ct.array[patient.mask.array > 0]
+    assert rows[0].method == "lookup" and rows[0].mae < np.abs(hu - np.median(hu)).mean()
+
+
+def test_findings_and_demands_are_judged(rows, results, patients):
+    ambiguity = comparison.ambiguity_of(results, patients)
+    assert set(ambiguity) == set(SAMPLERS)
+    slices = (patients[0].ambiguous.array > 0).any(axis=(0, 1)).sum()
+    assert all(found.draws == DRAWS * slices for found in ambiguity.values())
+    said = findings(rows)
+    assert len(said) == 5 and all(f.verdict != "not measured" for f in said)
+    judged = checks(rows, ambiguity)
+    assert len(judged) == 4 + 6 + 1 + 4 + 4
+    by_demand = {c.demand: c for c in judged}
+    demand = by_demand["network evaluations ODE < EM < PC"]
+    nfe = {r.method: r.nfe for r in rows}
+    assert demand.passed == (nfe["ODE"] < nfe["EM"] < nfe["PC"])
+    assert all(line.split()[0] in METHODS for line in text_table(summarise(rows)).splitlines()[2:])
+
+
+def test_files_lie_on_the_mrs_grid(results, rows, patients, tmp_path):
+    comparison.write_volumes(results, tmp_path)
+    comparison.pictures(results, patients[0], tmp_path)
+    write_metrics(tmp_path, rows, VOLUME, {"draws": DRAWS})
+    (patient,) = patients
+    name = f"{patient.id}.nii.gz"
+    expected = {f"sct/{method}/{name}" for method in METHODS}
+    expected |= {f"sct_std/{method}/{name}" for method in AVERAGES}
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.nii.gz")} == expected
+    for path in expected:
+        image = nib.load(tmp_path / path)
+        assert image.shape == patient.mr.array.shape and image.get_data_dtype() == np.int16
+        np.testing.assert_allclose(image.affine, patient.mr.affine, atol=1e-4)
+        voxels = np.asarray(image.dataobj)
+        assert voxels.min() >= (-1000 if path.startswith("sct/") else 0) and voxels.max() <= 2000
+    for picture in ("comparison.png", "uncertainty.png"):
+        assert (tmp_path / picture).stat().st_size > 20_000
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + len(METHODS)
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(record["summary"]) == set(METHODS) and record["settings"] == {"draws": DRAWS}
+
+
+def test_the_same_seed_gives_the_same_bytes(networks, patients, phantoms, rows, tmp_path):
+    again = rows_in_order(compare(networks, patients, phantoms), patients)
+    contents = []
+    for name, found in (("a", rows), ("b", again)):
+        timeless = [r.__class__(**{**vars(r), "seconds": None}) for r in found]
+        write_metrics(tmp_path / name, timeless, VOLUME, {"draws": DRAWS})
+        contents.append([p.read_bytes() for p in sorted((tmp_path / name).iterdir())])
+    assert contents[0] == contents[1]
+
+
+def test_evaluate_scores_what_synthesize_wrote(runs, phantoms, patients, results, rows, tmp_path):
+    """The programs give the figures of the comparison, but for HU rounded in the file."""
+    (patient,) = patients
+    files = phantoms.cases[patient.id].files
+    done = call(
+        "synthesize", f"--workdir={runs('diffusion')}", f"--mr={files['mr']}", "--sampler=em",
+        f"--mask={files['mask']}", f"--draws={DRAWS}", f"--output={tmp_path}",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    written = nib.load(tmp_path / "sct" / f"{patient.id}.nii.gz")
+    mean = results["EM"][patient.id].mean.array
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.rint(mean).astype(np.int16))
+    arguments = [
+        f"--prediction={tmp_path / 'sct'}",
+        f"--reference={phantoms.folder.parent / 'cohort'}",
+    ]
+    arguments += [
+        f"--spread={tmp_path / 'sct_std'}",
+        f"--output={tmp_path / 'scores'}",
+        "--method=EM-M",
+    ]
+    done = call("evaluate", *arguments)
+    assert done.status == 0 and "EM-M" in done.out, done.err
+    (case,) = json.loads((tmp_path / "scores" / "metrics.json").read_text())["cases"]
+    (expected,) = (r for r in rows if r.method == "EM-M")
+    assert case["patient"] == patient.id
+    for figure, tolerance in {"mae": 0.5, "psnr": 0.01, "ssim": 1e-3, "spearman": 0.01}.items():
+        assert case[figure] == pytest.approx(getattr(expected, figure), abs=tolerance)
+    assert "metrics.csv exists already" in call("evaluate", *arguments).error

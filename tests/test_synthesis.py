@@ -1,0 +1,187 @@
+"""From a checkpoint and an MR file to a synthetic CT on the MR's own grid."""
+
+import jax
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.data.files import read_volume
+from sde_ct.data.volume import Volume
+from sde_ct.errors import InputError
+from sde_ct.synthesis import Synthesizer, case_name, load
+from sde_ct.training.checkpoint import write_experiment
+from sde_ct.training.data import describe
+
+from . import tiny
+from .programs import call, listing
+
+
+def oblique() -> np.ndarray:
+    """Axes turned by 20° and 10°, the first and the last flipped, spacing 14 x 17 x 9 mm."""
+    a, b = np.deg2rad([20, 10])
+    about_z = [[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]]
+    about_x = [[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]]
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(about_z) @ np.array(about_x) @ np.diag([-14.0, 17.0, -9.0])
+    affine[:3, 3] = [91.5, -120.25, 33.125]
+    return affine
+
+
+@pytest.fixture(scope="module")
+def mr_file(tmp_path_factory):
+    """An MR of odd size; an ellipsoid of tissue with a dark core in noise."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in (23, 17, 7)), indexing="ij")
+    radius = x**2 + y**2 + 0.2 * z**2
+    mr = np.where(radius < 0.1, 40.0, np.where(radius < 0.8, 300.0 + 60 * x, 5.0))
+    mr += np.random.default_rng(0).uniform(0, 5, mr.shape)
+    path = tmp_path_factory.mktemp("mr") / "knee.nii.gz"
+    nib.save(nib.Nifti1Image(mr.astype(np.float32), oblique()), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def draws_of(runs, mr_file):
+    """`draws_of(devices, **options)`: a synthetic CT by EM; one compilation for each count."""
+    mr = read_volume(mr_file, "a.u.")
+    trained = load(runs("diffusion"))
+    synthesizers = {n: Synthesizer(trained, "em", jax.devices()[:n]) for n in (1, 4)}
+    return lambda devices=1, mr=mr, **options: synthesizers[devices](mr, case="knee", **options)
+
+
+def test_a_ct_lies_on_the_mrs_own_grid_in_hu(runs, mr_file, tmp_path):
+    arguments = [f"--workdir={runs('diffusion')}", f"--mr={mr_file}", "--sampler=em"]
+    done = call("synthesize", *arguments, f"--output={tmp_path}", "--draws=2", "--save_draws")
+    assert done.status == 0, done.err
+    assert "7 slices, 2 draws, 8 network evaluations" in done.out
+    wanted = ["sct/knee", "sct_std/knee", "draws/knee_00", "draws/knee_01"]
+    assert {p for p in listing(tmp_path) if "nii" in p} == {f"{p}.nii.gz" for p in wanted}
+    images = {p: nib.load(tmp_path / f"{p}.nii.gz") for p in wanted}
+    for image in images.values():
+        assert image.shape == (23, 17, 7) and image.get_data_dtype() == np.int16
+        np.testing.assert_allclose(image.affine, oblique(), atol=1e-5)  # stored as float32
+        assert image.header.get_xyzt_units()[0] == "mm"
+        assert int(image.header["sform_code"]) > 0 and int(image.header["qform_code"]) > 0
+    mean, spread, *draws = (np.asarray(image.dataobj, float) for image in images.values())
+    assert -1000 <= mean.min() < -700 and mean.max() <= 2000  # the window; corners are air
+    # Rounding to whole HU: half a unit for each file.
+    np.testing.assert_allclose(mean, np.mean(draws, axis=0), atol=1)
+    np.testing.assert_allclose(spread, np.std(draws, axis=0, ddof=1), atol=1.3)
+    assert np.median(spread) > 1
+
+
+def test_another_orientation_of_the_array_gives_the_same_ct(draws_of, mr_file):
+    """The same voxels stored flipped and with axes swapped: the CT is stored so too."""
+    mr = read_volume(mr_file, "a.u.")
+    flip = np.diag([1.0, -1.0, 1.0, 1.0])
+    flip[1, 3] = mr.array.shape[1] - 1
+    flipped = Volume(np.ascontiguousarray(mr.array[:, ::-1]), mr.affine @ flip, mr.unit)
+    one, other = draws_of(draws=1), draws_of(draws=1, mr=flipped)
+    np.testing.assert_array_equal(one.mean.array, other.mean.array[:, ::-1])
+    np.testing.assert_array_equal(other.mean.affine, flipped.affine)
+
+
+def test_a_draw_does_not_depend_on_what_is_drawn_beside_it(draws_of, mr_file):
+    two, three = draws_of(draws=2), draws_of(draws=3)
+    for one, other in zip(two.draws, three.draws, strict=False):
+        np.testing.assert_array_equal(one.array, other.array)
+    assert not np.array_equal(two.draws[0].array, two.draws[1].array)
+    assert not np.array_equal(two.draws[0].array, draws_of(draws=1, seed=1).draws[0].array)
+
+
+def test_a_slice_alone_equals_the_slice_in_its_volume(draws_of):
+    """Every slice holds the same grey values elsewhere, so that the MR's scaling is the same."""
+    pattern = np.clip(np.random.default_rng(1).uniform(-50, 350, (22, 18)), 0, 300)
+    slices = np.stack([np.roll(pattern, 3 * z, axis=0) for z in range(20)], axis=-1)
+    affine = np.diag([16.0, 16.0, 16.0, 1.0])
+
+    def draw(array):
+        body = Volume(np.ones(array.shape, np.uint8), affine, "mask")
+        return draws_of(mr=Volume(array, affine, "a.u."), mask=body, draws=1).mean.array
+
+    # 20 slices fill one batch and begin another; one slice is repeated to fill its batch.
+    np.testing.assert_array_equal(draw(slices)[..., :1], draw(slices[..., :1]))
+
+
+def test_one_and_four_devices_give_the_same_voxels(draws_of):
+    one, four = draws_of(1, draws=3), draws_of(4, draws=3)
+    # float32 of 2000 HU is good to 1e-4. The two programs may round differently, no more; a voxel
+    # of the file then differs only where the HU lie half-way between two whole numbers.
+    for a, b in zip((one.mean, *one.draws), (four.mean, *four.draws), strict=True):
+        np.testing.assert_allclose(a.array, b.array, atol=2e-3)
+        assert np.sum(np.rint(a.array) != np.rint(b.array)) <= 2
+    assert (one.evaluations, one.slices) == (four.evaluations, four.slices) == (8.0, 7)
+
+
+def test_one_draw_has_no_spread(draws_of):
+    ct = draws_of(draws=1)
+    assert ct.spread is None and len(ct.draws) == 1
+    np.testing.assert_array_equal(ct.mean.array, ct.draws[0].array)
+
+
+def test_a_cnn_draws_once(runs, mr_file, tmp_path):
+    arguments = [f"--workdir={runs('cnn')}", f"--mr={mr_file}", f"--output={tmp_path}"]
+    assert "give 1" in call("synthesize", *arguments, "--draws=3").error
+    assert (
+        "has no sampler: leave out sampler='em'"
+        in call("synthesize", *arguments, "--sampler=em").error
+    )
+    assert not list(tmp_path.iterdir())
+    done = call("synthesize", *arguments)
+    assert done.status == 0 and "1 draws, 1 network evaluations" in done.out, done.err
+    assert list(listing(tmp_path)) == ["sct", "sct/knee.nii.gz"]
+
+
+def test_a_case_is_named_by_its_file_or_by_its_folder(tmp_path):
+    assert case_name(tmp_path / "knee.nii.gz") == case_name(tmp_path / "knee.nii") == "knee"
+    assert case_name(tmp_path / "1PA001" / "mr.nii.gz") == "1PA001"
+
+
+def test_an_unfinished_draw_is_no_ct(runs, mr_file):
+    trained = load(runs("diffusion"))
+    bad = jax.tree.map(lambda x: x * np.nan, trained.params)
+    synthesize = Synthesizer(trained._replace(params=bad), "em", jax.devices()[:1])
+    with pytest.raises(InputError, match="knee: 7 of 7 draws did not come to a finite end"):
+        synthesize(read_volume(mr_file, "a.u."), case="knee", draws=1)
+
+
+REFUSED = {
+    "draws": (["--draws=0"], "--draws=0: give 1 or more"),
+    "negative draws": (["--draws=-3"], "--draws=-3: give 1 or more"),
+    "no sampler": (["--sampler="], "ddpm, em, pc, ode"),
+    "unknown sampler": (["--sampler=heun"], "Unknown sampler 'heun': give one of ddpm, em, pc"),
+    "no workdir": (["--workdir=nowhere"], "nowhere is no work directory"),
+    "no MR": (["--mr=nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
+    "no mask": (["--mask=nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_synthesized_is_one_sentence(name, runs, mr_file, tmp_path):
+    flags, sentence = REFUSED[name]
+    workdir = runs("diffusion")
+    before = listing(workdir)
+    usual = [f"--workdir={workdir}", f"--mr={mr_file}", "--sampler=em", f"--output={tmp_path}"]
+    assert sentence in call("synthesize", *usual, *flags).error
+    assert not list(tmp_path.iterdir()) and listing(workdir) == before
+
+
+@pytest.mark.parametrize("there", ["sct/knee", "sct_std/knee", "draws/knee_01"])
+def test_nothing_is_overwritten(there, runs, mr_file, tmp_path):
+    path = tmp_path / f"{there}.nii.gz"
+    path.parent.mkdir()
+    path.write_text("mine")
+    before = listing(tmp_path)
+    usual = [f"--workdir={runs('diffusion')}", f"--mr={mr_file}", "--sampler=em", "--save_draws"]
+    done = call("synthesize", *usual, f"--output={tmp_path}", "--draws=2")
+    assert done.error.startswith(f"{path} exists") and listing(tmp_path) == before
+
+
+def test_a_workdir_without_a_checkpoint_stays_as_it_is(phantoms, mr_file, tmp_path):
+    config = tiny.experiment()
+    write_experiment(tmp_path / "run", config, describe(config.data, phantoms))
+    before = listing(tmp_path)
+    done = call(
+        "synthesize", f"--workdir={tmp_path / 'run'}", f"--mr={mr_file}", "--sampler=em",
+        f"--output={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert "holds no checkpoint yet: train first" in done.error and listing(tmp_path) == before
