@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no working Python >= 3.11 found: install one." >&2; exit 2; }
 	@echo "Making the environment $(VENV) with $(PYTHON)"
 	"$(PYTHON)" -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
 clean:

@@ -15,11 +15,12 @@ def test_even_slices_train_and_odd_ones_are_scored(head_pair, tmp_path):
     mr, ct = head_pair / "mr_T2.nii.gz", head_pair / "ct_in_T2.nii.gz"
     done = call(
         "prepare", "--source=pairs", f"--input={head_pair}", "--mr=mr_T2*", "--ct=ct_in_T2*",
-        f"--output={tmp_path / 'data'}", "--spacing=8", "--size=24", "--test=", "--validation=",
+        f"--output={tmp_path / 'data'}", "--spacing=6", "--size=32", "--test=", "--validation=",
     )  # fmt: skip
     assert done.status == 0, done.err
 
     config = tiny.experiment("cnn", steps=120, log_every=1, ema=0.9)
+    config.network.channels = 16
     recipe = tiny.write_recipe(config, tmp_path / "recipe.py")
     workdir = tmp_path / "run"
     arguments = [f"--config={recipe}", f"--data={tmp_path / 'data'}", f"--workdir={workdir}"]

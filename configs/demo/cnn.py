@@ -25,12 +25,12 @@ def get_config() -> Experiment:
         network=NETWORK,
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=400,
+            steps=300,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=400,
+            validate_every=300,
         ),
     )

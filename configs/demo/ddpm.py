@@ -30,13 +30,13 @@ def get_config() -> Experiment:
         diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=900,
+            steps=560,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=900,
+            validate_every=560,
         ),
-        sampling=SamplingConfig(ddpm_steps=32),
+        sampling=SamplingConfig(ddpm_steps=28),
     )

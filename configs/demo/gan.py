@@ -27,12 +27,12 @@ def get_config() -> Experiment:
         adversarial=AdversarialConfig(l1_weight=100.0, channels=32, learning_rate=2e-4),
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=300,
+            steps=200,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=300,
+            validate_every=200,
         ),
     )

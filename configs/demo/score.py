@@ -30,14 +30,14 @@ def get_config() -> Experiment:
         diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=900,
+            steps=560,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=900,
+            validate_every=560,
         ),
         # Loose, because ten draws of every slice must fit into minutes on two cores.
-        sampling=SamplingConfig(em_steps=46, pc_steps=26, ode_rtol=0.1, ode_atol=0.1),
+        sampling=SamplingConfig(em_steps=46, pc_steps=24, ode_rtol=0.1, ode_atol=0.1),
     )

@@ -90,9 +90,10 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: Any, iterator: dict[str, Any]) -> None:
-        """Write `state` (a tree of arrays) and `iterator` (JSON) as one unit."""
+        """Write `state` (a tree of arrays, replicated) and `iterator` (JSON) as one unit."""
+        # From the host: Orbax would cut every replicated array in pieces, one program a shape.
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), iterator=ocp.args.JsonSave(iterator)
+            state=ocp.args.StandardSave(jax.device_get(state)), iterator=ocp.args.JsonSave(iterator)
         )
         self._manager.save(step, args=arguments)
 

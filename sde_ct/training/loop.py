@@ -26,6 +26,7 @@ VALIDATION_BATCHES = 4  # at most, so that a look at the validation set stays ch
 VALIDATION_KEY = 1 << 30  # folded into the seed: validation noise is the same at every look
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def example_keys(seed: int, step: int, count: int) -> jax.Array:
     """One key an example from (seed, step): the same however the batch is spread over devices."""
     key = jax.random.fold_in(jax.random.key(seed), step)
