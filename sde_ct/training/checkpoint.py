@@ -98,7 +98,10 @@ class Checkpoints:
         self._manager.save(step, args=arguments)
 
     def restore(self, like: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-        """The newest state, shaped as `like()` is, and the iterator's state."""
+        """The newest state, shaped as `like()` is, and the iterator's state.
+
+        Raises InputError where the checkpoint is damaged.
+        """
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), jax.eval_shape(like)
@@ -106,7 +109,14 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.StandardRestore(target), iterator=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(self.latest, args=arguments)
+        try:
+            restored = self._manager.restore(self.latest, args=arguments)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # Orbax's, for what it misses
+            folder = self._manager.directory / str(self.latest)
+            raise InputError(
+                f"{folder} is damaged: remove it to go on from the checkpoint before it, or train "
+                "again."
+            ) from error
         return restored.state, restored.iterator
 
     def close(self) -> None:
