@@ -100,7 +100,7 @@ class Checkpoints:
     def restore(self, like: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
         """The newest state, shaped as `like()` is, and the iterator's state.
 
-        Raises InputError where the checkpoint is damaged.
+        Raises InputError where Orbax finds the checkpoint damaged; not every damage is found.
         """
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
