@@ -154,24 +154,28 @@ def test_an_override_reaches_the_training(place, monkeypatch):
     assert seen[0].sde.sigma_max == 20.0 and seen[0].network.multipliers == (1, 2)
 
 
-def test_a_workdir_of_another_configuration_is_refused(runs, phantoms, tmp_path):
-    workdir = runs("diffusion")
+@pytest.fixture(scope="module")
+def workdir(phantoms, tmp_path_factory) -> Path:
+    return tiny.untrained(tiny.experiment("cnn"), phantoms, tmp_path_factory.mktemp("run") / "cnn")
+
+
+def test_a_workdir_of_another_configuration_is_refused(workdir, phantoms, tmp_path):
+    recipe = tiny.write_recipe(tiny.experiment("cnn"), tmp_path / "recipe.py")
     before = listing(workdir)
-    usual = [f"--config={workdir}.py", f"--data={phantoms.folder}", f"--workdir={workdir}"]
+    usual = [f"--config={recipe}", f"--data={phantoms.folder}", f"--workdir={workdir}"]
     error = call("train", *usual, "--config.training.seed=5").error
     assert "another configuration (training.seed: 0 -> 5): give another --workdir" in error
     assert listing(workdir) == before
 
 
-def test_synthesize_refuses_damaged_files(place, runs):
+def test_synthesize_refuses_damaged_files(place, workdir):
     mr = place / "in" / "bert" / "mr.nii.gz"
     truncate(mr)
-    workdir = runs("diffusion")
-    usual = [f"--output={place / 'out'}", "--sampler=em"]
-    error = call("synthesize", *usual, f"--workdir={workdir}", f"--mr={mr}").error
+    usual = [f"--output={place / 'out'}", f"--mr={mr}"]
+    error = call("synthesize", *usual, f"--workdir={workdir}").error
     assert "bert/mr.nii.gz is damaged" in error
     (place / "experiment.json").write_text("{")
-    error = call("synthesize", *usual, f"--workdir={place}", f"--mr={mr}").error
+    error = call("synthesize", *usual, f"--workdir={place}").error
     assert "experiment.json is damaged" in error and not (place / "out").exists()
 
 
