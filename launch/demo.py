@@ -40,7 +40,7 @@ HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
 
 
 def main() -> None:
-    parallel.keep_compilations()
+    parallel.set_up()
     start = time.perf_counter()
     output = Path(OUTPUT.value)
     refuse_existing(output)

@@ -31,7 +31,7 @@ SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/
 
 
 def main() -> None:
-    parallel.keep_compilations()
+    parallel.set_up()
     if DRAWS.value is not None and DRAWS.value < 1:
         raise InputError(f"--draws={DRAWS.value}: give 1 or more.")
     trained = load(Path(WORKDIR.value))

@@ -22,7 +22,7 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    parallel.keep_compilations()
+    parallel.set_up()
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     train(CONFIG.value, read_prepared(DATA.value), Path(WORKDIR.value))
 

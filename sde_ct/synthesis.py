@@ -23,7 +23,7 @@ from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.training.checkpoint import Checkpoints, read_experiment
 from sde_ct.training.loop import fresh_state
 
-BATCH = 20  # samples a device at once; fixed, so that voxels do not depend on the device count
+BATCH = 10  # samples a device at once; fixed, so that voxels do not depend on the device count
 
 
 class Trained(NamedTuple):
@@ -51,7 +51,7 @@ def load(workdir: Path) -> Trained:
         raise InputError(f"{workdir} holds no checkpoint yet: train first.")
     method = build_method(config)
     state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])))
-    return Trained(config, data, method.weights(state), checkpoints.latest)
+    return Trained(config, data, method.weights(jax.device_get(state)), checkpoints.latest)
 
 
 @dataclass(frozen=True)

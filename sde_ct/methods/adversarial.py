@@ -1,28 +1,22 @@
 """The GAN: the same backbone as generator, a patch discriminator, and the L1 distance."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Int
 
 from sde_ct.config import Experiment
 from sde_ct.methods.regression import predict
-from sde_ct.methods.step import adam, mean_over, moving_average
+from sde_ct.methods.step import TrainState, adam, advance, fresh, mean_over, weights
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.types import Batch, Method
 
 
 class AdversarialState(NamedTuple):
-    """Both networks, both optimisers; `ema` averages the generator (None where none is kept)."""
+    """Two networks in training; the generator's moving average synthesizes."""
 
-    generator: Any
-    discriminator: Any
-    ema: Any
-    generator_optimiser: optax.OptState
-    discriminator_optimiser: optax.OptState
-    step: Int[Array, ""]
+    generator: TrainState
+    discriminator: TrainState
 
 
 def adversarial(
@@ -39,19 +33,14 @@ def adversarial(
     # b1 = 0.5 as in pix2pix: momentum makes the two players orbit each other.
     for_generator = adam(config.training, b1=0.5)
     for_discriminator = adam(config.training, config.adversarial.learning_rate, b1=0.5)
-    decay = config.training.ema
 
     def init(key, batch: Batch):
         first, second = jax.random.split(key)
         generator = network.init(first, batch.mr[:1])
         critic = discriminator.init(second, batch.mr[:1], batch.ct[:1])
         return AdversarialState(
-            generator,
-            critic,
-            jax.tree.map(jnp.copy, generator) if decay else None,
-            for_generator.init(generator),
-            for_discriminator.init(critic),
-            jnp.zeros((), jnp.int32),
+            fresh(generator, for_generator, config.training.ema),
+            fresh(critic, for_discriminator, ema=0.0),
         )
 
     def generator_loss(generator, critic, batch: Batch):
@@ -67,33 +56,31 @@ def adversarial(
 
     def update(state: AdversarialState, keys, batch: Batch):
         del keys  # nothing here is random
+        generator, critic = state.generator.params, state.discriminator.params
         (total, (fake, parts)), slope = jax.value_and_grad(generator_loss, has_aux=True)(
-            state.generator, state.discriminator, batch
+            generator, critic, batch
         )
-        game, critic_slope = jax.value_and_grad(discriminator_loss)(
-            state.discriminator, fake, batch
-        )
+        game, critic_slope = jax.value_and_grad(discriminator_loss)(critic, fake, batch)
         metrics = {"loss": total, "discriminator": game, **parts}
-        slope, critic_slope, metrics = mean_over(axis_name, (slope, critic_slope, metrics))
-        step, generator_optimiser = for_generator.update(slope, state.generator_optimiser)
-        generator = optax.apply_updates(state.generator, step)
-        step, discriminator_optimiser = for_discriminator.update(
-            critic_slope, state.discriminator_optimiser
+        slope, critic_slope, values = mean_over(
+            axis_name, slope, critic_slope, list(metrics.values())
         )
-        critic = optax.apply_updates(state.discriminator, step)
-        ema = moving_average(state.ema, generator, decay, state.step) if decay else None
-        metrics["gradient_norm"] = optax.global_norm(slope)
+        metrics = dict(zip(metrics, values, strict=True))
+        metrics["gradient_norm"] = jnp.linalg.norm(slope)
         state = AdversarialState(
-            generator, critic, ema, generator_optimiser, discriminator_optimiser, state.step + 1
+            advance(state.generator, slope, for_generator, config.training.ema),
+            advance(state.discriminator, critic_slope, for_discriminator, ema=0.0),
         )
         return state, metrics
 
-    def weights(state: AdversarialState):
-        return state.ema if decay else state.generator
+    def synthesizing(state: AdversarialState):
+        return weights(state.generator)
 
     def evaluate(state: AdversarialState, keys, batch: Batch):
         del keys
-        total, (_, parts) = generator_loss(weights(state), state.discriminator, batch)
-        return mean_over(axis_name, {"loss": total, **parts})
+        total, (_, parts) = generator_loss(synthesizing(state), state.discriminator.params, batch)
+        metrics = {"loss": total, **parts}
+        (values,) = mean_over(axis_name, list(metrics.values()))
+        return dict(zip(metrics, values, strict=True))
 
-    return Method(init, update, evaluate, weights)
+    return Method(init, update, evaluate, synthesizing)

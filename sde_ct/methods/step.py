@@ -1,12 +1,14 @@
 """The training step that the diffusion and the regression method share, and its parts."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
 
 from sde_ct.config import TrainingConfig
 from sde_ct.types import Method
@@ -15,12 +17,61 @@ Loss = Callable[[Any, Array, Any], Array]  # (params, keys [b], batch) -> mean o
 
 
 class TrainState(NamedTuple):
-    """Parameters, their moving average (None where none is kept), optimiser and step count."""
+    """What training one network carries from step to step.
+
+    The moving average and the optimiser's moments are single vectors over all parameters, in the
+    order of `ravel_pytree`: one loop over memory a step, and one collective, in place of one for
+    each of a hundred small tensors. The compiled step is a third smaller.
+    """
 
     params: Any
-    ema: Any
+    ema: Float[Array, " n"] | None  # None where no average is kept
     optimiser: optax.OptState
     step: Int[Array, ""]
+
+
+def fresh(params: Any, optimiser: optax.GradientTransformation, ema: float) -> TrainState:
+    """The state before the first step; `ema`: decay of the moving average, 0 keeps none."""
+    vector = ravel_pytree(params)[0]
+    # A copy: state buffers are donated, and one buffer can't be donated twice.
+    average = jnp.copy(vector) if ema else None
+    return TrainState(params, average, optimiser.init(vector), jnp.zeros((), jnp.int32))
+
+
+def advance(
+    state: TrainState,
+    slope: Float[Array, " n"],
+    optimiser: optax.GradientTransformation,
+    ema: float,
+) -> TrainState:
+    """One optimiser step along the gradient `slope`, and the moving average after it.
+
+    The average's decay starts low so that early parameters are forgotten.
+    """
+    vector = ravel_pytree(state.params)[0]
+    change, optimiser_state = optimiser.update(slope, state.optimiser, vector)
+    vector = vector + change
+    average = None
+    if ema:
+        decay = jnp.minimum(ema, (1.0 + state.step) / (10.0 + state.step))
+        average = decay * state.ema + (1 - decay) * vector
+    return TrainState(unravel(vector, state.params), average, optimiser_state, state.step + 1)
+
+
+def weights(state: TrainState) -> Any:
+    """The parameters to synthesize with: the moving average where one is kept."""
+    return state.params if state.ema is None else unravel(state.ema, state.params)
+
+
+def unravel(vector: Float[Array, " n"], like: Any) -> Any:
+    """The inverse of `ravel_pytree`, in the shapes of `like`; NumPy stays NumPy."""
+    leaves, structure = jax.tree.flatten(like)
+    ends = list(itertools.accumulate(leaf.size for leaf in leaves))
+    pieces = [
+        vector[end - leaf.size : end].reshape(leaf.shape)
+        for leaf, end in zip(leaves, ends, strict=True)
+    ]
+    return jax.tree.unflatten(structure, pieces)
 
 
 def adam(config: TrainingConfig, learning_rate: float | None = None, **options) -> Any:
@@ -36,15 +87,16 @@ def adam(config: TrainingConfig, learning_rate: float | None = None, **options) 
     return optax.chain(*clip, optax.adam(rate, **options))
 
 
-def moving_average(ema: Any, params: Any, decay: float, step: Array) -> Any:
-    """Exponential moving average; the decay starts low so that early parameters are forgotten."""
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, ema, params)
+def mean_over(axis_name: str | None, *trees: Any) -> list[Float[Array, " n"]]:
+    """Each tree as one vector, averaged over devices where there is an axis of them.
 
-
-def mean_over(axis_name: str | None, tree: Any) -> Any:
-    """The mean over devices, where there is an axis of them."""
-    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+    All of them travel in a single all-reduce.
+    """
+    vectors = [ravel_pytree(tree)[0] for tree in trees]
+    if axis_name is None:
+        return vectors
+    joined = jax.lax.pmean(jnp.concatenate(vectors), axis_name)
+    return jnp.split(joined, list(itertools.accumulate(len(v) for v in vectors[:-1])))
 
 
 def supervised(
@@ -57,24 +109,15 @@ def supervised(
     optimiser = adam(config)
 
     def init(key, batch):
-        params = initialise(key, batch)
-        # A copy: state buffers are donated, and one buffer can't be donated twice.
-        ema = jax.tree.map(jnp.copy, params) if config.ema else None
-        return TrainState(params, ema, optimiser.init(params), jnp.zeros((), jnp.int32))
+        return fresh(initialise(key, batch), optimiser, config.ema)
 
     def update(state, keys, batch):
-        value, gradient = jax.value_and_grad(loss)(state.params, keys, batch)
-        value, gradient = mean_over(axis_name, (value, gradient))
-        step, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
-        params = optax.apply_updates(state.params, step)
-        ema = moving_average(state.ema, params, config.ema, state.step) if config.ema else None
-        metrics = {"loss": value, "gradient_norm": optax.global_norm(gradient)}
-        return TrainState(params, ema, optimiser_state, state.step + 1), metrics
-
-    def weights(state):
-        return state.ema if config.ema else state.params
+        value, slope = jax.value_and_grad(loss)(state.params, keys, batch)
+        (value,), slope = mean_over(axis_name, value, slope)
+        metrics = {"loss": value, "gradient_norm": jnp.linalg.norm(slope)}
+        return advance(state, slope, optimiser, config.ema), metrics
 
     def evaluate(state, keys, batch):
-        return mean_over(axis_name, {"loss": loss(weights(state), keys, batch)})
+        return {"loss": mean_over(axis_name, loss(weights(state), keys, batch))[0][0]}
 
     return Method(init, update, evaluate, weights)

@@ -64,7 +64,7 @@ def train(
       config: the experiment; recorded in `workdir`, where another one is refused.
       prepared: the prepared data set.
       workdir: receives `experiment.json`, `checkpoints/`, `tensorboard/`, `metrics.jsonl`.
-      devices: those to share the batch between; all local ones by default.
+      devices: those to share the batch between; `parallel.devices_for` by default.
       stop_at: stop, with a checkpoint, after this step although the schedule goes on.
       show: whether to show a progress bar.
 
@@ -72,7 +72,7 @@ def train(
       The final training state, replicated over the devices.
     """
     validate(config)
-    devices = devices or jax.local_devices()
+    devices = devices or parallel.devices_for(config.data.batch_size)
     check_fit(config, prepared, len(devices))
     # Data that cannot be used are refused before anything is written.
     batches = TrainingBatches(config.data, prepared, config.training.seed)
@@ -151,7 +151,7 @@ def onlooker(
     evaluate, show = jax.jit(method.loss), preview(config)
 
     def look(state: Any, step: int) -> None:
-        losses = []
+        state, losses = jax.device_get(state), []
         for number, batch in enumerate(batches):
             keys = example_keys(config.training.seed, VALIDATION_KEY + number, len(batch.mr))
             losses.append(jax.device_get(evaluate(state, keys, batch)))
