@@ -186,6 +186,20 @@ def denoised(
     return (x + expand(std, x) ** 2 * score_value) / expand(alpha, x)
 
 
+def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:
+    """The score whose denoised estimate stays in [low, high], the range of the data.
+
+    Any sampler may be given it; it changes p(x), most where a network errs at high noise.
+    """
+
+    def clipped(x, t):
+        alpha, std = (expand(value, x) for value in sde.marginal(t))
+        clean = jnp.clip((x + std**2 * score(x, t)) / alpha, low, high)
+        return (alpha * clean - x) / std**2
+
+    return clipped
+
+
 def _check_ordered(low_name: str, low: float, high_name: str, high: float) -> None:
     # Fields may also be tracers or placeholders of a tree transformation: those pass.
     if isinstance(low, int | float) and isinstance(high, int | float) and not 0 < low < high:

@@ -6,17 +6,24 @@ the same sample. `sampler(key, sde, score, shape, ...) -> Samples`. Call them un
 of it, each call compiles anew.
 """
 
+from sde_ct.sampling.ddim import ddim
 from sde_ct.sampling.ddpm import ddpm
+from sde_ct.sampling.dpm_solver import dpm_solver
 from sde_ct.sampling.ensemble import monte_carlo
 from sde_ct.sampling.euler_maruyama import euler_maruyama
-from sde_ct.sampling.grid import uniform_log_snr, uniform_time
+from sde_ct.sampling.grid import karras, uniform_log_snr, uniform_time
+from sde_ct.sampling.heun import heun
 from sde_ct.sampling.keys import sample_keys
 from sde_ct.sampling.ode import probability_flow_ode
 from sde_ct.sampling.predictor_corrector import predictor_corrector
 
 __all__ = [
+    "ddim",
     "ddpm",
+    "dpm_solver",
     "euler_maruyama",
+    "heun",
+    "karras",
     "monte_carlo",
     "predictor_corrector",
     "probability_flow_ode",

@@ -2,12 +2,11 @@
 
 from functools import partial
 
-import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from sde_ct.sampling.chain import Step, descend
+from sde_ct.sampling.ddim import ddim
 from sde_ct.sampling.grid import Grid, uniform_time
-from sde_ct.sde import SDE, denoised, expand, standard_normal
+from sde_ct.sde import SDE, clip_denoised
 from sde_ct.types import Samples, ScoreFn
 
 uniform_chain: Grid = partial(uniform_time, end=0.0)  # t = i / steps, as the discretised process
@@ -51,20 +50,6 @@ def ddpm(
       Samples. Raises InputError for steps < 1.
     """
 
-    def update(x, step: Step):
-        alpha_t, std_t = sde.marginal(step.t)
-        alpha_s, std_s = sde.marginal(step.s)
-        clean = denoised(sde, score(x, step.t), x, step.t)
-        if denoised_range is not None:
-            clean = jnp.clip(clean, *denoised_range)
-        # std_s²/std_t² and 1 - alpha_ts² std_s²/std_t², by the ratio of the noise levels.
-        alpha_ts, shrink = alpha_t / alpha_s, (std_s / std_t) ** 2
-        fresh = 1 - alpha_ts**2 * shrink
-        noise = standard_normal(step.keys, shape)
-        return (
-            expand(alpha_ts * shrink, x) * x
-            + expand(alpha_s * fresh, x) * clean
-            + expand(step.noise * std_s * jnp.sqrt(fresh), x) * noise
-        )
-
-    return descend(key, sde, shape, grid(sde, steps), update, nfe=steps)
+    if denoised_range is not None:
+        score = clip_denoised(sde, score, *denoised_range)
+    return ddim(key, sde, score, shape, steps=steps, eta=1.0, grid=grid)

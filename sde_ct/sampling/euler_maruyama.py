@@ -17,6 +17,7 @@ def euler_maruyama(
     *,
     steps: int = 1000,
     grid: Grid = uniform_time,
+    denoise: bool = False,
 ) -> Samples:
     """Draw samples by Euler-Maruyama steps of the reverse-time SDE.
 
@@ -32,15 +33,17 @@ def euler_maruyama(
       shape: [b, *d] of the samples.
       steps: number of steps, one score evaluation each.
       grid: (sde, steps) -> times [steps + 1], from 1 down.
+      denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
 
     Returns:
       Samples. Raises InputError for steps < 1.
     """
 
-    def update(x, step: Step):
-        return euler_maruyama_step(sde, score, x, step)
+    def update(x, step: Step, memory):
+        return euler_maruyama_step(sde, score, x, step), memory
 
-    return descend(key, sde, shape, grid(sde, steps), update, nfe=steps)
+    times = grid(sde, steps)
+    return descend(key, sde, score, shape, times, update, nfe=steps, denoise=denoise)
 
 
 def euler_maruyama_step(

@@ -36,6 +36,20 @@ def uniform_log_snr(sde: SDE, steps: int, *, end: float = 1e-3) -> Float[Array, 
     return times.at[0].set(1.0).at[-1].set(end)
 
 
+def karras(
+    sde: SDE, steps: int, *, end: float = 1e-3, rho: float = 7.0
+) -> Float[Array, " steps+1"]:
+    """Equal steps in (std / alpha)^(1/rho), from t = 1 to `end` in (0, 1).
+
+    (arXiv 2206.00364, eq. 5; rho = 7 there.) Denser at low noise than equal steps in t, less so
+    than in log SNR. Raises InputError for steps < 1.
+    """
+    check_steps(steps)
+    first, last = sde.noise_ratio(1.0) ** (1 / rho), sde.noise_ratio(end) ** (1 / rho)
+    times = sde.time(jnp.linspace(first, last, steps + 1) ** rho)
+    return times.at[0].set(1.0).at[-1].set(end)
+
+
 def check_steps(steps: int) -> None:
     if steps < 1:
         raise InputError(f"steps: must be at least 1, got {steps}.")

@@ -24,6 +24,7 @@ def predictor_corrector(
     corrector_first: bool = True,
     batch_mean_step: bool = False,
     grid: Grid = uniform_time,
+    denoise: bool = False,
 ) -> Samples:
     """Draw samples by Langevin steps at each noise level and Euler-Maruyama steps between levels.
 
@@ -55,6 +56,7 @@ def predictor_corrector(
       batch_mean_step: the authors' e, with √(size of a sample) for |z| and |∇ log p| averaged
         over the batch (of this device): samples then depend on their neighbours.
       grid: (sde, steps) -> times [steps + 1], from 1 down.
+      denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
 
     Returns:
       Samples. Raises InputError for steps < 1.
@@ -76,13 +78,14 @@ def predictor_corrector(
 
         return jax.lax.scan(langevin, x, jnp.arange(corrector_steps))[0]
 
-    def update(x, step: Step):
+    def update(x, step: Step, memory):
         if corrector_first:
             x = correct(x, step)
         else:
             x = jax.lax.cond(step.first, lambda x: x, lambda x: correct(x, step), x)
-        return euler_maruyama_step(sde, score, x, step)
+        return euler_maruyama_step(sde, score, x, step), memory
 
     corrected = steps if corrector_first else steps - 1
     nfe = steps + corrected * corrector_steps
-    return descend(key, sde, shape, grid(sde, steps), update, nfe)
+    times = grid(sde, steps)
+    return descend(key, sde, score, shape, times, update, nfe=nfe, denoise=denoise)

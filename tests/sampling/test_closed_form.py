@@ -1,6 +1,7 @@
 """Every sampler on every problem with a closed form, for every SDE, at its default steps."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,11 @@ import pytest
 
 from sde_ct import VESDE, VPSDE
 from sde_ct.sampling import (
+    ddim,
     ddpm,
+    dpm_solver,
     euler_maruyama,
+    heun,
     predictor_corrector,
     probability_flow_ode,
     sample_keys,
@@ -18,6 +22,14 @@ from sde_ct.sampling import (
 )
 from sde_ct.sampling.ddpm import uniform_chain
 from sde_ct.sampling.keys import fold
+
+
+def name_of(sampler) -> str:
+    """ddim-steps500-eta0.5, for a sampler with options."""
+    if not isinstance(sampler, partial):
+        return sampler.__name__
+    return "-".join([sampler.func.__name__, *(f"{k}{v}" for k, v in sampler.keywords.items())])
+
 
 every_sde = pytest.mark.parametrize("sde", [VPSDE(), VESDE()], ids=["vp", "ve"])
 every_sampler = pytest.mark.parametrize(
@@ -28,8 +40,14 @@ every_sampler = pytest.mark.parametrize(
         # The unadjusted Langevin step widens its target, by up to 1.3 % at snr = 0.16.
         (predictor_corrector, 0.05),
         (probability_flow_ode, 0.02),
+        (ddim, 0.02),
+        (partial(ddim, steps=500, eta=0.5), 0.02),
+        (dpm_solver, 0.02),
+        (partial(dpm_solver, steps=50, stochastic=True), 0.02),
+        (heun, 0.02),
+        (partial(heun, steps=50, churn=10.0), 0.02),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ids=lambda value: name_of(value) if callable(value) else "",
 )
 
 
@@ -104,6 +122,30 @@ def test_euler_maruyama_has_weak_order_one(sde, spread, gaussian):
 
     slope = np.polyfit(np.log(steps), np.log([bias(n) for n in steps]), 1)[0]
     assert -1.3 < slope < -0.85
+
+
+@every_sde
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver, 2), (heun, 2)])
+def test_order_of_the_deterministic_solvers(sampler, order, sde, gaussian):
+    """The error at the end of a Gaussian's flow falls as steps^-order.
+
+    z = (x - alpha m) / sd stays along the flow. The grid is uniform in log SNR down to a noise
+    level where float32 still resolves the error of 128 steps.
+    """
+    key, shape, end = jax.random.key(0), (4, 256), float(sde.time(0.05))
+    data, grid = gaussian(0.3, 0.5), partial(uniform_log_snr, end=end)
+    start = sde.prior(fold(sample_keys(key, 4), 0), shape)
+    _, (mean_1,), (std_1,) = data.at(sde, jnp.ones(4), start)
+    _, (mean,), (std,) = data.at(sde, jnp.full(4, end), start)
+    expected = mean + std * (start - mean_1) / std_1
+
+    def error(steps):
+        run = partial(sampler, sde=sde, score=data.score(sde), shape=shape, steps=steps, grid=grid)
+        return jnp.abs(jax.jit(run)(key).x - expected).max()
+
+    steps = np.array([32, 64, 128])
+    slope = np.polyfit(np.log(steps), np.log([error(n) for n in steps]), 1)[0]
+    assert -slope == pytest.approx(order, abs=0.4)
 
 
 @every_sde

@@ -10,13 +10,18 @@ import pytest
 from sde_ct import VPSDE
 from sde_ct.errors import InputError
 from sde_ct.sampling import (
+    ddim,
     ddpm,
+    dpm_solver,
     euler_maruyama,
+    heun,
     predictor_corrector,
     probability_flow_ode,
     sample_keys,
+    uniform_time,
 )
-from sde_ct.sde import denoised
+from sde_ct.sampling.ddpm import uniform_chain
+from sde_ct.sde import clip_denoised, denoised
 
 SDE = VPSDE()
 CHAINS = {
@@ -27,8 +32,14 @@ CHAINS = {
         partial(predictor_corrector, steps=7, corrector_steps=2, corrector_first=False),
         7 + 6 * 2,
     ),
+    "pc-denoised": (partial(predictor_corrector, steps=7, denoise=True), 7 + 7 + 1),
+    "ddim": (partial(ddim, steps=7, eta=0.5), 7),
+    "dpm": (partial(dpm_solver, steps=7), 7),
+    "dpm-sde": (partial(dpm_solver, steps=7, stochastic=True, denoise=True), 7 + 1),
+    "heun": (partial(heun, steps=7, churn=2.0), 14),
 }
-SAMPLERS = {name: CHAINS[name][0] for name in ("ddpm", "em", "pc")} | {"ode": probability_flow_ode}
+ALONE = ("ddpm", "em", "pc", "ddim", "dpm-sde", "heun")
+SAMPLERS = {name: CHAINS[name][0] for name in ALONE} | {"ode": probability_flow_ode}
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
 every_chain = pytest.mark.parametrize(("sampler", "nfe"), CHAINS.values(), ids=CHAINS)
 
@@ -190,6 +201,47 @@ def test_ode_can_end_in_the_denoised_image(gaussian):
     t = jnp.full(3, 0.05)
     close(clean.x, denoised(SDE, score(plain.x, t), plain.x, t))
     np.testing.assert_array_equal(clean.nfe, plain.nfe + 1)
+
+
+@pytest.mark.parametrize("sampler", [euler_maruyama, ddim, dpm_solver, heun, predictor_corrector])
+def test_every_sampler_can_end_in_the_denoised_image(sampler, gaussian):
+    """At noise 0.3 the denoised images of a Gaussian of width 0.5 are the narrower ones."""
+    sde, score = SDE, gaussian(0.3, 0.5).score(SDE)
+    grid = partial(uniform_time, end=float(sde.time(0.3)))
+    run = partial(sampler, sde=sde, score=score, shape=(3, 2), steps=20, grid=grid)
+    plain, clean = jax.jit(lambda key: (run(key), run(key, denoise=True)))(jax.random.key(0))
+    t = jnp.full(3, sde.time(0.3))
+    close(clean.x, denoised(sde, score(plain.x, t), plain.x, t))
+    np.testing.assert_array_equal(clean.nfe, plain.nfe + 1)
+
+
+@pytest.mark.parametrize("sampler", [euler_maruyama, dpm_solver, heun])
+def test_a_clipped_score_keeps_every_sampler_in_range(sampler, gaussian):
+    free = gaussian(0.3, 0.5).score(SDE)
+    run = partial(sampler, jax.random.key(0), SDE, shape=(64,), steps=20, denoise=True)
+    x = run(clip_denoised(SDE, free, 0.1, 0.4)).x
+    assert x.min() > 0.1 - 1e-3 and x.max() < 0.4 + 1e-3
+    assert run(free).x.min() < 0 and run(free).x.max() > 0.6
+
+
+def test_full_eta_is_ancestral_sampling(gaussian):
+    score = gaussian(0.3, 0.5).score(SDE)
+    run = partial(ddim, jax.random.key(0), SDE, score, (8,), steps=5, grid=uniform_chain)
+    close(run(eta=1.0).x, ddpm(jax.random.key(0), SDE, score, (8,), steps=5).x)
+    assert not np.allclose(run(eta=0.5).x, run(eta=1.0).x, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "field"),
+    [
+        (partial(ddim, eta=1.5), "eta"),
+        (partial(ddim, eta=-0.1), "eta"),
+        (partial(heun, churn=-1.0), "churn"),
+    ],
+)
+def test_options_out_of_range_are_refused(sampler, field, gaussian):
+    with pytest.raises(InputError, match=f"{field}: must be"):
+        sampler(jax.random.key(0), SDE, gaussian(0.3, 0.5).score(SDE), (2,))
 
 
 def test_ddpm_clips_the_denoised_image(gaussian):

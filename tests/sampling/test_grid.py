@@ -6,13 +6,13 @@ import pytest
 
 from sde_ct import VESDE, VPSDE
 from sde_ct.errors import InputError
-from sde_ct.sampling import uniform_log_snr, uniform_time
+from sde_ct.sampling import karras, uniform_log_snr, uniform_time
 
 SDES = [VPSDE(), VESDE(), VESDE.from_sigma(25.0)]
 
 
 @pytest.mark.parametrize("sde", SDES, ids=["vp", "ve", "paper-ve"])
-@pytest.mark.parametrize("grid", [uniform_time, uniform_log_snr])
+@pytest.mark.parametrize("grid", [uniform_time, uniform_log_snr, karras])
 @pytest.mark.parametrize("steps", [1, 2, 17, 1000])
 def test_grids_descend_from_one_to_their_end(grid, sde, steps):
     times = grid(sde, steps, end=2e-3)
@@ -27,9 +27,11 @@ def test_steps_are_equal_in_what_the_grid_names(sde):
     np.testing.assert_allclose(jnp.diff(uniform_time(sde, 10)), -0.0999, rtol=1e-5)
     log_snr = -2 * jnp.log(sde.noise_ratio(uniform_log_snr(sde, 10)))
     np.testing.assert_allclose(jnp.diff(log_snr), (log_snr[-1] - log_snr[0]) / 10, rtol=1e-3)
+    root = sde.noise_ratio(karras(sde, 10)) ** (1 / 7)
+    np.testing.assert_allclose(jnp.diff(root), (root[-1] - root[0]) / 10, rtol=1e-3)
 
 
-@pytest.mark.parametrize("grid", [uniform_time, uniform_log_snr])
+@pytest.mark.parametrize("grid", [uniform_time, uniform_log_snr, karras])
 def test_no_steps_are_refused(grid):
     with pytest.raises(InputError, match="steps"):
         grid(VPSDE(), 0)
