@@ -108,6 +108,7 @@ def _settings(prepared: Prepared, patients: list) -> dict:
             "pc": sampling["score"]["pc_steps"],
             "pc_corrector": sampling["score"]["corrector_steps"],
             "ode_tolerance": sampling["score"]["ode_rtol"],
+            "dpm": sampling["score"]["fast_evaluations"],
         },
     }
 
@@ -120,7 +121,7 @@ def _print(rows: list, ambiguity: dict, settings: dict) -> None:
         f"of {height} x {width}; -M: mean of {settings['draws']} draws; mean ± std over patients.\n"
         f"Steps: DDPM {steps['ddpm']}, EM {steps['em']}, PC {steps['pc']} with "
         f"{steps['pc_corrector']} correction each, ODE adaptive at tolerance "
-        f"{steps['ode_tolerance']:g}.\n"
+        f"{steps['ode_tolerance']:g}, DPM-Solver++ {steps['dpm']}.\n"
     )
     print(text_table(summarise(rows)))
     print("The paper's findings, asked of these figures:")

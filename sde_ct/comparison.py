@@ -40,6 +40,7 @@ ENTRIES = {
     "EM": Entry("score", "em"),
     "PC": Entry("score", "pc"),
     "ODE": Entry("score", "ode"),
+    "DPM++": Entry("score", "dpm_sde"),
 }
 
 
@@ -54,10 +55,10 @@ class Patient:
     ambiguous: Volume | None  # where the phantom's MR allows two CT outcomes
 
 
-def held_out(prepared: Prepared) -> list[Patient]:
-    """The test patients, read from the files that the data were prepared from."""
+def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
+    """The patients of one part of the split, read from the files that were prepared."""
     patients = []
-    for case in prepared.of("test"):
+    for case in prepared.of(part):
         mr, ct = read_volume(case.files["mr"], "a.u."), read_volume(case.files["ct"], "HU")
         given = case.files["mask"]
         mask = read_volume(given, "mask") if given else body_mask(mr)

@@ -84,12 +84,9 @@ class TrainingConfig:
 
 @dataclass
 class SamplingConfig:
-    """Each sampler's settings; the command line may override the number of steps."""
+    """Each sampler's settings."""
 
     ddpm_steps: int = 1000
-    clip_denoised: bool = (
-        False  # DDPM: clip the denoised estimate to the data's range, as the paper
-    )
     em_steps: int = 1000
     pc_steps: int = 1000
     corrector_steps: int = 1
@@ -97,6 +94,9 @@ class SamplingConfig:
     batch_mean_step: bool = False  # the authors' Langevin step, averaged over the batch
     ode_rtol: float = 1e-5
     ode_atol: float = 1e-5
+    fast_evaluations: int = 20  # of ddim, dpm, dpm_sde and heun, the final denoising included
+    fast_end: float = 0.01  # noise level std / alpha at which they end in the denoised image
+    clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
 
 
 @dataclass

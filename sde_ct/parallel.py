@@ -41,6 +41,12 @@ def devices_for(batch_size: int) -> list[jax.Device]:
     return devices
 
 
+def describe_devices() -> str:
+    """As in "2 x cpu": what the figures of a benchmark were measured on."""
+    devices = jax.local_devices()
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
 def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """`step(state, keys, batch) -> (state, metrics)` over devices, state replicated.
 
@@ -53,17 +59,15 @@ def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -
     )
 
 
-def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """`function(shared, *sharded)`: `shared` is replicated, the rest and the result have a
-    leading device axis."""
+def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
+    """`function(shared, *rest)` over devices, called as `mapped(shared, rest)`.
 
-    def call(shared: Any, *sharded: Any) -> Any:
-        return mapped(shared, sharded)
-
-    mapped = jax.pmap(
-        lambda shared, sharded: function(shared, *sharded), in_axes=(None, 0), devices=devices
+    `shared` is replicated; the leaves of `rest` and the result have a leading device axis.
+    `mapped.lower(shared, rest).compile()` compiles without a run.
+    """
+    return jax.pmap(
+        lambda shared, rest: function(shared, *rest), in_axes=(None, 0), devices=devices
     )
-    return call
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:

@@ -85,7 +85,8 @@ class Synthesizer:
         self._devices = list(devices or jax.local_devices())
         draw = draw_fn(trained.config, sampler)
         self._draw = parallel.shared_out(draw, self._devices)
-        self._compiled: set[tuple[int, ...]] = set()
+        self._params = parallel.replicate(trained.params, self._devices)
+        self._compiled: dict[tuple[int, ...], Callable] = {}  # by the shape of a slice
 
     def __call__(
         self,
@@ -156,14 +157,14 @@ class Synthesizer:
         padded = np.arange(-(-len(slices) // batch) * batch).clip(max=len(slices) - 1)
         number = zlib.crc32(case.encode()) & 0x7FFFFFFF
         keys = slice_keys(seed, number, slices[padded], numbers[padded])
-        if shown.mr.shape[1:] not in self._compiled:
-            self._run(shown, slices[padded[:batch]], keys[:batch])
-            self._compiled.add(shown.mr.shape[1:])
+        draw = self._draw_for(shown, keys[:batch])
 
         results, start = [], time.perf_counter()
         for first in progress(range(0, len(padded), batch)):
             rows = slice(first, first + batch)
-            results.append(self._run(shown, slices[padded[rows]], keys[rows]))
+            mr = shown.mr[slices[padded[rows]]]
+            samples = jax.device_get(draw(self._params, parallel.shard((keys[rows], mr), count)))
+            results.append([part.reshape(-1, *part.shape[2:]) for part in samples])
         seconds = (time.perf_counter() - start) / len(slices)
 
         x, nfe, ok = (np.concatenate(part)[: len(slices)] for part in zip(*results, strict=True))
@@ -175,11 +176,14 @@ class Synthesizer:
         x = x[..., 0].reshape(depth, draws, *x.shape[1:3])
         return np.moveaxis(x, 1, 0), float(nfe.mean()), seconds
 
-    def _run(self, shown: NetworkInput, rows: np.ndarray, keys: jax.Array) -> list[np.ndarray]:
-        count = len(self._devices)
-        sharded = parallel.shard((keys, shown.mr[rows]), count)
-        samples = jax.device_get(self._draw(self._trained.params, *sharded))
-        return [part.reshape(-1, *part.shape[2:]) for part in samples]
+    def _draw_for(self, shown: NetworkInput, keys: jax.Array) -> Callable:
+        """The function of a batch, compiled for this size of slices."""
+        shape = shown.mr.shape[1:]
+        if shape not in self._compiled:
+            mr = np.zeros((len(keys), *shape), np.float32)
+            sharded = parallel.shard((keys, mr), len(self._devices))
+            self._compiled[shape] = self._draw.lower(self._params, sharded).compile()
+        return self._compiled[shape]
 
 
 def case_name(mr: Path) -> str:

@@ -98,7 +98,7 @@ def test_findings_and_demands_are_judged(rows, results, patients):
     said = findings(rows)
     assert len(said) == 5 and all(f.verdict != "not measured" for f in said)
     judged = checks(rows, ambiguity)
-    assert len(judged) == 4 + 6 + 1 + 4 + 4
+    assert len(judged) == 5 + 7 + 1 + 5 + 5
     by_demand = {c.demand: c for c in judged}
     demand = by_demand["network evaluations ODE < EM < PC"]
     nfe = {r.method: r.nfe for r in rows}

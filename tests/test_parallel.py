@@ -28,4 +28,4 @@ def test_replicas_agree_compares_bits_and_knows_nan():
 def test_shared_out_replicates_the_first_and_splits_the_rest():
     double = parallel.shared_out(lambda shared, x, y: shared * x + y, jax.devices()[:4])
     x = np.arange(8.0).reshape(4, 2)
-    np.testing.assert_array_equal(double(jnp.float32(2.0), x, x), 3 * x)
+    np.testing.assert_array_equal(double(jnp.float32(2.0), (x, x)), 3 * x)

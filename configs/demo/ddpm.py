@@ -32,13 +32,13 @@ def get_config() -> Experiment:
         diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=560,
+            steps=680,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=560,
+            validate_every=680,
         ),
         sampling=SamplingConfig(ddpm_steps=28),
     )

@@ -1,10 +1,10 @@
-"""The two pictures of the comparison, drawn without pyplot's global state.
+"""The pictures of the comparison, drawn without pyplot's global state.
 
 Slices come as [x, y] arrays with RAS+ axes (x to the patient's right, y to anterior) and are drawn
 in the radiological view: the patient's right on the left of the picture, anterior up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,15 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.panels import FONT, SMALL, Page, Slice, View
+from sde_ct.evaluation.panels import DPI, FONT, SMALL, Page, Slice, View
 
 CT_WINDOW = (-250.0, 750.0)  # HU: fat, muscle and marrow told apart; only dense cortex is all white
 ERROR_WINDOW = (-300.0, 300.0)  # HU
 ERROR_COLOURS = "RdBu_r"  # diverging, told apart by colour-blind readers
 SPREAD_COLOURS = "inferno"  # even in lightness
 BINS = 10  # of equal numbers of voxels
-COLUMNS = 5
+COLUMNS = 6
 GAUSSIAN = np.sqrt(2 / np.pi)  # E|error| / standard deviation
+Curve = Mapping[str, Sequence[Mapping[str, float]]]  # "single", "average" -> points
 VIEW = "Axial slice, radiological view: patient's right (R) on the left, anterior up."
 
 
@@ -123,6 +124,59 @@ def uncertainty(
         f"dashed: calibrated Gaussian draws, |error| = {GAUSSIAN:.2f} spread."
     )
     return page.figure
+
+
+def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
+    """Quality against network evaluations, a line a sampler: MAE, SSIM and CRPS.
+
+    Args:
+        curves: sampler -> {"single": points, "average": points}, each point a mapping with
+            `evaluations` (all draws together), `mae` (HU), `ssim` and `crps` (HU); single draws
+            are drawn solid, averages dashed.
+        title: above the panels.
+
+    Returns:
+        A figure at 200 dpi; evaluations on a logarithmic axis.
+    """
+    figure = Figure(figsize=(11.4, 3.9), dpi=DPI)
+    panels = figure.subplots(1, 3)
+    for (name, curve), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+        for kind, style in (("single", "o-"), ("average", "o--")):
+            points = sorted(curve.get(kind, ()), key=lambda p: p["evaluations"])
+            x = [p["evaluations"] for p in points]
+            for axes, figure_name in zip(panels, _FRONTIER, strict=True):
+                if kind == "average" and figure_name == "crps":
+                    continue  # it is a figure of the draws, not of their mean
+                y = [p[figure_name] for p in points]
+                label = name if kind == "single" else None
+                axes.plot(x, y, style, color=colour, markersize=2.5, linewidth=1, label=label)
+    for axes, label in zip(panels, _FRONTIER.values(), strict=True):
+        axes.set_xscale("log")
+        axes.set_xlabel("network evaluations a slice", fontsize=FONT)
+        axes.set_title(label, fontsize=FONT)
+        axes.tick_params(labelsize=SMALL)
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=SMALL, frameon=False, ncols=2)
+    figure.suptitle(title, fontsize=FONT)
+    figure.tight_layout()
+    return figure
+
+
+_FRONTIER = {
+    "mae": "MAE in the body (HU); dashed: mean of draws",
+    "ssim": "SSIM; dashed: mean of draws",
+    "crps": "CRPS of the draws (HU)",
+}
+
+
+# Told apart by colour-blind readers (Okabe & Ito 2008).
+PALETTE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+
+
+def _colours(count: int) -> list[str]:
+    return [PALETTE[i % len(PALETTE)] for i in range(count)]
 
 
 _MR, _CT = object(), object()  # no method's name

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from sde_ct.evaluation.metrics import LARGE_ERROR
-from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Statistics, Summary, summarise
+from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Statistics, Summary, summarise
 
 Question = Callable[[Summary], tuple[list[bool], str]]  # -> whether each claim holds, figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
@@ -80,15 +80,15 @@ def similarity(summary: Summary, methods: Sequence[str]) -> str:
 
 def _against_baselines(summary: Summary) -> tuple[list[bool], str]:
     holds, counts = [], []
-    for name, group in (("single draws", SAMPLERS), ("averages", AVERAGES)):
+    for name, group in (("single draws", PAPER), ("averages", PAPER_AVERAGES)):
         for baseline in ("CNN", "GAN"):
             wins = [w for method in group for w in better(summary, method, baseline)]
             holds.append(all(wins))
             counts.append(f"{name} beat the {baseline} in {sum(wins)} of {len(wins)}")
     figures = [
         f"{title} {listed(summary, figure, ('CNN', 'GAN'), digits)}, single draws "
-        f"{_range(summary, figure, SAMPLERS, digits)}, averages "
-        f"{_range(summary, figure, AVERAGES, digits)}"
+        f"{_range(summary, figure, PAPER, digits)}, averages "
+        f"{_range(summary, figure, PAPER_AVERAGES, digits)}"
         for title, figure, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))
     ]
     return holds, f"in PSNR and SSIM {', '.join(counts)}; {'; '.join(figures)}"
@@ -100,7 +100,7 @@ def _range(summary: Summary, figure: str, methods: Sequence[str], digits: int) -
 
 
 def _averages(summary: Summary) -> tuple[list[bool], str]:
-    pairs = list(zip(AVERAGES, SAMPLERS, strict=True))
+    pairs = list(zip(PAPER_AVERAGES, PAPER, strict=True))
     wins = [w for average, single in pairs for w in better(summary, average, single)]
     figures = [
         f"{title} "
@@ -117,18 +117,18 @@ def _averages(summary: Summary) -> tuple[list[bool], str]:
 def _speed(summary: Summary) -> tuple[list[bool], str]:
     holds = []
     for figure in ("nfe", "seconds"):
-        cost = {m: mean(summary, m, figure) for m in SAMPLERS}
-        holds.append(all(cost["ODE"] < cost[m] for m in SAMPLERS if m != "ODE"))
-        holds.append(all(cost["PC"] > cost[m] for m in SAMPLERS if m != "PC"))
+        cost = {m: mean(summary, m, figure) for m in PAPER}
+        holds.append(all(cost["ODE"] < cost[m] for m in PAPER if m != "ODE"))
+        holds.append(all(cost["PC"] > cost[m] for m in PAPER if m != "PC"))
     evaluations, seconds = (
-        listed(summary, figure, SAMPLERS, digits) for figure, digits in (("nfe", 0), ("seconds", 3))
+        listed(summary, figure, PAPER, digits) for figure, digits in (("nfe", 0), ("seconds", 3))
     )
     return holds, f"evaluations a slice {evaluations}; seconds a slice {seconds}"
 
 
 def _ddpm(summary: Summary) -> tuple[list[bool], str]:
-    others = [m for m in SAMPLERS if m != "DDPM"]
-    spread = {m: mean(summary, f"{m}-M", "spread") for m in SAMPLERS}
+    others = [m for m in PAPER if m != "DDPM"]
+    spread = {m: mean(summary, f"{m}-M", "spread") for m in PAPER}
     nearer = [m for m in others if all(better(summary, "DDPM", m))]
     wider = [m for m in others if spread["DDPM"] > spread[m]]
     single, average = mean(summary, "DDPM", "mae"), mean(summary, "DDPM-M", "mae")
@@ -136,7 +136,7 @@ def _ddpm(summary: Summary) -> tuple[list[bool], str]:
         f"higher PSNR and SSIM than {', '.join(nearer) or 'none'}; wider spread than "
         f"{', '.join(wider) or 'none'}: {', '.join(f'{m} {s:.1f}' for m, s in spread.items())} HU; "
         f"averaging takes its MAE from {single:.1f} to {average:.1f} HU; "
-        f"{similarity(summary, SAMPLERS)}"
+        f"{similarity(summary, PAPER)}"
     )
     return [bool(nearer), bool(wider), average < single], figures
 

@@ -57,6 +57,11 @@ def refuse_existing(directory: Path) -> None:
             raise InputError(f"{directory / name} exists already: choose another directory.")
 
 
+def write_json(path: Path, record: Any) -> None:
+    """Any tree of JSON's types; figures that are not finite become null."""
+    path.write_text(_json(record), encoding="utf-8")
+
+
 def _case(r: Row) -> dict[str, Any]:
     return dict(zip((f.name for f in fields(r)), astuple(r), strict=True))
 

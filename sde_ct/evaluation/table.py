@@ -10,9 +10,11 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import CaseMetrics
 from sde_ct.evaluation.uncertainty import UncertaintyMetrics
 
-SAMPLERS = ("DDPM", "EM", "PC", "ODE")
+PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
+PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)
+SAMPLERS = (*PAPER, "DPM++")
 AVERAGES = tuple(f"{name}-M" for name in SAMPLERS)
-METHODS = ("lookup", "CNN", "GAN", *SAMPLERS, *AVERAGES)  # the order of the paper's comparison
+METHODS = ("lookup", "CNN", "GAN", *SAMPLERS, *AVERAGES)  # in order
 
 
 @dataclass(frozen=True)

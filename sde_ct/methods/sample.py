@@ -1,44 +1,76 @@
 """From a trained network to CT slices: one function for every method and sampler."""
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_ct.config import Experiment
+from sde_ct.config import Experiment, SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods.build import build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
 from sde_ct.methods.regression import predict
-from sde_ct.sampling import ddpm, euler_maruyama, predictor_corrector, probability_flow_ode
+from sde_ct.sampling import (
+    ddim,
+    ddpm,
+    dpm_solver,
+    euler_maruyama,
+    heun,
+    karras,
+    predictor_corrector,
+    probability_flow_ode,
+)
+from sde_ct.sde import SDE, clip_denoised
 from sde_ct.types import Samples
 
-SAMPLERS = ("ddpm", "em", "pc", "ode")
+SAMPLERS = ("ddpm", "em", "pc", "ode", "ddim", "dpm", "dpm_sde", "heun")
 
 # (params, keys [b], mr [b h w k]) -> Samples of CT in model units, [b h w 1]
 Draw = Callable[[dict, Array, Float[Array, "b h w k"]], Samples]
 
 
-def _sampler(name: str, config: Experiment) -> Callable:
-    options = config.sampling
+def sampler_fn(name: str, options: SamplingConfig, sde: SDE) -> Callable[..., Samples]:
+    """`sampler(keys, sde, score, shape)` with the settings of a recipe."""
     if name == "ddpm":
-        lowest = 0.0 if config.data.intensity == "slice_minmax" else -1.0
-        limits = (lowest, 1.0) if options.clip_denoised else None
-        return lambda *a: ddpm(*a, steps=options.ddpm_steps, denoised_range=limits)
+        return partial(ddpm, steps=options.ddpm_steps)
     if name == "em":
-        return lambda *a: euler_maruyama(*a, steps=options.em_steps)
+        return partial(euler_maruyama, steps=options.em_steps)
     if name == "pc":
-        return lambda *a: predictor_corrector(
-            *a,
+        return partial(
+            predictor_corrector,
             steps=options.pc_steps,
             corrector_steps=options.corrector_steps,
             snr=options.snr,
             batch_mean_step=options.batch_mean_step,
         )
     if name == "ode":
-        return lambda *a: probability_flow_ode(*a, rtol=options.ode_rtol, atol=options.ode_atol)
-    raise InputError(f"Unknown sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
+        return partial(probability_flow_ode, rtol=options.ode_rtol, atol=options.ode_atol)
+    if name not in SAMPLERS:
+        raise InputError(f"Unknown sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
+    steps, end = options.fast_evaluations - 1, sde.time(options.fast_end)
+    fast = {"grid": partial(karras, end=end), "denoise": True}
+    if name == "heun":
+        return partial(heun, steps=steps // 2, **fast)
+    solver = ddim if name == "ddim" else partial(dpm_solver, stochastic=name == "dpm_sde")
+    return partial(solver, steps=steps, **fast)
+
+
+def with_evaluations(options: SamplingConfig, sampler: str, evaluations: int) -> SamplingConfig:
+    """The settings with which a sampler takes `evaluations` of the network, or just fewer.
+
+    Raises InputError where it can't: too few, or the ODE, whose steps are adaptive.
+    """
+    if sampler == "ode":
+        raise InputError("The ODE's evaluations are adaptive: set config.sampling.ode_rtol.")
+    least = {"pc": 1 + options.corrector_steps, "heun": 3, "ddpm": 1, "em": 1}.get(sampler, 2)
+    if evaluations < least:
+        raise InputError(f"{evaluations} evaluations: {sampler} needs {least} or more.")
+    steps = evaluations // least if sampler == "pc" else evaluations
+    field = f"{sampler}_steps" if sampler in ("ddpm", "em", "pc") else "fast_evaluations"
+    return dataclasses.replace(options, **{field: steps})
 
 
 def draw_fn(config: Experiment, sampler: str | None) -> Draw:
@@ -63,14 +95,14 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
 
     if sampler is None:
         raise InputError(f"A diffusion network needs a sampler: one of {', '.join(SAMPLERS)}.")
-    sde, form, run = (
-        build_sde(config),
-        form_of(config),
-        _sampler(sampler, config),
-    )
+    sde, form = build_sde(config), form_of(config)
+    run = sampler_fn(sampler, config.sampling, sde)
+    lowest = 0.0 if config.data.intensity == "slice_minmax" else -1.0
 
     def draw(params, keys, mr):
         score = score_fn(params, mr, sde=sde, network=network, form=form)
+        if config.sampling.clip_denoised:
+            score = clip_denoised(sde, score, lowest, 1.0)
         return run(keys, sde, score, (*mr.shape[:-1], 1))
 
     return draw

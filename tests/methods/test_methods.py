@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_ct import parallel
+from sde_ct import VPSDE, parallel
 from sde_ct.config import (
     AdversarialConfig,
     DataConfig,
@@ -15,12 +15,14 @@ from sde_ct.config import (
 )
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.methods.sample import SAMPLERS, draw_fn, slice_keys
+from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
 from sde_ct.training.loop import example_keys
 from sde_ct.types import Batch
 
 NETWORK = NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=2)
-SAMPLING = SamplingConfig(ddpm_steps=4, em_steps=4, pc_steps=3, ode_rtol=0.1, ode_atol=0.1)
+SAMPLING = SamplingConfig(
+    ddpm_steps=4, em_steps=4, pc_steps=3, ode_rtol=0.1, ode_atol=0.1, fast_evaluations=5
+)
 
 
 def experiment(method: str, kind: str = "vp") -> Experiment:
@@ -88,7 +90,9 @@ def test_replicas_agree_sees_a_forgotten_mean(batch):
     assert not parallel.replicas_agree(state)
 
 
-@pytest.mark.parametrize(("sampler", "kind"), zip(SAMPLERS, ["vp", "vp", "ve", "ve"], strict=True))
+@pytest.mark.parametrize(
+    ("sampler", "kind"), zip(SAMPLERS, ["vp", "vp", "ve", "ve"] * 2, strict=True)
+)
 def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     config = experiment("diffusion", kind)
     params = jax.jit(build_method(config).init)(jax.random.key(0), batch).params
@@ -99,9 +103,27 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     # The key belongs to the slice, not to its place in the batch.
     turned = draw(params, keys[::-1], batch.mr[::-1])
     np.testing.assert_allclose(turned.x[::-1], samples.x, atol=1e-4)
-    expected = {"ddpm": 4, "em": 4, "pc": 6}
+    expected = {"ddpm": 4, "em": 4, "pc": 6, "ddim": 5, "dpm": 5, "dpm_sde": 5, "heun": 5}
     if sampler in expected:
         np.testing.assert_array_equal(samples.nfe, expected[sampler])
+
+
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"ode"}))
+@pytest.mark.parametrize("evaluations", [3, 8])
+def test_a_sampler_keeps_to_its_evaluations(sampler, evaluations):
+    """Counted by the sampler itself; heun takes an odd number, pc a multiple of two."""
+    options = with_evaluations(SAMPLING, sampler, evaluations)
+    sde = VPSDE()
+    run = sampler_fn(sampler, options, sde)
+    samples = jax.jit(lambda: run(jax.random.key(0), sde, lambda x, t: -x, (1, 2)))()
+    odd, even = evaluations - 1 + evaluations % 2, evaluations - evaluations % 2
+    assert samples.nfe == {"heun": odd, "pc": even}.get(sampler, evaluations)
+
+
+@pytest.mark.parametrize(("sampler", "evaluations"), [("ode", 9), ("heun", 2), ("dpm", 1)])
+def test_evaluations_out_of_reach_are_refused(sampler, evaluations):
+    with pytest.raises(InputError, match="evaluations"):
+        with_evaluations(SAMPLING, sampler, evaluations)
 
 
 def test_methods_without_chance_have_no_sampler(batch):

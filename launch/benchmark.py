@@ -1,0 +1,128 @@
+"""Measure: quality against evaluations of one trained network, or the speed of this machine.
+
+python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=out/demo/data \
+    --output=out/frontier
+python launch/benchmark.py --mode=speed --output=out/speed
+"""
+
+import dataclasses
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import jax
+from absl import flags
+from tqdm import tqdm
+
+from sde_ct import parallel
+from sde_ct.benchmark import frontier, speed
+from sde_ct.cli import run
+from sde_ct.comparison import held_out
+from sde_ct.config import recipe
+from sde_ct.data.prepared import read_prepared
+from sde_ct.errors import InputError
+from sde_ct.evaluation import figures
+from sde_ct.evaluation.report import write_json
+from sde_ct.methods.sample import SAMPLERS
+from sde_ct.synthesis import load
+
+MODE = flags.DEFINE_enum("mode", None, ["frontier", "speed"], "What to measure.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion network.")
+DATA = flags.DEFINE_string("data", None, "frontier: the prepared data; validation patients.")
+PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: how many; 0 for all.", lower_bound=0)
+WITH = flags.DEFINE_list("samplers", list(SAMPLERS), "frontier: samplers to measure.")
+BUDGETS = flags.DEFINE_list(
+    "evaluations", [str(n) for n in frontier.BUDGETS], "frontier: network evaluations a draw."
+)
+DRAWS = flags.DEFINE_integer("draws", 10, "frontier: draws of each slice.", lower_bound=2)
+SEED = flags.DEFINE_integer("seed", 0, "frontier: seed of the draws.", lower_bound=0)
+SIZES = flags.DEFINE_list("sizes", ["64", "128"], "speed: sides of the square slices.")
+BATCH = flags.DEFINE_integer("batch", 4, "speed: slices at once.", lower_bound=1)
+DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "speed: of the network.")
+REPEATS = flags.DEFINE_integer("repeats", 7, "speed: timed calls of each.", lower_bound=3)
+TORCH = flags.DEFINE_bool("torch", False, "speed: beside PyTorch and MONAI (extra `bench`).")
+
+RECIPES = Path(__file__).resolve().parent.parent / "configs"
+
+
+def main() -> None:
+    parallel.set_up()
+    if MODE.value == "frontier":
+        _frontier(Path(OUTPUT.value))
+    else:
+        _speed(Path(OUTPUT.value))
+
+
+def _frontier(output: Path) -> None:
+    if not WORKDIR.value or not DATA.value:
+        raise InputError("--mode=frontier: give --workdir=RUN and --data=PREPARED.")
+    for name in WITH.value:
+        if name not in SAMPLERS:
+            raise InputError(f"--samplers: unknown {name!r}; give some of {', '.join(SAMPLERS)}.")
+    if not all(n.isdecimal() and int(n) > 0 for n in BUDGETS.value):
+        raise InputError(f"--evaluations={','.join(BUDGETS.value)}: give whole numbers above 0.")
+    table = output / "frontier.csv"
+    if table.exists():
+        raise InputError(f"{table} exists: give another --output or remove it.")
+    trained = load(Path(WORKDIR.value))
+    patients = held_out(read_prepared(DATA.value), "validation")[: PATIENTS.value or None]
+    if not patients:
+        raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
+    output.mkdir(parents=True, exist_ok=True)
+    points = []
+    for point in frontier.frontier(
+        trained,
+        patients,
+        WITH.value,
+        [int(n) for n in BUDGETS.value],
+        draws=DRAWS.value,
+        seed=SEED.value,
+        progress=partial(tqdm, desc="frontier", unit="setting"),
+    ):
+        points.append(point)
+        frontier.write_points(points, table)  # at once: an interrupted run leaves what it has
+    about = {
+        "workdir": WORKDIR.value,
+        "step": trained.step,
+        "patients": [p.id for p in patients],
+        "draws": DRAWS.value,
+        "seed": SEED.value,
+        "devices": parallel.describe_devices(),
+    }
+    write_json(output / "frontier.json", frontier.record(points, about))
+    title = f"{len(patients)} validation patients, {DRAWS.value} draws, step {trained.step}"
+    figures.frontier(frontier.curves(points), title).savefig(output / "frontier.png")
+    for line in frontier.sentences(points):
+        print(line)
+    print(f"{output}: frontier.csv, frontier.json, frontier.png")
+
+
+def _speed(output: Path) -> None:
+    path = output / "speed.json"
+    if path.exists():
+        raise InputError(f"{path} exists: give another --output or remove it.")
+    if TORCH.value and not (find_spec("torch") and find_spec("monai")):
+        raise InputError("--torch: PyTorch or MONAI is missing; pip install '.[bench]'.")
+    network = dataclasses.replace(speed.PAPER, dtype=DTYPE.value)
+    sizes = [int(size) for size in SIZES.value if size.isdecimal()]
+    if not sizes or len(sizes) < len(SIZES.value) or any(size % 16 for size in sizes):
+        raise InputError(f"--sizes={','.join(SIZES.value)}: give multiples of 16.")
+    output.mkdir(parents=True, exist_ok=True)
+    record = {"devices": parallel.describe_devices(), "jax": jax.__version__, "measured": []}
+    for size in tqdm(sizes, desc="networks", unit="size"):
+        record["measured"].append(
+            speed.measure(network, size, BATCH.value, torch=TORCH.value, repeats=REPEATS.value)
+        )
+        write_json(path, record)
+    small = recipe(RECIPES / "demo" / "ddpm.py").network
+    record["collectives"] = speed.collectives(small, 32, 4, min(2, len(jax.local_devices())))
+    record["overheads"] = speed.overheads(small, 48, 10)
+    write_json(path, record)
+    for line in speed.lines(record):
+        print(line)
+    print(f"{path}")
+
+
+if __name__ == "__main__":
+    run(main)
