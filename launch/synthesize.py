@@ -18,13 +18,14 @@ from sde_ct.cli import run
 from sde_ct.data.files import read_volume, write_volume
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import SAMPLERS
-from sde_ct.synthesis import Synthesizer, case_name, load
+from sde_ct.synthesis import Synthesizer, case_name, load, with_budget
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the network was trained.", required=True)
 MR = flags.DEFINE_string("mr", None, "The MR volume, NIfTI.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 SAMPLER = flags.DEFINE_string("sampler", None, f"{', '.join(SAMPLERS)}; none for a CNN or GAN.")
 DRAWS = flags.DEFINE_integer("draws", None, "Monte-Carlo draws: 10, or 1 for a CNN or GAN.")
+EVALUATIONS = flags.DEFINE_integer("evaluations", None, "Network evaluations a draw; the recipe's.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
 MASK = flags.DEFINE_string("mask", None, "Body mask on the MR's grid; computed if not given.")
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
@@ -44,6 +45,8 @@ def main() -> None:
             raise InputError(f"{path} exists: give another --output or remove it.")
     mr = read_volume(MR.value, "a.u.")
     mask = read_volume(MASK.value, "mask") if MASK.value else None
+    if EVALUATIONS.value is not None:
+        trained = with_budget(trained, SAMPLER.value, EVALUATIONS.value)
     synthesize = Synthesizer(trained, SAMPLER.value)
     bar = partial(tqdm, desc=name, unit="batch")
     ct = synthesize(mr, case=name, draws=draws, seed=SEED.value, mask=mask, progress=bar)

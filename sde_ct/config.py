@@ -39,11 +39,12 @@ class NetworkConfig:
 @dataclass
 class DiffusionConfig:
     form: str = "edm"  # edm | epsilon | score: what the network predicts
-    times: str = "lognormal"  # lognormal | uniform | discrete: noise levels seen in training
+    times: str = "lognormal"  # lognormal | uniform | discrete | listed: seen in training
     log_mean: float = -1.2  # of the log noise ratio, for lognormal
     log_std: float = 1.2
     time_min: float = 1e-3  # smallest time, for lognormal and uniform
-    steps: int = 1000  # of the discretised process, for discrete
+    steps: int = 1000  # of the discretised process, for discrete and listed
+    listed: tuple[int, ...] = ()  # those of its steps, from 0, that are trained and sampled
 
 
 @dataclass
@@ -84,7 +85,7 @@ class TrainingConfig:
 
 @dataclass
 class SamplingConfig:
-    """Each sampler's settings."""
+    """Each sampler's settings; `--evaluations` of synthesize.py sets the number of steps."""
 
     ddpm_steps: int = 1000
     em_steps: int = 1000
@@ -118,7 +119,7 @@ CHOICES = {
     "sde.kind": ("vp", "ve"),
     "network.dtype": ("float32", "bfloat16"),
     "diffusion.form": ("edm", "epsilon", "score"),
-    "diffusion.times": ("lognormal", "uniform", "discrete"),
+    "diffusion.times": ("lognormal", "uniform", "discrete", "listed"),
     "data.intensity": ("window", "slice_minmax"),
 }
 MAY_BE_ZERO = {
@@ -200,6 +201,16 @@ def _check_together(flat: dict[str, Any]) -> None:
     if not set(attention) <= set(range(len(multipliers))):
         raise InputError(
             f"config.network.attention={attention}: give levels from 0 to {len(multipliers) - 1}."
+        )
+    listed, steps = flat["diffusion.listed"], flat["diffusion.steps"]
+    if flat["diffusion.times"] == "listed" and not (
+        listed
+        and sorted(set(listed)) == list(listed)
+        and 0 <= listed[0]
+        and listed[-1] == steps - 1
+    ):
+        raise InputError(
+            f"config.diffusion.listed={listed}: give rising steps from 0 on, the last {steps - 1}."
         )
     for name in ("training.ema", "diffusion.time_min"):
         if not flat[name] < 1:

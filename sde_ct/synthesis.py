@@ -1,5 +1,6 @@
 """From a checkpoint and an MR volume to a synthetic CT on the MR's own grid."""
 
+import dataclasses
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from sde_ct.data.intensity import Intensity
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
-from sde_ct.methods.sample import draw_fn, slice_keys
+from sde_ct.methods.sample import draw_fn, slice_keys, with_evaluations
 from sde_ct.training.checkpoint import Checkpoints, read_experiment
 from sde_ct.training.loop import fresh_state
 
@@ -52,6 +53,22 @@ def load(workdir: Path) -> Trained:
     method = build_method(config)
     state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])))
     return Trained(config, data, method.weights(jax.device_get(state)), checkpoints.latest)
+
+
+def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
+    """The network with a sampler's steps set for so many evaluations a draw.
+
+    Raises InputError where the method or the sampler has no such choice.
+    """
+    if trained.config.method != "diffusion":
+        raise InputError(
+            f"A {trained.config.method} takes one evaluation: leave out --evaluations."
+        )
+    if trained.config.diffusion.times == "listed":
+        levels = len(trained.config.diffusion.listed)
+        raise InputError(f"This network takes its {levels} evaluations: leave out --evaluations.")
+    options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
+    return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
 
 
 @dataclass(frozen=True)

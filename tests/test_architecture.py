@@ -27,6 +27,10 @@ ALLOWED = {
     "training": {"types", "config", "parallel", "data", "methods"},
     "synthesis": {"types", "config", "parallel", "data", "methods", "training"},
     "comparison": {"data", "evaluation", "synthesis"},
+    "benchmark": {
+        *("types", "config", "parallel", "evaluation", "methods", "training"),
+        *("synthesis", "comparison"),
+    },
 }
 # Libraries that a part must do without.
 WITHOUT = {

@@ -135,8 +135,8 @@ def test_every_recipe_builds(path):
     sde, multiple = build_sde(config), build_network(config).multiple
     assert (sde.__class__ is VESDE) == (config.sde.kind == "ve")
     size = (2 * multiple, 3 * multiple)
-    state = jax.eval_shape(lambda: fresh_state(build_method(config), config, size))
-    weights = build_method(config).weights(state)
+    method = build_method(config)
+    weights = jax.eval_shape(lambda: method.weights(fresh_state(method, config, size)))
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(weights))
     if path.parent.name == "paper":  # the authors' networks have 26.1 M parameters
         assert count == pytest.approx(26.1e6, rel=0.01)

@@ -148,7 +148,12 @@ REFUSED = {
     "draws": (["--draws=0"], "--draws=0: give 1 or more"),
     "negative draws": (["--draws=-3"], "--draws=-3: give 1 or more"),
     "no sampler": (["--sampler="], "ddpm, em, pc, ode"),
-    "unknown sampler": (["--sampler=heun"], "Unknown sampler 'heun': give one of ddpm, em, pc"),
+    "adaptive": (["--sampler=ode", "--evaluations=9"], "The ODE's evaluations are adaptive"),
+    "few": (["--sampler=heun", "--evaluations=2"], "2 evaluations: heun needs 3 or more"),
+    "unknown sampler": (
+        ["--sampler=milstein"],
+        "Unknown sampler 'milstein': give one of ddpm, em, pc",
+    ),
     "no workdir": (["--workdir=nowhere"], "nowhere is no work directory"),
     "no MR": (["--mr=nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
     "no mask": (["--mask=nowhere.nii.gz"], "nowhere.nii.gz does not exist"),

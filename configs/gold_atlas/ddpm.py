@@ -5,7 +5,7 @@ weights, attention on the coarsest level.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/ddpm.py --data=data --workdir=runs/ddpm
-  python launch/synthesize.py --workdir=runs/ddpm --mr=FILE.nii.gz --output=out --sampler=ddpm
+  python launch/synthesize.py --workdir=runs/ddpm --mr=FILE.nii.gz --output=out --sampler=dpm_sde
 
 Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
 expect of it what you measure.

@@ -66,6 +66,8 @@ def frontier(
     progress: Callable[[list], Iterable] = iter,
 ) -> Iterator[Point]:
     """The points of every sampler and budget, as they are made; the draws share their seeds."""
+    if trained.config.diffusion.times == "listed":
+        raise InputError("This network takes one number of evaluations: it has no frontier.")
     todo = list(settings(trained.config.sampling, samplers, budgets))
     for sampler, label, options in progress(todo):
         config = dataclasses.replace(trained.config, sampling=options)

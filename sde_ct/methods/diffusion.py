@@ -24,11 +24,15 @@ def form_of(config: Experiment) -> precondition.Form:
 def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, ""]:
     """One training time in (0, 1].
 
-    uniform: U(time_min, 1). discrete: (n + 1)/steps. lognormal: σ/α = exp(N(log_mean, log_std²))
+    uniform: U(time_min, 1). discrete: (n + 1)/steps, n = 0, 1, ... listed: the same for
+    a few n (Fast-DDPM, arXiv 2405.14802). lognormal: σ/α = exp(N(log_mean, log_std²))
     (Karras et al. 2022, table 1), brought back to a time and kept within [time_min, 1].
     """
     if config.times == "uniform":
         return jax.random.uniform(key, minval=config.time_min, maxval=1.0)
+    if config.times == "listed":
+        step = jax.random.choice(key, jnp.asarray(config.listed))
+        return (1.0 + step) / config.steps
     if config.times == "discrete":
         return (1.0 + jax.random.randint(key, (), 0, config.steps)) / config.steps
     ratio = jnp.exp(config.log_mean + config.log_std * jax.random.normal(key))

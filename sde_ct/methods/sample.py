@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_ct.config import Experiment, SamplingConfig
+from sde_ct.config import DiffusionConfig, Experiment, SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods.build import build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
@@ -32,8 +32,11 @@ SAMPLERS = ("ddpm", "em", "pc", "ode", "ddim", "dpm", "dpm_sde", "heun")
 Draw = Callable[[dict, Array, Float[Array, "b h w k"]], Samples]
 
 
-def sampler_fn(name: str, options: SamplingConfig, sde: SDE) -> Callable[..., Samples]:
+def sampler_fn(name: str, config: Experiment, sde: SDE) -> Callable[..., Samples]:
     """`sampler(keys, sde, score, shape)` with the settings of a recipe."""
+    options = config.sampling
+    if config.diffusion.times == "listed":
+        return _listed_chain(name, config.diffusion)
     if name == "ddpm":
         return partial(ddpm, steps=options.ddpm_steps)
     if name == "em":
@@ -58,11 +61,26 @@ def sampler_fn(name: str, options: SamplingConfig, sde: SDE) -> Callable[..., Sa
     return partial(solver, steps=steps, **fast)
 
 
+def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Samples]:
+    """DDPM over the few steps that the network was trained at; it knows no other."""
+    if name != "ddpm":
+        raise InputError(
+            f"This network knows {len(diffusion.listed)} noise levels only: sample it with ddpm, "
+            f"not {name!r}."
+        )
+    times = [(1 + step) / diffusion.steps for step in reversed(diffusion.listed)]
+    return partial(
+        ddpm, steps=len(times), grid=lambda sde, steps: jnp.array([*times, 0.0], jnp.float32)
+    )
+
+
 def with_evaluations(options: SamplingConfig, sampler: str, evaluations: int) -> SamplingConfig:
     """The settings with which a sampler takes `evaluations` of the network, or just fewer.
 
     Raises InputError where it can't: too few, or the ODE, whose steps are adaptive.
     """
+    if sampler not in SAMPLERS:
+        raise InputError(f"Unknown sampler {sampler!r}: give one of {', '.join(SAMPLERS)}.")
     if sampler == "ode":
         raise InputError("The ODE's evaluations are adaptive: set config.sampling.ode_rtol.")
     least = {"pc": 1 + options.corrector_steps, "heun": 3, "ddpm": 1, "em": 1}.get(sampler, 2)
@@ -96,7 +114,7 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
     if sampler is None:
         raise InputError(f"A diffusion network needs a sampler: one of {', '.join(SAMPLERS)}.")
     sde, form = build_sde(config), form_of(config)
-    run = sampler_fn(sampler, config.sampling, sde)
+    run = sampler_fn(sampler, config, sde)
     lowest = 0.0 if config.data.intensity == "slice_minmax" else -1.0
 
     def draw(params, keys, mr):

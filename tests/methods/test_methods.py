@@ -7,6 +7,7 @@ from sde_ct import VPSDE, parallel
 from sde_ct.config import (
     AdversarialConfig,
     DataConfig,
+    DiffusionConfig,
     Experiment,
     NetworkConfig,
     SamplingConfig,
@@ -15,6 +16,7 @@ from sde_ct.config import (
 )
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
+from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
 from sde_ct.training.loop import example_keys
 from sde_ct.types import Batch
@@ -112,12 +114,33 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
 @pytest.mark.parametrize("evaluations", [3, 8])
 def test_a_sampler_keeps_to_its_evaluations(sampler, evaluations):
     """Counted by the sampler itself; heun takes an odd number, pc a multiple of two."""
-    options = with_evaluations(SAMPLING, sampler, evaluations)
-    sde = VPSDE()
-    run = sampler_fn(sampler, options, sde)
+    options, sde = with_evaluations(SAMPLING, sampler, evaluations), VPSDE()
+    run = sampler_fn(sampler, Experiment(sampling=options), sde)
     samples = jax.jit(lambda: run(jax.random.key(0), sde, lambda x, t: -x, (1, 2)))()
     odd, even = evaluations - 1 + evaluations % 2, evaluations - evaluations % 2
     assert samples.nfe == {"heun": odd, "pc": even}.get(sampler, evaluations)
+
+
+def test_a_network_of_few_noise_levels_is_trained_and_sampled_there(batch):
+    """Fast-DDPM: every evaluation, in training too, is at one of the listed times."""
+    config = experiment("diffusion")
+    config.diffusion = DiffusionConfig(times="listed", listed=(0, 499, 999))
+    keys = jax.random.split(jax.random.key(0), 200)
+    trained = jax.vmap(lambda key: sample_time(key, VPSDE(), config.diffusion))(keys)
+    np.testing.assert_allclose(np.unique(trained), [0.001, 0.5, 1.0], rtol=1e-6)
+    asked = []
+
+    def score(x, t):
+        jax.debug.callback(lambda t: asked.append(float(t)), t[0])
+        return -x
+
+    run = sampler_fn("ddpm", config, VPSDE())
+    samples = jax.jit(lambda key: run(key, VPSDE(), score, (2, 3)))(jax.random.key(0))
+    jax.effects_barrier()
+    np.testing.assert_allclose(asked, [1.0, 0.5, 0.001], rtol=1e-6)
+    assert int(samples.nfe[0]) == 3
+    with pytest.raises(InputError, match=r"knows 3 noise levels only.*ddpm, not 'em'"):
+        sampler_fn("em", config, VPSDE())
 
 
 @pytest.mark.parametrize(("sampler", "evaluations"), [("ode", 9), ("heun", 2), ("dpm", 1)])
@@ -135,5 +158,5 @@ def test_methods_without_chance_have_no_sampler(batch):
         draw_fn(config, "em")
     with pytest.raises(InputError, match="needs a sampler"):
         draw_fn(experiment("diffusion"), None)
-    with pytest.raises(InputError, match=r"'heun'.*ddpm, em, pc, ode"):
-        draw_fn(experiment("diffusion"), "heun")
+    with pytest.raises(InputError, match=r"'milstein'.*ddpm, em, pc, ode"):
+        draw_fn(experiment("diffusion"), "milstein")
