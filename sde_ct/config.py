@@ -34,6 +34,7 @@ class NetworkConfig:
     groups: int = 32  # of the group normalisation; keep several channels in each
     noise_scale: float = 1.0
     dtype: str = "float32"  # float32 | bfloat16
+    remat: bool = False  # recompute each block in the backward pass: less memory, a third slower
 
 
 @dataclass

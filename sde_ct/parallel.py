@@ -41,6 +41,12 @@ def devices_for(batch_size: int) -> list[jax.Device]:
     return devices
 
 
+def free_memory(device: jax.Device) -> int | None:
+    """Bytes that a device has left; None where it does not tell, as a CPU."""
+    stats = device.memory_stats()
+    return stats["bytes_limit"] - stats["bytes_in_use"] if stats else None
+
+
 def describe_devices() -> str:
     """As in "2 x cpu": what the figures of a benchmark were measured on."""
     devices = jax.local_devices()

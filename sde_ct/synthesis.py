@@ -24,7 +24,11 @@ from sde_ct.methods.sample import draw_fn, slice_keys, with_evaluations
 from sde_ct.training.checkpoint import Checkpoints, read_experiment
 from sde_ct.training.loop import fresh_state
 
-BATCH = 10  # samples a device at once; fixed, so that voxels do not depend on the device count
+# Samples a device at once where it does not tell its memory; the same for any number of devices,
+# so that voxels do not depend on it.
+BATCH = 10
+LARGEST = 256  # more gains nothing on the largest GPUs
+SHARE = 0.8  # of the free memory that a batch may take
 
 
 class Trained(NamedTuple):
@@ -87,8 +91,8 @@ class Synthesizer:
     """Draws synthetic CTs from one trained network with one sampler.
 
     The function of a batch is compiled once for a slice size and serves all volumes of it. All
-    slices and draws of a volume form one list, cut into batches of `BATCH` samples a device, the
-    last one filled up. A sample's key comes from (seed, case, slice, draw) alone.
+    slices and draws of a volume form one list, cut into batches of one size, the last one filled
+    up. A sample's key comes from (seed, case, slice, draw) alone.
     """
 
     def __init__(
@@ -96,14 +100,23 @@ class Synthesizer:
         trained: Trained,
         sampler: str | None,
         devices: Sequence[jax.Device] | None = None,
+        batch: int | None = None,
     ):
-        """`sampler`: ddpm, em, pc or ode; None for a CNN or GAN."""
+        """`sampler`: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
+
+        `batch`: samples a device at once; None finds what its memory holds. Another batch size
+        changes voxels by rounding alone.
+        """
+        if batch is not None and batch < 1:
+            raise InputError(f"batch={batch}: give 1 or more.")
+        self._batch = batch
         self._trained = trained
         self._devices = list(devices or jax.local_devices())
         draw = draw_fn(trained.config, sampler)
         self._draw = parallel.shared_out(draw, self._devices)
         self._params = parallel.replicate(trained.params, self._devices)
-        self._compiled: dict[tuple[int, ...], Callable] = {}  # by the shape of a slice
+        # By the shape of a slice: the compiled function and its samples a device.
+        self._compiled: dict[tuple[int, ...], tuple[Callable, int]] = {}
 
     def __call__(
         self,
@@ -170,12 +183,11 @@ class Synthesizer:
         """All draws in model units, evaluations and seconds a slice and draw."""
         depth, count = len(shown.mr), len(self._devices)
         slices, numbers = (a.ravel() for a in np.indices((depth, draws)))
-        batch = BATCH * count
+        draw, each = self._draw_for(shown.mr.shape[1:])
+        batch = each * count
         padded = np.arange(-(-len(slices) // batch) * batch).clip(max=len(slices) - 1)
         number = zlib.crc32(case.encode()) & 0x7FFFFFFF
         keys = slice_keys(seed, number, slices[padded], numbers[padded])
-        draw = self._draw_for(shown, keys[:batch])
-
         results, start = [], time.perf_counter()
         for first in progress(range(0, len(padded), batch)):
             rows = slice(first, first + batch)
@@ -193,14 +205,31 @@ class Synthesizer:
         x = x[..., 0].reshape(depth, draws, *x.shape[1:3])
         return np.moveaxis(x, 1, 0), float(nfe.mean()), seconds
 
-    def _draw_for(self, shown: NetworkInput, keys: jax.Array) -> Callable:
-        """The function of a batch, compiled for this size of slices."""
-        shape = shown.mr.shape[1:]
+    def _draw_for(self, shape: tuple[int, int, int]) -> tuple[Callable, int]:
+        """The function of a batch compiled for slices of `shape`, and its samples a device."""
         if shape not in self._compiled:
-            mr = np.zeros((len(keys), *shape), np.float32)
-            sharded = parallel.shard((keys, mr), len(self._devices))
-            self._compiled[shape] = self._draw.lower(self._params, sharded).compile()
+            batch = self._batch or self._batch_that_fits(shape)
+            self._compiled[shape] = self._compile(shape, batch), batch
         return self._compiled[shape]
+
+    def _compile(self, shape: tuple[int, int, int], batch: int) -> Callable:
+        total = batch * len(self._devices)
+        keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
+        sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
+        return self._draw.lower(self._params, sharded).compile()
+
+    def _batch_that_fits(self, shape: tuple[int, int, int]) -> int:
+        free = parallel.free_memory(self._devices[0])
+        if free is None:
+            return BATCH
+        trial = self._compile(shape, BATCH).memory_analysis()
+        return samples_that_fit(free, trial.temp_size_in_bytes / BATCH)
+
+
+def samples_that_fit(free: float, each: float) -> int:
+    """The largest power of two of samples of `each` bytes within `SHARE` of `free` bytes."""
+    most = min(LARGEST, SHARE * free / max(each, 1.0))
+    return 2 ** int(np.log2(max(most, 1.0)))
 
 
 def case_name(mr: Path) -> str:

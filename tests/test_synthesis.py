@@ -8,7 +8,7 @@ import pytest
 from sde_ct.data.files import read_volume
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.synthesis import Synthesizer, case_name, load
+from sde_ct.synthesis import LARGEST, Synthesizer, case_name, load, samples_that_fit
 from sde_ct.training.checkpoint import write_experiment
 from sde_ct.training.data import describe
 
@@ -190,3 +190,17 @@ def test_a_workdir_without_a_checkpoint_stays_as_it_is(phantoms, mr_file, tmp_pa
         f"--output={tmp_path / 'out'}",
     )  # fmt: skip
     assert "holds no checkpoint yet: train first" in done.error and listing(tmp_path) == before
+
+
+def test_the_batch_follows_the_memory():
+    assert samples_that_fit(10.0, 1.0) == 8 and samples_that_fit(9.9, 1.0) == 4
+    assert samples_that_fit(1.0, 10.0) == 1 and samples_that_fit(1e12, 1.0) == LARGEST
+
+
+def test_a_batch_of_another_size_gives_the_same_ct(draws_of, runs, mr_file):
+    """To rounding: the sums of a convolution may run in another order."""
+    mr = read_volume(mr_file, "a.u.")
+    one_by_one = Synthesizer(load(runs("diffusion")), "em", jax.devices()[:1], batch=3)
+    found, expected = one_by_one(mr, case="knee", draws=2), draws_of(draws=2)
+    for a, b in zip(found.draws, expected.draws, strict=True):
+        assert np.abs(a.array.astype(int) - b.array.astype(int)).max() <= 1

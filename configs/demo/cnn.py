@@ -26,12 +26,12 @@ def get_config() -> Experiment:
         network=NETWORK,
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=300,
+            steps=720,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=300,
+            validate_every=720,
         ),
     )

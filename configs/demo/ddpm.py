@@ -32,13 +32,13 @@ def get_config() -> Experiment:
         diffusion=DiffusionConfig(form="edm", times="lognormal"),
         data=DataConfig(batch_size=4),
         training=TrainingConfig(
-            steps=680,
+            steps=720,
             learning_rate=2e-3,
             warmup=50,
             decay=True,
             clip=1.0,
             ema=0.99,
-            validate_every=680,
+            validate_every=720,
         ),
         sampling=SamplingConfig(ddpm_steps=28),
     )

@@ -30,6 +30,7 @@ def build_network(config: Experiment) -> UNet:
         groups=network.groups,
         noise_scale=network.noise_scale,
         dtype=jnp.dtype(network.dtype),
+        remat=network.remat,
     )
 
 

@@ -32,6 +32,7 @@ class UNet(nn.Module):
     noise_scale: float = 1.0  # frequencies of the noise features
     outputs: int = 1
     dtype: DType = jnp.float32
+    remat: bool = False  # keep no activations inside a residual block, compute them again
 
     @property
     def multiple(self) -> int:
@@ -63,7 +64,8 @@ class UNet(nn.Module):
 
     def _level(self, h: Array, features: Array | None, level: int, name: str) -> Array:
         width = self.channels * self.multipliers[level]
-        h = ResidualBlock(width, self.groups, self.dtype, name=name)(h, features)
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        h = block(width, self.groups, self.dtype, name=name)(h, features)
         if level in self.attention:
             h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
         return h
