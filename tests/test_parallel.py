@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sde_ct import parallel
 
@@ -23,6 +24,12 @@ def test_replicas_agree_compares_bits_and_knows_nan():
     )
     state, _ = drift(jnp.ones(3), jnp.zeros((4, 1)), jnp.zeros((4, 1)))
     assert not parallel.replicas_agree({"a": state})
+
+
+@pytest.mark.parametrize(("batch", "count"), [(8, 4), (6, 2), (3, 1)])
+def test_cores_are_used_as_far_as_they_divide_the_batch(batch, count):
+    assert len(jax.local_devices()) == 4
+    assert parallel.devices_for(batch) == jax.local_devices()[:count]
 
 
 def test_shared_out_replicates_the_first_and_splits_the_rest():

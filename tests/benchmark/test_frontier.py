@@ -85,8 +85,8 @@ def test_a_small_frontier_is_measured(runs, phantoms, tmp_path):
         # An average errs less than its draws do, in the mean (the triangle inequality).
         assert 0 < float(two["mae"]) < float(one["mae"])
     said = json.loads((tmp_path / "frontier.json").read_text())
-    assert (
-        said["reference"]["evaluations"] == 4 and said["patients"] == phantoms.split["validation"]
+    assert said["reference"]["evaluations"] == 4 and said["patients"] == list(
+        phantoms.split["validation"]
     )
     assert imread(tmp_path / "frontier.png").std() > 0.01
     again = programs.call("benchmark", *arguments(runs, phantoms, tmp_path))

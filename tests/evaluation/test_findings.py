@@ -119,7 +119,7 @@ BOTH = {"DDPM": outcomes(np.array([1, 1, 0, 1], bool))}
 
 def test_all_demands_met():
     got = checks(_rows(), BOTH)
-    assert len(got) == 4 + 6 + 1 + 4 + 1
+    assert len(got) == 5 + 7 + 1 + 5 + 1
     assert all(check.passed for check in got), [str(c) for c in got if not c.passed]
     assert str(got[-1]).startswith("pass  DDPM: both outcomes")
     assert "3 of 4 draws bone-like" in got[-1].figures

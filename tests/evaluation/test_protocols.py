@@ -5,8 +5,17 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation import metrics
-from sde_ct.evaluation.protocols import PAPER, VOLUME, constants, evaluate_case, protocol_named
+from sde_ct.evaluation import metrics, ssim3d
+from sde_ct.evaluation.protocols import (
+    PAPER,
+    PROTOCOLS,
+    SYNTHRAD2023,
+    SYNTHRAD2025,
+    VOLUME,
+    constants,
+    evaluate_case,
+    protocol_named,
+)
 
 
 def _case():
@@ -66,6 +75,39 @@ def test_constants_state_the_whole_protocol():
     assert record["window"] == [-1000, 2000]
     assert record["ssim_side"] == 7 and record["ssim_k"] == [0.01, 0.03]
     assert constants(PAPER)["ssim_side"] == 11
+
+
+@pytest.mark.parametrize("protocol, high", [(SYNTHRAD2023, 3000), (SYNTHRAD2025, 3071)])
+def test_the_challenges_clip_psnr_and_not_the_mae(protocol, high):
+    ct, sct, mask = _case()
+    ct[mask] += 5000  # above the window everywhere: clipped, the two are equal
+    ct[10, 10, 2], sct[10, 10, 2] = -3000.0, -524.0
+    sct[mask] = np.where(ct[mask] > 0, ct[mask] + 100, sct[mask])
+    ct, sct, mask = (np.concatenate([v, v], axis=2) for v in (ct, sct, mask))
+    got = evaluate_case(protocol, ct, sct, mask)
+    n = mask.sum()
+    assert got.mae == pytest.approx(((n - 2) * 100 + 2 * 2476) / n)
+    # One voxel in each half is wrong: -1024, clipped, against -524.
+    mse = 2 * 500**2 / n
+    assert got.psnr == pytest.approx(10 * np.log10((high + 1024) ** 2 / mse))
+    similarity = {"synthrad2023": ssim3d.ssim_3d, "synthrad2025": ssim3d.ms_ssim_3d}
+    assert got.ssim == similarity[protocol.name](ct, sct, mask, -1024, high)
+    outside = np.where(mask, sct, 999.0)
+    assert evaluate_case(protocol, ct, outside, mask) == got
+
+
+def test_every_protocol_is_stamped_with_its_own_constants():
+    records = {name: json.loads(json.dumps(constants(p))) for name, p in PROTOCOLS.items()}
+    assert {name: r["data_range"] for name, r in records.items()} == {
+        "volume": 3000, "paper": None, "synthrad2023": 4024, "synthrad2025": 4095
+    }  # fmt: skip
+    assert [r["similarity"] for r in records.values()] == ["ssim", "ssim", "ssim_3d", "ms_ssim_3d"]
+    for name in ("synthrad2023", "synthrad2025"):
+        record = records[name]
+        assert (record["ssim_crop_voxels"], record["ssim_side"]) == (3, 7)
+        assert (record["outside_mask_hu"], record["ssim_covariance"]) == (-1024, "sample")
+    assert records["synthrad2025"]["ms_ssim_weights"] == [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
+    assert records["synthrad2025"]["ms_ssim_padded_to"] == 97
 
 
 def test_unknown_protocol_names_the_known_ones():

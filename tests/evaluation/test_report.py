@@ -65,8 +65,40 @@ def test_files_hold_every_case_and_every_statistic(tmp_path):
     assert record["protocol"]["window"] == [-1000, 2000]
     assert record["cases"][0]["mae"] == 50 and record["cases"][3]["spearman"] is None
     statistics = record["summary"]["CNN"]["mae"]
-    assert set(statistics) == {"mean", "std", "min", "max", "median", "q25", "q75", "n"}
+    assert set(statistics) == {
+        *("mean", "std", "min", "max", "median", "q25", "q75", "n", "interval")
+    }
     assert statistics["mean"] == 55
+    assert statistics["interval"] == [50, 60]  # two patients: nothing between can be excluded
+    assert record["summary"]["DDPM-M"]["psnr"]["interval"] == [None, None]  # one finite figure
+
+
+def test_files_compare_the_methods_and_say_how_little_it_means(tmp_path):
+    write_metrics(tmp_path / "few", ROWS, VOLUME, {})
+    record = json.loads((tmp_path / "few/metrics.json").read_text())
+    assert set(record["comparisons"]) == {"mae", "psnr", "ssim"}
+    (mae,) = record["comparisons"]["mae"]
+    # Two patients, both better: 2 of the 4 sign patterns are as extreme.
+    assert mae == {
+        "first": "CNN", "second": "DDPM-M", "median_difference": 13, "p": 0.5, "p_holm": 0.5, "n": 2
+    }  # fmt: skip
+    assert record["comparisons"]["psnr"][0]["n"] == 1
+    assert record["caveat"].startswith("2 patients: with fewer than 6")
+    assert record["statistics"]["resamples"] == 9999 and record["refused"] == []
+    many = [Row(m, f"p{i}", 50.0 + i + j, 28, 0.9) for j, m in enumerate("ab") for i in range(6)]
+    refused = [{"case": "p7", "method": "a", "reason": "no mask"}]
+    write_metrics(tmp_path / "many", many, VOLUME, {}, refused=refused)
+    record = json.loads((tmp_path / "many/metrics.json").read_text())
+    assert record["caveat"] is None and record["refused"] == refused
+    assert record["comparisons"]["mae"][0]["p"] == pytest.approx(2 / 2**6)
+
+
+def test_the_order_of_rows_changes_no_comparison(tmp_path):
+    """Patients are paired by name, not by their place."""
+    write_metrics(tmp_path / "a", ROWS, VOLUME, {})
+    write_metrics(tmp_path / "b", [*ROWS[:2], ROWS[3], ROWS[2]], VOLUME, {})
+    a, b = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in "ab")
+    assert a["comparisons"] == b["comparisons"]
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "metrics.json"])

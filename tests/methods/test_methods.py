@@ -18,7 +18,7 @@ from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
-from sde_ct.training.loop import example_keys
+from sde_ct.training.loop import example_keys, initialised
 from sde_ct.types import Batch
 
 NETWORK = NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=2)
@@ -45,12 +45,16 @@ def batch() -> Batch:
     return Batch(mr, -0.5 * mr, jnp.ones_like(mr))
 
 
+def begin(learner, batch: Batch):
+    return initialised(lambda: learner.init(jax.random.key(0), batch))
+
+
 @pytest.mark.parametrize("method", ["diffusion", "cnn", "gan"])
 def test_one_batch_can_be_learnt(method, batch):
     config = experiment(method)
     learner = build_method(config)
     update = jax.jit(learner.update)
-    state = jax.jit(learner.init)(jax.random.key(0), batch)
+    state = begin(learner, batch)
     loss = jax.jit(learner.loss)
     keys = example_keys(1, 0, 4)
     before = loss(state, keys, batch)["loss"]
@@ -66,7 +70,7 @@ def test_one_batch_can_be_learnt(method, batch):
 def test_step_is_the_same_on_one_and_four_devices(method, batch):
     config = experiment(method)
     learner = build_method(config, parallel.AXIS)
-    fresh = jax.jit(build_method(config).init)(jax.random.key(0), batch)
+    fresh = begin(build_method(config), batch)
     results = []
     for count in (1, 4):
         update = parallel.data_parallel(learner.update, jax.devices()[:count])
@@ -86,7 +90,7 @@ def test_replicas_agree_sees_a_forgotten_mean(batch):
     config = experiment("cnn")
     wrong = build_method(config)  # no axis name: nothing is averaged
     update = parallel.data_parallel(wrong.update, jax.devices()[:4])
-    state = jax.jit(wrong.init)(jax.random.key(0), batch)
+    state = begin(wrong, batch)
     state, _ = update(state, parallel.shard(example_keys(0, 0, 4), 4), parallel.shard(batch, 4))
     state, _ = update(state, parallel.shard(example_keys(0, 1, 4), 4), parallel.shard(batch, 4))
     assert not parallel.replicas_agree(state)
@@ -97,7 +101,7 @@ def test_replicas_agree_sees_a_forgotten_mean(batch):
 )
 def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     config = experiment("diffusion", kind)
-    params = jax.jit(build_method(config).init)(jax.random.key(0), batch).params
+    params = begin(build_method(config), batch).params
     draw = jax.jit(draw_fn(config, sampler))
     keys = slice_keys(0, 7, jnp.arange(4), jnp.zeros(4, jnp.int32))
     samples = draw(params, keys, batch.mr)
@@ -151,7 +155,7 @@ def test_evaluations_out_of_reach_are_refused(sampler, evaluations):
 
 def test_methods_without_chance_have_no_sampler(batch):
     config = experiment("cnn")
-    params = jax.jit(build_method(config).init)(jax.random.key(0), batch).params
+    params = begin(build_method(config), batch).params
     samples = jax.jit(draw_fn(config, None))(params, None, batch.mr)
     np.testing.assert_array_equal(samples.nfe, 1)
     with pytest.raises(InputError, match="no sampler"):

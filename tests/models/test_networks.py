@@ -42,7 +42,9 @@ def small():
     network = UNet(channels=8, multipliers=(1, 2), blocks=1, attention=(1,), patch=2, groups=2)
     x = jax.random.normal(jax.random.key(0), (3, 16, 12, 2))
     noise = jnp.array([0.1, 0.5, 0.9])
-    params = jax.jit(network.init)(jax.random.key(1), x, noise)
+    # Without optimisation: it runs once, and optimising takes far longer.
+    quick = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})
+    params = quick(jax.random.key(1), x, noise)
     return network, params, x, noise
 
 
