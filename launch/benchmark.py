@@ -29,6 +29,7 @@ from sde_ct.synthesis import load
 MODE = flags.DEFINE_enum("mode", None, ["frontier", "speed"], "What to measure.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion network.")
+REGRESSION = flags.DEFINE_string("regression", None, "frontier: a CNN to stand beside it.")
 DATA = flags.DEFINE_string("data", None, "frontier: the prepared data; validation patients.")
 PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: how many; 0 for all.", lower_bound=0)
 WITH = flags.DEFINE_list("samplers", list(SAMPLERS), "frontier: samplers to measure.")
@@ -71,6 +72,8 @@ def _frontier(output: Path) -> None:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
     output.mkdir(parents=True, exist_ok=True)
     points = []
+    if REGRESSION.value:
+        points.append(frontier.regression(load(Path(REGRESSION.value)), patients))
     for point in frontier.frontier(
         trained,
         patients,

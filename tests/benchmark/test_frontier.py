@@ -68,6 +68,7 @@ def arguments(runs, phantoms, output, **changed):
         "samplers": "ddpm,dpm_sde",
         "evaluations": "2,4",
         "draws": 2,
+        "regression": runs("cnn"),
     }
     return [f"--{name}={value}" for name, value in (given | changed).items()]
 
@@ -78,16 +79,17 @@ def test_a_small_frontier_is_measured(runs, phantoms, tmp_path):
     assert done.status == 0, done.err
     rows = list(csv.DictReader(open(tmp_path / "frontier.csv")))
     assert [(r["sampler"], float(r["evaluations"]), r["draws"]) for r in rows] == [
+        ("cnn", 1, "1"),
         *(("ddpm", n * m, str(m)) for n in (2, 4) for m in (1, 2)),
         *(("dpm_sde", n * m, str(m)) for n in (2, 4) for m in (1, 2)),
     ]
-    for one, two in zip(rows[::2], rows[1::2], strict=True):
+    assert float(rows[0]["crps"]) == float(rows[0]["mae"]) and float(rows[0]["spread"]) == 0
+    for one, two in zip(rows[1::2], rows[2::2], strict=True):
         # An average errs less than its draws do, in the mean (the triangle inequality).
         assert 0 < float(two["mae"]) < float(one["mae"])
     said = json.loads((tmp_path / "frontier.json").read_text())
-    assert said["reference"]["evaluations"] == 4 and said["patients"] == list(
-        phantoms.split["validation"]
-    )
+    assert said["reference"]["evaluations"] == 4
+    assert said["patients"] == list(phantoms.split["validation"])
     assert imread(tmp_path / "frontier.png").std() > 0.01
     again = programs.call("benchmark", *arguments(runs, phantoms, tmp_path))
     assert "frontier.csv exists" in again.error
