@@ -36,6 +36,12 @@ WITH = flags.DEFINE_list("samplers", list(SAMPLERS), "frontier: samplers to meas
 BUDGETS = flags.DEFINE_list(
     "evaluations", [str(n) for n in frontier.BUDGETS], "frontier: network evaluations a draw."
 )
+REFERENCE = flags.DEFINE_integer(
+    "reference",
+    frontier.REFERENCE,
+    "frontier: evaluations of the DDPM to hold all to.",
+    lower_bound=1,
+)
 DRAWS = flags.DEFINE_integer("draws", 10, "frontier: draws of each slice.", lower_bound=2)
 SEED = flags.DEFINE_integer("seed", 0, "frontier: seed of the draws.", lower_bound=0)
 SIZES = flags.DEFINE_list("sizes", ["64", "128"], "speed: sides of the square slices.")
@@ -79,6 +85,7 @@ def _frontier(output: Path) -> None:
         patients,
         WITH.value,
         [int(n) for n in BUDGETS.value],
+        reference=REFERENCE.value,
         draws=DRAWS.value,
         seed=SEED.value,
         progress=partial(tqdm, desc="frontier", unit="setting"),

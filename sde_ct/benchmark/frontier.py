@@ -18,6 +18,7 @@ from sde_ct.methods.sample import with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 
 BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100, 250, 1000)  # evaluations a draw
+REFERENCE = 1000  # evaluations of the DDPM that the others are held to
 TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # of the adaptive ODE, in place of a budget
 AVERAGED = (1, 2, 5, 10)  # draws averaged, of those made
 
@@ -39,16 +40,19 @@ class Point:
 
 
 def settings(
-    options: SamplingConfig, samplers: Sequence[str], budgets: Sequence[int]
+    options: SamplingConfig, samplers: Sequence[str], budgets: Sequence[int], reference: int
 ) -> Iterator[tuple[str, str, SamplingConfig]]:
-    """(sampler, label, settings) for all that can be had: 5 evaluations are too few for some."""
+    """(sampler, label, settings) for all that can be had: 5 evaluations are too few for some.
+
+    DDPM takes the `reference` budget too.
+    """
     for sampler in samplers:
         if sampler == "ode":
             for tolerance in TOLERANCES:
                 adaptive = dataclasses.replace(options, ode_rtol=tolerance, ode_atol=tolerance)
                 yield sampler, f"tolerance {tolerance:g}", adaptive
             continue
-        for budget in budgets:
+        for budget in sorted({*budgets, reference} if sampler == "ddpm" else set(budgets)):
             try:
                 yield sampler, str(budget), with_evaluations(options, sampler, budget)
             except InputError:
@@ -61,6 +65,7 @@ def frontier(
     samplers: Sequence[str],
     budgets: Sequence[int] = BUDGETS,
     *,
+    reference: int = REFERENCE,
     draws: int = 10,
     seed: int = 0,
     progress: Callable[[list], Iterable] = iter,
@@ -68,7 +73,7 @@ def frontier(
     """The points of every sampler and budget, as they are made; the draws share their seeds."""
     if trained.config.diffusion.times == "listed":
         raise InputError("This network takes one number of evaluations: it has no frontier.")
-    todo = list(settings(trained.config.sampling, samplers, budgets))
+    todo = list(settings(trained.config.sampling, samplers, budgets, reference))
     for sampler, label, options in progress(todo):
         config = dataclasses.replace(trained.config, sampling=options)
         synthesize = Synthesizer(trained._replace(config=config), sampler)

@@ -53,7 +53,7 @@ def test_equal_totals_pair_one_sampler_at_one_cost():
 
 def test_settings_leave_out_what_a_sampler_cannot():
     found = [
-        (s, label) for s, label, _ in settings(SamplingConfig(), ["em", "heun", "ode"], [2, 5])
+        (s, label) for s, label, _ in settings(SamplingConfig(), ["em", "heun", "ode"], [2, 5], 4)
     ]
     assert found[:3] == [("em", "2"), ("em", "5"), ("heun", "5")]
     assert all(s == "ode" and label.startswith("tolerance") for s, label in found[3:])
@@ -68,6 +68,7 @@ def arguments(runs, phantoms, output, **changed):
         "samplers": "ddpm,dpm_sde",
         "evaluations": "2,4",
         "draws": 2,
+        "reference": 4,
         "regression": runs("cnn"),
     }
     return [f"--{name}={value}" for name, value in (given | changed).items()]
