@@ -74,10 +74,14 @@ def mean_error(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 def tissue_mae(ct: CtVolume, sct: CtVolume, mask: Mask) -> TissueError:
     """`mae` over the mask's air, soft tissue and bone, told apart by the *reference* CT."""
     error = np.abs(_errors(ct, sct, mask))
-    hu = ct[np.asarray(mask) > 0]
+    chosen = tissues(ct[np.asarray(mask) > 0]).values()
+    return TissueError(*(float(error[t].mean()) if t.any() else float("nan") for t in chosen))
+
+
+def tissues(hu: Float[np.ndarray, "*d"]) -> dict[str, Bool[np.ndarray, "*d"]]:
+    """Where the HU are those of `air`, `soft` tissue and `bone`: each voxel is one of them."""
     air, bone = hu < AIR_BELOW, hu > BONE_ABOVE
-    tissues = (air, ~air & ~bone, bone)
-    return TissueError(*(float(error[t].mean()) if t.any() else float("nan") for t in tissues))
+    return {"air": air, "soft": ~air & ~bone, "bone": bone}
 
 
 def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:

@@ -2,7 +2,9 @@
 
 `volume` is the one to compare methods by. It judges the body alone, on the intensity window the
 networks are trained on. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole slices
-scaled to [0, 1]; the air around the patient, easily right, raises its figures.
+scaled to [0, 1]; the air around the patient, easily right, raises its figures. `synthrad2023` and
+`synthrad2025` follow the challenges of those years, whose figures they can be laid beside: the
+column `ssim` is then the 3D SSIM and the 3D MS-SSIM of `ssim3d`.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,8 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation import metrics
+from sde_ct.evaluation import metrics, ssim3d
 from sde_ct.evaluation.metrics import CtVolume, Mask, SsimWindow
+
+Similarity = Literal["ssim", "ssim_3d", "ms_ssim_3d"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Protocol:
             of PSNR and the range of SSIM. None: each slice's own range in the *reference* CT.
         region: "body" counts the mask's voxels; "slice" whole slices, those that hold any body,
             and averages the slices' figures.
+        similarity: what the column `ssim` holds: "ssim" of axial slices, or "ssim_3d" or
+            "ms_ssim_3d" of the volume. Volumes are set to the window's low end outside the body,
+            but for whole slices.
     """
 
     name: str
@@ -31,11 +38,14 @@ class Protocol:
     window: tuple[float, float] | None
     region: Literal["body", "slice"]
     ssim_window: SsimWindow
+    similarity: Similarity = "ssim"
 
 
 VOLUME = Protocol("volume", 1, (-1000.0, 2000.0), "body", "uniform")
 PAPER = Protocol("paper", 1, None, "slice", "gaussian")
-PROTOCOLS = {protocol.name: protocol for protocol in (VOLUME, PAPER)}
+SYNTHRAD2023 = Protocol("synthrad2023", 1, (-1024.0, 3000.0), "body", "uniform", "ssim_3d")
+SYNTHRAD2025 = Protocol("synthrad2025", 1, (-1024.0, 3071.0), "body", "uniform", "ms_ssim_3d")
+PROTOCOLS = {p.name: p for p in (VOLUME, PAPER, SYNTHRAD2023, SYNTHRAD2025)}
 
 
 class CaseMetrics(NamedTuple):
@@ -47,7 +57,7 @@ class CaseMetrics(NamedTuple):
     mae_soft: float
     mae_bone: float
     psnr: float  # dB
-    ssim: float
+    ssim: float  # the protocol's `similarity`
     detail: float  # fine detail against the real CT's, 1 is right; see metrics.detail_ratio
     large_errors: float  # share of the body wrong by more than metrics.LARGE_ERROR
 
@@ -61,15 +71,25 @@ def protocol_named(name: str) -> Protocol:
 
 def constants(protocol: Protocol) -> dict[str, Any]:
     """The protocol and every constant behind its figures, JSON-ready."""
-    return asdict(protocol) | {
+    window = protocol.window
+    record = asdict(protocol) | {
+        "data_range": window[1] - window[0] if window else None,  # Q of PSNR and SSIM
+        "outside_mask_hu": window[0] if protocol.region == "body" else None,  # HU, before SSIM
         "ssim_side": metrics.SSIM_SIDE[protocol.ssim_window],
         "ssim_k": metrics.SSIM_K,
+        "ssim_covariance": "sample" if protocol.ssim_window == "uniform" else "population",
         "air_below_hu": metrics.AIR_BELOW,
         "bone_above_hu": metrics.BONE_ABOVE,
         "large_error_hu": metrics.LARGE_ERROR,
         "detail_sigma_voxels": metrics.DETAIL_SIGMA,
         "detail_window_hu": metrics.DETAIL_WINDOW,
     }
+    if protocol.similarity != "ssim":
+        record["ssim_crop_voxels"] = ssim3d.CROP
+    if protocol.similarity == "ms_ssim_3d":
+        record["ms_ssim_weights"] = ssim3d.MS_WEIGHTS
+        record["ms_ssim_padded_to"] = ssim3d.MS_SIDE
+    return record
 
 
 def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> CaseMetrics:
@@ -100,12 +120,16 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
     )
 
 
+_SIMILARITY_3D = {"ssim_3d": ssim3d.ssim_3d, "ms_ssim_3d": ssim3d.ms_ssim_3d}
+
+
 def _body(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> tuple[float, float]:
     low, high = protocol.window
-    return (
-        metrics.psnr(ct, sct, mask, low, high),
-        metrics.ssim_slices(ct, sct, mask, low, high, protocol.ssim_window),
-    )
+    if protocol.similarity == "ssim":
+        ssim = metrics.ssim_slices(ct, sct, mask, low, high, protocol.ssim_window)
+    else:
+        ssim = _SIMILARITY_3D[protocol.similarity](ct, sct, mask, low, high)
+    return metrics.psnr(ct, sct, mask, low, high), ssim
 
 
 def _whole_slices(

@@ -121,10 +121,10 @@ def test_ssim_against_plain_loops(shape):
 @pytest.mark.parametrize("shape", [(100, 14, 9), (97, 8, 98)])
 def test_ms_ssim_against_plain_loops(shape):
     """Axes longer than 97 and padded ones, of odd and of even length."""
-    ct, sct, _ = _pair(shape, seed=1)
-    mask = np.zeros(shape, bool)
-    _, j, k = (n // 2 for n in shape)  # near voxel 48 of 97, which every scale keeps
-    mask[5:-5, j - 2 : j + 3, k - 2 : k + 3] = True
+    ct, sct, _ = _pair(shape, seed=1, noise=1200)
+    mask = np.zeros(shape, bool)  # a block round voxel 48 of 97, which every scale keeps
+    near = [(n // 2, half) for n, half in zip(shape, (20, 5, 5), strict=True)]
+    mask[tuple(slice(max(1, c - half), min(2 * c - 1, c + half)) for c, half in near)] = True
     expected = _loop_ms_ssim(ct, sct, mask)
     assert 0.05 < expected < 0.95  # no factor hides behind 0 or 1
     assert ms_ssim_3d(ct, sct, mask, LOW, HIGH) == pytest.approx(expected, rel=1e-9)
@@ -142,14 +142,13 @@ def test_ssim_of_a_shift_by_hand():
 
 
 def test_ssim_at_the_edge_of_the_mask_by_hand():
-    """A body from x = 6 on, flat, seen by the voxel on its edge: 4 of the window's 7 layers."""
+    """A flat body from x = 6 on: its first voxel's window holds 4 of 7 layers of it, else 0."""
     ct = np.full((13, 7, 7), -24.0)
     mask = np.zeros(ct.shape, bool)
     mask[6:] = True
-    p = 4 / 7  # share of the window inside the body; outside both are 0
     values = []
     for inside in (4, 5, 6, 7):  # voxels x = 6, 7, 8, 9; three more are cropped
-        p = inside / 7
+        p = inside / 7  # share of the window inside the body
         var = p * (1 - p) * 343 / 342
         mx, my = 1000 * p, 1100 * p
         vx, vy, cov = 1000**2 * var, 1100**2 * var, 1000 * 1100 * var

@@ -1,0 +1,125 @@
+"""Structural similarity in three dimensions, single- and multi-scale, as the SynthRAD challenges
+score it: a 7 x 7 x 7 uniform window with the sample (co)variance, averaged over the body.
+
+Both volumes are clipped to [low, high], set to `low` outside the mask and shifted to start at 0.
+The three outermost voxels of the volume, whose windows would leave it, never count.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import ndimage
+from skimage.metrics import structural_similarity
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation.metrics import SSIM_K, SSIM_SIDE, CtVolume, Mask, as_mask
+
+SIDE = SSIM_SIDE["uniform"]  # voxels along each side of the window
+CROP = SIDE // 2  # voxels taken off every face
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
+MS_SIDE = 97  # voxels; halved four times, rounding up, it leaves the window's 7
+
+
+def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:
+    """Mean 3D structural similarity over the mask, 1 for equal images.
+
+    SSIM = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)), C1 = (0.01 Q)²,
+    C2 = (0.03 Q)², Q = high - low (Wang et al., IEEE TIP 13(4), 2004).
+
+    Raises:
+        InputError: an axis is shorter than the window, or the mask lies wholly within `CROP`
+            voxels of the volume's faces; and what `as_mask` refuses.
+    """
+    mask = as_mask(mask, ct, prediction=sct)
+    x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
+    near = _window(mask)
+    _, similarity = structural_similarity(
+        x[near.box],
+        y[near.box],
+        win_size=SIDE,
+        data_range=high - low,
+        K1=SSIM_K[0],
+        K2=SSIM_K[1],
+        use_sample_covariance=True,
+        full=True,
+    )
+    return float(_crop(similarity)[near.mask].mean())
+
+
+def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:
+    """Multi-scale 3D structural similarity over the mask, 1 for equal images.
+
+    MS-SSIM = Π_j mean_M(L^w_j C^w_j S^w_j) over five scales, every mean cut to [0, 1]. Wang et
+    al. (Asilomar Conf. 2003) take the luminance L at the coarsest scale alone; here, as in
+    SynthRAD2025, it counts at each, with that scale's weight. Axes shorter than `MS_SIDE` are
+    padded with their edge voxels, those of the mask too, the smaller half first.
+
+    Raises:
+        InputError: no voxel of the mask is left at one of the scales; and what `as_mask` refuses.
+    """
+    mask = as_mask(mask, ct, prediction=sct)
+    x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
+    short = [max(0, MS_SIDE - n) for n in mask.shape]
+    x, y, mask = (np.pad(v, [(n // 2, n - n // 2) for n in short], "edge") for v in (x, y, mask))
+    product = 1.0
+    for scale, weight in enumerate(MS_WEIGHTS):
+        if scale:
+            x, y = _halved(x), _halved(y)
+            mask = mask[::2, ::2, ::2]
+        near = _window(mask)
+        similarity = _weighted(x[near.box], y[near.box], high - low, weight)
+        product *= float(np.clip(_crop(similarity)[near.mask].mean(), 0, 1))
+    return product
+
+
+def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
+    """SSIM's luminance compares means as ratios, which HU with water at 0 do not allow."""
+    return np.where(mask, np.clip(volume, low, high).astype(np.float64) - low, 0.0)
+
+
+class _Window(NamedTuple):
+    """The part of a volume that decides the similarity, and the mask of it without `CROP`."""
+
+    box: tuple[slice, ...]
+    mask: Mask
+
+
+def _window(mask: Mask) -> _Window:
+    inner = _crop(mask)
+    if not inner.any():
+        raise InputError(
+            f"The mask has no voxel whose window of {SIDE} x {SIDE} x {SIDE} lies within the "
+            f"volume, at this scale {' x '.join(map(str, mask.shape))} voxels: give a larger body "
+            "or volume, or choose the protocol 'volume'."
+        )
+    (found,) = ndimage.find_objects(inner.astype(np.uint8))
+    return _Window(tuple(slice(s.start, s.stop + 2 * CROP) for s in found), inner[found])
+
+
+def _crop(volume: np.ndarray) -> np.ndarray:
+    return volume[(slice(CROP, -CROP),) * 3]
+
+
+def _halved(volume: CtVolume) -> CtVolume:
+    """The mean of voxels i - 1 and i along each axis, zero outside, at every second voxel."""
+    return ndimage.uniform_filter(volume, 2, mode="constant")[::2, ::2, ::2]
+
+
+def _weighted(x: CtVolume, y: CtVolume, q: float, weight: float) -> Float[np.ndarray, "x y z"]:
+    """(L C S)^w of every voxel; each factor is cut off below 0, as are the variances."""
+
+    def mean(volume: CtVolume) -> CtVolume:
+        return ndimage.uniform_filter(volume, SIDE)
+
+    sample = SIDE**3 / (SIDE**3 - 1)
+    mx, my = mean(x), mean(y)
+    vx = np.maximum(sample * (mean(x * x) - mx * mx), 0)
+    vy = np.maximum(sample * (mean(y * y) - my * my), 0)
+    covariance = sample * (mean(x * y) - mx * my)
+    deviations = np.sqrt(vx * vy)
+    c1, c2 = ((k * q) ** 2 for k in SSIM_K)
+    luminance = (2 * mx * my + c1) / (mx * mx + my * my + c1)
+    contrast = (2 * deviations + c2) / (vx + vy + c2)
+    structure = (covariance + c2 / 2) / (deviations + c2 / 2)
+    return (luminance * contrast * np.maximum(structure, 0)) ** weight
