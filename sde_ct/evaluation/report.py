@@ -11,22 +11,39 @@ from typing import Any
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import Protocol, constants
-from sde_ct.evaluation.table import Row, summarise
+from sde_ct.evaluation.statistics import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    bootstrap_interval,
+    caveat,
+    compare,
+)
+from sde_ct.evaluation.table import Row, Statistics, summarise
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
+COMPARED = ("mae", "psnr", "ssim")
 
 
 def write_metrics(
-    directory: Path, rows: Sequence[Row], protocol: Protocol, settings: Mapping[str, Any]
+    directory: Path,
+    rows: Sequence[Row],
+    protocol: Protocol,
+    settings: Mapping[str, Any],
+    *,
+    refused: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write both files; the same rows, protocol and settings give the same bytes.
+    """Write both files; the same arguments give the same bytes.
 
-    `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV) and
-    `summary`: mean, std, min, max, median, q25, q75 and n per method and figure. A figure that
-    was not measured or is not finite is empty in the CSV and null in the JSON.
+    `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV),
+    `refused`, and over patients `summary`: mean, std, min, max, median, q25, q75, n and the
+    interval of the mean per method and figure; `comparisons` of the methods in `COMPARED`
+    figures; `statistics`, what those two are; and `caveat`, null where patients are enough. A
+    figure that was not measured or is not finite is empty in the CSV and null in the JSON.
 
     Args:
         settings: how the predictions were made (draws, steps, slices ...), JSON-ready.
+        refused: the cases that could not be evaluated and why, JSON-ready.
 
     Raises:
         InputError: a file is there already, or `summarise` refuses the rows.
@@ -35,10 +52,8 @@ def write_metrics(
         "protocol": constants(protocol),
         "settings": dict(settings),
         "cases": [_case(r) for r in rows],
-        "summary": {
-            method: {name: s._asdict() for name, s in figures.items()}
-            for method, figures in summarise(rows).items()
-        },
+        "refused": [dict(case) for case in refused],
+        **_over_patients(rows),
     }
     contents = {CSV_NAME: _csv(rows), JSON_NAME: _json(record)}
     refuse_existing(directory)
@@ -46,6 +61,39 @@ def write_metrics(
     for name, text in contents.items():
         with open(directory / name, "x", encoding="utf-8", newline="") as file:
             file.write(text)
+
+
+def _over_patients(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the rows say of the methods, with the patients as the unit."""
+    summary = summarise(rows)
+    patients = sorted({r.patient for r in rows})
+    by_place = {(r.method, r.patient): r for r in rows}
+
+    def values(method: str, figure: str) -> list[float | None]:
+        return [getattr(by_place[method, patient], figure) for patient in patients]
+
+    def entry(method: str, figure: str, found: Statistics) -> dict[str, Any]:
+        finite = [v for v in values(method, figure) if v is not None and math.isfinite(v)]
+        return found._asdict() | {"interval": bootstrap_interval(finite)}
+
+    return {
+        "summary": {
+            method: {figure: entry(method, figure, found) for figure, found in figures.items()}
+            for method, figures in summary.items()
+        },
+        "comparisons": {
+            figure: [c._asdict() for c in compare({m: values(m, figure) for m in summary})]
+            for figure in COMPARED
+        },
+        "statistics": {
+            "interval": "bias-corrected and accelerated bootstrap of the mean over patients",
+            "interval_level": LEVEL,
+            "resamples": RESAMPLES,
+            "seed": SEED,
+            "comparison": "Wilcoxon signed-rank, two-sided, Holm-corrected within a figure",
+        },
+        "caveat": caveat(len(patients)),
+    }
 
 
 def refuse_existing(directory: Path) -> None:

@@ -1,0 +1,125 @@
+"""What few patients can say: intervals over patients, and paired comparisons between methods.
+
+Voxels and slices of one patient are alike, so the patient is the unit throughout.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from sde_ct.errors import InputError
+
+LEVEL = 0.95
+RESAMPLES = 9999
+SEED = 0
+# The least two-sided p of a signed-rank test is 2 / 2^n: 0.063 for 5 patients, 0.031 for 6.
+ENOUGH_PATIENTS = 6
+
+
+class Interval(NamedTuple):
+    """Bounds of a confidence interval; NaN where there is no second patient."""
+
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    """Two methods on the same patients."""
+
+    first: str
+    second: str
+    median_difference: float  # of first - second, over patients; NaN for no patient
+    p: float  # Wilcoxon's signed-rank test, two-sided
+    p_holm: float  # corrected for all comparisons made together
+    n: int  # patients with a finite figure of both
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " patients"] | Sequence[float], *, seed: int = SEED
+) -> Interval:
+    """The `LEVEL` interval of the mean over patients; the same values give the same bounds.
+
+    Bias-corrected and accelerated bootstrap (Efron, J. Am. Stat. Assoc. 82, 1987) of `RESAMPLES`
+    resamples of whole patients. Every call draws the same patients for the same number of them.
+
+    Raises:
+        InputError: there is no value, or one is not finite.
+    """
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or x.size == 0 or not np.isfinite(x).all():
+        raise InputError("An interval over patients needs one finite value of each: leave others.")
+    if x.size == 1:
+        return Interval(float("nan"), float("nan"))
+    if np.ptp(x) == 0:  # no resample differs, and the acceleration is 0 / 0
+        return Interval(float(x[0]), float(x[0]))
+    found = stats.bootstrap(
+        (x,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))
+
+
+def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
+    """Every pair of methods by Wilcoxon's signed-rank test, corrected together after Holm.
+
+    Patients without a finite figure of both methods are left out of a pair, equal figures out of
+    its test (Wilcoxon, Biometrics Bull. 1, 1945); without any difference p is 1.
+
+    Args:
+        figures: {method: one figure per patient}, patients in the same order.
+
+    Raises:
+        InputError: the methods have different numbers of patients.
+    """
+    if len({len(values) for values in figures.values()}) > 1:
+        counts = ", ".join(f"{name} {len(values)}" for name, values in figures.items())
+        raise InputError(
+            f"Methods were evaluated on different numbers of patients ({counts}): give every "
+            "method the same ones."
+        )
+    columns = {name: np.array(values, np.float64) for name, values in figures.items()}
+    differences = {}
+    for first, second in combinations(columns, 2):
+        both = np.isfinite(columns[first]) & np.isfinite(columns[second])
+        differences[first, second] = columns[first][both] - columns[second][both]
+    p = [_wilcoxon(d) for d in differences.values()]
+    return [
+        Comparison(*names, float(np.median(d)) if d.size else float("nan"), one, corrected, d.size)
+        for (names, d), one, corrected in zip(differences.items(), p, holm(p), strict=True)
+    ]
+
+
+def _wilcoxon(differences: Float[np.ndarray, " patients"]) -> float:
+    moved = differences[differences != 0]
+    return float(stats.wilcoxon(moved).pvalue) if moved.size else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm, Scand. J. Stat. 6, 1979), in the same order.
+
+    The k-th smallest of m is multiplied by m - k + 1, at most 1, and never below a smaller one's.
+    """
+    order = np.argsort(p, kind="stable")
+    raised = np.array(p, np.float64)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1)
+    return corrected.tolist()
+
+
+def caveat(patients: int) -> str | None:
+    """The sentence that results on so few patients must carry, or None where they are enough."""
+    if patients >= ENOUGH_PATIENTS:
+        return None
+    return (
+        f"{patients} patient{'s' if patients != 1 else ''}: with fewer than {ENOUGH_PATIENTS} no "
+        "paired comparison can reach p < 0.05 and the intervals over patients are too narrow; "
+        "read the differences as a description of these patients."
+    )
