@@ -1,16 +1,21 @@
-"""Volumes on disk: NIfTI in and out, and every way in which a file can be unusable."""
+"""Volumes on disk: NIfTI, MetaImage and DICOM in, NIfTI out; every way to be unusable is named."""
 
 import gzip
 import os
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
 
+from sde_ct.data import metaimage
+from sde_ct.data.dicom import open_series
+from sde_ct.data.dicom_slice import is_dicom
 from sde_ct.data.volume import Unit, Volume
 from sde_ct.errors import InputError
 
+Format = Literal["NIfTI", "MetaImage", "DICOM"]
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 # What nibabel, gzip and NumPy raise on damaged headers and data.
@@ -25,25 +30,36 @@ DAMAGE = (
     OverflowError,
     MemoryError,
 )
+MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to hold the unit
 HU_OFFSET = 1024  # the offset at which scanners store CT numbers as unsigned integers
 
 
 def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
-    """Read a 3D NIfTI file; a fourth axis of length 1 is dropped.
+    """Read a 3D volume from a NIfTI or MetaImage file or a series of DICOM slices.
 
     Args:
-      path: `.nii` or `.nii.gz`.
+      path: `.nii`, `.nii.gz`, `.mha` or `.mhd`; a folder that holds one DICOM series of images,
+        or one DICOM file, which stands for its series in its folder. A fourth axis of length 1
+        in a NIfTI file is dropped.
       unit: "HU" for a CT, "a.u." for an MR, "mask" for a mask (any non-zero voxel is inside).
 
     Returns:
-      The volume in the file's own order of axes; float32, or uint8 0/1 for a mask.
+      The volume in the file's own order of axes, [column, row, slice] of a DICOM series;
+      float32, or uint8 0/1 for a mask. The affine leads to RAS mm whatever the file's convention.
 
     Raises:
       InputError: the file is missing, damaged, of another type, not one 3D volume, holds
-        non-finite voxels or a singular affine, or is a CT that is plainly not in HU.
+        non-finite voxels or a singular affine, or is a CT that is plainly not in HU; a DICOM
+        series is no one volume or of another modality (see `open_series`).
     """
     path = Path(path)
-    array, affine = _read_nifti(path)
+    match format_of(path):
+        case "NIfTI":
+            array, affine = _read_nifti(path)
+        case "MetaImage":
+            array, affine = metaimage.read_metaimage(path)
+        case "DICOM":
+            array, affine = _read_dicom(path, unit)
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
     if array.ndim != 3 or 0 in array.shape:
@@ -61,12 +77,39 @@ def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
     return Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels, scaled as the header says, and the affine in millimetres."""
+def format_of(path: str | os.PathLike) -> Format:
+    """What a path holds: by its name, a folder or the first bytes of a file.
+
+    Raises InputError where nothing is there or it is of another type.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if path.is_dir():
+        return "DICOM"
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the path")
-    if not path.name.lower().endswith(NIFTI_SUFFIXES):
-        raise InputError(f"{path} is not a NIfTI file: convert it to .nii.gz")
+    if name.endswith(NIFTI_SUFFIXES):
+        return "NIfTI"
+    if name.endswith(metaimage.SUFFIXES):
+        return "MetaImage"
+    try:
+        if is_dicom(path):
+            return "DICOM"
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: check its permissions") from error
+    raise InputError(f"{path} is not a NIfTI file, a MetaImage or DICOM: convert it to .nii.gz")
+
+
+def _read_dicom(path: Path, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
+    series = open_series(path)
+    wanted = MODALITIES.get(unit, series.modality)
+    if series.modality != wanted:
+        raise InputError(f"{path} holds a series of {series.modality}: give one of {wanted}")
+    return series.read(), series.affine
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels, scaled as the header says, and the affine in millimetres."""
     try:
         image = nib.load(path)
         if path.name.lower().endswith(".gz"):

@@ -13,6 +13,8 @@ from sde_ct.data.files import read_volume, write_volume
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
+from .fuzz import MUTATIONS, count_refused
+
 OBLIQUE = np.array(
     [[0.9, -0.3, 0.1, 11.0], [0.3, 0.95, 0.2, -7.5], [-0.1, -0.1, 3.0, 250.0], [0, 0, 0, 1]]
 ).astype(np.float32)
@@ -97,7 +99,7 @@ def test_unusable_files_are_refused_in_one_sentence(tmp_path, case):
 def test_other_formats_are_refused(tmp_path):
     path = tmp_path / "scan.png"
     path.write_bytes(b"anything")
-    with pytest.raises(InputError, match="not a NIfTI file"):
+    with pytest.raises(InputError, match="is not a NIfTI file, a MetaImage or DICOM"):
         read_volume(path, "a.u.")
 
 
@@ -192,3 +194,12 @@ def test_unwritable_volumes_are_refused(tmp_path, name, voxels, sentence):
     with pytest.raises(InputError, match=sentence):
         write_volume(tmp_path / name, Volume(voxels, OBLIQUE, "HU"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_changed_bytes_are_refused_or_read(tmp_path, suffix):
+    """250 damaged files of each kind, half of the changes in the header of 352 bytes."""
+    path = save(tmp_path / f"mr.nii{suffix}", CT)
+    refused = count_refused(path, path, "a.u.", head=min(352, path.stat().st_size))
+    # Any value suits a voxel and much of the header; compression has a checksum.
+    assert MUTATIONS // 10 < refused <= MUTATIONS
