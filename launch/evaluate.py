@@ -1,32 +1,56 @@
-"""Compare synthetic with real CTs: a table, metrics.csv and metrics.json.
+"""Compare synthetic with real CTs, of this or any other method: a table, metrics.csv, metrics.json.
 
     python launch/evaluate.py --prediction=out/sct --reference=data/pelvis --output=out/scores
+    python launch/evaluate.py --prediction=out/ours --prediction=out/theirs \\
+        --reference=data/pelvis --protocol=synthrad2025 --output=out/scores
 
 Predictions are `<case>.nii.gz`; references and masks are `<case>.nii.gz` or, as SynthRAD has them,
-`<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth. Every path may also be a single file.
+`<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth; `.nii` and `.mha` do as well. Every path
+may also be a single file. Several predictions are compared pairwise on the same patients.
+
+A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
+reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
+status is 0. It is 2, and nothing is written, where no case is left. The same files and flags give
+the same bytes, wherever the folders lie.
 """
 
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
-from sde_ct.evaluation.cases import evaluate_files, match_cases, parse_slices
+from sde_ct.errors import InputError
+from sde_ct.evaluation.cases import (
+    CaseFiles,
+    Refusal,
+    evaluate_methods,
+    match_cases,
+    parse_slices,
+)
 from sde_ct.evaluation.protocols import PROTOCOLS
 from sde_ct.evaluation.report import refuse_existing, write_metrics
+from sde_ct.evaluation.statistics import caveat
 from sde_ct.evaluation.table import summarise, text_table
 
-_PREDICTION = flags.DEFINE_string("prediction", None, "Synthetic CTs: folder or file.")
+_PREDICTION = flags.DEFINE_multi_string(
+    "prediction", None, "Synthetic CTs: folder or file; again for each method."
+)
 _REFERENCE = flags.DEFINE_string("reference", None, "Real CTs: folder or file.")
 _MASK = flags.DEFINE_string(
     "mask", None, "Body masks: folder or file. Default: beside the real CT, or computed from it."
 )
-_SPREAD = flags.DEFINE_string("spread", None, "Standard deviations of the draws: folder or file.")
+_SPREAD = flags.DEFINE_string(
+    "spread", None, "Standard deviations of the one method's draws: folder or file."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for metrics.csv and metrics.json.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "volume", list(PROTOCOLS), "How to score.")
 _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices that count, such as 1::2.")
-_METHOD = flags.DEFINE_string("method", "prediction", "Name of the table's row.")
+_METHOD = flags.DEFINE_multi_string(
+    "method", None, "Name of each prediction's row. Default: 'prediction', or the folders' names."
+)
 flags.mark_flags_as_required(["prediction", "reference", "output"])
 
 
@@ -34,16 +58,80 @@ def main() -> None:
     output, protocol = Path(_OUTPUT.value), PROTOCOLS[_PROTOCOL.value]
     refuse_existing(output)
     z_slices = parse_slices(_Z_SLICES.value)
-    paths = (_PREDICTION.value, _REFERENCE.value, _MASK.value, _SPREAD.value)
-    cases = match_cases(*(Path(path) if path else None for path in paths))
-    rows = [
-        evaluate_files(case, protocol, _METHOD.value, z_slices)
-        for case in tqdm(cases, desc="evaluate", unit="case")
+    predictions = [Path(path) for path in _PREDICTION.value]
+    others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
+    reference, mask, spread = (Path(path) if path else None for path in others)
+    methods = _methods(predictions)
+    matched = {
+        method: match_cases(prediction, reference, mask, spread)
+        for method, prediction in zip(methods, predictions, strict=True)
+    }
+    found = evaluate_methods(matched, protocol, z_slices, _bar)
+    refused = {method: of_one.refused for method, of_one in found.items()}
+    _tell(refused)
+    table = [row for of_one in found.values() for row in of_one.rows]
+    if not table:
+        raise InputError(_nothing_left(refused))
+    cases = [case for files in matched.values() for case in files.cases]
+    settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
+    everywhere = [*predictions, reference, *filter(None, (mask, spread))]
+    write_metrics(output, table, protocol, settings, refused=_record(refused, everywhere))
+    print(text_table(summarise(table)), end="")
+    if sentence := caveat(len({row.patient for row in table})):
+        print(sentence)
+
+
+def _methods(predictions: Sequence[Path]) -> list[str]:
+    single = ["prediction"] if len(predictions) == 1 else None
+    names = _METHOD.value or single or [path.name for path in predictions]
+    if len(names) != len(predictions) or len(set(names)) < len(names):
+        raise InputError(
+            f"There are {len(predictions)} predictions and the methods {', '.join(names)}: give "
+            "each prediction its own --method."
+        )
+    if _SPREAD.value and len(predictions) > 1:
+        raise InputError("--spread belongs to one method: give one --prediction with it.")
+    return names
+
+
+def _bar(cases: Sequence[CaseFiles], method: str) -> Iterable[CaseFiles]:
+    return tqdm(cases, desc=method, unit="case")
+
+
+def _mask_of(case: CaseFiles) -> str:
+    """Where the body comes from."""
+    if _MASK.value:
+        return "given"
+    return "beside the reference CT" if case.mask else "computed from the reference CT"
+
+
+def _tell(refused: Mapping[str, Sequence[Refusal]]) -> None:
+    """Name every refused case once, those of one reason together."""
+    for method, cases in refused.items():
+        for reason in dict.fromkeys(case.reason for case in cases):
+            names = ", ".join(case.case for case in cases if case.reason == reason)
+            print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
+
+
+def _nothing_left(refused: Mapping[str, Sequence[Refusal]]) -> str:
+    reasons = [case.reason for cases in refused.values() for case in cases]
+    return reasons[0] if len(reasons) == 1 else f"No case is left to evaluate: {reasons[0]}"
+
+
+def _record(refused: Mapping[str, Sequence[Refusal]], places: Sequence[Path]) -> list[dict]:
+    """The refusals for metrics.json, which must not depend on where the folders lie."""
+
+    def local(reason: str) -> str:
+        for place in sorted(places, key=lambda path: -len(str(path))):
+            if place.name and place.parent != Path():  # "." and "/" name no folder
+                reason = reason.replace(str(place), place.name)
+        return reason
+
+    return [
+        {"case": case.case, "method": method, "reason": local(case.reason)}
+        for method, cases in refused.items()
+        for case in cases
     ]
-    masks = {case.name: str(case.mask or "computed from the reference CT") for case in cases}
-    settings = {"z_slices": _Z_SLICES.value, "masks": masks}
-    write_metrics(output, rows, protocol, settings)
-    print(text_table(summarise(rows)), end="")
 
 
 if __name__ == "__main__":

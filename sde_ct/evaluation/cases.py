@@ -1,8 +1,10 @@
 """Predictions and references on disk, matched by case and evaluated."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -16,7 +18,8 @@ from sde_ct.evaluation.table import Row, row
 from sde_ct.evaluation.uncertainty import spearman
 
 BODY_ABOVE = -400.0  # HU: half-way between air and fat, roughly
-SUFFIX = ".nii.gz"
+SUFFIXES = (".nii.gz", ".nii", ".mha")
+KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}  # names in a case's folder
 
 
 @dataclass(frozen=True)
@@ -30,68 +33,178 @@ class CaseFiles:
     spread: Path | None
 
 
+class Refusal(NamedTuple):
+    """A case that has no figures, and the sentence that says why and how to mend it."""
+
+    case: str
+    reason: str
+
+
+class Matched(NamedTuple):
+    """The cases that have all their files, and those that do not; each sorted by name."""
+
+    cases: list[CaseFiles]
+    refused: list[Refusal]
+    missing: list[Refusal]  # references without a prediction
+
+
+class Evaluated(NamedTuple):
+    rows: list[Row]
+    refused: list[Refusal]
+
+
 def match_cases(
     prediction: Path, reference: Path, mask: Path | None = None, spread: Path | None = None
-) -> list[CaseFiles]:
-    """The files of every prediction, sorted by name.
+) -> Matched:
+    """The files of every prediction and every reference.
+
+    A case is refused where a prediction has no reference, mask or spread or several of one, and
+    where a reference has no prediction: a case left out may be a hard one.
 
     Args:
-        prediction: a folder of `<case>.nii.gz`, or one file.
+        prediction: a folder of `<case>.nii.gz` (`.nii`, `.mha`), or one file.
         reference: the same, or any folder over SynthRAD's layout, `<case>/ct.nii.gz`.
         mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
             `ct.nii.gz`, where there is one.
         spread: a folder of `<case>.nii.gz`, or one file: standard deviations of the draws.
 
     Raises:
-        InputError: a path is missing, there is no prediction, or a prediction has no reference,
-            mask or spread, or several of one.
+        InputError: a path is missing, there is no prediction, or one file is given for several
+            predictions.
     """
     for path in (prediction, reference, mask, spread):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist: check the path.")
-    predictions = sorted(prediction.glob(f"*{SUFFIX}")) if prediction.is_dir() else [prediction]
+    alone = {_stem(prediction) or prediction.name: [prediction]}
+    predictions = _flat(prediction) if prediction.is_dir() else alone
     if not predictions:
-        raise InputError(f"{prediction} holds no predictions: it needs files <case>{SUFFIX}.")
-    names = [path.name.removesuffix(SUFFIX) for path in predictions]
-    references = _find_all(reference, names, "ct", "reference CT")
-    masks = _find_all(mask, names, "mask", "mask") if mask else [_beside(r) for r in references]
-    spreads = _find_all(spread, names, "spread", "spread") if spread else [None] * len(names)
-    return [
-        CaseFiles(*files)
-        for files in zip(names, predictions, references, masks, spreads, strict=True)
-    ]
-
-
-def _find_all(place: Path, names: list[str], kind: str, title: str) -> list[Path]:
-    if place.is_file():
-        if len(names) > 1:
+        raise InputError(f"{prediction} holds no predictions: it needs files <case>{SUFFIXES[0]}.")
+    places = {"ct": reference, "mask": mask, "spread": spread}
+    for kind, place in places.items():
+        if place is not None and place.is_file() and len(predictions) > 1:
             raise InputError(
-                f"{place} is one {title} for {len(names)} predictions: give the folder of all."
+                f"{place} is one {KINDS[kind]} for {len(predictions)} predictions: give the folder "
+                "of all."
             )
-        return [place]
-    found = [_find(place, name, kind) for name in names]
-    missing = [name for name, path in zip(names, found, strict=True) if path is None]
-    if missing:
-        raise InputError(
-            f"{place} holds no {title} for {', '.join(missing)}: add <case>{SUFFIX} or "
-            f"<case>/{kind}{SUFFIX}, or take these predictions away."
-        )
+    finders = {kind: _finder(place, kind) for kind, place in places.items() if place is not None}
+    cases, refused = [], []
+    for name, paths in sorted(predictions.items()):
+        try:
+            found = {kind: find(name) for kind, find in finders.items()}
+            chosen = found["mask"] if mask else _beside(found["ct"])
+            one = _only(paths, name)
+        except InputError as error:
+            refused.append(Refusal(name, str(error)))
+        else:
+            cases.append(CaseFiles(name, one, found["ct"], chosen, found.get("spread")))
+    reason = f"{prediction} holds no prediction of it: add one, or take its CT away."
+    missing = sorted(_references(reference) - set(predictions))
+    return Matched(cases, refused, [Refusal(name, reason) for name in missing])
+
+
+def _stem(path: Path) -> str | None:
+    """The case's name of a volume's file; None for other files, hidden ones among them."""
+    suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
+    return None if suffix is None or path.name[0] == "." else path.name.removesuffix(suffix)
+
+
+def _flat(place: Path) -> dict[str, list[Path]]:
+    """The volumes in a folder by their names."""
+    return _by_name((_stem(path), path) for path in sorted(place.iterdir()))
+
+
+def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
+    """The volumes named after their kind, at any depth, by their folders' names."""
+    paths = (path for path in sorted(place.rglob(f"{kind}.*")) if _stem(path) == kind)
+    return _by_name((path.parent.name, path) for path in paths)
+
+
+def _by_name(pairs: Iterable[tuple[str | None, Path]]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for name, path in pairs:
+        if name is not None and path.is_file():
+            found.setdefault(name, []).append(path)
     return found
 
 
-def _find(place: Path, name: str, kind: str) -> Path | None:
-    flat = place / f"{name}{SUFFIX}"
-    if flat.is_file():
-        return flat
-    found = sorted(path for path in place.rglob(f"{kind}{SUFFIX}") if path.parent.name == name)
-    if len(found) > 1:
-        raise InputError(f"{found[0]} and {found[1]} are both '{name}': rename one case.")
-    return found[0] if found else None
+def _finder(place: Path, kind: str) -> Callable[[str], Path]:
+    """A case's name -> its file of that kind, or an `InputError`."""
+    if place.is_file():
+        return lambda name: place
+    nested, flat = _nested(place, kind), _flat(place)
+
+    def find(name: str) -> Path:
+        paths = flat.get(name) or nested.get(name)
+        if not paths:
+            raise InputError(
+                f"{place} holds no {KINDS[kind]} for {name}: name it {name}{SUFFIXES[0]} or "
+                f"{name}/{kind}{SUFFIXES[0]}, or take this prediction away."
+            )
+        return _only(paths, name)
+
+    return find
+
+
+def _only(paths: list[Path], name: str) -> Path:
+    if len(paths) > 1:
+        raise InputError(f"{paths[0]} and {paths[1]} are both '{name}': rename one case.")
+    return paths[0]
+
+
+def _references(place: Path) -> set[str]:
+    return set() if place.is_file() else set(_nested(place, "ct") or _flat(place))
 
 
 def _beside(reference: Path) -> Path | None:
-    mask = reference.with_name(f"mask{SUFFIX}")
-    return mask if reference.name == f"ct{SUFFIX}" and mask.is_file() else None
+    if _stem(reference) != "ct":
+        return None
+    masks = [reference.with_name(f"mask{suffix}") for suffix in SUFFIXES]
+    return next((mask for mask in masks if mask.is_file()), None)
+
+
+def evaluate_cases(
+    cases: Iterable[CaseFiles], protocol: Protocol, method: str, z_slices: slice = slice(None)
+) -> Evaluated:
+    """`evaluate_files` of every case; one that cannot be used stops no other."""
+    rows, refused = [], []
+    for files in cases:
+        try:
+            rows.append(evaluate_files(files, protocol, method, z_slices))
+        except InputError as error:
+            refused.append(Refusal(files.name, str(error)))
+    return Evaluated(rows, refused)
+
+
+def evaluate_methods(
+    matched: Mapping[str, Matched],
+    protocol: Protocol,
+    z_slices: slice = slice(None),
+    progress: Callable[[list[CaseFiles], str], Iterable[CaseFiles]] = lambda cases, method: cases,
+) -> dict[str, Evaluated]:
+    """{method: its rows and refusals}, on the patients whom every method has: means over others
+    do not compare.
+
+    Args:
+        progress: wraps the cases of one method, whose name is its second argument.
+    """
+    found = {
+        method: evaluate_cases(progress(files.cases, method), protocol, method, z_slices)
+        for method, files in matched.items()
+    }
+    common = set.intersection(*({r.patient for r in rows} for rows, _ in found.values()))
+    reason = "Another method has no figures of it: mend that one, or evaluate this method alone."
+    return {
+        method: Evaluated(
+            [r for r in rows if r.patient in common],
+            [
+                *matched[method].refused,
+                *refused,
+                *(Refusal(r.patient, reason) for r in rows if r.patient not in common),
+                *matched[method].missing,
+            ],
+        )
+        for method, (rows, refused) in found.items()
+    }
 
 
 def evaluate_files(
@@ -110,6 +223,8 @@ def evaluate_files(
     sct = _read_on_grid(files.prediction, "HU", ct, files.reference)
     if files.mask:
         mask = _read_on_grid(files.mask, "mask", ct, files.reference).array > 0
+        if not mask.any():
+            raise InputError(f"{files.mask} is empty: mark the body with values above 0.")
     else:
         mask = body_from_ct(ct.array)
     mask = mask[..., z_slices]

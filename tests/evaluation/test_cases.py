@@ -1,6 +1,7 @@
 """Files matched by case, and the program on them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,16 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.cases import body_from_ct, evaluate_files, match_cases, parse_slices
+from sde_ct.evaluation.cases import (
+    body_from_ct,
+    evaluate_files,
+    evaluate_methods,
+    match_cases,
+    parse_slices,
+)
 from sde_ct.evaluation.protocols import VOLUME
+
+from ..programs import call
 
 ROOT = Path(__file__).resolve().parents[2]
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -59,7 +68,7 @@ def test_body_is_the_largest_component_filled():
 
 
 def test_synthrad_layout_and_slices(cohort):
-    cases = match_cases(cohort / "sct", cohort / "ref")
+    cases = match_cases(cohort / "sct", cohort / "ref").cases
     assert [case.name for case in cases] == ["1PA001", "1PA002"]
     row = evaluate_files(cases[0], VOLUME, "EM", parse_slices("1::2"))
     assert (row.method, row.patient) == ("EM", "1PA001")
@@ -71,12 +80,12 @@ def test_masks_given_or_beside_the_reference(cohort):
     half = _body()
     half[:, :, 1:] = False
     _write(cohort / "ref/Task1/pelvis/1PA001/mask.nii.gz", half)
-    beside = match_cases(cohort / "sct", cohort / "ref")
+    beside = match_cases(cohort / "sct", cohort / "ref").cases
     assert beside[0].mask and beside[1].mask is None
     assert evaluate_files(beside[0], VOLUME, "EM").mae == 10
     for name in ("1PA001", "1PA002"):
         _write(cohort / f"masks/{name}.nii.gz", _body())
-    given = match_cases(cohort / "sct", cohort / "ref", cohort / "masks")
+    given = match_cases(cohort / "sct", cohort / "ref", cohort / "masks").cases
     assert evaluate_files(given[0], VOLUME, "EM").mae == 20
 
 
@@ -87,7 +96,7 @@ def test_axes_in_another_order_are_the_same_grid(cohort):
     turned = image.as_reoriented([[1, -1], [2, 1], [0, -1]])
     assert turned.shape != image.shape
     nib.save(turned, path)
-    cases = match_cases(cohort / "sct", cohort / "ref")
+    cases = match_cases(cohort / "sct", cohort / "ref").cases
     assert evaluate_files(cases[0], VOLUME, "EM", parse_slices("1::2")).mae == 30
 
 
@@ -100,13 +109,15 @@ def test_spread_gives_the_rank_correlation(cohort):
         cohort / "sct/1PA001.nii.gz",
         cohort / "ref",
         spread=cohort / "std",
-    )[0]
+    ).cases[0]
     assert evaluate_files(case, VOLUME, "EM").spearman == pytest.approx(1)
 
 
 def test_single_files(cohort):
-    cases = match_cases(cohort / "sct/1PA001.nii.gz", cohort / "ref/Task1/pelvis/1PA001/mr.nii.gz")
+    files = cohort / "sct/1PA001.nii.gz", cohort / "ref/Task1/pelvis/1PA001/mr.nii.gz"
+    cases, refused, missing = match_cases(*files)
     assert evaluate_files(cases[0], VOLUME, "EM").mae == 20
+    assert refused == missing == []
 
 
 def test_refusals(cohort):
@@ -118,22 +129,87 @@ def test_refusals(cohort):
         match_cases(ref, ref)
     with pytest.raises(InputError, match="one reference CT for 2 predictions"):
         match_cases(sct, one / "ct.nii.gz")
-    _write(sct / "1PA777.nii.gz", _ct())
-    _write(sct / "1PA888.nii.gz", _ct())
-    with pytest.raises(InputError, match="no reference CT for 1PA777, 1PA888"):
-        match_cases(sct, ref)
+
+
+def test_a_case_without_its_files_is_refused_alone(cohort):
+    sct, ref = cohort / "sct", cohort / "ref"
+    for name in ("1PA002_fold0", "1PA777"):  # another name for a case, a case of another cohort
+        _write(sct / f"{name}.nii.gz", _ct())
+    (sct / "1PA002.nii.gz").unlink()
+    _write(sct / "._1PA001.nii.gz", _ct())  # what a Mac leaves beside each file
+    found = match_cases(sct, ref)
+    assert [case.name for case in found.cases] == ["1PA001"]
+    assert [case for case, _ in found.refused] == ["1PA002_fold0", "1PA777"]
+    assert "ref holds no reference CT for 1PA777" in found.refused[1].reason
+    assert [case for case, _ in found.missing] == ["1PA002"]
+    assert "sct holds no prediction of it" in found.missing[0].reason
     _write(ref / "copy/1PA001/ct.nii.gz", _ct())
-    with pytest.raises(InputError, match="are both '1PA001'"):
-        match_cases(sct / "1PA001.nii.gz", ref)
+    twice = match_cases(sct, ref)
+    assert twice.cases == [] and "are both '1PA001'" in twice.refused[0].reason
 
 
-def test_another_grid_is_named_and_refused(cohort):
-    _write(cohort / "sct/1PA002.nii.gz", _ct(), AFFINE + np.eye(4)[:, ::-1] * [0, 0, 0, 5])
-    case = match_cases(cohort / "sct", cohort / "ref")[1]
-    with pytest.raises(InputError, match=r"1PA002\.nii\.gz .* another grid"):
-        evaluate_files(case, VOLUME, "EM")
+def test_flat_references_and_other_suffixes(cohort):
+    for name in ("1PA001", "1PA002", "1PA003"):
+        _write(cohort / f"flat/{name}.nii", _ct())
+    found = match_cases(cohort / "sct", cohort / "flat")
+    assert [case.reference.name for case in found.cases] == ["1PA001.nii", "1PA002.nii"]
+    assert [case for case, _ in found.missing] == ["1PA003"]
+    _write(cohort / "sct/1PA001.nii", _ct())
+    assert "are both '1PA001'" in match_cases(cohort / "sct", cohort / "flat").refused[0].reason
+
+
+@pytest.fixture
+def damaged(cohort):
+    """Beside two good cases one of each kind that a file can be bad."""
+    holed = _ct().astype(np.float32)
+    holed[5, 5, 2] = np.nan
+    bad = {"nan": holed, "grid": _ct(), "mask": _ct(), "short": _ct()[..., 1:], "text": _ct()}
+    for name, array in bad.items():
+        _write(cohort / f"ref/Task1/pelvis/{name}/ct.nii.gz", _ct())
+        image = nib.Nifti1Image(array.astype(np.float32), AFFINE)
+        nib.save(image, cohort / f"sct/{name}.nii.gz")
+    _write(cohort / "sct/grid.nii.gz", _ct(), AFFINE + np.eye(4)[:, ::-1] * [0, 0, 0, 5])
+    _write(cohort / "ref/Task1/pelvis/mask/mask.nii.gz", np.zeros(SHAPE))
+    (cohort / "sct/text.nii.gz").write_text("not an image")
+    return cohort
+
+
+REASONS = {
+    "nan": "sct/nan.nii.gz holds 1 voxels that are not finite",
+    "grid": "sct/grid.nii.gz (20 x 18 x 6 voxels of 2 x 2 x 3 mm at 5, 0, 0) lies on another grid",
+    "mask": "pelvis/mask/mask.nii.gz is empty",
+    "short": "sct/short.nii.gz (20 x 18 x 5 voxels",
+    "text": "sct/text.nii.gz is damaged",
+}
+
+
+def test_what_cannot_be_used_is_named_and_the_rest_evaluated(damaged):
+    matched = match_cases(damaged / "sct", damaged / "ref")
+    rows, refused = evaluate_methods({"EM": matched}, VOLUME)["EM"]
+    assert [row.patient for row in rows] == ["1PA001", "1PA002"]
+    assert [row.mae for row in rows] == [20, 20]
+    assert {case for case, _ in refused} == set(REASONS)
+    for case, reason in refused:
+        assert REASONS[case] in reason
+
+
+def test_methods_are_compared_on_common_patients(damaged):
+    for name in ("1PA001", "nan"):  # this method has a case that the other has not
+        _write(damaged / f"other/{name}.nii.gz", _ct())
+    matched = {n: match_cases(damaged / n, damaged / "ref") for n in ("sct", "other")}
+    found = evaluate_methods(matched, VOLUME)
+    assert [[row.patient for row in rows] for rows, _ in found.values()] == [["1PA001"]] * 2
+    assert ("1PA002", "nan") == (found["sct"].refused[-1].case, found["other"].refused[0].case)
+    assert "Another method has no figures" in found["sct"].refused[-1].reason
+    # The other's missing cases are all the reference has beside its two.
+    assert [case for case, _ in found["other"].refused[1:]] == sorted(
+        {"1PA002", *REASONS} - {"nan"}
+    )
+
+
+def test_no_body_in_the_chosen_slices(cohort):
+    first = match_cases(cohort / "sct", cohort / "ref").cases[0]
     with pytest.raises(InputError, match="no body in the chosen slices"):
-        first = match_cases(cohort / "sct", cohort / "ref")[0]
         evaluate_files(first, VOLUME, "EM", parse_slices("50:"))
 
 
@@ -180,3 +256,83 @@ def test_the_program_prints_writes_and_overwrites_nothing(cohort):
     assert again.returncode == 2 and "Traceback" not in again.stderr
     assert "exists already" in again.stderr and len(again.stderr.strip().splitlines()) == 1
     assert (cohort / "out/metrics.csv").read_bytes() == before
+
+
+def _arguments(place, *more):
+    return [f"--prediction={place / 'sct'}", f"--reference={place / 'ref'}", *more]
+
+
+def test_the_program_names_what_it_refuses(damaged):
+    _write(damaged / "sct/unknown.nii.gz", _ct())
+    done = call(
+        "evaluate", *_arguments(damaged, f"--output={damaged / 'out'}", "--protocol=volume")
+    )
+    assert done.status == 0, done.err
+    record = json.loads((damaged / "out/metrics.json").read_text())
+    assert [case["patient"] for case in record["cases"]] == ["1PA001", "1PA002"]
+    assert {r["case"]: r["method"] for r in record["refused"]} == dict.fromkeys(
+        [*REASONS, "unknown"], "prediction"
+    )
+    for refusal in record["refused"]:
+        assert REASONS.get(refusal["case"], "ref holds no reference CT") in refusal["reason"]
+        assert f"refused (prediction) {refusal['case']}: " in done.err
+    assert "2 patients: with fewer than 6" in done.out
+
+
+def test_the_same_predictions_give_the_same_bytes_anywhere(damaged):
+    elsewhere = damaged.with_name(damaged.name + "-elsewhere")
+    shutil.copytree(damaged, elsewhere)
+    for place in (damaged, elsewhere):
+        done = call("evaluate", *_arguments(place, f"--output={place / 'out'}"))
+        assert done.status == 0, done.err
+    for name in ("metrics.json", "metrics.csv"):
+        first = (damaged / "out" / name).read_bytes()
+        assert first == (elsewhere / "out" / name).read_bytes()
+        assert str(damaged).encode() not in first
+
+
+def test_the_program_fails_where_no_case_is_left(damaged):
+    for path in damaged.glob("sct/1PA*"):
+        path.unlink()
+    done = call("evaluate", *_arguments(damaged, f"--output={damaged / 'out'}"))
+    assert done.status == 2
+    assert done.error.startswith("No case is left to evaluate: ")
+    assert not (damaged / "out").exists()
+
+
+def test_the_program_compares_several_methods(cohort):
+    for i, name in enumerate(("1PA001", "1PA002")):
+        _write(cohort / f"other/{name}.nii.gz", _ct(i) + 5)
+    other = f"--prediction={cohort / 'other'}"
+    done = call("evaluate", *_arguments(cohort, other, f"--output={cohort / 'out'}"))
+    assert done.status == 0, done.err
+    record = json.loads((cohort / "out/metrics.json").read_text())
+    assert record["summary"]["other"]["mae"]["mean"] == 5
+    (mae,) = record["comparisons"]["mae"]
+    assert (mae["first"], mae["second"], mae["median_difference"]) == ("sct", "other", 15)
+    again = [other, f"--output={cohort / 'again'}"]
+    for wrong in (["--method=EM"], ["--method=EM", "--method=EM"], [f"--spread={cohort / 'sct'}"]):
+        done = call("evaluate", *_arguments(cohort, *again, *wrong))
+        assert done.status == 2 and ("--method" in done.error or "--spread" in done.error)
+    assert not (cohort / "again").exists()
+
+
+@pytest.mark.parametrize("protocol", ["synthrad2023", "synthrad2025", "paper"])
+def test_the_program_scores_by_every_protocol(protocol, tmp_path):
+    shape = (24, 22, 12)
+    rng = np.random.default_rng(3)
+    ct = np.full(shape, -1000.0)
+    ct[2:-2, 2:-2] = rng.integers(-150, 900, (20, 18, 12))
+    for i in range(2):
+        _write(tmp_path / f"ref/p{i}.nii.gz", ct)
+        _write(tmp_path / f"sct/p{i}.nii.gz", ct + 40 * (i + 1) * (ct > -1000))
+        _write(tmp_path / f"mask/p{i}.nii.gz", ct > -1000)
+    options = (f"--mask={tmp_path / 'mask'}", f"--protocol={protocol}")
+    done = call("evaluate", *_arguments(tmp_path, *options, f"--output={tmp_path / 'out'}"))
+    assert done.status == 0, done.err
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["protocol"]["name"] == protocol
+    assert record["settings"]["masks"] == {"p0": "given", "p1": "given"}
+    first, second = record["cases"]
+    assert (first["mae"], second["mae"]) == (40, 80)
+    assert first["ssim"] > second["ssim"] > 0.5 and first["psnr"] > second["psnr"]
