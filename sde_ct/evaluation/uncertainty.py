@@ -13,6 +13,9 @@ from scipy import stats
 from sde_ct.errors import InputError
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask
 
+BINS = 10  # of `ence`
+TAKEN = np.arange(20) / 20  # shares of voxels that `sparsification` takes away
+
 
 class UncertaintyMetrics(NamedTuple):
     """Judgement of M draws of one case, over the body."""
@@ -22,6 +25,23 @@ class UncertaintyMetrics(NamedTuple):
     crps: float  # HU, lower is better; for a single value it is the absolute error
     spread: float  # mean standard deviation of the draws, HU
     draws: int
+
+
+class SpreadBins(NamedTuple):
+    """Bins of equal numbers of voxels, by rising spread; HU."""
+
+    predicted: Float[np.ndarray, " bins"]  # root mean variance
+    observed: Float[np.ndarray, " bins"]  # root mean squared error
+    ence: float
+
+
+class Sparsification(NamedTuple):
+    """What is left of the mean |error|, relative to all voxels', without a share of them."""
+
+    taken: Float[np.ndarray, " k"]  # 0 to 0.95
+    by_spread: Float[np.ndarray, " k"]
+    oracle: Float[np.ndarray, " k"]
+    ause: float
 
 
 def spearman(spread: CtVolume, error: CtVolume, mask: Mask) -> float:
@@ -63,6 +83,61 @@ def fair_crps(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> 
     pairs = 2 * np.tensordot(2 * np.arange(m) - m + 1, x, axes=1)
     accuracy = np.abs(x - ct[mask]).mean(axis=0)
     return float((accuracy - pairs / (2 * m * (m - 1))).mean())
+
+
+def ence(spread: CtVolume, error: CtVolume, mask: Mask, draws: int) -> SpreadBins:
+    """Expected normalised calibration error, 0 for a spread that is right wherever it is large.
+
+    ENCE = (1/B) Σ_b |RMV_b - RMSE_b| / RMV_b over `BINS` bins of equal numbers of voxels, sorted
+    by spread, with RMV_b = √((M+1)/M · mean s²) and RMSE_b of the mean of M draws (Levi et al.,
+    Sensors 22(15):5540, 2022). The spread of few draws is itself noise, by which the bins are
+    then sorted: 2 draws of a calibrated sampler do not reach 0. Infinite where a bin's spread is 0
+    and its error is not.
+
+    Raises:
+        InputError: fewer voxels than bins; and what `as_mask` refuses.
+    """
+    mask = as_mask(mask, spread, error=error)
+    _require_draws(draws)
+    s, e = spread[mask].astype(np.float64), error[mask].astype(np.float64)
+    if s.size < BINS:
+        raise InputError(f"The mask holds {s.size} voxels: {BINS} bins need at least as many.")
+    order = np.argsort(s, kind="stable")
+    rmv, rmse = (
+        np.sqrt([np.square(part).mean() for part in np.array_split(v[order], BINS)])
+        for v in (s * np.sqrt((draws + 1) / draws), e)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(rmv == rmse, 0, np.abs(rmv - rmse) / rmv)
+    return SpreadBins(rmv, rmse, float(relative.mean()))
+
+
+def sparsification(spread: CtVolume, error: CtVolume, mask: Mask) -> Sparsification:
+    """How the mean |error| falls as the voxels of largest spread are taken away.
+
+    Relative to the mean over all voxels; AUSE is the area between the curve and that of an oracle
+    who takes the largest errors away first, over 0 to 95 % taken (Ilg et al., ECCV 2018): 0 is a
+    spread that ranks voxels as their errors do. Voxels of equal spread leave together, so a
+    collapsed spread has a flat curve. All NaN where the error is 0 everywhere.
+    """
+    mask = as_mask(mask, spread, error=error)
+    s, e = spread[mask], np.abs(error[mask].astype(np.float64))
+    _, group, size = np.unique(s, return_inverse=True, return_counts=True)
+    shared = (np.bincount(group, weights=e) / size)[group]  # of equal spreads, their mean error
+    curves = [_remaining(e, s, shared), _remaining(e, e, e)]
+    return Sparsification(
+        TAKEN, *curves, float(np.trapezoid(curves[0], TAKEN) - np.trapezoid(curves[1], TAKEN))
+    )
+
+
+def _remaining(
+    error: Float[np.ndarray, " n"], by: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " k"]:
+    """Mean of `value`, over the whole mean error, without each share in `TAKEN` of largest `by`."""
+    lowest_first = value[np.argsort(by, kind="stable")]
+    kept = np.maximum(1, np.rint((1 - TAKEN) * error.size).astype(int))
+    with np.errstate(invalid="ignore"):
+        return np.cumsum(lowest_first)[kept - 1] / kept / error.mean()
 
 
 def evaluate_draws(

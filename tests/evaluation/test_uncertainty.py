@@ -94,3 +94,63 @@ def test_empty_or_misplaced_region_is_refused():
         ambiguity.bone_like_draws(draws, np.zeros((3, 3, 1)))
     with pytest.raises(InputError, match="on one grid"):
         ambiguity.bone_like_draws(draws, np.ones((3, 3, 2)))
+
+
+def test_ence_by_hand():
+    """Ten bins of two voxels each: spread b, root mean squared error b √(5/4) · 1.5."""
+    spread = np.repeat(np.arange(1.0, 11), 2)
+    error = 1.5 * np.sqrt(5 / 4) * spread
+    order = np.random.default_rng(0).permutation(20)
+    shaped = [v[order].reshape(5, 2, 2) for v in (spread, -error)]
+    got = uncertainty.ence(*shaped, _ones((5, 2, 2)), draws=4)
+    assert got.predicted == pytest.approx(np.sqrt(5 / 4) * np.arange(1, 11))
+    assert got.observed == pytest.approx(1.5 * got.predicted)
+    assert got.ence == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("factor, expected", [(1, 0), (0.5, 1), (2, 0.5)])
+def test_ence_of_a_spread_wrong_by_a_factor(factor, expected):
+    """|f - 1| / f: calibrated 0, twice over-confident |0.5 - 1| / 0.5, under-confident 1 / 2."""
+    rng = np.random.default_rng(3)
+    sigma = rng.uniform(10, 100, (40, 40, 20))
+    error = rng.normal(0, sigma * np.sqrt(1 + 1 / 10))
+    got = uncertainty.ence(factor * sigma, error, _ones(sigma.shape), draws=10)
+    # A bin holds 3200 voxels: a root mean square is known to 1 / √6400, and |·| adds it up.
+    assert got.ence == pytest.approx(expected, abs=2 / np.sqrt(6400))
+
+
+def test_ence_of_spreads_of_zero():
+    zero, one = np.zeros((5, 4, 1)), np.ones((5, 4, 1))
+    assert uncertainty.ence(zero, one, one, draws=2).ence == np.inf
+    assert uncertainty.ence(zero, zero, one, draws=2).ence == 0
+    with pytest.raises(InputError, match="holds 9 voxels"):
+        uncertainty.ence(one[:3, :3], one[:3, :3], one[:3, :3], draws=2)
+
+
+def test_sparsification_of_an_oracle_a_constant_and_a_fool():
+    """|errors| spread evenly over [0, 1]: the lowest share 1 - f of them has the mean (1 - f)/2,
+    of 1/2 over all, and the highest (1 + f)/2."""
+    n = 20000
+    error = ((np.arange(n) + 0.5) / n).reshape(100, 100, 2)
+    taken = np.arange(20) / 20
+    mask = _ones(error.shape)
+    oracle = uncertainty.sparsification(10 * error, -error, mask)
+    assert oracle.ause == 0 and oracle.taken == pytest.approx(taken)
+    assert oracle.by_spread == pytest.approx(1 - taken, abs=1e-9)
+    constant = uncertainty.sparsification(np.full_like(error, 7), error, mask)
+    assert constant.by_spread == pytest.approx(np.ones(20))
+    assert constant.ause == pytest.approx(0.95**2 / 2)  # the area under f
+    fool = uncertainty.sparsification(1 / error, error, mask)
+    assert fool.by_spread == pytest.approx(1 + taken, abs=1e-9)
+    assert fool.ause == pytest.approx(0.95**2)
+
+
+def test_sparsification_ranks_the_body_alone():
+    rng = np.random.default_rng(4)
+    error, mask = rng.normal(0, 1, (10, 10, 4)), np.zeros((10, 10, 4), bool)
+    mask[2:8] = True
+    got = uncertainty.sparsification(np.abs(error), error, mask)
+    assert got.ause == 0
+    wild = np.where(mask, np.abs(error), 1e6)
+    assert uncertainty.sparsification(wild, np.where(mask, error, 0), mask).ause == 0
+    assert np.isnan(uncertainty.sparsification(wild, 0 * error, mask).ause)

@@ -1,0 +1,278 @@
+"""Diagnostics and corrections on ensembles whose answer is known in closed form."""
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation import calibration as cal
+from sde_ct.evaluation.uncertainty import fair_crps
+
+SHAPE = (30, 30, 20)
+N = 18000
+MASK = np.ones(SHAPE, bool)
+DRAWS = (2, 5, 10, 30, 100)
+
+
+def _case(draws, *, scale=1.0, bias=0.0, seed=0, family=stats.norm, shape=SHAPE):
+    """Draws from N(b σ, (k σ)²) and a truth from N(0, σ²) around a known centre; σ varies."""
+    rng = np.random.default_rng(seed)
+    sigma = rng.uniform(10, 60, shape)
+    centre = rng.choice([-800.0, 30.0, 700.0], shape)
+
+    def sample(*size):
+        return family.rvs(size=(*size, *shape), random_state=rng)
+
+    members = centre + sigma * (bias + scale * sample(draws))
+    return members, centre + sigma * sample(), sigma
+
+
+def _rank_probabilities(m, scale=1.0, bias=0.0, draw=stats.norm, truth=stats.norm):
+    """P(rank = r) = E[C(M, r) F(y)^r (1 - F(y))^(M - r)] over the truth y."""
+    y = np.linspace(-60, 60, 12001)
+    z = (y - bias) / scale
+    r = np.arange(m + 1)[:, None]
+    pmf = special.comb(m, r) * draw.cdf(z) ** r * draw.sf(z) ** (m - r)
+    return integrate.simpson(pmf * truth.pdf(y), x=y)
+
+
+def _binomial(p, sigmas=4.5):
+    """Tolerance of a share of N independent voxels; 4.5 errors for up to 101 shares at once."""
+    return sigmas * np.sqrt(p * (1 - p) / N) + 1e-4
+
+
+CASES = {
+    "calibrated": {},
+    "over-confident x2": {"scale": 0.5},
+    "under-confident x2": {"scale": 2.0},
+    "biased": {"bias": 1.0},
+}
+
+
+@pytest.mark.parametrize("m", DRAWS)
+@pytest.mark.parametrize("known", CASES.values(), ids=CASES)
+def test_ranks_and_coverage_are_what_they_must_be(known, m):
+    members, truth, _ = _case(m, **known)
+    got = cal.rank_histogram(members, truth, MASK)
+    p = _rank_probabilities(m, **known)
+    assert p.sum() == pytest.approx(1, abs=1e-6)
+    assert (np.abs(got.shares - p) < _binomial(p)).all() and got.voxels == N
+    covered = cal.coverage(got)
+    expected = [p[k : m + 1 - k].sum() for k in range(1, m // 2 + 1)]
+    assert (np.abs(covered.observed - expected) < _binomial(np.array(expected))).all()
+    if not known:
+        assert p == pytest.approx(np.full(m + 1, 1 / (m + 1)), abs=1e-5)
+        assert (np.abs(covered.observed - covered.nominal) < _binomial(covered.nominal)).all()
+
+
+def test_nominal_levels_of_ten_draws():
+    flat = cal.RankHistogram(np.full(11, 1 / 11), 0.0, 11)
+    assert cal.coverage(flat).nominal == pytest.approx([9 / 11, 7 / 11, 5 / 11, 3 / 11, 1 / 11])
+    assert cal.coverage(flat).observed == pytest.approx(cal.coverage(flat).nominal)
+
+
+@pytest.mark.parametrize("m", [2, 10, 100])
+@pytest.mark.parametrize("known", CASES.values(), ids=CASES)
+def test_spread_skill_and_crps_are_what_they_must_be(known, m):
+    members, truth, sigma = _case(m, **known, seed=1)
+    k, b = known.get("scale", 1.0), known.get("bias", 0.0)
+    got = cal.calibration(members, truth, MASK)
+    # Mean square error of the mean: σ² (1 + k²/M + b²).
+    expected = np.sqrt((m + 1) / m * k**2 / (1 + k**2 / m + b**2))
+    # Mean squares of 18000 voxels, heavier by their unequal σ: each known to 1.5 % or so.
+    assert got.spread_skill == pytest.approx(expected, rel=0.03)
+    # Fair: E|x - y| - E|x - x'| / 2 with x - y ~ N(b, 1 + k²) and x - x' ~ N(0, 2 k²), any M.
+    first = stats.foldnorm.mean(b / np.sqrt(1 + k**2), scale=np.sqrt(1 + k**2))
+    assert got.crps == pytest.approx((first - k / np.sqrt(np.pi)) * sigma.mean(), rel=0.03)
+
+
+def test_fair_crps_is_unbiased_in_the_number_of_draws():
+    """The plain estimator, which divides by M², is not: it is E|x - x'| / (2 M) = 1 / (M √π) too
+    high, which ranks samplers by how often they were drawn."""
+    rng = np.random.default_rng(2)
+    exact = 1 / np.sqrt(np.pi)
+    for m in (2, 3, 5, 10, 40):
+        members, truth = rng.normal(0, 1, (m, *SHAPE)), rng.normal(0, 1, SHAPE)
+        accuracy = np.abs(members - truth).mean(axis=0)
+        pairs = sum(np.abs(x - members).sum(axis=0) for x in members)
+        # A voxel's score scatters by less than 1, so the mean of 18000 by 0.0075.
+        assert fair_crps(members, truth, MASK) == pytest.approx(exact, abs=4 * 0.0075)
+        plain = (accuracy - pairs / (2 * m**2)).mean()
+        assert plain == pytest.approx(exact * (1 + 1 / m), abs=4 * 0.0075)
+
+
+@pytest.mark.parametrize("m", DRAWS)
+def test_heavy_tails_are_no_miscalibration(m):
+    """Draws and truth from Student's t with 2.5 degrees of freedom: its kurtosis is infinite."""
+    members, truth, _ = _case(m, family=stats.t(2.5), seed=3)
+    got = cal.rank_histogram(members, truth, MASK)
+    assert (np.abs(got.shares - 1 / (m + 1)) < _binomial(1 / (m + 1))).all()
+
+
+def test_a_normal_ensemble_misses_the_tails_of_the_truth():
+    rng = np.random.default_rng(4)
+    t = stats.t(2.5)
+    members = rng.normal(0, 1, (10, *SHAPE))
+    truth = t.rvs(SHAPE, random_state=rng)
+    p = _rank_probabilities(10, truth=t)
+    got = cal.rank_histogram(members, truth, MASK)
+    # The integral over ± 60 leaves out 1e-5 of this t.
+    assert (np.abs(got.shares - p) < _binomial(p)).all()
+    assert got.shares[0] > 1.3 / 11 and got.shares[10] > 1.3 / 11
+
+
+def test_collapsed_draws():
+    _, truth, _ = _case(2, seed=6)
+    members = np.repeat(np.full((1, *SHAPE), 30.0), 10, axis=0)
+    got = cal.calibration(members, truth, MASK)
+    assert (got.coverage.observed == 0).all() and got.spread_skill == 0
+    assert got.ranks.shares[1:-1].sum() == 0
+    assert got.ranks.deviation == pytest.approx(2 * 9 / 11)
+    assert got.crps == pytest.approx(np.abs(truth - 30).mean())
+    assert got.ence == np.inf
+    assert got.sparsification.by_spread == pytest.approx(np.ones(20))
+    assert got.ause > 0.1
+
+
+def test_rounding_to_whole_hu_changes_no_rank():
+    """Air is stored as -1000 in CT and draws alike: shared ranks stay flat and cover as they say,
+    where counting ties as inside would cover too much."""
+    rng = np.random.default_rng(7)
+    members = np.maximum(np.rint(rng.normal(-999, 1, (10, *SHAPE))), -1000)
+    truth = np.maximum(np.rint(rng.normal(-999, 1, SHAPE)), -1000)
+    got = cal.rank_histogram(members, truth, MASK)
+    assert (np.abs(got.shares - 1 / 11) < _binomial(1 / 11)).all()
+    inside = (truth >= members.min(axis=0)) & (truth <= members.max(axis=0))
+    assert inside.mean() > 9 / 11 + 0.05
+    assert cal.coverage(got).observed[0] == pytest.approx(9 / 11, abs=_binomial(9 / 11))
+
+
+def test_ties_by_hand():
+    members = np.array([[0.0, 5.0], [0.0, 7.0]])[..., None, None]
+    truth = np.array([0.0, 6.0])[:, None, None]
+    got = cal.rank_histogram(members, truth, np.ones((2, 1, 1)))
+    # The first voxel equals both draws: a third to each rank; the second lies between.
+    assert got.shares == pytest.approx([1 / 6, 1 / 6 + 1 / 2, 1 / 6])
+    assert got.deviation == pytest.approx(1 / 6 + 1 / 3 + 1 / 6)
+
+
+def test_tissues_are_those_of_the_real_ct():
+    members, truth, _ = _case(10, seed=8)
+    mask = MASK.copy()
+    mask[:5] = False
+    got = cal.by_tissue(members, truth, mask)
+    assert list(got) == ["all", "air", "soft", "bone"]
+    for name, part in (("air", truth < -200), ("bone", truth > 200), ("all", mask)):
+        assert got[name].ranks.voxels == (part & mask).sum()
+        assert got[name].crps == pytest.approx(fair_crps(members, truth, part & mask))
+    assert list(cal.by_tissue(members, np.where(truth > 200, 0.0, truth), mask)) == [
+        *("all", "air", "soft")
+    ]
+
+
+def _patients(count, seed, *, draws=10, shape=(16, 16, 10)):
+    """Biased by half a σ and over-confident, in bone by 3 and elsewhere by 2."""
+    patients = []
+    for i in range(count):
+        rng = np.random.default_rng([seed, i])
+        centre = rng.choice([-800.0, 30.0, 900.0], shape)
+        sigma = rng.uniform(10, 60, shape)
+        claimed = sigma / np.where(centre > 200, 3, 2)
+        members = centre + 0.5 * sigma + claimed * rng.normal(0, 1, (draws, *shape))
+        truth = centre + sigma * stats.t(4).rvs(shape, random_state=rng) / np.sqrt(2)
+        patients.append(cal.Validation(members, truth, np.ones(shape, bool)))
+    return patients
+
+
+def test_scaled_spread_is_right_on_other_patients():
+    fit = cal.fit_scaling(_patients(4, seed=1))
+    # factor² = σ² (1 + 1/4 + 1/(M c²)) / (11/10 σ²/c²) for a spread too small by c.
+    expected = {c: np.sqrt((1.25 + 0.1 / c**2) / 1.1) * c for c in (2, 3)}
+    # The t of 4 degrees has no fourth moment: mean squares of 3400 voxels are rough.
+    assert fit.factors == pytest.approx([expected[2], expected[2], expected[3]], rel=0.1)
+    assert sum(fit.voxels) == 4 * 2560
+    for draws, ct, mask in _patients(3, seed=2):
+        scaled = cal.scale_draws(fit, draws)
+        assert scaled.mean(axis=0) == pytest.approx(draws.mean(axis=0), abs=1e-9)
+        assert cal.calibration(draws, ct, mask).spread_skill < 0.5
+        assert cal.calibration(scaled, ct, mask).spread_skill == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+def test_conformal_intervals_cover_other_patients(level):
+    """Draws of the wrong place, the wrong spread and tails of another kind."""
+    fit = cal.fit_conformal(_patients(5, seed=3), level)
+    inside, air = [], []
+    for draws, ct, _ in _patients(5, seed=4):
+        low, high = cal.conformal_interval(fit, draws)
+        inside.append(((low <= ct) & (ct <= high)).ravel())
+        air.append(inside[-1][(draws.mean(axis=0) < -200).ravel()])
+        plain = (draws.min(axis=0) <= ct) & (ct <= draws.max(axis=0))
+        assert plain.mean() < 0.75  # 9/11 is what ten draws promise
+    for hits in (np.concatenate(inside), np.concatenate(air)):
+        # Twice a binomial variance: of the fresh voxels, and of as many fitted ones.
+        error = np.sqrt(2 * level * (1 - level) / hits.size)
+        assert hits.mean() == pytest.approx(level, abs=4 * error)
+
+
+def test_conformal_coverage_over_repeated_fits_is_at_least_the_level():
+    """Marginal coverage of split-conformal with n scores: ⌈(n+1) p⌉ / (n+1), also for small n."""
+    rng = np.random.default_rng(9)
+    n, level, hits = 19, 0.9, []
+    for _ in range(3000):
+        draws = rng.normal(0, 20, (3, n + 1, 1, 1))
+        ct = rng.normal(0, 20, (n + 1, 1, 1))
+        old = cal.Validation(draws[:, :n], ct[:n], np.ones((n, 1, 1)))
+        low, high = cal.conformal_interval(cal.fit_conformal([old], level), draws[:, n:])
+        hits.append(low[0] <= ct[n] <= high[0])
+    expected = 18 / 20
+    assert np.mean(hits) == pytest.approx(expected, abs=4 * np.sqrt(0.9 * 0.1 / 3000))
+
+
+def test_conformal_intervals_of_collapsed_draws_are_still_right():
+    rng = np.random.default_rng(10)
+    draws = np.zeros((5, 20, 20, 10))
+
+    def truth():
+        return rng.normal(0, 40, draws.shape[1:])
+
+    fit = cal.fit_conformal([cal.Validation(draws, truth(), draws[0] == 0)], 0.9)
+    low, high = cal.conformal_interval(fit, draws)
+    assert high[0, 0, 0] == pytest.approx(40 * special.ndtri(0.95), rel=0.06)
+    hits = np.abs(truth()) <= high
+    assert hits.mean() == pytest.approx(0.9, abs=4 * np.sqrt(2 * 0.09 / 4000))
+    assert (low == -high).all()
+
+
+def test_a_tissue_nobody_had_takes_the_quantile_of_all():
+    patients = [p._replace(mask=np.abs(p.draws.mean(axis=0)) < 200) for p in _patients(2, seed=5)]
+    fit = cal.fit_conformal(patients, 0.9)
+    assert fit.voxels.air == fit.voxels.bone == 0
+    assert fit.quantiles.air == fit.quantiles.bone == fit.quantiles.soft
+    assert cal.fit_scaling(patients).factors[::2] == (1, 1)
+
+
+def test_what_cannot_be_fitted_or_judged():
+    (patient,) = _patients(1, seed=6)
+    draws, ct, mask = patient
+    with pytest.raises(InputError, match="at least 2 draws"):
+        cal.rank_histogram(draws[:1], ct, mask)
+    with pytest.raises(InputError, match="mask is empty"):
+        cal.by_tissue(draws, ct, ~mask)
+    with pytest.raises(InputError, match="draw 3 holds NaN"):
+        cal.calibration(np.where(np.arange(10)[:, None, None, None] == 3, np.nan, draws), ct, mask)
+    with pytest.raises(InputError, match="there are none"):
+        cal.fit_scaling([])
+    with pytest.raises(InputError, match=r"there are \[5, 10\]"):
+        cal.fit_conformal([patient, cal.Validation(draws[:5], ct, mask)], 0.9)
+    with pytest.raises(InputError, match="draws agree everywhere in"):
+        cal.fit_scaling([cal.Validation(np.zeros_like(draws), ct, mask)])
+    for level in (0, 1, 90):
+        with pytest.raises(InputError, match=r"give 0\.9 for 90 %"):
+            cal.fit_conformal([patient], level)
+    few = np.zeros_like(mask)
+    few[0, 0, :8] = True
+    with pytest.raises(InputError, match="8 voxels are too few"):
+        cal.fit_conformal([cal.Validation(draws, ct, few)], 0.9)
+    with pytest.raises(InputError, match="fitted on 10 draws and there are 4"):
+        cal.conformal_interval(cal.fit_conformal([patient], 0.9), draws[:4])
