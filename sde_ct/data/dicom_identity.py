@@ -43,9 +43,14 @@ class Identity:
     notes: tuple[str, ...]  # a sentence for everything made up
 
     def named_in(self, text: str) -> bool:
-        """Whether a part of the patient's name (three letters or more) is in `text`."""
-        parts = re.split(r"[^\w]+|_", str(self.header.get("PatientName") or ""))
-        return any(len(p) > 2 and p.casefold() in text.casefold() for p in parts)
+        """Whether a part of the patient's name is in `text`; two letters only as a word."""
+        name, text = str(self.header.get("PatientName") or "").casefold(), text.casefold()
+        words = set(_words(text))
+        return any(part in words or (len(part) > 2 and part in text) for part in _words(name))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", text) if len(word) > 1]
 
 
 def identity_of(path: Path) -> Identity:

@@ -179,6 +179,8 @@ def test_names_in_other_scripts_survive(mr_folder, tmp_path):
     identity = identity_of(mr_folder)
     assert images(write_ct_series(tmp_path / "sct", mr, identity))[0].PatientName == name
     assert identity.named_in("t2_MÜLLER") and not identity.named_in("pelvis_t2")
+    identity.header.PatientName = "Wu^Li"
+    assert identity.named_in("li-t2") and not identity.named_in("clinic_t2")
 
 
 def test_hu_are_rounded_and_clipped(tmp_path):
