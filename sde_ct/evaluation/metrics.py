@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
+from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
 from sde_ct.errors import InputError
@@ -29,7 +29,7 @@ Mask = Bool[np.ndarray, "x y z"]
 
 
 class TissueError(NamedTuple):
-    """Mean absolute error by tissue, HU; NaN where the mask holds no such voxel."""
+    """An error by tissue, HU; NaN where the mask holds no such voxel."""
 
     air: float
     soft: float
@@ -73,7 +73,15 @@ def mean_error(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 
 def tissue_mae(ct: CtVolume, sct: CtVolume, mask: Mask) -> TissueError:
     """`mae` over the mask's air, soft tissue and bone, told apart by the *reference* CT."""
-    error = np.abs(_errors(ct, sct, mask))
+    return _by_tissue(np.abs(_errors(ct, sct, mask)), ct, mask)
+
+
+def tissue_mean_error(ct: CtVolume, sct: CtVolume, mask: Mask) -> TissueError:
+    """`mean_error` over the same tissues: bone too soft and gas too dense are apart here."""
+    return _by_tissue(_errors(ct, sct, mask), ct, mask)
+
+
+def _by_tissue(error: Float[np.ndarray, " n"], ct: CtVolume, mask: Mask) -> TissueError:
     chosen = tissues(ct[np.asarray(mask) > 0]).values()
     return TissueError(*(float(error[t].mean()) if t.any() else float("nan") for t in chosen))
 
@@ -87,6 +95,34 @@ def tissues(hu: Float[np.ndarray, "*d"]) -> dict[str, Bool[np.ndarray, "*d"]]:
 def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Share of the mask's voxels that are wrong by more than `LARGE_ERROR` HU, 0 to 1."""
     return float((np.abs(_errors(ct, sct, mask)) > LARGE_ERROR).mean())
+
+
+def histogram_distance(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
+    """How far the HU over the mask must move to have the real CT's histogram, mean HU.
+
+    The Wasserstein distance of the two distributions, wherever in the body their voxels lie: a CT
+    of the right HU in the wrong places has 0 here and a large `mae`, which it never exceeds.
+    """
+    mask = as_mask(mask, ct, prediction=sct)
+    return float(stats.wasserstein_distance(ct[mask].astype(np.float64), sct[mask]))
+
+
+def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
+    """Change from slice to slice against that of the real CT: above 1, slices do not fit together.
+
+    The ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, v clipped to `DETAIL_WINDOW`.
+    Networks that see one slice at a time flicker. NaN where the mask has no neighbouring slices or
+    the real CT does not change.
+    """
+    mask = as_mask(mask, ct, prediction=sct)
+    both = mask[..., 1:] & mask[..., :-1]
+
+    def change(volume: CtVolume) -> float:
+        clipped = np.where(mask, np.clip(volume, *DETAIL_WINDOW), 0).astype(np.float64)
+        return float(np.abs(np.diff(clipped, axis=-1))[both].sum())
+
+    real = change(ct)
+    return change(sct) / real if real > 0 else float("nan")
 
 
 def psnr(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:

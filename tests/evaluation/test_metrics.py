@@ -29,6 +29,7 @@ def test_errors_by_hand():
     assert metrics.mae(ct, sct, mask) == (100 + 10 + 30 + 100 + 400) / 5
     assert metrics.mean_error(ct, sct, mask) == (100 + 10 - 30 - 100 + 400) / 5
     assert metrics.tissue_mae(ct, sct, mask) == (100, 20, 250)
+    assert metrics.tissue_mean_error(ct, sct, mask) == (100, -10, 150)
     assert metrics.large_error_share(ct, sct, mask) == 1 / 5
     assert np.isnan(metrics.tissue_mae(ct, sct, ct == 0).bone)
 
@@ -131,6 +132,36 @@ def test_detail_of_blurred_and_of_noisy_images():
     assert np.isnan(metrics.detail_ratio(ct, ct, np.eye(40)[..., None].repeat(2, -1)))
 
 
+def test_histogram_distance_by_hand():
+    ct = np.array([0.0, 100, 200, 300, 9999]).reshape(5, 1, 1)
+    mask = np.array([1, 1, 1, 1, 0]).reshape(5, 1, 1)
+    assert metrics.histogram_distance(ct, ct[[3, 2, 1, 0, 4]], mask) == 0  # another order
+    # Sorted: 0, 100, 200, 300 against 40, 100, 210, 500: 40 + 0 + 10 + 200.
+    sct = np.array([210.0, 500, 100, 40, 0]).reshape(5, 1, 1)
+    assert metrics.histogram_distance(ct, sct, mask) == pytest.approx(250 / 4)
+
+
+@given(VOLUMES, VOLUMES)
+@settings(max_examples=30, deadline=None)
+def test_histogram_distance_never_exceeds_the_mae(a, b):
+    mask = np.ones(a.shape, bool)
+    # 1e-3 HU: values of 2000 in single precision, integrated as a difference of distributions.
+    assert metrics.histogram_distance(a, b, mask) <= metrics.mae(a, b, mask) + 1e-3
+
+
+def test_through_plane_change_by_hand():
+    ct = np.array([0.0, 100, 50, 0]).reshape(1, 1, 4)
+    mask = np.array([1, 1, 1, 0]).reshape(1, 1, 4)
+    sct = np.array([0.0, 300, 0, 700]).reshape(1, 1, 4)
+    assert metrics.through_plane(ct, sct, mask) == (300 + 300) / (100 + 50)
+    assert metrics.through_plane(ct, ct + 80, mask) == 1  # a shift of all slices is consistent
+    flicker = ct + np.array([40.0, -40, 40, -40])  # 20 up, 30 up: from (0, 100, 50) to (40, 60, 90)
+    assert metrics.through_plane(ct, flicker, mask) == (20 + 30) / 150
+    assert np.isnan(metrics.through_plane(ct[..., :1], sct[..., :1], mask[..., :1]))
+    implant = np.where(mask, [0.0, 2000, 19000, 0], 0)
+    assert metrics.through_plane(implant, ct, mask) == 150 / 2000  # clipped first
+
+
 BAD = {
     "shape": (np.zeros((8, 8, 1)), np.zeros((8, 8, 2)), np.ones((8, 8, 2)), "reference CT"),
     "mask shape": (np.zeros((8, 8, 2)), np.zeros((8, 8, 2)), np.ones((8, 8, 1)), "mask has shape"),
@@ -141,7 +172,10 @@ BAD = {
 
 @pytest.mark.parametrize("ct, sct, mask, words", BAD.values(), ids=BAD)
 def test_refusals(ct, sct, mask, words):
-    for metric in (metrics.mae, metrics.mean_error, metrics.tissue_mae, metrics.detail_ratio):
+    for metric in (
+        *(metrics.mae, metrics.mean_error, metrics.tissue_mae, metrics.tissue_mean_error),
+        *(metrics.detail_ratio, metrics.histogram_distance, metrics.through_plane),
+    ):
         with pytest.raises(InputError, match=words):
             metric(ct, sct, mask)
     for metric in (metrics.psnr, metrics.ssim_slices):
@@ -156,7 +190,8 @@ def test_non_finite_voxels_outside_the_mask_do_not_count():
     assert metrics.ssim_slices(ct, holed, mask, LOW, HIGH) == metrics.ssim_slices(
         ct, sct, mask, LOW, HIGH
     )
-    assert metrics.detail_ratio(ct, holed, mask) == metrics.detail_ratio(ct, sct, mask)
+    for metric in (metrics.detail_ratio, metrics.histogram_distance, metrics.through_plane):
+        assert metric(ct, holed, mask) == metric(ct, sct, mask)
 
 
 def test_a_slice_smaller_than_the_window_is_refused():
