@@ -10,7 +10,7 @@ calibrated draws then lie below it (Lerch et al., Stat. Sci. 32(1), 2017). Compa
 tissue; judge calibration over all, or by the tissues of what was predicted, as the corrections do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,9 @@ from jaxtyping import Float
 from sde_ct.errors import InputError
 from sde_ct.evaluation import uncertainty
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask, tissues
+from sde_ct.evaluation.statistics import Interval, bootstrap_interval
 
+FIGURES = ("spread_skill", "crps", "ence", "ause")
 SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored: where all draws agree
 
 
@@ -122,6 +124,33 @@ def by_tissue(
         for name, part in parts.items()
         if name == "all" or part.sum() >= uncertainty.BINS
     }
+
+
+class OverPatients(NamedTuple):
+    """One figure over the patients who have it (finite); see `statistics.bootstrap_interval`."""
+
+    mean: float
+    interval: Interval
+    patients: int
+
+
+def over_patients(cases: Sequence[Mapping[str, Calibration]]) -> dict[str, dict[str, OverPatients]]:
+    """{tissue: {figure: its mean and interval}} of what `by_tissue` found for each patient.
+
+    The figures are `FIGURES` and `range_coverage`, that of the range of all draws.
+    """
+    found: dict[str, dict[str, OverPatients]] = {}
+    for tissue in dict.fromkeys(name for case in cases for name in case):
+        present = [case[tissue] for case in cases if tissue in case]
+        columns = {name: [getattr(one, name) for one in present] for name in FIGURES}
+        columns["range_coverage"] = [one.coverage.observed[0] for one in present]
+        for name, column in columns.items():
+            if values := [float(v) for v in column if np.isfinite(v)]:
+                entry = OverPatients(
+                    float(np.mean(values)), bootstrap_interval(values), len(values)
+                )
+                found.setdefault(tissue, {})[name] = entry
+    return found
 
 
 class Validation(NamedTuple):

@@ -4,16 +4,18 @@ The draws of one network show the ambiguity of its data, CT given MR; they do no
 network itself never learnt, so a calibrated spread here is no warrant on other scanners.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask
 
 BINS = 10  # of `ence`
+ENOUGH = 1.01  # of the error that infinitely many draws would have
 TAKEN = np.arange(20) / 20  # shares of voxels that `sparsification` takes away
 
 
@@ -42,6 +44,22 @@ class Sparsification(NamedTuple):
     by_spread: Float[np.ndarray, " k"]
     oracle: Float[np.ndarray, " k"]
     ause: float
+
+
+class ErrorByDraws(NamedTuple):
+    """Root mean square error of the mean of the first 1, 2 … M draws, HU."""
+
+    draws: Int[np.ndarray, " m"]
+    rmse: Float[np.ndarray, " m"]
+    limit: float  # of infinitely many, by 1/M
+    enough: int | None  # draws from which the limit is missed by less than `ENOUGH`; None: never
+
+
+class Decomposition(NamedTuple):
+    """Variances of every voxel, HU²; their sum is that of a draw from a network at random."""
+
+    within: CtVolume
+    between: CtVolume
 
 
 def spearman(spread: CtVolume, error: CtVolume, mask: Mask) -> float:
@@ -138,6 +156,52 @@ def _remaining(
     kept = np.maximum(1, np.rint((1 - TAKEN) * error.size).astype(int))
     with np.errstate(invalid="ignore"):
         return np.cumsum(lowest_first)[kept - 1] / kept / error.mean()
+
+
+def error_by_draws(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> ErrorByDraws:
+    """How the error of the mean falls with the draws averaged, and where it ends.
+
+    The mean of m independent draws has the expected square error E(∞) + V/m with V their variance,
+    so E(∞) = E(M) - mean s² / M: what more draws of this network cannot take away.
+    """
+    mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
+    m = len(draws)
+    _require_draws(m)
+    x = draws[:, mask].astype(np.float64)
+    counts = np.arange(1, m + 1)
+    means = np.cumsum(x, axis=0) / counts[:, None]
+    mse = np.square(means - ct[mask]).mean(axis=1)
+    variance = x.var(axis=0, ddof=1).mean()
+    limit = max(0.0, mse[-1] - variance / m)
+    # √(limit + V/m) <= 1.01 √limit, for the least m
+    enough = max(1, int(np.ceil(variance / (limit * (ENOUGH**2 - 1))))) if limit > 0 else None
+    return ErrorByDraws(counts, np.sqrt(mse), float(np.sqrt(limit)), enough)
+
+
+def decompose(members: Sequence[Float[np.ndarray, "m x y z"]]) -> Decomposition:
+    """Variance of several networks' draws, split into what each says and where they disagree.
+
+    Law of total variance: the mean over networks of the draws' variance is the data's ambiguity;
+    the variance of the networks' means, less the share that M draws leave in it by chance, is what
+    the networks do not know (deep ensembles, Lakshminarayanan et al., NeurIPS 2017; Depeweg et
+    al., ICML 2018). Unbiased, so a voxel's may be below 0: average before reading it.
+
+    Args:
+        members: of each network M >= 2 draws of one patient, HU, on one grid.
+
+    Raises:
+        InputError: fewer than 2 networks or draws, or different shapes.
+    """
+    if len(members) < 2 or len({draws.shape for draws in members}) > 1:
+        raise InputError(
+            f"A decomposition needs as many draws on one grid from each of at least 2 networks, "
+            f"and the shapes are {[draws.shape for draws in members]}: draw them alike."
+        )
+    m = len(members[0])
+    _require_draws(m)
+    within = np.mean([x.var(axis=0, ddof=1, dtype=np.float64) for x in members], axis=0)
+    means = [x.mean(axis=0, dtype=np.float64) for x in members]
+    return Decomposition(within, np.var(means, axis=0, ddof=1) - within / m)
 
 
 def evaluate_draws(

@@ -6,6 +6,7 @@ from scipy import integrate, special, stats
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation import calibration as cal
+from sde_ct.evaluation.statistics import bootstrap_interval
 from sde_ct.evaluation.uncertainty import fair_crps
 
 SHAPE = (30, 30, 20)
@@ -168,6 +169,26 @@ def test_tissues_are_those_of_the_real_ct():
     assert list(cal.by_tissue(members, np.where(truth > 200, 0.0, truth), mask)) == [
         *("all", "air", "soft")
     ]
+
+
+def test_figures_over_patients():
+    """Three patients of one sampler, of whom the last has no bone and the second a collapsed
+    spread, whose ENCE is infinite and counts for nothing."""
+    cases = [_case(10, seed=20 + i, shape=(10, 10, 10)) for i in range(3)]
+    draws, truths = [case[0] for case in cases], [case[1] for case in cases]
+    draws[1] = np.repeat(draws[1].mean(axis=0, keepdims=True), 10, axis=0)
+    truths[2] = np.minimum(truths[2], 100)
+    mask = np.ones((10, 10, 10), bool)
+    judged = [cal.by_tissue(x, y, mask) for x, y in zip(draws, truths, strict=True)]
+    got = cal.over_patients(judged)
+    assert [got[tissue]["crps"].patients for tissue in ("all", "bone")] == [3, 2]
+    assert got["all"]["ence"].patients == 2
+    values = [one["all"].crps for one in judged]
+    assert got["all"]["crps"].mean == pytest.approx(np.mean(values))
+    assert got["all"]["crps"].interval == bootstrap_interval(values)
+    assert got["bone"]["range_coverage"].mean == pytest.approx(
+        np.mean([one["bone"].coverage.observed[0] for one in judged[:2]])
+    )
 
 
 def _patients(count, seed, *, draws=10, shape=(16, 16, 10)):
