@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sde_ct.data.dicom_identity import identity_of, new_identity
@@ -81,7 +81,8 @@ def test_reading_and_writing_keep_the_marker_in_its_place(tmp_path, name, backwa
         np.testing.assert_allclose(place, truth, rtol=0, atol=CLOSE)
 
 
-@settings(deadline=None, max_examples=25)
+# Files are slow to write: a failure is told as it was found.
+@settings(deadline=None, max_examples=25, phases=[Phase.generate])
 @given(
     st.permutations(range(3)),
     st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
