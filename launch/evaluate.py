@@ -5,8 +5,8 @@
         --reference=data/pelvis --protocol=synthrad2025 --output=out/scores
 
 Predictions are `<case>.nii.gz`; references and masks are `<case>.nii.gz` or, as SynthRAD has them,
-`<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth; `.nii` and `.mha` do as well. Every path
-may also be a single file. Several predictions are compared pairwise on the same patients.
+`<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth; `.nii`, `.mha` and `.mhd` do as well.
+Every path may also be a single file. Several predictions are compared pairwise on the same patients.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the

@@ -5,9 +5,9 @@ is then as likely to fall between any two neighbouring draws as between any othe
 here asks for that. Draws of one network show the ambiguity of its data alone, not what the
 network itself does not know.
 
-Tissues are those of the real CT, so a dense voxel is called bone because it came out dense: even
-calibrated draws then lie below it (Lerch et al., Stat. Sci. 32(1), 2017). Compare samplers by
-tissue; judge calibration over all, or by the tissues of what was predicted, as the corrections do.
+Tissues are those of the real CT, so a voxel is called bone because it came out dense: even
+calibrated draws then look too soft in it (Lerch et al., Stat. Sci. 32(1), 2017). Compare samplers
+by tissue; judge calibration over all. The corrections go by the tissues of what was predicted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask, tissues
 from sde_ct.evaluation.statistics import Interval, bootstrap_interval
 
 FIGURES = ("spread_skill", "crps", "ence", "ause")
+OVERCONFIDENT = 0.5  # of spread-skill: twice too narrow
 SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored: where all draws agree
 
 
@@ -124,6 +125,33 @@ def by_tissue(
         for name, part in parts.items()
         if name == "all" or part.sum() >= uncertainty.BINS
     }
+
+
+def spread_warning(
+    draws: Float[np.ndarray, "m x y z"], mask: Mask, ct: CtVolume | None = None
+) -> str | None:
+    """The sentence that a spread must carry which says little of the error, or None.
+
+    Without the real CT that is known only of draws that all agree, with it also of those whose
+    spread is less than `OVERCONFIDENT` of their error.
+    """
+    mask = _checked(draws, draws[0] if ct is None else ct, mask)
+    spread = np.std(draws, axis=0, ddof=1, dtype=np.float64)
+    if (mean := spread[mask].mean()) < SPREAD_FLOOR:
+        return (
+            f"The {len(draws)} draws agree within {mean:.1g} HU over the body: their spread has "
+            "collapsed and says nothing of the error."
+        )
+    if ct is None:
+        return None
+    error = draws.mean(axis=0, dtype=np.float64) - ct
+    skill = uncertainty.spread_skill(spread, error, mask, len(draws))
+    if skill < OVERCONFIDENT:
+        return (
+            f"The spread of the {len(draws)} draws is {skill:.0%} of their error: they agree with "
+            "one another more than with the CT."
+        )
+    return None
 
 
 class OverPatients(NamedTuple):

@@ -18,7 +18,7 @@ from sde_ct.evaluation.table import Row, row
 from sde_ct.evaluation.uncertainty import spearman
 
 BODY_ABOVE = -400.0  # HU: half-way between air and fat, roughly
-SUFFIXES = (".nii.gz", ".nii", ".mha")
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}  # names in a case's folder
 
 
@@ -62,7 +62,7 @@ def match_cases(
     where a reference has no prediction: a case left out may be a hard one.
 
     Args:
-        prediction: a folder of `<case>.nii.gz` (`.nii`, `.mha`), or one file.
+        prediction: a folder of `<case>.nii.gz`, or another of `SUFFIXES`, or one file.
         reference: the same, or any folder over SynthRAD's layout, `<case>/ct.nii.gz`.
         mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
             `ct.nii.gz`, where there is one.

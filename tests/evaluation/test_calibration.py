@@ -171,6 +171,31 @@ def test_tissues_are_those_of_the_real_ct():
     ]
 
 
+def test_calibrated_draws_look_too_soft_where_the_ct_came_out_dense():
+    rng = np.random.default_rng(11)
+    got = cal.by_tissue(rng.normal(150, 150, (10, *SHAPE)), rng.normal(150, 150, SHAPE), MASK)
+    assert (np.abs(got["all"].ranks.shares - 1 / 11) < _binomial(1 / 11)).all()
+    # Bone is above 200 HU, the 63rd percentile: no truth of it is below the median draw but by
+    # the draws' own chance.
+    assert got["bone"].ranks.shares[:5].sum() < 0.1
+    assert got["bone"].ranks.shares[6:].sum() > 0.8
+
+
+def test_warnings_of_a_spread():
+    _, truth, sigma = _case(2, seed=12)
+    rng = np.random.default_rng(13)
+    centre = truth + sigma * rng.normal(0, 1, SHAPE)
+    for k, words in ((0.3, "is 31% of their error"), (1.0, None)):
+        draws = centre + k * sigma * rng.normal(0, 1, (10, *SHAPE))
+        # √(1.1 k² / (1 + k² / 10)) = 0.313 and 1.
+        found = cal.spread_warning(draws, MASK, truth)
+        assert found is None if words is None else words in found
+        assert cal.spread_warning(draws, MASK) is None
+    alike = centre + 0.5 * rng.normal(0, 1, (10, *SHAPE))
+    for known in (None, truth):
+        assert "agree within 0.5 HU" in cal.spread_warning(alike, MASK, known)
+
+
 def test_figures_over_patients():
     """Three patients of one sampler, of whom the last has no bone and the second a collapsed
     spread, whose ENCE is infinite and counts for nothing."""
