@@ -6,7 +6,7 @@
 
 Predictions are `<case>.nii.gz`; references and masks are `<case>.nii.gz` or, as SynthRAD has them,
 `<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth; `.nii`, `.mha` and `.mhd` do as well.
-Every path may also be a single file. Several predictions are compared pairwise on the same patients.
+Every path may be a single file. Several predictions are compared in pairs on the same patients.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
