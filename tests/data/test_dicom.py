@@ -6,12 +6,17 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from sde_ct.data.files import read_volume
 from sde_ct.errors import InputError
 
-from .dicom_series import ORIGIN, SHAPE, SPACING, edit, voxels, write_series
+from .dicom_series import ACQUISITIONS, ORIGIN, SHAPE, SPACING, edit, voxels, write_series
 
 MR = voxels() + 1000
 
@@ -31,6 +36,27 @@ def test_slices_are_ordered_by_their_place_whatever_their_names_and_numbers(tmp_
     back = read_volume(write_series(tmp_path / "b", MR, backwards=True), "a.u.")
     np.testing.assert_array_equal(forth.array, back.array)
     np.testing.assert_array_equal(forth.affine, back.affine)
+
+
+def test_positions_rounded_as_scanners_round_them_are_no_gap(tmp_path):
+    axes, spacing = ACQUISITIONS["oblique"], (0.8, 1.25, 10 / 3)
+    folder = write_series(tmp_path / "t2", MR, axes=axes, spacing=spacing)
+    exact = read_volume(folder, "a.u.").affine
+    for path in folder.iterdir():
+        place = [round(float(v), 2) for v in pydicom.dcmread(path).ImagePositionPatient]
+        edit(path, ImagePositionPatient=place)
+    # A coordinate is off by 0.005 mm at most, so is the origin; a step by two of them over six.
+    np.testing.assert_allclose(read_volume(folder, "a.u.").affine, exact, atol=0.005)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_other_encodings_give_the_same_volume(tmp_path, syntax):
+    folder = write_series(tmp_path / "t2", MR)
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        image.file_meta.TransferSyntaxUID = syntax
+        pydicom.dcmwrite(path, image, enforce_file_format=True)
+    np.testing.assert_array_equal(read_volume(folder, "a.u.").array, MR)
 
 
 def test_each_slice_is_scaled_by_its_own_tags(tmp_path):

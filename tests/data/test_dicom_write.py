@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage
 from sde_ct.data.dicom_identity import identity_of, new_identity
 from sde_ct.data.dicom_write import write_ct_series
 from sde_ct.data.files import read_volume
-from sde_ct.data.volume import Volume
+from sde_ct.data.volume import Volume, same_grid
 from sde_ct.errors import InputError
 
 from .dicom_series import ACQUISITIONS, ROOT, edit, voxels, write_series
@@ -111,6 +111,14 @@ def test_every_reader_finds_the_same_voxels(written, mr_folder):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(itk).T, expected)
     planes = np.stack([image.pixel_array.T for image in images(written)], axis=-1)
     np.testing.assert_array_equal(planes, expected)
+
+
+def test_a_real_ct_keeps_its_voxels_and_its_place(head_pair, tmp_path):
+    ct = read_volume(head_pair / "ct.nii.gz", "HU")
+    folder = write_ct_series(tmp_path / "ct", ct, new_identity(ct))
+    back = read_volume(folder, "HU")
+    assert same_grid(ct, back) and judged("dciodvfy", [folder / "0003.dcm"]) == []
+    np.testing.assert_array_equal(back.array, np.rint(ct.array))
 
 
 def test_the_spread_is_another_series_that_says_so(written, mr_folder, tmp_path):
