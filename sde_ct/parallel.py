@@ -41,6 +41,12 @@ def devices_for(batch_size: int) -> list[jax.Device]:
     return devices
 
 
+def seldom(function: Callable) -> Callable:
+    """`function` jitted for few calls: on a CPU without optimisation, which takes far longer."""
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, compiler_options=options)
+
+
 def free_memory(device: jax.Device) -> int | None:
     """Bytes that a device has left; None where it does not tell, as a CPU."""
     stats = device.memory_stats()

@@ -114,8 +114,8 @@ def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> An
 
 
 def initialised(fresh: Callable[[], Any]) -> Any:
-    """`fresh()` compiled without optimisation: it runs once, and optimising takes far longer."""
-    return jax.jit(fresh, compiler_options={"xla_backend_optimization_level": 0})()
+    """`fresh()`, compiled to run once."""
+    return parallel.seldom(fresh)()
 
 
 def start(
@@ -148,7 +148,7 @@ def onlooker(
 ) -> Callable[[Any, int], None]:
     """`look(state, step)`: validation loss over the batches, and a few synthetic slices."""
     method = build_method(config)
-    evaluate, show = jax.jit(method.loss), preview(config)
+    evaluate, show = parallel.seldom(method.loss), preview(config)
 
     def look(state: Any, step: int) -> None:
         state, losses = jax.device_get(state), []

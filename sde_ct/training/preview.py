@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sde_ct import parallel
 from sde_ct.config import Experiment
 from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.types import Batch
@@ -20,7 +21,7 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
     few = dataclasses.replace(
         config, sampling=dataclasses.replace(config.sampling, ddpm_steps=STEPS)
     )
-    draw = jax.jit(draw_fn(few, "ddpm" if config.method == "diffusion" else None))
+    draw = parallel.seldom(draw_fn(few, "ddpm" if config.method == "diffusion" else None))
 
     def show(params: Any, batch: Batch) -> dict[str, np.ndarray]:
         mr, ct = batch.mr[:SLICES], batch.ct[:SLICES]
