@@ -128,7 +128,7 @@ def test_a_cnn_draws_once(runs, mr_file, tmp_path):
     assert not list(tmp_path.iterdir())
     done = call("synthesize", *arguments)
     assert done.status == 0 and "1 draws, 1 network evaluations" in done.out, done.err
-    assert list(listing(tmp_path)) == ["sct", "sct/knee.nii.gz"]
+    assert list(listing(tmp_path)) == ["knee.json", "sct", "sct/knee.nii.gz"]
 
 
 def test_a_case_is_named_by_its_file_or_by_its_folder(tmp_path):

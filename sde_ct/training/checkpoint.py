@@ -18,7 +18,10 @@ import orbax.checkpoint as ocp
 from sde_ct.config import Experiment, differences, from_dict, to_dict
 from sde_ct.errors import InputError
 
-PACKAGES = ("sde-ct", "jax", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy")
+PACKAGES = (
+    *("sde-ct", "jax", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy"),
+    *("nibabel", "pydicom", "SimpleITK"),
+)
 
 
 def versions() -> dict[str, str]:
