@@ -9,13 +9,16 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 TESTS ?= tests
 
-.PHONY: demo test lint clean
+.PHONY: demo test slow lint clean
 
 demo: $(VENV)/.ready
 	$(RUN) launch/demo.py --output=out/demo
 
 test: $(VENV)/.ready
 	$(RUN) -m pytest $(TESTS)
+
+slow: $(VENV)/.ready
+	$(RUN) -m pytest -m slow $(TESTS)
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
