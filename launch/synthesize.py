@@ -93,7 +93,8 @@ def _name(source: Path, mr: Volume, identity: Identity) -> str:
     elif kind == "DICOM" and place.is_file():
         place = place.parent
     name = case_name(place)
-    return f"mr-{voxel_sha256(mr.array)[:12]}" if identity.named_in(name) else name
+    named = kind == "DICOM" and identity.named_in(name)  # other formats tell no patient's name
+    return f"mr-{voxel_sha256(mr.array)[:12]}" if named else name
 
 
 def _write_series(folder: Path, ct: SyntheticCT, identity: Identity) -> tuple[str, ...]:

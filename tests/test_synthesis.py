@@ -1,5 +1,7 @@
 """From a checkpoint and an MR file to a synthetic CT on the MR's own grid."""
 
+import shutil
+
 import jax
 import nibabel as nib
 import numpy as np
@@ -119,6 +121,10 @@ def test_one_draw_has_no_spread(draws_of):
 
 
 def test_a_cnn_draws_once(runs, mr_file, tmp_path):
+    renamed = tmp_path / "in" / "mr_knee.nii.gz"
+    renamed.parent.mkdir()
+    mr_file, tmp_path = shutil.copy(mr_file, renamed), tmp_path / "out"
+    tmp_path.mkdir()
     arguments = [f"--workdir={runs('cnn')}", f"--mr={mr_file}", f"--output={tmp_path}"]
     assert "give 1" in call("synthesize", *arguments, "--draws=3").error
     assert (
@@ -128,7 +134,7 @@ def test_a_cnn_draws_once(runs, mr_file, tmp_path):
     assert not list(tmp_path.iterdir())
     done = call("synthesize", *arguments)
     assert done.status == 0 and "1 draws, 1 network evaluations" in done.out, done.err
-    assert list(listing(tmp_path)) == ["knee.json", "sct", "sct/knee.nii.gz"]
+    assert list(listing(tmp_path)) == ["mr_knee.json", "sct", "sct/mr_knee.nii.gz"]
 
 
 def test_a_case_is_named_by_its_file_or_by_its_folder(tmp_path):
