@@ -101,7 +101,7 @@ def _frontier(output: Path) -> None:
         "devices": parallel.describe_devices(),
     }
     write_json(output / "frontier.json", frontier.record(points, about))
-    title = f"{len(patients)} validation patients, {DRAWS.value} draws, step {trained.step}"
+    title = f"validation patients: {len(patients)}, {DRAWS.value} draws, step {trained.step}"
     figures.frontier(frontier.curves(points), title).savefig(output / "frontier.png")
     for line in frontier.sentences(points):
         print(line)

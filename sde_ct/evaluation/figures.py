@@ -136,7 +136,8 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
         title: above the panels.
 
     Returns:
-        A figure at 200 dpi; evaluations on a logarithmic axis.
+        A figure at 200 dpi; evaluations on a logarithmic axis, errors up to `FRONTIER_TOP` times
+        the lowest.
     """
     figure = Figure(figsize=(11.4, 3.9), dpi=DPI)
     panels = figure.subplots(1, 3)
@@ -156,12 +157,16 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
         axes.set_title(label, fontsize=FONT)
         axes.tick_params(labelsize=SMALL)
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=SMALL, frameon=False, ncols=2)
+    for axes in (panels[0], panels[2]):  # too few steps err without bound: cut off, not shown
+        lowest = min(y for line in axes.get_lines() for y in line.get_ydata())
+        axes.set_ylim(0.9 * lowest, FRONTIER_TOP * lowest)
+    panels[2].legend(fontsize=SMALL, loc="upper right")
     figure.suptitle(title, fontsize=FONT)
     figure.tight_layout()
     return figure
 
 
+FRONTIER_TOP = 3.0  # times the lowest error
 _FRONTIER = {
     "mae": "MAE in the body (HU); dashed: mean of draws",
     "ssim": "SSIM; dashed: mean of draws",
@@ -172,6 +177,7 @@ _FRONTIER = {
 # Told apart by colour-blind readers (Okabe & Ito 2008).
 PALETTE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+    "#999999",
 )  # fmt: skip
 
 
