@@ -32,7 +32,7 @@ from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained, case_name, load, with_budget
-from sde_ct.training.checkpoint import versions
+from sde_ct.training.experiment import versions
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the network was trained.", required=True)
 MR = flags.DEFINE_string("mr", None, "The MR: NIfTI, MetaImage or DICOM folder.", required=True)

@@ -21,7 +21,8 @@ from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
 from sde_ct.methods.sample import draw_fn, slice_keys, with_evaluations
-from sde_ct.training.checkpoint import Checkpoints, read_experiment
+from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.experiment import read_experiment
 from sde_ct.training.loop import fresh_state
 
 # Samples a device at once where it does not tell its memory; the same for any number of devices,

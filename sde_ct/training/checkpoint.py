@@ -5,74 +5,14 @@ itself) and `checkpoints/<step>/`. Orbax writes a step under another name and re
 is complete, so a step that is there is whole.
 """
 
-import json
-import os
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from sde_ct.config import Experiment, differences, from_dict, to_dict
 from sde_ct.errors import InputError
-
-PACKAGES = (
-    *("sde-ct", "jax", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy"),
-    *("nibabel", "pydicom", "SimpleITK"),
-)
-
-
-def versions() -> dict[str, str]:
-    """The installed versions that a result depends on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> None:
-    """Record configuration and data, or check them against those of an earlier start.
-
-    Raises InputError where the directory belongs to another experiment.
-    """
-    path = Path(workdir) / "experiment.json"
-    if path.parent.exists() and not path.parent.is_dir():
-        raise InputError(f"{workdir} is a file: give a folder as --workdir.")
-    if path.exists():
-        stored, stored_data = read_experiment(workdir)
-        odd = differences(stored, config)
-        if odd:
-            raise InputError(
-                f"{workdir} was trained with another configuration ({'; '.join(odd)}): "
-                "give another --workdir, or the same configuration."
-            )
-        if stored_data != json.loads(json.dumps(data)):
-            raise InputError(
-                f"{workdir} was trained on other data: give another --workdir, or the same --data."
-            )
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"config": to_dict(config), "data": data, "versions": versions()}
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
-
-
-def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
-    """The configuration and the description of the data that a work directory was trained with."""
-    path = Path(workdir) / "experiment.json"
-    if not path.is_file():
-        raise InputError(f"{workdir} is no work directory: it has no experiment.json; train first.")
-    try:
-        content = json.loads(path.read_text())
-        return from_dict(content["config"]), content["data"]
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it or train again.") from None
 
 
 class Checkpoints:

@@ -16,8 +16,9 @@ from sde_ct.config import Experiment, validate
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
-from sde_ct.training.checkpoint import Checkpoints, write_experiment
+from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe, validation_batches
+from sde_ct.training.experiment import write_experiment
 from sde_ct.training.preview import preview
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch, Method

@@ -13,8 +13,9 @@ from sde_ct import parallel
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.training import loop
-from sde_ct.training.checkpoint import Checkpoints, read_experiment
+from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches
+from sde_ct.training.experiment import read_experiment
 from sde_ct.training.telemetry import Telemetry
 
 from .. import tiny
