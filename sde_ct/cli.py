@@ -11,25 +11,29 @@ from sde_ct.errors import InputError
 USAGE_ERROR = 2
 
 
-def run(main: Callable[[], None]) -> NoReturn:
+def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn:
     """Parse the flags, call `main`, exit.
 
-    Status 0, or 2 with `error: …` on stderr where the input cannot be used (InputError), a file
-    cannot be read or written, or a `--config` override names no field; absl reports flags that it
-    does not know and values of another type.
+    `operand` names the one argument without a dash that a program takes; `main` is then called
+    with it.
+
+    Status: what `main` returns, None being 0; or 2 with `error: …` on stderr where the input
+    cannot be used (InputError), a file cannot be read or written, or a `--config` override names
+    no field; absl reports flags that it does not know and values of another type.
     """
 
     def guarded(argv: Sequence[str]) -> int:
-        if len(argv) > 1:
+        if operand and len(argv) != 2:
+            return _complain(f"{len(argv) - 1} arguments: give one {operand}")
+        if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
         logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
         try:
-            main()
+            return main(*argv[1:]) or 0
         except InputError as error:
             return _complain(str(error))
         except OSError as error:  # a full disk, a folder without permission, no such recipe
             return _complain(_last_line(error))
-        return 0
 
     app.run(guarded, flags_parser=_parse)
 
