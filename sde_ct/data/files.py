@@ -53,13 +53,29 @@ def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
         series is no one volume or of another modality (see `open_series`).
     """
     path = Path(path)
+    array, affine = _read(path, MODALITIES.get(unit))
+    if unit == "HU":
+        _require_hu(array, path)
+    return Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
+
+
+def read_any(path: str | os.PathLike) -> Volume:
+    """The voxels of a file or series whatever they are, float32, called a.u.; to look at them.
+
+    Raises InputError as `read_volume`, but for units and modality.
+    """
+    return Volume(*_read(Path(path), None), "a.u.")
+
+
+def _read(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Finite float32 voxels on three axes and a regular affine."""
     match format_of(path):
         case "NIfTI":
             array, affine = _read_nifti(path)
         case "MetaImage":
             array, affine = metaimage.read_metaimage(path)
         case "DICOM":
-            array, affine = _read_dicom(path, unit)
+            array, affine = _read_dicom(path, modality)
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
     if array.ndim != 3 or 0 in array.shape:
@@ -72,9 +88,7 @@ def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
         raise InputError(f"{path} holds {bad} voxels that are not finite: replace them and retry")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(f"{path} has a singular affine: repair the sform or qform in its header")
-    if unit == "HU":
-        _require_hu(array, path)
-    return Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
+    return array, affine
 
 
 def format_of(path: str | os.PathLike) -> Format:
@@ -100,11 +114,10 @@ def format_of(path: str | os.PathLike) -> Format:
     raise InputError(f"{path} is not a NIfTI file, a MetaImage or DICOM: convert it to .nii.gz")
 
 
-def _read_dicom(path: Path, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
+def _read_dicom(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarray]:
     series = open_series(path)
-    wanted = MODALITIES.get(unit, series.modality)
-    if series.modality != wanted:
-        raise InputError(f"{path} holds a series of {series.modality}: give one of {wanted}")
+    if modality and series.modality != modality:
+        raise InputError(f"{path} holds a series of {series.modality}: give one of {modality}")
     return series.read(), series.affine
 
 
