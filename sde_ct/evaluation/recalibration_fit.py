@@ -1,14 +1,17 @@
 """Corrections of a spread fitted on validation patients, who weigh alike, however large."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask, tissues
 from sde_ct.evaluation.recalibration import ByTissue, Recalibration, floored
+from sde_ct.evaluation.statistics import Interval, bootstrap_interval, caveat
+from sde_ct.evaluation.uncertainty import spread_skill
 
 COVERAGE = 0.9
 
@@ -70,6 +73,76 @@ def fit(
         half_widths[name] = _quantile(_parts(scores, parts) if enough else scores, coverage)
     found = (ByTissue(**figures) for figures in (factors, half_widths, having, voxels))
     return Recalibration(coverage, sampler, draws, *found, step=step)
+
+
+class Verified(NamedTuple):
+    """Over patients who took no part in the fit, in one tissue: means of the patients' figures."""
+
+    before: float  # share of voxels covered by mean ± z √((M+1)/M) spread, as if errors were normal
+    after: float  # by the fitted intervals
+    interval: Interval  # of `after`, over patients
+    skill_before: float  # √((M+1)/M · mean s²) / √(mean error²), 1 is right
+    skill_after: float
+    patients: int
+
+
+def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, Verified]:
+    """{tissue of the mean, and `all`: coverage and spread-skill before and after the correction}.
+
+    A tissue that no patient has is absent.
+    """
+    z = stats.norm.ppf((1 + fitted.coverage) / 2) * np.sqrt(1 + 1 / fitted.draws)
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for patient in patients:
+        mean, spread, ct, mask = patient
+        mask = as_mask(mask, ct, mean=mean, spread=spread)
+        scaled, low, high = fitted.apply(mean, spread)
+        hits = np.abs(mean - ct) <= z * spread, (low <= ct) & (ct <= high)
+        for name, part in {"all": mask, **tissues(mean)}.items():
+            if not (part := part & mask).any():
+                continue
+            skills = (
+                spread_skill(of_one, mean - ct, part, fitted.draws) for of_one in (spread, scaled)
+            )
+            found.setdefault(name, []).append((*(hit[part].mean() for hit in hits), *skills))
+    return {
+        name: Verified(
+            *np.mean(rows, 0)[:2],
+            bootstrap_interval(np.array(rows)[:, 1]),
+            *np.mean(rows, 0)[2:],
+            len(rows),
+        )
+        for name, rows in found.items()
+    }
+
+
+def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
+    """The verification as a table for a terminal, with what the intervals promise."""
+    head = (
+        f"{'tissue':8}{'covered before':>16}{'after':>8}{'95 % interval':>17}{'spread-skill':>14}"
+    )
+    table = [
+        f"{name:8}{v.before:16.1%}{v.after:8.1%}{_percent(v.interval):>19}"
+        f"{v.skill_before:7.2f} to {v.skill_after:.2f}"
+        for name, v in verified.items()
+    ]
+    least = {name: g for name, g in fitted.guaranteed._asdict().items() if g}
+    promise = ", ".join(f"{name} {g:.0%}" for name, g in least.items())
+    return [
+        head,
+        *table,
+        f"Stated coverage {fitted.coverage:.0%}; guaranteed for a voxel of a new patient "
+        f"exchangeable with the fitted ones: at least {promise or 'nothing'}.",
+        *filter(None, [caveat(max(v.patients for v in verified.values()))]),
+    ]
+
+
+_WIDTHS = (16, 8, 19, 15)
+
+
+def _percent(interval: Interval) -> str:
+    low, high = interval
+    return "-" if np.isnan(low) else f"{low:.1%} to {high:.1%}"
 
 
 def _inside(patient: Validation) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

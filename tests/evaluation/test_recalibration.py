@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation import recalibration as rec
-from sde_ct.evaluation.recalibration_fit import Validation, fit
+from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, verify
 from sde_ct.evaluation.uncertainty import spread_skill
 
 SHAPE = (16, 16, 10)
@@ -63,6 +63,31 @@ def test_intervals_cover_other_patients_whatever_is_wrong(level):
         # outwards, half a HU on each side of intervals tens of HU wide, covers 1 % more at most.
         error = np.sqrt(2 * level * (1 - level) / hits.size)
         assert level - 4 * error < hits.mean() < level + 4 * error + 0.01
+
+
+def test_verification_against_closed_forms():
+    """Errors N(0, (2 s)²) about spreads s, corrected by factors and half-widths made up here."""
+    rng = np.random.default_rng(7)
+    spread = rng.uniform(100, 200, SHAPE)
+    patients = [
+        Validation(np.zeros(SHAPE), spread, 2 * spread * rng.normal(size=SHAPE), np.ones(SHAPE))
+        for _ in range(4)
+    ]
+    made_up = rec.Recalibration(0.8, "ode", 10, *(rec.ByTissue(9, v, 9) for v in (2.5, 3, 4, 9)))
+    got = verify(made_up, patients)
+    assert list(got) == ["all", "soft"] and got["all"] == got["soft"]
+    z = stats.norm.ppf(0.9) * np.sqrt(1.1)
+    # 10240 voxels: a share is known to 0.5 %, rounding of 1 HU outwards in 300 adds 0.1 %.
+    for figure, half in (("before", z), ("after", 3)):
+        expected = 2 * stats.norm.cdf(half / 2) - 1
+        assert getattr(got["all"], figure) == pytest.approx(expected, abs=0.02)
+    low, high = got["all"].interval
+    assert low < got["all"].after < high and got["all"].patients == 4
+    assert got["all"].skill_before == pytest.approx(np.sqrt(1.1) / 2, rel=0.03)
+    assert got["all"].skill_after == pytest.approx(2.5 * got["all"].skill_before)
+    text = "\n".join(lines(made_up, got))
+    # Four patients fitted soft tissue, by the made-up 4: 0.8 · 4 / 5.
+    assert "Stated coverage 80%" in text and "soft 64%" in text and "4 patients: " in text
 
 
 def test_patients_who_differ_are_covered_as_guaranteed():
