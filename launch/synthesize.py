@@ -31,7 +31,8 @@ from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import SAMPLERS
-from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained, case_name, load, with_budget
+from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained, load, with_budget
+from sde_ct.synthesis.sources import case_name
 from sde_ct.training.experiment import versions
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the network was trained.", required=True)
@@ -88,9 +89,7 @@ def main() -> None:
 def _name(source: Path, mr: Volume, identity: Identity) -> str:
     """The case's name; never one that holds the patient's."""
     kind, place = format_of(source), source.resolve()
-    if kind == "MetaImage":
-        place = place.with_suffix("")
-    elif kind == "DICOM" and place.is_file():
+    if kind == "DICOM" and place.is_file():
         place = place.parent
     name = case_name(place)
     named = kind == "DICOM" and identity.named_in(name)  # other formats tell no patient's name

@@ -1,11 +1,9 @@
-"""From a checkpoint and an MR volume to a synthetic CT on the MR's own grid."""
+"""Draws of one network for one MR volume, and what they say together."""
 
-import dataclasses
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,67 +11,19 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct import parallel
-from sde_ct.config import Experiment
 from sde_ct.data.grid import from_slices
 from sde_ct.data.inputs import NetworkInput, network_input
-from sde_ct.data.intensity import Intensity
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method, build_network
-from sde_ct.methods.sample import draw_fn, slice_keys, with_evaluations
-from sde_ct.training.checkpoint import Checkpoints
-from sde_ct.training.experiment import read_experiment
-from sde_ct.training.loop import fresh_state
+from sde_ct.methods import build_network
+from sde_ct.methods.sample import draw_fn, slice_keys
+from sde_ct.synthesis.trained import Trained
 
 # Samples a device at once where it does not tell its memory; the same for any number of devices,
 # so that voxels do not depend on it.
 BATCH = 10
 LARGEST = 256  # more gains nothing on the largest GPUs
 SHARE = 0.8  # of the free memory that a batch may take
-
-
-class Trained(NamedTuple):
-    """A trained network and all that is needed to use it."""
-
-    config: Experiment
-    data: dict[str, Any]  # the description of the training data
-    params: Any
-    step: int
-
-    @property
-    def intensity(self) -> Intensity:
-        return Intensity.from_json(self.data["intensity"])
-
-
-def load(workdir: Path) -> Trained:
-    """The newest checkpoint of a work directory, with its sampling weights.
-
-    Raises:
-      InputError: no work directory, or nothing was saved in it yet.
-    """
-    config, data = read_experiment(workdir)
-    checkpoints = Checkpoints(workdir, keep=None)
-    if checkpoints.latest is None:
-        raise InputError(f"{workdir} holds no checkpoint yet: train first.")
-    method = build_method(config)
-    state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])))
-    return Trained(config, data, method.weights(jax.device_get(state)), checkpoints.latest)
-
-
-def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
-    """The network with a sampler's steps set for so many evaluations a draw.
-
-    Raises InputError where the method or the sampler has no such choice.
-    """
-    if trained.config.method != "diffusion":
-        raise InputError(
-            f"A {trained.config.method} takes one evaluation: leave out --evaluations."
-        )
-    if trained.config.diffusion.times == "listed":
-        levels = len(trained.config.diffusion.listed)
-        raise InputError(f"This network takes its {levels} evaluations: leave out --evaluations.")
-    options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
-    return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
 
 
 @dataclass(frozen=True)
@@ -86,6 +36,15 @@ class SyntheticCT:
     evaluations: float  # network evaluations a slice and draw, mean
     seconds: float  # a slice and draw, without compilation
     slices: int
+
+
+class Drawn(NamedTuple):
+    """Draws of one network, not yet put back on the MR's grid."""
+
+    hu: Float[np.ndarray, "m z h w"]
+    shown: NetworkInput
+    evaluations: float  # a slice and draw, mean
+    seconds: float  # a slice and draw, without compilation
 
 
 class Synthesizer:
@@ -105,8 +64,8 @@ class Synthesizer:
     ):
         """`sampler`: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
 
-        `batch`: samples a device at once; None finds what its memory holds. Another batch size
-        changes voxels by rounding alone.
+        `devices`: of this process; None takes them all. `batch`: samples a device at once; None
+        finds what its memory holds. Another batch size changes voxels by rounding alone.
         """
         if batch is not None and batch < 1:
             raise InputError(f"batch={batch}: give 1 or more.")
@@ -119,6 +78,11 @@ class Synthesizer:
         # By the shape of a slice: the compiled function and its samples a device.
         self._compiled: dict[tuple[int, ...], tuple[Callable, int]] = {}
 
+    @property
+    def air(self) -> float:
+        """HU of what no slice reaches."""
+        return self._trained.intensity.ct.low
+
     def __call__(
         self,
         mr: Volume,
@@ -127,17 +91,34 @@ class Synthesizer:
         draws: int = 10,
         seed: int = 0,
         mask: Volume | None = None,
-        progress: Callable[[Any], Any] = iter,
+        progress: Callable[[range], Any] = iter,
     ) -> SyntheticCT:
+        """`draw`, put back on the MR's grid."""
+        options = {"draws": draws, "seed": seed, "mask": mask, "progress": progress}
+        return summary(self.draw(mr, case=case, **options), self.air)
+
+    def draw(
+        self,
+        mr: Volume,
+        *,
+        case: str,
+        draws: int = 10,
+        first: int = 0,
+        seed: int = 0,
+        mask: Volume | None = None,
+        progress: Callable[[range], Any] = iter,
+    ) -> Drawn:
         """Synthesize a volume.
 
         Args:
           mr: T2w MR in arbitrary units, any orientation and spacing.
           case: the patient's name; it enters the random keys.
           draws: independent draws, 1 or more; 1 for a CNN or GAN, which know no randomness.
+          first: the number of the first draw; draws of another number are independent.
           seed: of the draws.
           mask: the body on the MR's grid; None computes it.
-          progress: wraps the list of batches.
+          progress: wraps the batches, which begin at these places in the list of slices and
+            draws; the draws of a slice lie together.
 
         Raises:
           InputError: draws out of range, an unusable MR, or draws that did not end finite.
@@ -148,22 +129,10 @@ class Synthesizer:
         if draws > 1 and method != "diffusion":
             raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
         shown = self._show(mr, mask, case)
-        x, evaluations, seconds = self._sample(shown, case, draws, seed, progress)
-        intensity = self._trained.intensity
-        hu = np.clip(intensity.ct.to_hu(x), intensity.ct.low, intensity.ct.high)
-
-        def place(slices: np.ndarray, fill: float) -> Volume:
-            return from_slices(slices, shown.grid, unit="HU", fill=fill)
-
-        air = intensity.ct.low
-        return SyntheticCT(
-            draws=tuple(place(draw, air) for draw in hu),
-            mean=place(hu.mean(0), air),
-            spread=place(hu.std(0, ddof=1), 0.0) if draws > 1 else None,
-            evaluations=evaluations,
-            seconds=seconds,
-            slices=len(shown.mr),
-        )
+        numbers = first + np.arange(draws)
+        x, evaluations, seconds = self._sample(shown, case, numbers, seed, progress)
+        ct = self._trained.intensity.ct
+        return Drawn(np.clip(ct.to_hu(x), ct.low, ct.high), shown, evaluations, seconds)
 
     def _show(self, mr: Volume, mask: Volume | None, case: str) -> NetworkInput:
         config, data = self._trained.config, self._trained.data
@@ -179,21 +148,27 @@ class Synthesizer:
         )
 
     def _sample(
-        self, shown: NetworkInput, case: str, draws: int, seed: int, progress: Callable
+        self,
+        shown: NetworkInput,
+        case: str,
+        draws: np.ndarray,
+        seed: int,
+        progress: Callable[[range], Any],
     ) -> tuple[Float[np.ndarray, "m z h w"], float, float]:
         """All draws in model units, evaluations and seconds a slice and draw."""
         depth, count = len(shown.mr), len(self._devices)
-        slices, numbers = (a.ravel() for a in np.indices((depth, draws)))
+        slices, numbers = (a.ravel() for a in np.meshgrid(np.arange(depth), draws, indexing="ij"))
         draw, each = self._draw_for(shown.mr.shape[1:])
         batch = each * count
         padded = np.arange(-(-len(slices) // batch) * batch).clip(max=len(slices) - 1)
         number = zlib.crc32(case.encode()) & 0x7FFFFFFF
-        keys = slice_keys(seed, number, slices[padded], numbers[padded])
         results, start = [], time.perf_counter()
         for first in progress(range(0, len(padded), batch)):
-            rows = slice(first, first + batch)
-            mr = shown.mr[slices[padded[rows]]]
-            samples = jax.device_get(draw(self._params, parallel.shard((keys[rows], mr), count)))
+            rows = padded[first : first + batch]
+            # A batch at a time: keys of all would be compiled anew for every number of slices.
+            keys = slice_keys(seed, number, slices[rows], numbers[rows])
+            sharded = parallel.shard((keys, shown.mr[slices[rows]]), count)
+            samples = jax.device_get(draw(self._params, sharded))
             results.append([part.reshape(-1, *part.shape[2:]) for part in samples])
         seconds = (time.perf_counter() - start) / len(slices)
 
@@ -203,7 +178,7 @@ class Synthesizer:
                 f"{case}: {np.sum(~ok)} of {ok.size} draws did not come to a finite end: "
                 "take more steps or a looser tolerance, or train longer."
             )
-        x = x[..., 0].reshape(depth, draws, *x.shape[1:3])
+        x = x[..., 0].reshape(depth, len(draws), *x.shape[1:3])
         return np.moveaxis(x, 1, 0), float(nfe.mean()), seconds
 
     def _draw_for(self, shape: tuple[int, int, int]) -> tuple[Callable, int]:
@@ -227,13 +202,20 @@ class Synthesizer:
         return samples_that_fit(free, trial.temp_size_in_bytes / BATCH)
 
 
+def summary(drawn: Drawn, air: float) -> SyntheticCT:
+    """The draws, their mean and spread on the MR's grid; `air` where no slice reaches."""
+    hu, grid = drawn.hu, drawn.shown.grid
+    return SyntheticCT(
+        draws=tuple(from_slices(draw, grid, fill=air) for draw in hu),
+        mean=from_slices(hu.mean(0), grid, fill=air),
+        spread=from_slices(hu.std(0, ddof=1), grid, fill=0.0) if len(hu) > 1 else None,
+        evaluations=drawn.evaluations,
+        seconds=drawn.seconds,
+        slices=len(drawn.shown.mr),
+    )
+
+
 def samples_that_fit(free: float, each: float) -> int:
     """The largest power of two of samples of `each` bytes within `SHARE` of `free` bytes."""
     most = min(LARGEST, SHARE * free / max(each, 1.0))
     return 2 ** int(np.log2(max(most, 1.0)))
-
-
-def case_name(mr: Path) -> str:
-    """The name of a volume's case: its file's, or its folder's in SynthRAD's layout."""
-    stem = mr.name.removesuffix(".gz").removesuffix(".nii")
-    return mr.absolute().parent.name if stem == "mr" else stem

@@ -10,12 +10,14 @@ import pytest
 from sde_ct.data.files import read_volume
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.synthesis import LARGEST, Synthesizer, case_name, load, samples_that_fit
+from sde_ct.synthesis import Synthesizer, load
+from sde_ct.synthesis.sources import case_name
+from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
 
-from . import tiny
-from .programs import call, listing
+from .. import tiny
+from ..programs import call, listing
 
 
 def oblique() -> np.ndarray:

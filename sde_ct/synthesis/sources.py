@@ -1,0 +1,127 @@
+"""Which MR volumes a user names: files, DICOM series, folders of either, glob patterns."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sde_ct.data.dicom_slice import is_dicom, read_header
+from sde_ct.errors import InputError
+
+IMAGE = re.compile(r"\.(nii(\.gz)?|mh[ad])$", re.IGNORECASE)
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+
+class Source(NamedTuple):
+    """One volume to be read, and what its results are to be called."""
+
+    path: Path
+    name: str
+
+
+def find_sources(arguments: Sequence[str]) -> list[Source]:
+    """The volumes that the arguments name, each once, in their order.
+
+    An argument is a NIfTI or MetaImage file, a DICOM series (its folder or one of its files), a
+    folder that holds such files or, itself or below it, folders of DICOM series, or a glob
+    pattern of any of them. In a folder that has an `mr` file, as SynthRAD's, only that is taken;
+    of the DICOM series below a folder only those of MR.
+
+    A file gives the name, its folder where the file is called `mr`; a DICOM series is named by
+    its folders below the folder or the pattern's fixed part: `patient_series`.
+
+    Raises:
+      InputError: nothing is there, or two volumes have one name.
+    """
+    sources: dict[Path, Source] = {}
+    for argument in arguments:
+        for source in _expand(argument):
+            sources.setdefault(source.path, source)
+    by_name: dict[str, Path] = {}
+    for path, name in sources.values():
+        if name in by_name:
+            raise InputError(
+                f"{by_name[name]} and {path} would both be written as {name}: rename one, or give "
+                "them one by one with another --output."
+            )
+        by_name[name] = path
+    return list(sources.values())
+
+
+def case_name(mr: Path) -> str:
+    """The name of a volume's case: its file's, or its folder's in SynthRAD's layout."""
+    mr = Path(os.path.abspath(mr))  # links keep the name that they were given
+    stem = IMAGE.sub("", mr.name)
+    return mr.parent.name if stem == "mr" else stem
+
+
+def _expand(argument: str) -> Iterator[Source]:
+    path = Path(os.path.abspath(argument))
+    if path.exists():
+        matches, base = [path], path
+    elif glob.has_magic(argument):
+        matches = [Path(os.path.abspath(match)) for match in glob.glob(argument, recursive=True)]
+        base = _fixed_part(path)
+        if not matches:
+            raise InputError(f"{argument} matches no file or folder: check the pattern.")
+    else:
+        raise InputError(f"{argument} does not exist: check the path.")
+    found = [p for match in sorted(matches) for p in _volumes(match, set())]
+    if not found:
+        raise InputError(f"{argument} holds no MR: give a NIfTI, a MetaImage or a DICOM folder.")
+    for volume in found:
+        yield Source(volume, _name(volume, path.parent if volume == path else base))
+
+
+def _name(volume: Path, base: Path) -> str:
+    if IMAGE.search(volume.name) and volume.is_file():
+        return case_name(volume)
+    folder = volume if volume.is_dir() else volume.parent
+    return "_".join(folder.relative_to(base).parts) or folder.name
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The deepest folder above the first wildcard."""
+    wild = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
+    return Path(*pattern.parts[:wild])
+
+
+def _volumes(place: Path, seen: set[Path]) -> Iterator[Path]:
+    """The volumes that a path is or holds; subfolders are searched where a folder holds none."""
+    if not place.is_dir():
+        yield place
+        return
+    if (real := place.resolve()) in seen:  # a link that leads back
+        return
+    seen.add(real)
+    inside = sorted(p for p in place.iterdir() if not p.name.startswith("."))
+    images = [p for p in inside if p.is_file() and IMAGE.search(p.name)]
+    named_mr = [p for p in images if IMAGE.sub("", p.name) == "mr"]
+    if images:
+        yield from named_mr or images
+    elif any(_holds_dicom(p) for p in inside):
+        yield place
+    else:
+        below = [v for p in inside if p.is_dir() for v in _volumes(p, seen)]
+        yield from (v for v in below if v.is_file() or _may_be_mr(v))
+
+
+def _holds_dicom(file: Path) -> bool:
+    """A file that cannot be read may: its sentence comes from reading it."""
+    if not file.is_file() or file.name == "DICOMDIR":
+        return False
+    try:
+        return file.suffix.lower() in DICOM_SUFFIXES or is_dicom(file)
+    except OSError:
+        return True
+
+
+def _may_be_mr(folder: Path) -> bool:
+    """Whether the first readable file of a series is of an MR; what cannot be read may be."""
+    first = next(p for p in sorted(folder.iterdir()) if _holds_dicom(p))
+    try:
+        return str(read_header(first).get("Modality") or "MR") == "MR"
+    except InputError:
+        return True

@@ -1,0 +1,71 @@
+"""A trained network, read from its work directory."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sde_ct.config import Experiment
+from sde_ct.data.intensity import Intensity
+from sde_ct.errors import InputError
+from sde_ct.methods import build_method
+from sde_ct.methods.sample import with_evaluations
+from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.experiment import read_experiment
+from sde_ct.training.loop import fresh_state
+
+
+class Trained(NamedTuple):
+    """A trained network and all that is needed to use it."""
+
+    config: Experiment
+    data: dict[str, Any]  # the description of the training data
+    params: Any
+    step: int
+
+    @property
+    def intensity(self) -> Intensity:
+        return Intensity.from_json(self.data["intensity"])
+
+    def sha256(self) -> str:
+        """What identifies the weights, whatever their work directory is called; hex."""
+        digest = hashlib.sha256()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            array = np.asarray(leaf)
+            digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def load(workdir: Path) -> Trained:
+    """The newest checkpoint of a work directory, with its sampling weights.
+
+    Raises:
+      InputError: no work directory, or nothing was saved in it yet.
+    """
+    config, data = read_experiment(workdir)
+    checkpoints = Checkpoints(workdir, keep=None)
+    if checkpoints.latest is None:
+        raise InputError(f"{workdir} holds no checkpoint yet: train first.")
+    method = build_method(config)
+    state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])))
+    return Trained(config, data, method.weights(jax.device_get(state)), checkpoints.latest)
+
+
+def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
+    """The network with a sampler's steps set for so many evaluations a draw.
+
+    Raises InputError where the method or the sampler has no such choice.
+    """
+    if trained.config.method != "diffusion":
+        raise InputError(
+            f"A {trained.config.method} takes one evaluation: leave out --evaluations."
+        )
+    if trained.config.diffusion.times == "listed":
+        levels = len(trained.config.diffusion.listed)
+        raise InputError(f"This network takes its {levels} evaluations: leave out --evaluations.")
+    options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
+    return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
