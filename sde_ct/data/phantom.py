@@ -53,21 +53,32 @@ def draw_outcome(seed: int, prior: float) -> bool:
     return bool(_stream(seed, "outcome").random() < prior)
 
 
+def brightness(prior: float) -> float:
+    """MR signal of the ambiguous region whose prior is visible, in units of pure protons.
+
+    From a little more than muscle's to a little less than urine's, in equal ratios: the coils'
+    sensitivity, which varies by a tenth or so, hides no step of 0.2.
+    """
+    return 0.1 * 8.0**prior
+
+
 def pelvis_patient(
     seed: int,
     *,
     shape: Shape3 = SHAPE,
     spacing: Spacing = SPACING,
     prior: float = 0.5,
+    prior_visible: bool = False,
     bone_like: bool | None = None,
 ) -> PhantomPatient:
     """A male pelvis, the same for the same arguments.
 
     Args:
-      seed: of everything random; the MR depends on nothing but it and the grid.
+      seed: of everything random; the MR depends on nothing but it, the grid and `prior_visible`.
       shape: voxels along x, y, z.
       spacing: nominal voxel size, mm; the patient's own differs by up to 2 %.
       prior: probability of the bone-like outcome.
+      prior_visible: the MR tells the prior, not the outcome, by `brightness` of the region.
       bone_like: force the outcome; None draws it with `prior`.
 
     Raises:
@@ -81,7 +92,8 @@ def pelvis_patient(
     samples = label(placement.grid, habitus, anatomy)
     labels = dominant(samples, placement.factors)
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
-    mr = mr_image(_stream(seed, "mr"), samples, placement)
+    insert = brightness(prior) if prior_visible else None
+    mr = mr_image(_stream(seed, "mr"), samples, placement, insert=insert)
     return PhantomPatient(
         mr=Volume(mr, placement.affine, "a.u."),
         ct=Volume(ct, placement.affine, "HU"),
@@ -101,6 +113,7 @@ def write_cohort(
     shape: Shape3 = SHAPE,
     spacing: Spacing = SPACING,
     prior: float = 0.5,
+    visible_priors: Sequence[float] = (),
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[Path]:
     """Write patients as NIfTI in SynthRAD2023's layout; complete ones of the same request stay.
@@ -110,6 +123,8 @@ def write_cohort(
     how many are written.
 
     Args:
+      visible_priors: the patients' priors in turn, told by the MR (see `brightness`), in place of
+        the one `prior` that no MR tells.
       progress: wraps the patient numbers, e.g. `tqdm.tqdm`.
 
     Returns:
@@ -118,13 +133,20 @@ def write_cohort(
     Raises:
       InputError: if a request is out of range, or a folder holds something else.
     """
-    _check(seed, shape, spacing, prior)
+    for each in (prior, *visible_priors):
+        _check(seed, shape, spacing, each)
     if patients < 1:
         raise InputError(f"patients must be at least 1, not {patients}.")
     root = Path(directory) / "Task1" / "pelvis"
-    request = {"shape": list(shape), "spacing_mm": list(spacing), "prior": float(prior)}
+    request = {"shape": list(shape), "spacing_mm": list(spacing)}
+    request |= {"prior_visible": True} if visible_priors else {}
     numbers = range(1, patients + 1)
-    records = {n: {"version": VERSION, "seed": seed, "patient": n} | request for n in numbers}
+    in_turn = visible_priors or (prior,)
+    priors = {n: float(in_turn[(n - 1) % len(in_turn)]) for n in numbers}
+    records = {
+        n: {"version": VERSION, "seed": seed, "patient": n, **request, "prior": priors[n]}
+        for n in numbers
+    }
     folders = [root / f"1PA{n:03d}" for n in numbers]
     done = {n for n in numbers if _is_complete(folders[n - 1], records[n])}
     root.mkdir(parents=True, exist_ok=True)
@@ -132,7 +154,13 @@ def write_cohort(
         if n in done:
             continue
         patient_seed = int(np.random.SeedSequence([seed, n]).generate_state(1)[0])
-        patient = pelvis_patient(patient_seed, shape=shape, spacing=spacing, prior=prior)
+        patient = pelvis_patient(
+            patient_seed,
+            shape=shape,
+            spacing=spacing,
+            prior=priors[n],
+            prior_visible=bool(visible_priors),
+        )
         _write(folders[n - 1], patient, records[n] | {"patient_seed": patient_seed})
     return folders
 

@@ -53,14 +53,23 @@ def ct_image(
 
 
 def mr_image(
-    rng: np.random.Generator, samples: UInt8[np.ndarray, "x y z"], placement: Placement
+    rng: np.random.Generator,
+    samples: UInt8[np.ndarray, "x y z"],
+    placement: Placement,
+    *,
+    insert: float | None = None,
 ) -> Float[np.ndarray, "x y z"]:
     """T2-weighted spin echo in arbitrary units, with coil bias and Rician noise; never negative.
 
     Rician: √((S + n₁)² + n₂²), n Gaussian (Gudbjartsson & Patz, Magn Reson Med 34:910, 1995).
+
+    Args:
+      insert: signal of the ambiguous region in units of pure protons; None: its tissue's, none.
     """
     tr, te = rng.uniform(4000, 6500), rng.uniform(85, 105)  # ms
     contrast = spin_echo(table("t1"), table("t2"), table("pd"), tr=tr, te=te)
+    if insert is not None:
+        contrast[Tissue.INSERT] = insert
     texture = table("mr_texture") * contrast
     signal = _acquire(_textured(contrast, texture, samples, placement.texture), placement)
     signal *= _coil(rng, signal.shape, placement.affine)

@@ -64,6 +64,42 @@ def test_outcomes_follow_the_prior(prior):
     assert patient.bone_like == draw_outcome(3, prior) and patient.prior == prior
 
 
+def test_a_visible_prior_is_told_by_brightness_and_nothing_else():
+    """The region's signal beside muscle's steps up with the prior; everything else stays."""
+    for seed in range(3):
+        ratios = []
+        for prior in (0.1, 0.3, 0.5, 0.7, 0.9):
+            shown = pelvis_patient(seed, prior=prior, prior_visible=True)
+            region, muscle = shown.ambiguous.array > 0, shown.labels.array == Tissue.MUSCLE
+            # The brightest voxels: those that the region fills.
+            inside = np.percentile(shown.mr.array[region], 75)
+            ratios.append(inside / np.median(shown.mr.array[muscle]))
+        steps = np.array(ratios[1:]) / ratios[:-1]
+        assert steps == pytest.approx(8**0.2, rel=0.2) and (steps > 1.2).all()
+    bone, air = (
+        pelvis_patient(0, prior=0.3, prior_visible=True, bone_like=outcome)
+        for outcome in (True, False)
+    )
+    assert np.array_equal(bone.mr.array, air.mr.array)
+    plain, again = (pelvis_patient(0, prior=prior) for prior in (0.5, 0.9))
+    assert np.array_equal(plain.mr.array, again.mr.array)  # not visible: the MR knows no prior
+
+
+def test_a_cohort_of_visible_priors(tmp_path):
+    priors = (0.2, 0.8)
+    asked = SMALL | {"visible_priors": priors}
+    folders = write_cohort(tmp_path, 4, 5, **asked)
+    records = [json.loads((folder / "phantom.json").read_text()) for folder in folders]
+    assert [r["prior"] for r in records] == [0.2, 0.8, 0.2, 0.8]
+    assert all(r["prior_visible"] for r in records)
+    assert all(r["bone_like"] == draw_outcome(r["patient_seed"], r["prior"]) for r in records)
+    write_cohort(tmp_path, 4, 5, **asked)  # the same request: they stay
+    with pytest.raises(InputError, match="holds another"):
+        write_cohort(tmp_path, 4, 5, prior=0.2, **SMALL)
+    with pytest.raises(InputError, match=r"between 0 and 1, not 2"):
+        write_cohort(tmp_path / "b", 1, 5, visible_priors=(0.2, 2), **SMALL)
+
+
 def test_images_are_plausible(patients):
     for patient in patients:
         mr, ct = patient.mr.array, patient.ct.array
