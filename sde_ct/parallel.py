@@ -1,7 +1,14 @@
-"""pmap over devices: the only place that knows how many there are."""
+"""pmap over devices and processes: the only place that knows how many there are.
 
+A run of several processes is one `pmap` over the devices of all of them. A batch is cut by process,
+then by device; the state is held by every device, so that each process has all of it at hand.
+"""
+
+import importlib.util
 import math
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +16,10 @@ from typing import Any
 import jax
 import numpy as np
 
-AXIS = "devices"
+from sde_ct.errors import InputError
 
+AXIS = "devices"
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
 
 CORES = 8  # CPU cores used as devices, at most: each holds a batch of its own
 
@@ -30,15 +39,70 @@ def set_up() -> None:
         jax.config.update("jax_num_cpu_devices", min(cores, CORES))
 
 
-def devices_for(batch_size: int) -> list[jax.Device]:
-    """The devices to share a training batch between.
+def start(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> None:
+    """Join the other processes of a run, if there are any, before JAX looks for devices.
 
-    All accelerators; of the CPU cores as many as divide the batch.
+    Arguments and errors as those of `way_to_start`.
     """
-    devices = jax.local_devices()
-    if devices[0].platform == "cpu":
-        return devices[: math.gcd(batch_size, len(devices))]
-    return devices
+    options = way_to_start(coordinator, count, index)
+    if options is None:
+        return
+    try:
+        jax.distributed.initialize(**options, heartbeat_timeout_seconds=HEARTBEAT)
+    except ValueError:  # no TPU pod told of itself
+        if options:
+            raise
+
+
+def way_to_start(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> dict[str, Any] | None:
+    """What `jax.distributed.initialize` needs; None for a process alone.
+
+    By the arguments, all or none of them; else as SLURM tells each task of a job step, one GPU a
+    task; else as a TPU pod tells its hosts, where JAX for TPUs is installed.
+
+    Args:
+      coordinator: HOST:PORT where process 0 can be reached.
+      count: of the processes.
+      index: which this is, from 0.
+
+    Raises:
+      InputError: arguments that do not go together.
+    """
+    if coordinator is not None and count is not None and index is not None:
+        if not re.fullmatch(r".+:\d+", coordinator):
+            raise InputError(f"--coordinator={coordinator}: give HOST:PORT.")
+        if not 0 <= index < count:
+            raise InputError(f"--process={index}: give 0 to {count - 1} for --processes={count}.")
+        given = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+        return given | {"cluster_detection_method": "deactivate"}
+    if (coordinator, count, index) != (None, None, None):
+        raise InputError("--coordinator, --processes and --process go together: give all three.")
+    if "SLURM_STEP_NODELIST" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+        return {"cluster_detection_method": "slurm"}
+    return {} if importlib.util.find_spec("libtpu") else None
+
+
+def devices_for(batch_size: int) -> list[jax.Device]:
+    """The devices of all processes to share a training batch between.
+
+    All accelerators; of the CPU cores as many as divide the batch, the same number everywhere.
+    """
+    devices = jax.devices()
+    if devices[0].platform != "cpu":
+        return devices
+    held = Counter(device.process_index for device in devices)
+    each = math.gcd(batch_size // len(held), min(held.values()))
+    firsts = ([d for d in devices if d.process_index == p][:each] for p in sorted(held))
+    return [device for first in firsts for device in first]
+
+
+def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """Those of the devices that belong to this process."""
+    return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def seldom(function: Callable) -> Callable:
@@ -62,6 +126,7 @@ def describe_devices() -> str:
 def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """`step(state, keys, batch) -> (state, metrics)` over devices, state replicated.
 
+    `devices` are those of all processes, `state` is on those of this one (`replicate`, `local`).
     State and metrics have no leading device axis; keys and batch have one (`shard`). `step` must
     average gradients and metrics over the axis name `AXIS`, else devices drift apart silently:
     `replicas_agree` tells. The state given is donated.
@@ -89,6 +154,12 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """
     mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def share(batch_size: int) -> range:
+    """The rows of a batch that this process computes: equal parts, in the order of processes."""
+    each = batch_size // jax.process_count()
+    return range(jax.process_index() * each, (jax.process_index() + 1) * each)
 
 
 def shard(tree: Any, count: int) -> Any:

@@ -1,4 +1,7 @@
-"""Placing trees on devices, and telling whether replicas drifted apart."""
+"""Placing trees on devices, telling whether replicas drifted apart, how processes find each other.
+
+Several processes for real are in `test_multiprocess.py`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +9,7 @@ import numpy as np
 import pytest
 
 from sde_ct import parallel
+from sde_ct.errors import InputError
 
 
 def test_shard_gives_each_device_its_own_rows():
@@ -36,3 +40,60 @@ def test_shared_out_replicates_the_first_and_splits_the_rest():
     double = parallel.shared_out(lambda shared, x, y: shared * x + y, jax.devices()[:4])
     x = np.arange(8.0).reshape(4, 2)
     np.testing.assert_array_equal(double(jnp.float32(2.0), (x, x)), 3 * x)
+
+
+def test_a_process_alone_has_the_whole_batch_and_all_devices():
+    assert parallel.share(6) == range(6)
+    assert parallel.local(jax.devices()) == jax.local_devices()
+
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets the variables given, of SLURM's none but them."""
+
+    def set_to(**variables):
+        for name in (*SLURM, "SLURM_STEP_NODELIST"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_to
+
+
+def test_a_process_is_alone_unless_flags_or_slurm_tell(environment):
+    environment()
+    assert parallel.way_to_start() is None
+    parallel.start()
+    assert not jax.distributed.is_initialized()
+    flags = parallel.way_to_start("10.0.0.1:8476", 4, 1)
+    assert flags == {
+        "coordinator_address": "10.0.0.1:8476",
+        "num_processes": 4,
+        "process_id": 1,
+        "cluster_detection_method": "deactivate",
+    }
+    # The shell of a batch job has the tasks' number too; only what `srun` starts has a step.
+    environment(**SLURM)
+    assert parallel.way_to_start() is None
+    environment(**SLURM, SLURM_STEP_NODELIST="node[3-6]")
+    assert parallel.way_to_start() == {"cluster_detection_method": "slurm"}
+    environment(**SLURM | {"SLURM_NTASKS": "1"}, SLURM_STEP_NODELIST="node3")
+    assert parallel.way_to_start() is None
+
+
+WRONG = {
+    "some": (("10.0.0.1:8476", None, 0), "go together"),
+    "port": (("10.0.0.1", 2, 0), "give HOST:PORT"),
+    "index": (("10.0.0.1:8476", 2, 2), "--process=2: give 0 to 1"),
+    "below": (("10.0.0.1:8476", 2, -1), "--process=-1: give 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_flags_that_do_not_go_together_are_refused(name):
+    arguments, message = WRONG[name]
+    with pytest.raises(InputError, match=message):
+        parallel.start(*arguments)
