@@ -60,6 +60,11 @@ class CaseMetrics(NamedTuple):
     ssim: float  # the protocol's `similarity`
     detail: float  # fine detail against the real CT's, 1 is right; see metrics.detail_ratio
     large_errors: float  # share of the body wrong by more than metrics.LARGE_ERROR
+    mean_error_air: float  # NaN where the body holds no such tissue
+    mean_error_soft: float
+    mean_error_bone: float
+    histogram_distance: float  # HU; see metrics.histogram_distance
+    through_plane: float  # change between slices against the real CT's; see metrics.through_plane
 
 
 def protocol_named(name: str) -> Protocol:
@@ -106,7 +111,7 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
     mask = metrics.as_mask(mask, ct, prediction=sct)
     similarity = _body if protocol.region == "body" else _whole_slices
     psnr, ssim = similarity(protocol, ct, sct, mask)
-    tissue = metrics.tissue_mae(ct, sct, mask)
+    tissue, bias = metrics.tissue_mae(ct, sct, mask), metrics.tissue_mean_error(ct, sct, mask)
     return CaseMetrics(
         mae=metrics.mae(ct, sct, mask),
         mean_error=metrics.mean_error(ct, sct, mask),
@@ -117,6 +122,11 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
         ssim=ssim,
         detail=metrics.detail_ratio(ct, sct, mask),
         large_errors=metrics.large_error_share(ct, sct, mask),
+        mean_error_air=bias.air,
+        mean_error_soft=bias.soft,
+        mean_error_bone=bias.bone,
+        histogram_distance=metrics.histogram_distance(ct, sct, mask),
+        through_plane=metrics.through_plane(ct, sct, mask),
     )
 
 

@@ -28,7 +28,7 @@ class Row:
         nfe: network evaluations spent on a slice, all draws together.
         seconds: wall-clock time spent on a slice, all draws together.
         spearman, spread_skill, crps, spread: see `UncertaintyMetrics`; for rows with draws.
-        mean_error, mae_air, mae_soft, mae_bone, detail, large_errors: see `CaseMetrics`.
+        mean_error and what follows: see `CaseMetrics`.
     """
 
     method: str
@@ -48,6 +48,11 @@ class Row:
     mae_bone: float | None = None
     detail: float | None = None
     large_errors: float | None = None
+    mean_error_air: float | None = None
+    mean_error_soft: float | None = None
+    mean_error_bone: float | None = None
+    histogram_distance: float | None = None
+    through_plane: float | None = None
 
 
 FIGURES = tuple(field.name for field in fields(Row) if field.name not in ("method", "patient"))

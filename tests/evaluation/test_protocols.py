@@ -35,6 +35,11 @@ def test_volume_scores_the_body_on_the_networks_window():
     assert got.mae == metrics.mae(ct, sct, mask)
     air, soft, bone = metrics.tissue_mae(ct, sct, mask)
     assert (got.mae_air, got.mae_soft, got.mae_bone) == (air, soft, bone)
+    bias = (got.mean_error_air, got.mean_error_soft, got.mean_error_bone)
+    assert bias == metrics.tissue_mean_error(ct, sct, mask)
+    assert got.mean_error == metrics.mean_error(ct, sct, mask)
+    assert got.histogram_distance == metrics.histogram_distance(ct, sct, mask)
+    assert got.through_plane == metrics.through_plane(ct, sct, mask)
     outside = np.where(mask, sct, 999.0)
     assert evaluate_case(VOLUME, ct, outside, mask) == got
 
