@@ -38,6 +38,12 @@ class SliceGrid:
         """The volume's place, without its voxels."""
         return Volume(np.broadcast_to(np.uint8(0), self.shape), np.array(self.affine), "mask")
 
+    @property
+    def pixel_mm(self) -> Pair:
+        """Size of a pixel (y, x)."""
+        voxel = canonical(self.frame).spacing
+        return float(self.scale[0] * voxel[1]), float(self.scale[1] * voxel[0])
+
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` takes back without loss."""
         return {
@@ -68,6 +74,7 @@ def slice_grid(
     size: tuple[int, int] | None = None,
     multiple: int = 1,
     crop: bool = False,
+    centre: Pair | None = None,
 ) -> SliceGrid:
     """Plan the slices of a volume.
 
@@ -78,6 +85,8 @@ def slice_grid(
       multiple: h and w are padded up to a multiple of it.
       crop: cut slices to `size` about their centre; without it `size` is a lower bound and
         nothing is ever cut.
+      centre: (y, x) voxel index in the upright volume that the slices' centre comes nearest to;
+        None is the volume's own. For slices that are cut.
     """
     upright = canonical(volume)
     depth, native = upright.array.shape[2], upright.array.shape[1::-1]
@@ -93,6 +102,9 @@ def slice_grid(
         first = (native[axis] - 1 - scale[axis] * (cover - 1)) / 2  # both centres coincide
         plane.append(wanted)
         offset.append(first - scale[axis] * before)
+        if centre is not None:
+            shift = centre[axis] - offset[axis] - scale[axis] * (wanted - 1) / 2
+            offset[axis] += round(shift / scale[axis]) * scale[axis]  # by whole pixels
     return SliceGrid(
         shape=tuple(int(n) for n in volume.array.shape),
         affine=tuple(tuple(float(v) for v in row) for row in volume.affine),

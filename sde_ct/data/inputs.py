@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped, UInt8
 from sde_ct.data.body import body_mask
 from sde_ct.data.grid import SliceGrid, slice_grid, to_slices
 from sde_ct.data.intensity import Percentiles, RobustMR, SliceMinMax, body_percentiles
-from sde_ct.data.volume import Volume, same_grid
+from sde_ct.data.volume import Volume, canonical, same_grid
 from sde_ct.errors import InputError
 
 
@@ -19,6 +19,7 @@ class CutMR(NamedTuple):
     mask: UInt8[np.ndarray, "z h w"]
     grid: SliceGrid
     percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
+    body: Volume  # the mask on the volume's own voxels
 
 
 class NetworkInput(NamedTuple):
@@ -37,6 +38,7 @@ def cut_mr(
     size: tuple[int, int] | None = None,
     multiple: int = 1,
     crop: bool = False,
+    about_body: bool = False,
     name: str = "the MR",
 ) -> CutMR:
     """Outline the body where no mask is given, then cut MR and mask into slices.
@@ -45,6 +47,7 @@ def cut_mr(
       mr: any orientation, a.u.
       mask: on the grid of `mr`; None computes it.
       spacing, size, multiple, crop: as for `slice_grid`.
+      about_body: slices that are cut have the middle of the body as their centre.
       name: what an error calls the MR, its path as a rule.
 
     Raises:
@@ -55,13 +58,21 @@ def cut_mr(
     mask = body_mask(mr) if mask is None else mask
     if not mask.array.any():
         raise InputError(f"{name} has an empty body mask: give another MR or mask")
-    grid = slice_grid(mr, spacing=spacing, size=size, multiple=multiple, crop=crop)
+    centre = _middle(mask) if about_body else None
+    grid = slice_grid(mr, spacing=spacing, size=size, multiple=multiple, crop=crop, centre=centre)
     return CutMR(
         mr=to_slices(mr, grid, fill=float(mr.array.min())),
         mask=(to_slices(mask, grid) >= 0.5).astype(np.uint8),
         grid=grid,
         percentiles=body_percentiles(mr.array, mask.array),
+        body=mask,
     )
+
+
+def _middle(mask: Volume) -> tuple[float, float]:
+    """Of the box around the mask, as (y, x) voxel index of the upright volume."""
+    x, y, _ = np.nonzero(canonical(mask).array)
+    return (int(y.min()) + int(y.max())) / 2, (int(x.min()) + int(x.max())) / 2
 
 
 def network_input(
