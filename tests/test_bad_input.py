@@ -72,7 +72,7 @@ def poison(path: Path) -> None:
 
 # What is done to bert's file, and what the sentence must hold beside the file's name.
 FILES = {
-    "missing": ("ct", Path.unlink, "holds no CT that matches 'ct*.nii*': add the file"),
+    "missing": ("ct", Path.unlink, "holds no CT that matches 'ct*': add the file"),
     "truncated": ("mr", truncate, "is damaged or not NIfTI: copy or export it again"),
     "not finite": ("ct", poison, "holds 1 voxels that are not finite: replace them"),
     "shape": ("ct", lambda p: save(p, load(p)[..., 1:]), "different grids (shape (16, 12, 4)"),
@@ -89,9 +89,22 @@ def test_prepare_refuses_a_file(name, place):
     path = place / "in" / "bert" / f"{kind}.nii.gz"
     spoil(path)
     before = listing(place)
+    done = prepare(place)
+    assert done.status == 0 and "Traceback" not in done.err
+    (line,) = (line for line in done.out.splitlines() if line.startswith("bert"))
+    assert line.startswith("bert  refused  ") and sentence in line
+    assert name == "missing" or path.name in line
+    after = listing(place)
+    assert {name: after.get(name) for name in before} == before
+    assert list((place / "data" / "cases").iterdir()) == [place / "data" / "cases" / "anna"]
+
+
+def test_prepare_ends_with_an_error_where_no_patient_is_left(place):
+    for name in ("anna", "bert"):
+        truncate(place / "in" / name / "ct.nii.gz")
+    before = listing(place)
     error = prepare(place).error
-    assert sentence in error and "bert" in error
-    assert name == "missing" or path.name in error
+    assert "no patient is usable, 2 of 2 were refused" in error and "ct.nii.gz is damaged" in error
     assert listing(place) == before
 
 

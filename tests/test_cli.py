@@ -40,17 +40,20 @@ def test_prepare_from_the_shell_names_every_patient(pairs, tmp_path):
     assert [line.split()[:2] for line in done.stdout.splitlines() if line] == [
         ["anna", "train"],
         ["bert", "test"],
+        [f"{output}:", "2"],
     ]
+    assert sorted(path.name for path in (output / "qc").iterdir()) == ["anna.png", "bert.png"]
     data = read_prepared(output)
     assert data.size == (16, 16) and data.split["test"] == ("bert",)
 
 
 def test_unusable_input_is_one_sentence_and_writes_nothing(pairs, tmp_path):
-    (pairs / "bert" / "ct.nii.gz").write_bytes(b"cut")
+    for name in ("anna", "bert"):
+        (pairs / name / "ct.nii.gz").write_bytes(b"cut")
     done = program("--source=pairs", f"--input={pairs}", f"--output={tmp_path / 'd'}")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     error = done.stderr.splitlines()[-1]
-    assert error.startswith("error: ") and "bert/ct.nii.gz is damaged" in error
+    assert error.startswith("error: ") and "anna/ct.nii.gz is damaged" in error
     assert not (tmp_path / "d").exists()
 
 

@@ -1,13 +1,20 @@
-"""Where the MR, CT and mask of every patient lie, for each kind of source."""
+"""Where the MR, CT and mask of every patient lie, for each layout of files."""
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sde_ct.data import nnunet
+from sde_ct.data.dicom_slice import is_dicom
+from sde_ct.data.files import NIFTI_SUFFIXES, read_volume
+from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
+from sde_ct.data.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.data.phantom import write_cohort
 from sde_ct.errors import InputError
 
-SOURCES = ("phantom", "pairs", "synthrad2023")
+SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet")
+KINDS = ("mr", "ct", "mask")
 
 
 @dataclass(frozen=True)
@@ -15,49 +22,66 @@ class Case:
     """The files of one patient; `mask` is None where the body outline is to be computed."""
 
     id: str
-    mr: Path
+    mr: Path  # a file, or a folder that holds one DICOM series
     ct: Path
     mask: Path | None
+
+    def read(self) -> Patient:
+        """The volumes as they are in the files. Raises InputError as `read_volume`."""
+        files = {"mr": self.mr, "ct": self.ct, "mask": self.mask}
+        mask = self.mask and read_volume(self.mask, "mask")
+        return Patient(read_volume(self.mr, "a.u."), read_volume(self.ct, "HU"), mask, files)
+
+    def stamp(self) -> str:
+        """Differs when a file has changed."""
+        return stamp_of((self.mr, self.ct, self.mask))
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Glob patterns of file names, relative to a patient's folder; an empty mask means none."""
+    """Glob patterns of file or folder names, relative to a patient's; no mask where empty."""
 
-    mr: str = "mr*.nii*"
-    ct: str = "ct*.nii*"
+    mr: str = "mr*"
+    ct: str = "ct*"
     mask: str = ""
 
 
-def find_cases(source: str, folder: str | os.PathLike, patterns: Patterns) -> list[Case]:
-    """All patients below `folder`, sorted by name.
+def find_cases(source: str, folder: str | os.PathLike, patterns: Patterns) -> list[Source]:
+    """All patients below `folder`, sorted by name; one without its files says so when read.
 
     Args:
       source: "synthrad2023", or "phantom", which has the same layout: any folder, however deep,
-        with `mr.nii.gz`, `ct.nii.gz` and, where there is one, `mask.nii.gz`. Or "pairs": files
-        that `patterns` find, directly in `folder` (one patient) or in one folder a patient.
+        with `mr.nii.gz`, `ct.nii.gz` and, where there is one, `mask.nii.gz`. "synthrad2025": the
+        same with `.mha`. "pairs": volumes that `patterns` find, directly in `folder` (one patient)
+        or in one folder a patient; NIfTI, MetaImage, or DICOM (the folder or a file of a series).
+        "nnunet": see `nnunet.find`.
       folder: the input folder.
       patterns: for "pairs".
 
     Raises:
-      InputError: no such folder, no patients, a file missing, or several that match a pattern.
+      InputError: no such folder, no patients, or two of one name.
     """
     folder = Path(folder).absolute()
     if source not in SOURCES:
         raise InputError(f"source {source!r} is unknown: use {', '.join(SOURCES)}")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: check the input path")
+    if source == "nnunet":
+        return [_checked(name, lambda f=files: f) for name, files in nnunet.find(folder).items()]
     if source == "pairs":
         places = _patient_folders(folder, patterns)
     else:
-        patterns = Patterns("mr.nii.gz", "ct.nii.gz", "mask.nii.gz")
-        places = sorted({p.parent for name in ("mr", "ct") for p in folder.rglob(f"{name}.nii.gz")})
-    cases = [_case(place, patterns) for place in places]
-    if not cases:
+        suffix = ".mha" if source == "synthrad2025" else ".nii.gz"
+        patterns = Patterns(f"mr{suffix}", f"ct{suffix}", f"mask{suffix}")
+        names = (patterns.mr, patterns.ct)
+        places = sorted({path.parent for name in names for path in folder.rglob(name)})
+    if not places:
         raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
-    if source == "pairs" and patterns.mask and all(case.mask is None for case in cases):
+    _require_distinct(places)
+    cases = [_checked(place.name, lambda p=place: _files(p, patterns)) for place in places]
+    asked = source == "pairs" and patterns.mask
+    if asked and not any(isinstance(case, Case) and case.mask for case in cases):
         raise InputError(f"{folder} holds no mask that matches {patterns.mask!r}: mend the pattern")
-    _require_distinct(cases)
     return cases
 
 
@@ -71,8 +95,22 @@ def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options
     Raises:
       InputError: the folder holds something else, or the request is out of range.
     """
-    written = {place.absolute() for place in write_cohort(Path(folder), patients, seed, **options)}
-    return [c for c in find_cases("phantom", folder, Patterns()) if c.mr.parent in written]
+    written = write_cohort(Path(folder).absolute(), patients, seed, **options)
+    return [Case(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
+
+
+def _checked(name: str, files: Callable[[], dict[str, Path | None]]) -> Source:
+    """The case of the files, or the reason why there is none."""
+    try:
+        found = files()
+        for kind in ("mr", "ct"):
+            if found[kind] is None:
+                raise InputError(f"{name} has no {kind.upper()}: add the file")
+        if found["mr"] == found["ct"]:
+            raise InputError(f"{found['mr']} matches as MR and as CT: mend the patterns")
+    except InputError as error:
+        return Unusable(name, str(error))
+    return Case(name, found["mr"], found["ct"], found.get("mask"))
 
 
 def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:
@@ -84,41 +122,46 @@ def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:
     return [place for place in sorted(folder.iterdir()) if place.is_dir() and holds(place)]
 
 
-def _matches(place: Path, pattern: str) -> list[Path]:
-    try:
-        return sorted(path for path in place.glob(pattern) if path.is_file())
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(f"pattern {pattern!r} is not usable: give a relative glob") from error
-
-
-def _case(place: Path, patterns: Patterns) -> Case:
-    found = {
-        kind: _one(place, kind, pattern) for kind, pattern in vars(patterns).items() if pattern
-    }
+def _files(place: Path, patterns: Patterns) -> dict[str, Path | None]:
+    found = {kind: _one(place, kind, getattr(patterns, kind)) for kind in KINDS}
     for kind in ("mr", "ct"):
-        if found.get(kind) is None:
+        if found[kind] is None:
             raise InputError(
                 f"{place} holds no {kind.upper()} that matches {getattr(patterns, kind)!r}: "
                 "add the file or mend the pattern"
             )
-    return Case(place.name, found["mr"], found["ct"], found.get("mask"))
+    return found
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
-    found = _matches(place, pattern)
+    found = _matches(place, pattern) if pattern else []
     if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+        names = ", ".join(path.name for path in found[:8])
         raise InputError(f"{place}: {names} all match {pattern!r}: name one as --{kind}")
     return found[0] if found else None
 
 
-def _require_distinct(cases: list[Case]) -> None:
-    seen: dict[str, Case] = {}
-    for case in cases:
-        other = seen.setdefault(case.id, case)
-        if other is not case:
-            raise InputError(
-                f"{other.mr.parent} and {case.mr.parent} have the same name: rename one patient"
-            )
-        if case.mr == case.ct:
-            raise InputError(f"{case.mr} matches as MR and as CT: mend the patterns")
+def _matches(place: Path, pattern: str) -> list[Path]:
+    try:
+        found = sorted(path for path in place.glob(pattern) if not path.name.startswith("."))
+    except (ValueError, NotImplementedError, IndexError) as error:
+        raise InputError(f"pattern {pattern!r} is not usable: give a relative glob") from error
+    return [path for path in found if _may_be_a_volume(path)]
+
+
+def _may_be_a_volume(path: Path) -> bool:
+    """A volume by its name, a file that begins as DICOM does, or a folder that holds files."""
+    if path.is_dir():
+        return any(f.is_file() for f in path.iterdir())
+    name = path.name.lower()
+    return path.is_file() and (
+        name.endswith((*NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES)) or is_dicom(path)
+    )
+
+
+def _require_distinct(places: Iterable[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for place in places:
+        other = seen.setdefault(place.name, place)
+        if other is not place:
+            raise InputError(f"{other} and {place} have the same name: rename one patient")

@@ -1,131 +1,191 @@
-"""Patients' files -> the prepared data set that training reads (its layout: `prepared.py`)."""
+"""Patients -> the prepared data set that training reads (its layout: `prepared.py`)."""
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sde_ct.data.cohorts import Case
-from sde_ct.data.files import read_volume
-from sde_ct.data.grid import to_slices
-from sde_ct.data.inputs import cut_mr
-from sde_ct.data.prepared import DTYPES, INDEX, VERSION, Prepared, read_prepared
+from sde_ct.data.patient import Source
+from sde_ct.data.prepare_case import Settings, attempt, kept
+from sde_ct.data.prepare_report import write_report
+from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
 from sde_ct.data.split import Split, check_split
-from sde_ct.data.volume import Volume, same_grid
 from sde_ct.errors import InputError
 
-AIR = -1024  # HU; what lies below is a scanner's padding, not attenuation
+REQUEST = "request.json"
+Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why it was refused
 
 
 def prepare(
-    cases: Sequence[Case],
+    cases: Sequence[Source],
     output: str | os.PathLike,
     *,
     source: str,
     split: Split,
     spacing: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
-    progress: Callable[[Sequence[Case]], Iterable[Case]] = iter,
+    crop_to_body: bool = False,
+    pictures: bool = False,
+    workers: int = 1,
+    progress: Callable[[Iterable[Outcome], int], Iterable[Outcome]] = lambda outcomes, _: outcomes,
     report: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
-    """Write the prepared data set to `output`: the whole of it, or nothing.
+    """Write the prepared data set to `output`, patient by patient, each whole or not at all.
+
+    A patient that is unusable is refused with its reason, in `report.json` too, and the rest goes
+    on. The same call again, after an interruption or a mended file, does only what is missing and
+    what comes from files that changed.
 
     Args:
       cases: as `find_cases` found them.
-      output: a folder that does not exist yet.
+      output: a folder that does not exist yet, or that this very request was writing.
       source: recorded.
-      split: from `split_patients`; recorded.
+      split: from `split_patients`; recorded, without the patients that are refused.
       spacing: in-plane pixel size (y, x) in mm; None keeps each MR's own.
       size: (h, w); slices are cut or padded to it about their centre. None needs MR volumes
         that are equally large in plane.
-      progress: wraps the loop over cases.
+      crop_to_body: cut them about the middle of the body instead; needs `size`.
+      pictures: draw `qc/ID.png` of every patient.
+      workers: processes; 1 stays in this one.
+      progress: wraps what is done as it comes; its second argument is how much there will be.
       report: takes one line a patient.
 
     Raises:
-      InputError: `output` exists, there are no cases, a file is unusable, or the volumes of a
-        patient lie on different grids.
+      InputError: `output` holds something else, there are no cases, none is usable, none is left
+        for training, or slices differ in size; then nothing is left of a new `output`.
     """
     output = Path(output)
-    if output.exists():
-        raise InputError(f"{output} exists: choose another output or remove it first")
     if not cases:
         raise InputError("no patients to prepare: check the input folder and the patterns")
-    for name, values in (("spacing", spacing), ("size", size)):
-        if values is not None and (len(values) != 2 or not all(v > 0 for v in values)):
-            raise InputError(f"{name} = {values}: give two numbers above 0, as y,x")
+    settings = Settings(spacing, size, crop_to_body, pictures)
+    _require_sound(settings)
     split = check_split(split, [case.id for case in cases])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+    request = json.loads(json.dumps({"source": source} | settings.to_json()))
+    fresh = _claim(output, request)
     try:
-        records: dict[str, Any] = {}
-        for case in progress(cases):
-            records[case.id] = _prepare_case(case, partial / "cases" / case.id, spacing, size)
-            _require_one_size(records)
-            report(_line(case.id, records[case.id], split))
+        if not fresh:
+            _require_same_sides(output, split)
+        records, refused = _run(cases, output, settings, split, workers, progress, report)
+        left = _without(split, refused)
+        if not left["train"]:
+            raise InputError(_nobody(refused, len(cases)))
         index = {
             "format": "sde_ct prepared data",
             "version": VERSION,
             "source": source,
             "spacing": spacing,
             "size": next(iter(records.values()))["grid"]["size"][1:],
-            "split": split,
+            "split": left,
             "cases": records,
         }
-        (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
-        partial.chmod(0o755)
-        os.rename(partial, output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_report(output, request, left, records, refused)
+        _write(output / INDEX, index)
+    except InputError:
+        if fresh:
+            shutil.rmtree(output)
+        raise
     return read_prepared(output)
 
 
-def _prepare_case(case: Case, folder: Path, spacing, size) -> dict[str, Any]:
-    """Write the slices of one patient; the record of the case for the index."""
-    mr = read_volume(case.mr, "a.u.")
-    ct = _on_grid_of(mr, case, "ct", "HU")
-    mask = None if case.mask is None else _on_grid_of(mr, case, "mask", "mask")
-    cut = cut_mr(mr, mask, spacing=spacing, size=size, crop=size is not None, name=str(case.mr))
-    if not cut.mask.any():
-        raise InputError(f"{case.mr}: slices of {size} pixels miss the body: enlarge --size")
-    limits = (AIR, np.iinfo(np.int16).max)
-    ct = to_slices(ct.with_array(np.clip(ct.array, *limits)), cut.grid, fill=AIR)
-    arrays = {"mr": cut.mr, "ct": np.rint(ct), "mask": cut.mask}
-    folder.mkdir(parents=True)
-    for name, dtype in DTYPES.items():
-        np.save(folder / f"{name}.npy", arrays[name].astype(dtype), allow_pickle=False)
-    files = {"mr": case.mr, "ct": case.ct, "mask": case.mask}
-    return {
-        "files": {kind: path and str(path) for kind, path in files.items()},
-        "sha256": {kind: _sha256(path) for kind, path in files.items() if path},
-        "slices": cut.grid.size[0],
-        "voxel_mm": [float(s) for s in mr.spacing],
-        "grid": cut.grid.to_json(),
-        "mr_percentiles": {str(p): v for p, v in cut.percentiles.items()},
-        "hu_range": [int(arrays["ct"].min()), int(arrays["ct"].max())],
-        "mask": "given" if case.mask else "computed",
-        "body_fraction": float(cut.mask.mean()),
-    }
+def _require_sound(settings: Settings) -> None:
+    for name in ("spacing", "size"):
+        values = getattr(settings, name)
+        if values is not None and (len(values) != 2 or not all(v > 0 for v in values)):
+            raise InputError(f"{name} = {values}: give two numbers above 0, as y,x")
+    if settings.crop_to_body and settings.size is None:
+        raise InputError("crop_to_body needs the size of the slices: give --size too")
 
 
-def _on_grid_of(mr: Volume, case: Case, kind: str, unit: str) -> Volume:
-    path = getattr(case, kind)
-    volume = read_volume(path, unit)
-    if volume.array.shape != mr.array.shape:
-        what = f"shape {volume.array.shape} against {mr.array.shape}"
-    elif not same_grid(volume, mr):
-        gap = float(np.abs(volume.affine - mr.affine).max())
-        what = f"affines that differ by up to {gap:.3g}"
-    else:
-        return volume
-    raise InputError(
-        f"{path} and {case.mr} lie on different grids ({what}): resample {path.name} on the MR's"
-    )
+def _claim(output: Path, request: dict[str, Any]) -> bool:
+    """Whether `output` is new; it is made then, and says what is being prepared in it."""
+    if not output.exists():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+        try:
+            (partial / "cases").mkdir()
+            _write(partial / REQUEST, request)
+            partial.chmod(0o755)
+            os.rename(partial, output)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return True
+    try:
+        before = json.loads((output / REQUEST).read_text("utf-8"))
+        changed = sorted(key for key in before | request if before.get(key) != request.get(key))
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{output} exists: choose another output or remove it first") from None
+    if changed:
+        was = ", ".join(f"{key}: {before.get(key)} -> {request.get(key)}" for key in changed)
+        raise InputError(f"{output} was prepared otherwise ({was}): choose another output")
+    for leftover in (output / "cases").glob(".*"):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    return False
+
+
+def _require_same_sides(output: Path, split: Split) -> None:
+    """No patient changes sides in data that a network may have been trained on."""
+    if not (output / INDEX).exists():
+        return
+    before = {name: part for part, names in read_prepared(output).split.items() for name in names}
+    for part, names in split.items():
+        for name in names:
+            if before.get(name, part) != part:
+                raise InputError(
+                    f"{output} has patient {name} in {before[name]}, now it would be in {part}: "
+                    "give the same patients and shares, or another output"
+                )
+
+
+def _run(
+    cases, output, settings, split, workers, progress, report
+) -> tuple[dict[str, dict], dict[str, str]]:
+    """The records of the patients, in the order of `cases`, and the reasons of the refused."""
+    found: dict[str, dict[str, Any] | str] = {}
+    for case in cases:
+        if (record := kept(case, output, settings)) is not None:
+            found[case.id] = record
+            report(f"{_line(case.id, record, split)}  (kept)")
+    todo = [case for case in cases if case.id not in found]
+    work = partial(attempt, output=output, settings=settings)
+    with closing(_outcomes(todo, work, workers)) as outcomes:  # processes end with an error
+        for name, outcome in progress(outcomes, len(todo)):
+            found[name] = outcome
+            if isinstance(outcome, str):
+                report(f"{name}  refused  {outcome}")
+            else:
+                _require_one_size({k: v for k, v in found.items() if not isinstance(v, str)})
+                report(_line(name, outcome, split))
+    ordered = {case.id: found[case.id] for case in cases}
+    refused = {name: value for name, value in ordered.items() if isinstance(value, str)}
+    return {name: v for name, v in ordered.items() if not isinstance(v, str)}, refused
+
+
+def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[Outcome]:
+    """What becomes of every patient, as it is done."""
+    if min(workers, len(todo)) <= 1:
+        for case in todo:
+            yield case.id, work(case)
+        return
+    with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn")) as pool:
+        futures = {pool.submit(work, case): case.id for case in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a process was killed, for want of memory as a rule: give fewer --workers and "
+                "start again, what is done stays"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _require_one_size(records: dict[str, Any]) -> None:
@@ -137,16 +197,31 @@ def _require_one_size(records: dict[str, Any]) -> None:
         )
 
 
+def _without(split: Split, refused: dict[str, str]) -> Split:
+    return {part: tuple(n for n in names if n not in refused) for part, names in split.items()}
+
+
+def _nobody(refused: dict[str, str], patients: int) -> str:
+    """Why nobody is left for training; the whole reason where there is but one."""
+    name, reason = next(iter(refused.items()))
+    if len(refused) == patients == 1:
+        return reason
+    who = "no patient is usable" if len(refused) == patients else "no patient is left for training"
+    return f"{who}, {len(refused)} of {patients} were refused, such as {name}: {reason}"
+
+
 def _line(name: str, record: dict[str, Any], split: Split) -> str:
     part = next(key for key, names in split.items() if name in names)
     depth, height, width = record["grid"]["size"]
     low, high = record["hu_range"]
-    return (
+    line = (
         f"{name}  {part}  {depth} slices of {height} x {width}  CT {low} to {high} HU  "
         f"mask {record['mask']}, {100 * record['body_fraction']:.0f} % body"
     )
+    return "; ".join([line, *record["warnings"]])
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _write(path: Path, values: dict[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    partial.write_text(json.dumps(values, indent=1), "utf-8")
+    os.replace(partial, path)

@@ -4,6 +4,11 @@ DIR/dataset.json              what it is: source, slice grid, split, and a recor
 DIR/cases/<id>/mr.npy         float32 [z, h, w], a.u.
 DIR/cases/<id>/ct.npy         int16   [z, h, w], HU
 DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 inside the body
+DIR/cases/<id>/*.nii.gz       MR, CT, mask on the MR's grid, if no file of the source is
+DIR/cases/<id>/case.json      the record, kept for a run that goes on
+DIR/report.json               what was chosen, found, refused and warned of
+DIR/qc/<id>.png               what it looks like
+DIR/request.json              what was asked for
 """
 
 import json
@@ -32,7 +37,7 @@ class PreparedCase:
     folder: Path
     grid: SliceGrid  # leads from the slices back to the MR's own voxels
     percentiles: dict[float, float]  # of the MR inside the body, a.u.
-    files: dict[str, str | None]  # the sources "mr", "ct", "mask"; None: the mask was computed
+    files: dict[str, str | None]  # of the volumes "mr", "ct", "mask"; None: the mask was computed
 
     def __len__(self) -> int:
         return self.grid.size[0]
@@ -124,5 +129,6 @@ def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
         folder=folder / "cases" / name,
         grid=SliceGrid.from_json(record["grid"]),
         percentiles={float(p): float(v) for p, v in record["mr_percentiles"].items()},
-        files={kind: record["files"][kind] for kind in DTYPES},
+        # Copies in the data set go by relative paths; an absolute one stands for itself.
+        files={k: p and str(folder.absolute() / p) for k in DTYPES for p in [record["files"][k]]},
     )

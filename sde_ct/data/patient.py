@@ -1,0 +1,67 @@
+"""One patient as a source hands it to preparation."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from sde_ct.data.volume import Volume
+from sde_ct.errors import InputError
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Patient(NamedTuple):
+    """The volumes of one patient and how they were come by."""
+
+    mr: Volume  # a.u.
+    ct: Volume  # HU, on any grid
+    mask: Volume | None  # body, on the MR's grid; None: to be computed
+    files: Mapping[str, Path | None]  # "mr", "ct", "mask": a file, or a folder of one series
+    copies: bool = False  # the volumes are not the files' own: prepared data keeps copies
+    registered: bool | None = None  # CT to MR by its source; None: nothing is said of it
+    extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
+    chosen: Mapping[str, str] = NOTHING  # what was chosen and why, a sentence each
+    facts: Mapping[str, Any] = NOTHING  # for the report, JSON
+    warnings: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """A patient that was found; pickled to the process that prepares it."""
+
+    @property
+    def id(self) -> str: ...
+
+    def read(self) -> Patient:
+        """Everything of the patient. Raises InputError with the reason why it is unusable."""
+        ...
+
+    def stamp(self) -> str:
+        """Differs when a file of the patient has changed."""
+        ...
+
+
+class Unusable(NamedTuple):
+    """A patient that was refused when it was found."""
+
+    id: str
+    reason: str
+
+    def read(self) -> Patient:
+        raise InputError(self.reason)
+
+    def stamp(self) -> str:
+        return ""
+
+
+def stamp_of(paths: Iterable[Path | None]) -> str:
+    """A digest of names, sizes and times of change of files and of what is in folders."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path is None:
+            continue
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            status = file.stat()
+            digest.update(f"{file}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

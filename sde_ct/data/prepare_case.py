@@ -1,0 +1,206 @@
+"""One patient -> its slices, its record and its picture, in a folder of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sde_ct.data.files import write_volume
+from sde_ct.data.grid import to_slices
+from sde_ct.data.inputs import CutMR, cut_mr
+from sde_ct.data.overlap import ct_body, dice
+from sde_ct.data.patient import Patient, Source
+from sde_ct.data.picture import overview
+from sde_ct.data.prepared import DTYPES
+from sde_ct.data.volume import Volume, same_grid
+from sde_ct.errors import InputError
+
+HU = (-1024, 3071)  # what 12 bits hold: below lies padding, above metal
+RECORD = "case.json"
+LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient reach more, as a rule
+LEAST_INSIDE = 0.999  # of the body's voxels, within the slices
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to every patient alike."""
+
+    spacing: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    crop_to_body: bool = False
+    pictures: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | None:
+    """The record of a patient prepared before from the same files; None where it is to be done."""
+    try:
+        values = json.loads((output / "cases" / case.id / RECORD).read_text("utf-8"))
+        whole = all((output / "cases" / case.id / f"{name}.npy").is_file() for name in DTYPES)
+        drawn = not settings.pictures or picture_of(output, case.id).is_file()
+        return values["record"] if whole and drawn and values["stamp"] == case.stamp() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def attempt(case: Source, output: Path, settings: Settings) -> dict[str, Any] | str:
+    """The record of the patient, or the reason why it is refused; nothing half-written stays."""
+    try:
+        return prepare_case(case, output, settings)
+    except InputError as error:
+        return str(error)
+
+
+def prepare_case(case: Source, output: Path, settings: Settings) -> dict[str, Any]:
+    """Write `output`/cases/ID, whole or not at all, and return its record.
+
+    The folder holds the slices (see `prepared`), `case.json`, and MR, CT and mask as NIfTI where
+    they are not a file's own voxels.
+
+    Raises InputError with the reason where the patient is unusable.
+    """
+    stamp = case.stamp()
+    patient = _on_one_grid(case.read(), settings)
+    record, cut, hu = _sliced(patient, settings)
+    folder = output / "cases" / case.id
+    partial = folder.with_name(f".{case.id}-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        arrays = {"mr": cut.mr, "ct": hu, "mask": cut.mask}
+        for name, dtype in DTYPES.items():
+            np.save(partial / f"{name}.npy", arrays[name].astype(dtype), allow_pickle=False)
+        record["files"] |= _copies(patient, partial, folder.relative_to(output))
+        (partial / RECORD).write_text(json.dumps({"stamp": stamp, "record": record}), "utf-8")
+        if settings.pictures:
+            _draw(picture_of(output, case.id), case.id, cut, hu)
+        _replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return record
+
+
+def picture_of(output: Path, name: str) -> Path:
+    return output / "qc" / f"{name}.png"
+
+
+def _on_one_grid(patient: Patient, settings: Settings) -> Patient:
+    for kind in ("ct", "mask"):
+        volume: Volume | None = getattr(patient, kind)
+        if volume is None or same_grid(volume, patient.mr):
+            continue
+        if volume.array.shape != patient.mr.array.shape:
+            what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
+        else:
+            gap = float(np.abs(volume.affine - patient.mr.affine).max())
+            what = f"affines that differ by up to {gap:.3g}"
+        path, mr = patient.files[kind], patient.files["mr"]
+        raise InputError(
+            f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's"
+        )
+    return patient
+
+
+def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR, np.ndarray]:
+    """The record, the slices of MR and mask, and those of the CT in whole HU."""
+    mr, ct, size = patient.mr, patient.ct, settings.size
+    cut = cut_mr(
+        mr,
+        patient.mask,
+        spacing=settings.spacing,
+        size=size,
+        crop=size is not None,
+        about_body=settings.crop_to_body,
+        name=str(patient.files["mr"]),
+    )
+    if not cut.mask.any():
+        raise InputError(f"{patient.files['mr']}: slices of {size} miss the body: enlarge --size")
+    clipped = ct.with_array(np.clip(ct.array, *HU))
+    hu = np.rint(to_slices(clipped, cut.grid, fill=HU[0]))
+    overlap = dice(cut.body.array, ct_body(clipped).array)
+    metal = float((ct.array > HU[1]).sum() * np.prod(ct.spacing)) / 1000
+    inside = _share_inside(cut)
+    record = {
+        "files": {kind: path and str(path) for kind, path in patient.files.items()},
+        "sha256": {kind: _sha256(path) for kind, path in patient.files.items() if path},
+        "slices": cut.grid.size[0],
+        "voxel_mm": [float(s) for s in mr.spacing],
+        "grid": cut.grid.to_json(),
+        "mr_percentiles": {str(p): v for p, v in cut.percentiles.items()},
+        "hu_range": [int(hu.min()), int(hu.max())],
+        "hu_range_in_file": [float(ct.array.min()), float(ct.array.max())],
+        "metal_ml": round(metal, 3),
+        "mask": "given" if patient.mask is not None else "computed",
+        "body_fraction": float(cut.mask.mean()),
+        "body_in_slices": inside,
+        "body_overlap_dice": round(overlap, 4),
+        "chosen": dict(patient.chosen),
+        **patient.facts,
+    }
+    return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, hu
+
+
+def _warnings(record: Mapping[str, Any]) -> list[str]:
+    found = []
+    if (overlap := record["body_overlap_dice"]) < LEAST_OVERLAP:
+        found.append(
+            f"the bodies of MR and CT overlap by {overlap:.2f} (Dice): look at the picture, they "
+            "may not be registered"
+        )
+    if record["metal_ml"]:
+        found.append(f"{record['metal_ml']:g} ml lie above {HU[1]} HU (metal) and were clipped")
+    if (inside := record["body_in_slices"]) < LEAST_INSIDE:
+        found.append(f"the slices hold {100 * inside:.1f} % of the body: enlarge --size")
+    return found
+
+
+def _share_inside(cut: CutMR) -> float:
+    """Of the body's area how much lies within the slices, by the areas of pixel and voxel."""
+    whole = float(cut.body.array.sum())
+    return min(1.0, round(float(cut.mask.sum()) * np.prod(cut.grid.scale) / whole, 4))
+
+
+def _copies(patient: Patient, partial: Path, place: Path) -> dict[str, str]:
+    """Write what no file holds; the paths, relative to the data set, that stand for it."""
+    volumes = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask} if patient.copies else {}
+    written = {kind: volume for kind, volume in volumes.items() if volume is not None}
+    for kind, volume in (written | dict(patient.extra)).items():
+        write_volume(partial / f"{kind}.nii.gz", volume)
+    return {kind: str(place / f"{kind}.nii.gz") for kind in written}
+
+
+def _draw(path: Path, name: str, cut: CutMR, hu: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = overview(cut.mr, hu, cut.mask, pixel=cut.grid.pixel_mm, title=name)
+    partial = path.with_name(f".{path.stem}-{os.getpid()}.png")
+    try:
+        picture.savefig(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    """Put a finished folder in its place, where an outdated one may lie."""
+    old = partial.with_name(f"{partial.name}-old")
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    """Of a file's content; of a folder, of those of its files in the order of their names."""
+    if path.is_dir():
+        parts = (_sha256(file) for file in sorted(path.iterdir()) if file.is_file())
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
