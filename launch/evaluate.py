@@ -23,13 +23,8 @@ from tqdm import tqdm
 
 from sde_ct.cli import run
 from sde_ct.errors import InputError
-from sde_ct.evaluation.cases import (
-    CaseFiles,
-    Refusal,
-    evaluate_methods,
-    match_cases,
-    parse_slices,
-)
+from sde_ct.evaluation.cases import evaluate_methods, parse_slices
+from sde_ct.evaluation.matching import CaseFiles, Refusal, match_cases
 from sde_ct.evaluation.protocols import PROTOCOLS
 from sde_ct.evaluation.report import refuse_existing, write_metrics
 from sde_ct.evaluation.statistics import caveat

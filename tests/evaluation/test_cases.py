@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.cases import (
-    body_from_ct,
-    evaluate_files,
-    evaluate_methods,
-    match_cases,
-    parse_slices,
-)
+from sde_ct.evaluation.cases import body_from_ct, evaluate_files, evaluate_methods, parse_slices
+from sde_ct.evaluation.matching import match_cases
 from sde_ct.evaluation.protocols import VOLUME
 
 from ..programs import call
