@@ -50,6 +50,22 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     return list(sources.values())
 
 
+def find_mask(masks: Path, source: Source) -> Path:
+    """The mask of one volume: the file given, or the one of its name in a folder.
+
+    Raises InputError where the folder holds none or several.
+    """
+    if not masks.is_dir() or any(_holds_dicom(p) for p in masks.iterdir()):
+        return masks
+    found = [p for p in masks.iterdir() if IMAGE.search(p.name) and case_name(p) == source.name]
+    if len(found) != 1:
+        raise InputError(
+            f"{masks} holds {len(found)} masks called {source.name}: give it one, such as "
+            f"{source.name}.nii.gz."
+        )
+    return found[0]
+
+
 def case_name(mr: Path) -> str:
     """The name of a volume's case: its file's, or its folder's in SynthRAD's layout."""
     mr = Path(os.path.abspath(mr))  # links keep the name that they were given

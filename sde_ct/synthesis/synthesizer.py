@@ -123,16 +123,20 @@ class Synthesizer:
         Raises:
           InputError: draws out of range, an unusable MR, or draws that did not end finite.
         """
-        if draws < 1:
-            raise InputError(f"draws={draws}: give 1 or more.")
-        method = self._trained.config.method
-        if draws > 1 and method != "diffusion":
-            raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
+        self.require_draws(draws)
         shown = self._show(mr, mask, case)
         numbers = first + np.arange(draws)
         x, evaluations, seconds = self._sample(shown, case, numbers, seed, progress)
         ct = self._trained.intensity.ct
         return Drawn(np.clip(ct.to_hu(x), ct.low, ct.high), shown, evaluations, seconds)
+
+    def require_draws(self, draws: int) -> None:
+        """Refuse a number of draws that this network cannot give."""
+        if draws < 1:
+            raise InputError(f"draws={draws}: give 1 or more.")
+        method = self._trained.config.method
+        if draws > 1 and method != "diffusion":
+            raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
 
     def _show(self, mr: Volume, mask: Volume | None, case: str) -> NetworkInput:
         config, data = self._trained.config, self._trained.data
@@ -163,7 +167,7 @@ class Synthesizer:
         padded = np.arange(-(-len(slices) // batch) * batch).clip(max=len(slices) - 1)
         number = zlib.crc32(case.encode()) & 0x7FFFFFFF
         results, start = [], time.perf_counter()
-        for first in progress(range(0, len(padded), batch)):
+        for first in progress(range(0, len(slices), batch)):
             rows = padded[first : first + batch]
             # A batch at a time: keys of all would be compiled anew for every number of slices.
             keys = slice_keys(seed, number, slices[rows], numbers[rows])

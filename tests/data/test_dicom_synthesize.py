@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from sde_ct.data.files import read_volume
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume, same_grid
+from sde_ct.synthesis import load
 
 from ..programs import call, listing
 from .dicom_series import ACQUISITIONS, write_series
@@ -67,8 +68,10 @@ def test_the_sidecar_tells_all_but_the_patient(runs, mr_folder, tmp_path):
     text = (out / "pelvis t2.json").read_text()
     assert "Doe" not in text and "Jane" not in text and "J-17" not in text
     told = json.loads(text)
-    assert told["checkpoint"] == {"workdir": str(workdir), "step": 24}
-    assert told["configuration"]["sampling"]["em_steps"] == 8
+    (checkpoint,) = told["checkpoints"]
+    assert told["workdirs"] == [str(workdir)] and checkpoint["step"] == 24
+    assert checkpoint["weights_sha256"] == load(workdir).sha256()
+    assert checkpoint["configuration"]["sampling"]["em_steps"] == 8
     assert (told["sampler"], told["draws"], told["seed"], told["evaluations"]) == ("em", 2, 3, 8)
     assert told["input"]["format"] == "DICOM" and told["input"]["shape"] == list(SHAPE)
     np.testing.assert_allclose(told["input"]["spacing_mm"], SPACING, atol=1e-6)

@@ -11,7 +11,6 @@ from sde_ct.data.files import read_volume
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.synthesis import Synthesizer, load
-from sde_ct.synthesis.sources import case_name
 from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
@@ -139,11 +138,6 @@ def test_a_cnn_draws_once(runs, mr_file, tmp_path):
     assert list(listing(tmp_path)) == ["mr_knee.json", "sct", "sct/mr_knee.nii.gz"]
 
 
-def test_a_case_is_named_by_its_file_or_by_its_folder(tmp_path):
-    assert case_name(tmp_path / "knee.nii.gz") == case_name(tmp_path / "knee.nii") == "knee"
-    assert case_name(tmp_path / "1PA001" / "mr.nii.gz") == "1PA001"
-
-
 def test_an_unfinished_draw_is_no_ct(runs, mr_file):
     trained = load(runs("diffusion"))
     bad = jax.tree.map(lambda x: x * np.nan, trained.params)
@@ -153,8 +147,8 @@ def test_an_unfinished_draw_is_no_ct(runs, mr_file):
 
 
 REFUSED = {
-    "draws": (["--draws=0"], "--draws=0: give 1 or more"),
-    "negative draws": (["--draws=-3"], "--draws=-3: give 1 or more"),
+    "draws": (["--draws=0"], "draws=0: give 1 or more"),
+    "negative draws": (["--draws=-3"], "draws=-3: give 1 or more"),
     "no sampler": (["--sampler="], "ddpm, em, pc, ode"),
     "adaptive": (["--sampler=ode", "--evaluations=9"], "The ODE's evaluations are adaptive"),
     "few": (["--sampler=heun", "--evaluations=2"], "2 evaluations: heun needs 3 or more"),

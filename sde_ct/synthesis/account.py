@@ -1,0 +1,30 @@
+"""How a synthetic CT came about, in plain JSON values, without what could name the patient."""
+
+from typing import Any
+
+from sde_ct.config import to_dict
+from sde_ct.data.files import Format
+from sde_ct.data.fingerprint import voxel_sha256
+from sde_ct.data.volume import Volume
+from sde_ct.synthesis.trained import Trained
+
+
+def checkpoint(trained: Trained) -> dict[str, Any]:
+    """The network, wherever it lies."""
+    return {
+        "step": trained.step,
+        "weights_sha256": trained.sha256(),
+        "configuration": to_dict(trained.config),
+    }
+
+
+def image(mr: Volume, format: Format, mask: Volume | None) -> dict[str, Any]:
+    """The MR that was read; `mask` is None where the body was outlined from it."""
+    return {
+        "format": format,
+        "shape": list(mr.array.shape),
+        "spacing_mm": [round(float(s), 6) for s in mr.spacing],
+        "affine": [[round(float(v), 6) for v in row] for row in mr.affine],
+        "sha256": voxel_sha256(mr.array),
+        "mask_sha256": voxel_sha256(mask.array) if mask else None,
+    }
