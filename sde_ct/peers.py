@@ -1,0 +1,123 @@
+"""What the processes of a run agree on, and what each does when another one is gone.
+
+JAX ends every process of a run within `parallel.HEARTBEAT` seconds of the death of one, at once
+where the first dies, but by abort(): with a stack trace, and unseen by `except` and `atexit`. A
+witness, a tiny process that outlives it, then says in one sentence what to do.
+"""
+
+import atexit
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from sde_ct import parallel
+from sde_ct.errors import InputError, Interrupted
+
+LOST = 75  # EX_TEMPFAIL: the same command again may well do
+MEND = "start all of them again: what has been saved is used."
+
+# How JAX reports a peer that is gone: the library that carries collectives, or a status.
+_GONE = re.compile(r"Gloo|NCCL|oordination|^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
+_WITNESS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
+
+
+@contextlib.contextmanager
+def together(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> Iterator[None]:
+    """`parallel.start`, the block, and the parting from the other processes, if there are any.
+
+    A block that fails ends this process without waiting for the others: JAX would wait for them
+    at the end of the program, while they wait for this one in their next collective. Where
+    another process is gone, one sentence says so, and the status is `LOST`. Interrupted comes to
+    all of them at one step, so that they part in order.
+    """
+    if parallel.way_to_start(coordinator, count, index) is None:
+        yield
+        return
+    dismiss = witness()
+    try:
+        parallel.start(coordinator, count, index)
+        yield
+    except Interrupted:
+        _part(dismiss)
+        raise
+    except BaseException as error:
+        dismiss()
+        if is_lost_peer(error):
+            cause = str(error).strip().splitlines()[0]
+            print(f"error: another process of the run is gone ({cause}); {MEND}", file=sys.stderr)
+            _leave(LOST)
+        # It runs when the error has been told, and before JAX's, which was registered earlier.
+        atexit.register(_leave, 2 if isinstance(error, (InputError, OSError)) else 1)
+        raise
+    _part(dismiss)
+
+
+def _part(dismiss: Callable[[], None]) -> None:
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()  # waits for the others
+    dismiss()
+
+
+def witness() -> Callable[[], None]:
+    """Start the witness of this process; returns what dismisses it."""
+    sentence = (
+        "error: this process was ended: another one of the run died or did not come, or it was "
+        f"killed itself; {MEND}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", _WITNESS, sentence],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # out of reach of what is sent to the group, as Ctrl-C is
+    )
+
+    def dismiss() -> None:
+        process.communicate(b"parted")
+
+    return dismiss
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether JAX failed because another process is gone."""
+    if isinstance(error, InputError) or not isinstance(error, (RuntimeError, ValueError)):
+        return False
+    return bool(_GONE.search(str(error)))
+
+
+def is_primary() -> bool:
+    """Whether this process writes what the run leaves; a process alone does."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(place: str) -> None:
+    """Go on when every process of the run has come to this place of the program."""
+    multihost_utils.sync_global_devices(place)
+
+
+def from_primary(value: int) -> int:
+    """The primary's value, on every process."""
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def told_to_stop(step: int) -> bool:
+    """Whether to stop after `step`, since SIGTERM came to some process of the run.
+
+    True at the same step on all of them, and every process must ask after every step. False for
+    a process alone: its signals are its own affair.
+    """
+    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+def _leave(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
