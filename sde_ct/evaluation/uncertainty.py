@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy import stats
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask
 
 BINS = 10  # of `ence`
-ENOUGH = 1.01  # of the error that infinitely many draws would have
 TAKEN = np.arange(20) / 20  # shares of voxels that `sparsification` takes away
 
 
@@ -46,15 +45,6 @@ class Sparsification(NamedTuple):
     ause: float
 
 
-class ErrorByDraws(NamedTuple):
-    """Root mean square error of the mean of the first 1, 2 … M draws, HU."""
-
-    draws: Int[np.ndarray, " m"]
-    rmse: Float[np.ndarray, " m"]
-    limit: float  # of infinitely many, by 1/M
-    enough: int | None  # draws from which the limit is missed by less than `ENOUGH`; None: never
-
-
 class Decomposition(NamedTuple):
     """Variances of every voxel, HU²; their sum is that of a draw from a network at random."""
 
@@ -81,7 +71,7 @@ def spread_skill(spread: CtVolume, error: CtVolume, mask: Mask, draws: int) -> f
     distribution (Fortin et al., J. Hydrometeorol. 15(4), 2014).
     """
     mask = as_mask(mask, spread, error=error)
-    _require_draws(draws)
+    require_draws(draws)
     variance = np.square(spread[mask], dtype=np.float64).mean() * (draws + 1) / draws
     mse = np.square(error[mask], dtype=np.float64).mean()
     return float(np.sqrt(variance / mse)) if mse > 0 else float("nan")
@@ -95,7 +85,7 @@ def fair_crps(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> 
     """
     mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
     m = len(draws)
-    _require_draws(m)
+    require_draws(m)
     x = np.sort(np.stack([draw[mask] for draw in draws]).astype(np.float64), axis=0)
     # Sorted, ΣΣ|x_i - x_j| = 2 Σ (2 i - M + 1) x_i for i = 0 … M-1: no M² memory.
     pairs = 2 * np.tensordot(2 * np.arange(m) - m + 1, x, axes=1)
@@ -116,7 +106,7 @@ def ence(spread: CtVolume, error: CtVolume, mask: Mask, draws: int) -> SpreadBin
         InputError: fewer voxels than bins; and what `as_mask` refuses.
     """
     mask = as_mask(mask, spread, error=error)
-    _require_draws(draws)
+    require_draws(draws)
     s, e = spread[mask].astype(np.float64), error[mask].astype(np.float64)
     if s.size < BINS:
         raise InputError(f"The mask holds {s.size} voxels: {BINS} bins need at least as many.")
@@ -158,26 +148,6 @@ def _remaining(
         return np.cumsum(lowest_first)[kept - 1] / kept / error.mean()
 
 
-def error_by_draws(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> ErrorByDraws:
-    """How the error of the mean falls with the draws averaged, and where it ends.
-
-    The mean of m independent draws has the expected square error E(∞) + V/m with V their variance,
-    so E(∞) = E(M) - mean s² / M: what more draws of this network cannot take away.
-    """
-    mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
-    m = len(draws)
-    _require_draws(m)
-    x = draws[:, mask].astype(np.float64)
-    counts = np.arange(1, m + 1)
-    means = np.cumsum(x, axis=0) / counts[:, None]
-    mse = np.square(means - ct[mask]).mean(axis=1)
-    variance = x.var(axis=0, ddof=1).mean()
-    limit = max(0.0, mse[-1] - variance / m)
-    # √(limit + V/m) <= 1.01 √limit, for the least m
-    enough = max(1, int(np.ceil(variance / (limit * (ENOUGH**2 - 1))))) if limit > 0 else None
-    return ErrorByDraws(counts, np.sqrt(mse), float(np.sqrt(limit)), enough)
-
-
 def decompose(members: Sequence[Float[np.ndarray, "m x y z"]]) -> Decomposition:
     """Variance of several networks' draws, split into what each says and where they disagree.
 
@@ -198,7 +168,7 @@ def decompose(members: Sequence[Float[np.ndarray, "m x y z"]]) -> Decomposition:
             f"and the shapes are {[draws.shape for draws in members]}: draw them alike."
         )
     m = len(members[0])
-    _require_draws(m)
+    require_draws(m)
     within = np.mean([x.var(axis=0, ddof=1, dtype=np.float64) for x in members], axis=0)
     means = [x.mean(axis=0, dtype=np.float64) for x in members]
     return Decomposition(within, np.var(means, axis=0, ddof=1) - within / m)
@@ -226,6 +196,7 @@ def evaluate_draws(
     )
 
 
-def _require_draws(draws: int) -> None:
+def require_draws(draws: int) -> None:
+    """Raise an `InputError` for fewer than the two draws that make a spread."""
     if draws < 2:
         raise InputError(f"A spread needs at least 2 draws and there is {draws}: draw more.")

@@ -156,22 +156,6 @@ def test_sparsification_ranks_the_body_alone():
     assert np.isnan(uncertainty.sparsification(wild, 0 * error, mask).ause)
 
 
-def test_error_by_draws_and_its_limit():
-    """Truth N(0, 20²) unknown to draws N(0, 30²): the mean of m has the error √(400 + 900 / m)."""
-    rng = np.random.default_rng(5)
-    shape = (40, 40, 20)
-    draws, truth = rng.normal(0, 30, (8, *shape)), rng.normal(0, 20, shape)
-    got = uncertainty.error_by_draws(draws, truth, _ones(shape))
-    # 32000 voxels: a root mean square is known to 1 / √64000 = 0.4 %.
-    assert got.rmse == pytest.approx(np.sqrt(400 + 900 / np.arange(1, 9)), rel=0.015)
-    assert got.limit == pytest.approx(20, rel=0.02)
-    assert got.draws.tolist() == list(range(1, 9))
-    # 900 / m <= (1.01² - 1) 400 from m = 112 on; 2 % of the limit is 4 % of its square.
-    assert got.enough == pytest.approx(112, rel=0.06)
-    exact = uncertainty.error_by_draws(np.full((3, *shape), 7.0), truth, _ones(shape))
-    assert exact.enough == 1 and exact.limit == pytest.approx(exact.rmse[0])
-
-
 def test_variance_within_and_between_networks():
     rng = np.random.default_rng(6)
     shape, networks = (20, 20, 10), 6
