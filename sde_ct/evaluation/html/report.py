@@ -1,0 +1,82 @@
+"""`report.html`: everything that an evaluation found, in one file that needs no network.
+
+The slices are shown by a small viewer of this package on 2D canvases (viewer.js, 230 lines) rather
+than by NiiVue, the well-kept one. NiiVue 0.69 would fit: 2.3 MB minified, and headless Chromium
+gives it WebGL2. But each of the five linked panes would take a WebGL context; the signed error
+would be one more volume; colour bars, labels and cross-hair are drawn into the picture, where no
+keyboard, screen reader or printer's style sheet finds them; it reads whole files, not slices that
+were chosen to fit; and it would have to be kept here as a copy, for pip does not install it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation.html.fitting import FEW_SLICES, depth_of, plan
+from sde_ct.evaluation.html.page import render
+from sde_ct.evaluation.html.patients import Encoded, encode_patient
+from sde_ct.evaluation.html.views import PatientView, Report
+
+NAME = "report.html"
+LIMIT = 20_000_000  # bytes of the file
+REST = 1_000_000  # bytes kept for all that is neither volume nor picture
+
+
+def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None:
+    """Write the page whole or not at all; the same report gives the same bytes.
+
+    It stays below `LIMIT` bytes: first draws, then slices away from the middle, then patients from
+    the end are left out, and the page says so. Only pictures or single slices that are too large
+    by themselves can exceed it.
+
+    Raises:
+        InputError: the file exists and `overwrite` is false, volumes of a patient lie on
+            different grids, or `summarise` refuses the rows.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already: choose another output or remove it first.")
+    pictures = sum(len(picture.png) for picture in report.figures) * 4 / 3
+    encoded = _within(report.patients, LIMIT - REST - pictures)
+    hashes = {patient.data["name"]: patient.hashes for patient in encoded}
+    provenance = dict(report.provenance)
+    if hashes:
+        provenance["Volumes shown: SHA-256 of the MR and of rounded HU"] = hashes
+    text = render(
+        report,
+        [patient.data for patient in encoded],
+        _left_out(encoded, list(report.patients)),
+        provenance,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
+    """As many patients as can be shown with `FEW_SLICES` each, an equal share for each."""
+    if not patients:
+        return []
+    first, *others = patients.values()
+    view = first()
+    count, enough = len(patients), min(FEW_SLICES, depth_of(view))
+    while count > 1 and plan(view, budget / count).slices < enough:
+        count -= 1
+    share = budget / count
+    encoded = [encode_patient(view, share)]
+    del view
+    return encoded + [encode_patient(load(), share) for load in others[: count - 1]]
+
+
+def _left_out(encoded: list[Encoded], names: list[str]) -> list[str]:
+    """What a reader of the slices must know; the figures above are of everything."""
+    parts = [patient.left_out for patient in encoded if patient.left_out]
+    if len(encoded) < len(names):
+        parts.append(f"not shown: {', '.join(names[len(encoded) :])}")
+    if not parts:
+        return []
+    return [f"To stay below {LIMIT // 10**6} MB, this page holds of {'; '.join(parts)}."]
