@@ -7,6 +7,8 @@
 Predictions are `<case>.nii.gz`; references and masks are `<case>.nii.gz` or, as SynthRAD has them,
 `<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth; `.nii`, `.mha` and `.mhd` do as well.
 Every path may be a single file. Several predictions are compared in pairs on the same patients.
+With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, uncertainty.json
+judges the draws: calibration by tissue, and how many are enough.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
@@ -23,10 +25,11 @@ from tqdm import tqdm
 
 from sde_ct.cli import run
 from sde_ct.errors import InputError
+from sde_ct.evaluation import judgement
 from sde_ct.evaluation.cases import evaluate_methods, parse_slices
 from sde_ct.evaluation.matching import CaseFiles, Refusal, match_cases
 from sde_ct.evaluation.protocols import PROTOCOLS
-from sde_ct.evaluation.report import refuse_existing, write_metrics
+from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.statistics import caveat
 from sde_ct.evaluation.table import summarise, text_table
 
@@ -40,7 +43,10 @@ _MASK = flags.DEFINE_string(
 _SPREAD = flags.DEFINE_string(
     "spread", None, "Standard deviations of the one method's draws: folder or file."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for metrics.csv and metrics.json.")
+_DRAWS = flags.DEFINE_multi_string(
+    "draws", [], "Draws of each prediction, which is their mean: folder; again for each method."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for metrics.csv, metrics.json ...")
 _PROTOCOL = flags.DEFINE_enum("protocol", "volume", list(PROTOCOLS), "How to score.")
 _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices that count, such as 1::2.")
 _METHOD = flags.DEFINE_multi_string(
@@ -48,18 +54,21 @@ _METHOD = flags.DEFINE_multi_string(
 )
 flags.mark_flags_as_required(["prediction", "reference", "output"])
 
+TISSUES = ("all", "air", "soft", "bone")
+
 
 def main() -> None:
     output, protocol = Path(_OUTPUT.value), PROTOCOLS[_PROTOCOL.value]
-    refuse_existing(output)
+    refuse_existing(output, [judgement.NAME] if _DRAWS.value else [])
     z_slices = parse_slices(_Z_SLICES.value)
     predictions = [Path(path) for path in _PREDICTION.value]
     others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
     reference, mask, spread = (Path(path) if path else None for path in others)
     methods = _methods(predictions)
+    draws = [Path(path) for path in _DRAWS.value] or [None] * len(predictions)
     matched = {
-        method: match_cases(prediction, reference, mask, spread)
-        for method, prediction in zip(methods, predictions, strict=True)
+        method: match_cases(prediction, reference, mask, spread, several)
+        for method, prediction, several in zip(methods, predictions, draws, strict=True)
     }
     found = evaluate_methods(matched, protocol, z_slices, _bar)
     refused = {method: of_one.refused for method, of_one in found.items()}
@@ -69,9 +78,12 @@ def main() -> None:
         raise InputError(_nothing_left(refused))
     cases = [case for files in matched.values() for case in files.cases]
     settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
-    everywhere = [*predictions, reference, *filter(None, (mask, spread))]
+    everywhere = [*predictions, reference, *filter(None, (mask, spread, *draws))]
     write_metrics(output, table, protocol, settings, refused=_record(refused, everywhere))
     print(text_table(summarise(table)), end="")
+    if judged := {method: of_one.judged for method, of_one in found.items() if of_one.judged}:
+        write_json(output / judgement.NAME, judgement.record(judged))
+        print("", *judgement.lines(judged, TISSUES), sep="\n")
     if sentence := caveat(len({row.patient for row in table})):
         print(sentence)
 
@@ -86,6 +98,10 @@ def _methods(predictions: Sequence[Path]) -> list[str]:
         )
     if _SPREAD.value and len(predictions) > 1:
         raise InputError("--spread belongs to one method: give one --prediction with it.")
+    if _DRAWS.value and len(_DRAWS.value) != len(predictions):
+        raise InputError("--draws: give a folder for each --prediction, in the same order.")
+    if _DRAWS.value and _SPREAD.value:
+        raise InputError("--spread: leave it out, the draws tell it.")
     return names
 
 

@@ -11,31 +11,38 @@ from scipy import ndimage
 from sde_ct.data.files import read_volume
 from sde_ct.data.volume import Unit, Volume, canonical, same_grid
 from sde_ct.errors import InputError
+from sde_ct.evaluation.judgement import Judged, judge
 from sde_ct.evaluation.matching import CaseFiles, Matched, Refusal
 from sde_ct.evaluation.metrics import CtVolume, Mask
 from sde_ct.evaluation.protocols import Protocol, evaluate_case
 from sde_ct.evaluation.table import Row, row
-from sde_ct.evaluation.uncertainty import spearman
+from sde_ct.evaluation.uncertainty import evaluate_draws, spearman
 
 BODY_ABOVE = -400.0  # HU: half-way between air and fat, roughly
 
 
 class Evaluated(NamedTuple):
+    """Of one method; `judged` holds the patients with draws."""
+
     rows: list[Row]
     refused: list[Refusal]
+    judged: dict[str, Judged]
 
 
 def evaluate_cases(
     cases: Iterable[CaseFiles], protocol: Protocol, method: str, z_slices: slice = slice(None)
 ) -> Evaluated:
     """`evaluate_files` of every case; one that cannot be used stops no other."""
-    rows, refused = [], []
+    found = Evaluated([], [], {})
     for files in cases:
         try:
-            rows.append(evaluate_files(files, protocol, method, z_slices))
+            one, judged = evaluate_files(files, protocol, method, z_slices)
         except InputError as error:
-            refused.append(Refusal(files.name, str(error)))
-    return Evaluated(rows, refused)
+            found.refused.append(Refusal(files.name, str(error)))
+        else:
+            found.rows.append(one)
+            found.judged.update({files.name: judged} if judged else {})
+    return found
 
 
 def evaluate_methods(
@@ -44,7 +51,7 @@ def evaluate_methods(
     z_slices: slice = slice(None),
     progress: Callable[[list[CaseFiles], str], Iterable[CaseFiles]] = lambda cases, method: cases,
 ) -> dict[str, Evaluated]:
-    """{method: its rows and refusals}, on the patients whom every method has: means over others
+    """{method: what was found}, on the patients whom every method has: means over others
     do not compare.
 
     Args:
@@ -54,7 +61,7 @@ def evaluate_methods(
         method: evaluate_cases(progress(files.cases, method), protocol, method, z_slices)
         for method, files in matched.items()
     }
-    common = set.intersection(*({r.patient for r in rows} for rows, _ in found.values()))
+    common = set.intersection(*({r.patient for r in rows} for rows, *_ in found.values()))
     reason = "Another method has no figures of it: mend that one, or evaluate this method alone."
     return {
         method: Evaluated(
@@ -65,15 +72,16 @@ def evaluate_methods(
                 *(Refusal(r.patient, reason) for r in rows if r.patient not in common),
                 *matched[method].missing,
             ],
+            {patient: one for patient, one in judged.items() if patient in common},
         )
-        for method, (rows, refused) in found.items()
+        for method, (rows, refused, judged) in found.items()
     }
 
 
 def evaluate_files(
     files: CaseFiles, protocol: Protocol, method: str, z_slices: slice = slice(None)
-) -> Row:
-    """Read, check and evaluate one case.
+) -> tuple[Row, Judged | None]:
+    """Read, check and evaluate one case, and its draws where there are some.
 
     Args:
         z_slices: the axial slices that count, from inferior to superior; the body is outlined
@@ -94,12 +102,17 @@ def evaluate_files(
     if not mask.any():
         raise InputError(f"{files.reference} has no body in the chosen slices: choose others.")
     real, predicted = ct.array[..., z_slices], sct.array[..., z_slices]
+    case = evaluate_case(protocol, real, predicted, mask)
+    if files.draws:
+        read = (_read_on_grid(path, "HU", ct, files.reference).array for path in files.draws)
+        draws = np.stack([draw[..., z_slices].astype(np.float32) for draw in read])
+        known = row(method, files.name, case, uncertainty=evaluate_draws(draws, real, mask))
+        return known, judge(draws, real, mask)
     correlation = None
     if files.spread:
         spread = _read_on_grid(files.spread, "a.u.", ct, files.reference).array[..., z_slices]
         correlation = spearman(spread, predicted - real, mask)
-    case = evaluate_case(protocol, real, predicted, mask)
-    return row(method, files.name, case, spearman=correlation)
+    return row(method, files.name, case, spearman=correlation), None
 
 
 def _read(path: Path, unit: Unit) -> Volume:

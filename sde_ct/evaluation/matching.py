@@ -1,5 +1,6 @@
 """Predictions and references on disk, matched by case."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class CaseFiles:
     reference: Path
     mask: Path | None
     spread: Path | None
+    draws: tuple[Path, ...] = ()  # none, or at least 2
 
 
 class Refusal(NamedTuple):
@@ -38,12 +40,16 @@ class Matched(NamedTuple):
 
 
 def match_cases(
-    prediction: Path, reference: Path, mask: Path | None = None, spread: Path | None = None
+    prediction: Path,
+    reference: Path,
+    mask: Path | None = None,
+    spread: Path | None = None,
+    draws: Path | None = None,
 ) -> Matched:
     """The files of every prediction and every reference.
 
-    A case is refused where a prediction has no reference, mask or spread or several of one, and
-    where a reference has no prediction: a case left out may be a hard one.
+    A case is refused where a prediction has no reference, mask, spread or draws, or several of one,
+    and where a reference has no prediction: a case left out may be a hard one.
 
     Args:
         prediction: a folder of `<case>.nii.gz`, or another of `SUFFIXES`, or one file.
@@ -51,14 +57,18 @@ def match_cases(
         mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
             `ct.nii.gz`, where there is one.
         spread: a folder of `<case>.nii.gz`, or one file: standard deviations of the draws.
+        draws: a folder of `<case>_00.nii.gz`, `<case>_01.nii.gz` …, or of folders `<case>` that
+            hold a case's draws and nothing else.
 
     Raises:
         InputError: a path is missing, there is no prediction, or one file is given for several
             predictions.
     """
-    for path in (prediction, reference, mask, spread):
+    for path in (prediction, reference, mask, spread, draws):
         if path is not None and not path.exists():
             raise InputError(f"{path} does not exist: check the path.")
+    if draws is not None and not draws.is_dir():
+        raise InputError(f"{draws} is a file: give the folder of all draws.")
     alone = {_stem(prediction) or prediction.name: [prediction]}
     predictions = _flat(prediction) if prediction.is_dir() else alone
     if not predictions:
@@ -71,16 +81,17 @@ def match_cases(
                 "of all."
             )
     finders = {kind: _finder(place, kind) for kind, place in places.items() if place is not None}
+    draws_of = _draws_finder(draws) if draws else lambda name: ()
     cases, refused = [], []
     for name, paths in sorted(predictions.items()):
         try:
             found = {kind: find(name) for kind, find in finders.items()}
             chosen = found["mask"] if mask else _beside(found["ct"])
-            one = _only(paths, name)
+            one, several = _only(paths, name), draws_of(name)
         except InputError as error:
             refused.append(Refusal(name, str(error)))
         else:
-            cases.append(CaseFiles(name, one, found["ct"], chosen, found.get("spread")))
+            cases.append(CaseFiles(name, one, found["ct"], chosen, found.get("spread"), several))
     reason = f"{prediction} holds no prediction of it: add one, or take its CT away."
     missing = sorted(_references(reference) - set(predictions))
     return Matched(cases, refused, [Refusal(name, reason) for name in missing])
@@ -125,6 +136,24 @@ def _finder(place: Path, kind: str) -> Callable[[str], Path]:
                 f"{name}/{kind}{SUFFIXES[0]}, or take this prediction away."
             )
         return _only(paths, name)
+
+    return find
+
+
+def _draws_finder(place: Path) -> Callable[[str], tuple[Path, ...]]:
+    """A case's name -> its draws, in the order of their names, or an `InputError`."""
+    flat = _flat(place)
+
+    def find(name: str) -> tuple[Path, ...]:
+        pattern = re.compile(re.escape(name) + r"_\d+")
+        numbered = {stem: paths for stem, paths in flat.items() if pattern.fullmatch(stem)}
+        found = _flat(place / name) if (place / name).is_dir() else numbered
+        if len(found) < 2:
+            raise InputError(
+                f"{place} holds {len(found)} draws of {name} and a spread needs 2: name them "
+                f"{name}_00{SUFFIXES[0]} and so on, or put them into a folder {name}."
+            )
+        return tuple(_only(found[s], s) for s in sorted(found, key=lambda s: (len(s), s)))
 
     return find
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -59,8 +60,7 @@ def write_metrics(
     refuse_existing(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
-        with open(directory / name, "x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        _place(directory / name, text)
 
 
 def _over_patients(rows: Sequence[Row]) -> dict[str, Any]:
@@ -96,18 +96,27 @@ def _over_patients(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def refuse_existing(directory: Path) -> None:
-    """Raise an `InputError` where `write_metrics` would overwrite something."""
+def refuse_existing(directory: Path, others: Sequence[str] = ()) -> None:
+    """Raise an `InputError` where `write_metrics`, or a file named in `others`, would overwrite."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file: choose another output directory.")
-    for name in (CSV_NAME, JSON_NAME):
+    for name in (CSV_NAME, JSON_NAME, *others):
         if (directory / name).exists():
             raise InputError(f"{directory / name} exists already: choose another directory.")
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Any tree of JSON's types; figures that are not finite become null."""
-    path.write_text(_json(record), encoding="utf-8")
+    """Any tree of JSON's types, whole or not at all; figures that are not finite become null."""
+    _place(path, _json(record))
+
+
+def _place(path: Path, text: str) -> None:
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _case(r: Row) -> dict[str, Any]:

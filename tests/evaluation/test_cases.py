@@ -65,10 +65,11 @@ def test_body_is_the_largest_component_filled():
 def test_synthrad_layout_and_slices(cohort):
     cases = match_cases(cohort / "sct", cohort / "ref").cases
     assert [case.name for case in cases] == ["1PA001", "1PA002"]
-    row = evaluate_files(cases[0], VOLUME, "EM", parse_slices("1::2"))
+    row, judged = evaluate_files(cases[0], VOLUME, "EM", parse_slices("1::2"))
+    assert judged is None
     assert (row.method, row.patient) == ("EM", "1PA001")
     assert row.mae == row.mean_error == 30
-    assert evaluate_files(cases[0], VOLUME, "EM").mae == 20
+    assert evaluate_files(cases[0], VOLUME, "EM")[0].mae == 20
 
 
 def test_masks_given_or_beside_the_reference(cohort):
@@ -77,11 +78,11 @@ def test_masks_given_or_beside_the_reference(cohort):
     _write(cohort / "ref/Task1/pelvis/1PA001/mask.nii.gz", half)
     beside = match_cases(cohort / "sct", cohort / "ref").cases
     assert beside[0].mask and beside[1].mask is None
-    assert evaluate_files(beside[0], VOLUME, "EM").mae == 10
+    assert evaluate_files(beside[0], VOLUME, "EM")[0].mae == 10
     for name in ("1PA001", "1PA002"):
         _write(cohort / f"masks/{name}.nii.gz", _body())
     given = match_cases(cohort / "sct", cohort / "ref", cohort / "masks").cases
-    assert evaluate_files(given[0], VOLUME, "EM").mae == 20
+    assert evaluate_files(given[0], VOLUME, "EM")[0].mae == 20
 
 
 def test_axes_in_another_order_are_the_same_grid(cohort):
@@ -92,7 +93,7 @@ def test_axes_in_another_order_are_the_same_grid(cohort):
     assert turned.shape != image.shape
     nib.save(turned, path)
     cases = match_cases(cohort / "sct", cohort / "ref").cases
-    assert evaluate_files(cases[0], VOLUME, "EM", parse_slices("1::2")).mae == 30
+    assert evaluate_files(cases[0], VOLUME, "EM", parse_slices("1::2"))[0].mae == 30
 
 
 def test_spread_gives_the_rank_correlation(cohort):
@@ -105,13 +106,53 @@ def test_spread_gives_the_rank_correlation(cohort):
         cohort / "ref",
         spread=cohort / "std",
     ).cases[0]
-    assert evaluate_files(case, VOLUME, "EM").spearman == pytest.approx(1)
+    assert evaluate_files(case, VOLUME, "EM")[0].spearman == pytest.approx(1)
+
+
+@pytest.fixture
+def drawn(cohort):
+    """Four draws of each case, numbered files for the one and a folder for the other; the
+    prediction is their mean, rounded."""
+    rng = np.random.default_rng(1)
+    for i, name in enumerate(("1PA001", "1PA002")):
+        draws = [_ct(i) + np.rint(rng.normal(0, 40, SHAPE)) for _ in range(4)]
+        for n, draw in enumerate(draws):
+            path = f"{name}_{n:02d}.nii.gz" if i == 0 else f"{name}/draw_{n:03d}.nii.gz"
+            _write(cohort / "draws" / path, draw)
+        _write(cohort / f"sct/{name}.nii.gz", np.rint(np.mean(draws, axis=0)))
+    _write(cohort / "draws/1PA001_00_old.nii.gz", _ct())  # of no case
+    return cohort
+
+
+def test_draws_are_judged(drawn):
+    found = match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws")
+    assert [[path.name for path in case.draws[:2]] for case in found.cases] == [
+        ["1PA001_00.nii.gz", "1PA001_01.nii.gz"],
+        ["draw_000.nii.gz", "draw_001.nii.gz"],
+    ]
+    row, judged = evaluate_files(found.cases[0], VOLUME, "EM-M")
+    assert judged.draws == 4 and row.crps == pytest.approx(judged.by_tissue["all"].crps)
+    # The truth is the draws' centre, without noise of its own: the mean errs by 40 / √4, the
+    # spread is 40: √(5/4) 40 / 20. 1000 voxels know it to 3 %.
+    assert row.spread_skill == pytest.approx(np.sqrt(5), rel=0.08)
+    assert judged.by_draws.rmse == pytest.approx(40 / np.sqrt(np.arange(1, 5)), rel=0.1)
+    assert judged.by_draws.limit < 5
+
+
+def test_cases_without_draws_are_refused(drawn):
+    for path in (drawn / "draws/1PA002").glob("draw_00[1-3]*"):
+        path.unlink()
+    found = match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws")
+    assert [case.name for case in found.cases] == ["1PA001"]
+    assert "holds 1 draws of 1PA002 and a spread needs 2" in found.refused[0].reason
+    with pytest.raises(InputError, match="give the folder of all draws"):
+        match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws/1PA001_00.nii.gz")
 
 
 def test_single_files(cohort):
     files = cohort / "sct/1PA001.nii.gz", cohort / "ref/Task1/pelvis/1PA001/mr.nii.gz"
     cases, refused, missing = match_cases(*files)
-    assert evaluate_files(cases[0], VOLUME, "EM").mae == 20
+    assert evaluate_files(cases[0], VOLUME, "EM")[0].mae == 20
     assert refused == missing == []
 
 
@@ -180,7 +221,7 @@ REASONS = {
 
 def test_what_cannot_be_used_is_named_and_the_rest_evaluated(damaged):
     matched = match_cases(damaged / "sct", damaged / "ref")
-    rows, refused = evaluate_methods({"EM": matched}, VOLUME)["EM"]
+    rows, refused, _ = evaluate_methods({"EM": matched}, VOLUME)["EM"]
     assert [row.patient for row in rows] == ["1PA001", "1PA002"]
     assert [row.mae for row in rows] == [20, 20]
     assert {case for case, _ in refused} == set(REASONS)
@@ -193,7 +234,7 @@ def test_methods_are_compared_on_common_patients(damaged):
         _write(damaged / f"other/{name}.nii.gz", _ct())
     matched = {n: match_cases(damaged / n, damaged / "ref") for n in ("sct", "other")}
     found = evaluate_methods(matched, VOLUME)
-    assert [[row.patient for row in rows] for rows, _ in found.values()] == [["1PA001"]] * 2
+    assert [[row.patient for row in rows] for rows, *_ in found.values()] == [["1PA001"]] * 2
     assert ("1PA002", "nan") == (found["sct"].refused[-1].case, found["other"].refused[0].case)
     assert "Another method has no figures" in found["sct"].refused[-1].reason
     # The other's missing cases are all the reference has beside its two.
@@ -310,6 +351,31 @@ def test_the_program_compares_several_methods(cohort):
         done = call("evaluate", *_arguments(cohort, *again, *wrong))
         assert done.status == 2 and ("--method" in done.error or "--spread" in done.error)
     assert not (cohort / "again").exists()
+
+
+def test_the_program_judges_draws(drawn):
+    draws = f"--draws={drawn / 'draws'}"
+    done = call("evaluate", *_arguments(drawn, draws, f"--output={drawn / 'out'}"))
+    assert done.status == 0, done.err
+    assert "spread-skill" in done.out and "prediction: the mean of 1 draw errs by" in done.out
+    found = json.loads((drawn / "out/uncertainty.json").read_text())
+    patients = found["methods"]["prediction"]["patients"]
+    assert set(patients) == {"1PA001", "1PA002"}
+    record = json.loads((drawn / "out/metrics.json").read_text())
+    for case in record["cases"]:
+        assert case["crps"] == pytest.approx(patients[case["patient"]]["by_tissue"]["all"]["crps"])
+    (drawn / "out/metrics.json").unlink()
+    (drawn / "out/metrics.csv").unlink()
+    kept = (drawn / "out/uncertainty.json").read_bytes()
+    done = call("evaluate", *_arguments(drawn, draws, f"--output={drawn / 'out'}"))
+    assert "uncertainty.json exists already" in done.error
+    assert (drawn / "out/uncertainty.json").read_bytes() == kept
+    for wrong, words in (
+        ([draws], "for each --prediction"),
+        ([f"--spread={drawn}"], "leave it out"),
+    ):
+        done = call("evaluate", *_arguments(drawn, draws, *wrong, f"--output={drawn / 'o'}"))
+        assert words in done.error and not (drawn / "o").exists()
 
 
 @pytest.mark.parametrize("protocol", ["synthrad2023", "synthrad2025", "paper"])
