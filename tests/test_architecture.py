@@ -26,12 +26,13 @@ ALLOWED = {
     "data": set(),
     "evaluation": {"data"},
     "training": {"types", "config", "parallel", "peers", "data", "methods"},
-    "synthesis": {"types", "config", "parallel", "data", "methods", "training"},
+    "synthesis": {"types", "config", "parallel", "data", "evaluation", "methods", "training"},
     "comparison": {"data", "evaluation", "synthesis"},
     "benchmark": {
         *("types", "config", "parallel", "evaluation", "methods", "training"),
         *("synthesis", "comparison"),
     },
+    "doctor": {"config", "parallel", "data", "methods", "training", "synthesis", "benchmark"},
 }
 # Libraries that a part must do without.
 WITHOUT = {

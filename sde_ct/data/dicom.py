@@ -67,10 +67,15 @@ def open_series(path: Path) -> Series:
     return Series(folder, *arrange(images, folder))
 
 
+def slice_files(folder: Path) -> list[Path]:
+    """The files directly in a folder that claim to hold slices; hidden ones are passed over."""
+    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    return [file for file in files if _claims_to_be_a_slice(file)]
+
+
 def _images(folder: Path) -> list[Slice]:
     try:
-        files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-        slices = [read_slice(file) for file in files if _claims_to_be_a_slice(file)]
+        slices = [read_slice(file) for file in slice_files(folder)]
     except PermissionError as error:
         raise InputError(f"{error.filename} cannot be read: check its permissions") from error
     return [image for image in slices if image is not None]

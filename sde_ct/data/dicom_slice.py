@@ -96,7 +96,7 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
     with decoding(file):
         # From memory: a damaged length then asks for no more than the file holds.
         header = pydicom.dcmread(io.BytesIO(file.read_bytes()))
-        _require_decoder(header.file_meta.TransferSyntaxUID, file)
+        require_decoder(header.file_meta.TransferSyntaxUID, file)
         plane = np.asarray(apply_modality_lut(header.pixel_array, header))
         if plane.shape != image.size[::-1]:
             raise ValueError(f"{plane.shape} voxels")
@@ -169,7 +169,8 @@ def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
     return axes / np.linalg.norm(axes, axis=1, keepdims=True)
 
 
-def _require_decoder(syntax: UID, file: Path) -> None:
+def require_decoder(syntax: UID, file: Path) -> None:
+    """InputError where nothing installed reads voxels of a transfer syntax."""
     name: Any = syntax.name
     try:
         available = get_decoder(syntax).is_available

@@ -1,0 +1,34 @@
+"""Look at a volume, a folder of patients, a prepared data set or a work directory.
+
+    python launch/doctor.py PATH
+
+prints one screen: what it is, what is wrong with it and how to mend it, and what training or
+synthesis would cost on this machine. Nothing is written, and no patient is named. Exit status: 0
+healthy, 1 something was found, 2 the path cannot be used.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from sde_ct import parallel
+from sde_ct.cli import run
+from sde_ct.doctor.diagnosis import diagnose
+from sde_ct.doctor.report import screen
+
+COST = flags.DEFINE_bool("cost", True, "Estimate the cost too; takes some seconds.")
+RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "ddpm.py"
+
+
+def main(path: str) -> int:
+    parallel.set_up()
+    bar = partial(tqdm, desc="doctor", unit="patient", leave=False)
+    report = diagnose(Path(path), RECIPE if COST.value else None, bar)
+    print(screen(report))
+    return 1 if report.found else 0
+
+
+if __name__ == "__main__":
+    run(main, "PATH")

@@ -1,0 +1,1 @@
+"""What a file or folder is, what is wrong with it, how to mend it, and what it would cost."""

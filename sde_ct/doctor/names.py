@@ -1,0 +1,121 @@
+"""What names a patient: found where it must not be, and kept off the screen."""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+import nibabel as nib
+from pydicom.dataset import Dataset
+
+from sde_ct.data.files import DAMAGE, NIFTI_SUFFIXES
+from sde_ct.data.metaimage import HEADER_BYTES, SUFFIXES
+from sde_ct.doctor.finding import Finding, warning
+
+TAGS = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate")
+NOBODY = {"unknown", "anonymous", "anonymized", "anonymised", "patient", "none", "name", "phantom"}
+SHORTEST = 3  # letters of a name that are looked for
+PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # DICOM's way to write a name: Doe^Jane
+FIELDS = re.compile(r"Patient_?s?_?(Name|ID|BirthDate|Address)", re.IGNORECASE)
+TAG_LINES = re.compile(r"^0010[|,](0010|0020|0030)\s*=\s*\S", re.MULTILINE)  # ITK's MetaImage
+TEXT = {".json", ".csv", ".txt", ".log", ".jsonl"}
+LARGEST = 4_000_000  # bytes of a text file that is searched
+WITHHELD = "[name]"
+
+
+def secrets_of(header: Dataset) -> set[str]:
+    """The words of a DICOM header that name the patient, in lower case."""
+    words: set[str] = set()
+    for tag in TAGS:
+        text = str(header.get(tag) or "").casefold()
+        parts = re.split(r"[\W_]+", text) if tag == "PatientName" else [text.strip()]
+        words |= {part for part in parts if len(part) >= SHORTEST and part not in NOBODY}
+    return words
+
+
+def withhold(text: str, secrets: Iterable[str]) -> str:
+    """The text without the patient's names."""
+    text = PERSON.sub(WITHHELD, text)
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = re.sub(re.escape(secret), WITHHELD, text, flags=re.IGNORECASE)
+    return text
+
+
+def named_files(folder: Path, secrets: Collection[str]) -> list[Finding]:
+    """Files below a folder that name a patient in their header, text or own name.
+
+    DICOM files name patients by design and are passed over.
+    """
+    where: dict[str, list[str]] = {}
+    for path in sorted(p for p in folder.rglob("*") if not p.is_symlink()):
+        for what in _named(path, folder, secrets):
+            where.setdefault(what, []).append(withhold(str(path.relative_to(folder)), secrets))
+    return [
+        warning(
+            f"a patient is named in {what}: {files[0]}"
+            + (f" and {len(files) - 1} more" if len(files) > 1 else ""),
+            "remove the name before the files are passed on",
+        )
+        for what, files in where.items()
+    ]
+
+
+def _named(path: Path, folder: Path, secrets: Collection[str]) -> Iterator[str]:
+    if _names(path.name, secrets):
+        yield "the name of a file or folder"
+    if not path.is_file():
+        return
+    name = path.name.lower()
+    if name.endswith(NIFTI_SUFFIXES) and _names(_nifti_text(path), secrets):
+        yield "a NIfTI header"
+    if name.endswith(SUFFIXES):
+        with path.open("rb") as file:
+            text = file.read(HEADER_BYTES).partition(b"ElementDataFile")[0].decode("latin-1")
+        if TAG_LINES.search(text) or _names(text, secrets):
+            yield "a MetaImage header"
+    if path.suffix in TEXT and path.stat().st_size < LARGEST:
+        text = path.read_text("utf-8", errors="replace")
+        if _names(text, secrets) or (path.suffix == ".json" and _has_field(text)):
+            yield "text or JSON"
+
+
+def _names(text: str, secrets: Collection[str]) -> bool:
+    low = text.casefold()
+    return bool(PERSON.search(text)) or any(
+        re.search(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", low) for secret in secrets
+    )
+
+
+def _nifti_text(path: Path) -> str:
+    """The free text of a header and its extensions, in which converters leave names."""
+    try:
+        header = nib.load(path).header
+    except DAMAGE:
+        return ""
+    fields = [header[key].item() for key in ("descrip", "aux_file", "intent_name", "db_name")
+              if key in header]  # fmt: skip
+    texts = [f.decode("latin-1") if isinstance(f, bytes) else str(f) for f in fields]
+    for extension in header.extensions:
+        content = extension.get_content()
+        if isinstance(content, Dataset):
+            texts.append(" ".join(str(content.get(tag) or "") for tag in TAGS))
+        else:
+            texts.append(content.decode("latin-1") if isinstance(content, bytes) else str(content))
+    return " ".join(texts)
+
+
+def _has_field(text: str) -> bool:
+    """A key such as PatientName with a value, anywhere in a JSON text."""
+
+    def search(value: object) -> bool:
+        if isinstance(value, dict):
+            return any(
+                (FIELDS.fullmatch(key) and isinstance(v, str) and v.strip().casefold() not in
+                 {"", *NOBODY}) or search(v) for key, v in value.items()
+            )  # fmt: skip
+        return isinstance(value, list) and any(map(search, value))
+
+    try:
+        return search(json.loads(text))
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,57 @@
+"""Whether the MR and the CT of a patient lie on each other."""
+
+import numpy as np
+from scipy import ndimage
+
+from sde_ct.data.body import body_mask
+from sde_ct.data.overlap import ct_body, dice
+from sde_ct.data.volume import Volume, same_grid
+from sde_ct.doctor.finding import Finding, error, warning
+
+DICE = 0.92  # of the bodies, in the field of view of both
+SHIFT_MM = 5.0  # between the bodies' centres; a voxel at the least
+BOTH = 0.2  # of the MR's body that the CT must show
+
+
+def overlap(mr: Volume, ct: Volume) -> list[Finding]:
+    """Bodies compared on the MR's grid, in the part of space that both show.
+
+    Args:
+      mr: a.u.
+      ct: HU; another grid will do.
+    """
+    found = [] if same_grid(mr, ct.with_array(ct.array, mr.unit)) else [_other_grid()]
+    in_mr = body_mask(mr).array > 0
+    in_ct, seen = _on_grid(ct_body(ct).array, ct, mr)
+    if (in_mr & seen).sum() < BOTH * in_mr.sum() or not (in_ct & seen).any():
+        what = "MR and CT show no common part of the body"
+        return [*found, error(what, "register the CT to the MR, or pair the right files")]
+    a, b = in_mr & seen, in_ct & seen
+    likeness = dice(a, b)
+    apart = np.subtract(*(ndimage.center_of_mass(x) for x in (b, a)))
+    shift = float(np.linalg.norm(mr.affine[:3, :3] @ apart))
+    if likeness >= DICE and shift <= max(SHIFT_MM, mr.spacing.max() / 2):
+        return found
+    return [
+        *found,
+        warning(
+            f"MR and CT look misregistered: Dice of the bodies {likeness:.2f} (good: above "
+            f"{DICE}), centres {shift:.1f} mm apart",
+            "register the CT to the MR and look at the result",
+        ),
+    ]
+
+
+def _other_grid() -> Finding:
+    return error("MR and CT lie on different grids", "resample the CT on the MR's grid")
+
+
+def _on_grid(mask: np.ndarray, of: Volume, like: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """A mask on another grid, nearest voxel, and where that grid lies inside its own."""
+    there = np.linalg.inv(of.affine) @ like.affine
+    options = {"matrix": there[:3, :3], "offset": there[:3, 3], "output_shape": like.array.shape}
+    moved, seen = (
+        ndimage.affine_transform(x.astype(np.uint8), order=0, cval=0, **options)
+        for x in (mask, np.ones_like(mask))
+    )
+    return moved > 0, seen > 0

@@ -1,0 +1,240 @@
+"""Every check on an input with the fault it is for, and on phantoms, which have none."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.data.files import write_volume
+from sde_ct.data.phantom import pelvis_patient
+from sde_ct.data.volume import Volume
+from sde_ct.doctor import names, sets
+from sde_ct.doctor.hounsfield import check_ct
+from sde_ct.doctor.overlap import overlap
+from sde_ct.doctor.place import nifti_header, place
+from sde_ct.doctor.voxels import check_mask, check_mr, kind_of
+
+GRIDS = [((64, 48, 8), (6.25, 6.25, 10.0)), ((24, 20, 6), (16.0, 16.0, 16.0))]
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return pelvis_patient(3)
+
+
+def said(findings) -> str:
+    return " | ".join(f"{f.severity}: {f.what}" for f in findings)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("shape", "spacing"), GRIDS)
+def test_a_phantom_is_healthy(shape, spacing, seed):
+    p = pelvis_patient(seed, shape=shape, spacing=spacing)
+    found = [*check_mr(p.mr), *check_ct(p.ct), *check_mask(p.mask), *overlap(p.mr, p.ct)]
+    assert not said([*found, *place(p.mr)])
+
+
+def noise(volume, seed=0):
+    """As bright as the volume, each voxel for itself."""
+    return np.random.default_rng(seed).permutation(volume.array.ravel()).reshape(
+        volume.array.shape
+    )  # fmt: skip
+
+
+def with_hole(array):
+    """The fourth slice is empty."""
+    array = array.copy()
+    array[..., 3] = array.min()
+    return array
+
+
+def with_ball(array, value, radius=2):
+    array = array.copy()
+    x, y, z = np.indices(array.shape)
+    array[(x - 40) ** 2 + (y - 24) ** 2 + (z - 4) ** 2 < radius**2] = value
+    return array
+
+
+MR_FAULTS = {
+    "constant": (lambda a: np.full_like(a, 7), "error: every voxel is 7"),
+    "byte order": (lambda a: a.astype("<i2").byteswap().astype("f4"), "error: neighbouring voxels"),
+    "empty slice": (with_hole, "warning: 1 of 8 slices are empty"),
+    "8 bits": (lambda a: np.rint(a * (255 / a.max())), "warning: 8-bit intensities"),
+    "unit range of few levels": (lambda a: np.rint(a / a.max() * 60) / 60, "8-bit intensities: 61"),
+    "clipped": (lambda a: np.minimum(a, np.percentile(a, 90)), "the signal was clipped"),
+    "noise": (
+        lambda a: np.hypot(*(a / 2**0.5 + 80 * np.random.default_rng(i).normal(size=a.shape)
+                             for i in range(2))), "warning: noisy: the body's signal"
+    ),
+    "cut": (lambda a: a[16:48], "the field of view cuts the body"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", MR_FAULTS)
+def test_a_fault_of_an_mr_is_named(fault, patient):
+    spoil, sentence = MR_FAULTS[fault]
+    assert sentence in said(check_mr(patient.mr.with_array(spoil(patient.mr.array))))
+
+
+CT_FAULTS = {
+    "constant": (lambda a: a * 0 - 1000, "every voxel is -1000"),
+    "offset": (lambda a: a + 1024, "error: values look like HU + 1024 with intercept 0"),
+    "unit range": (lambda a: (a + 1024) / 4096, "scaled to a unit range"),
+    "unsigned 16 bits": (lambda a: np.where(a < 0, a + 65536, a), "are above 4000: not HU"),
+    "no air": (lambda a: np.maximum(a, 0), "no air, so not HU"),
+    "offset of 300": (lambda a: a + 300, "no peak of soft tissue near 0 HU"),
+    "unrelated": (lambda a: noise(Volume(a, np.eye(4), "HU")), "neighbouring voxels"),
+    "empty slice": (with_hole, "1 of 8 slices are empty"),
+    "metal": (lambda a: with_ball(a, 2900), "cm3 above 2500 HU (up to 2900)"),
+    "metal in an offset": (lambda a: with_ball(a, 2900) + 1024, "(up to 2900)"),
+    "12 bits": (lambda a: with_ball(a, 3071), "at 3071 HU, the ceiling of 12 bits"),
+}
+
+
+@pytest.mark.parametrize("fault", CT_FAULTS)
+def test_a_fault_of_a_ct_is_named(fault, patient):
+    spoil, sentence = CT_FAULTS[fault]
+    assert sentence in said(check_ct(patient.ct.with_array(spoil(patient.ct.array))))
+
+
+@pytest.mark.parametrize(("value", "state"), [(0, "empty"), (1, "full")])
+def test_a_mask_that_masks_nothing_is_named(value, state, patient):
+    mask = patient.mask.with_array(np.full_like(patient.mask.array, value))
+    assert f"the mask is {state}" in said(check_mask(mask))
+
+
+SHEARED = np.diag([6.25, 6.25, 10, 1]) + np.array([[0, 0, 2, -50], [0] * 4, [0] * 4, [0] * 4])
+PLACES = {
+    "made up": (np.diag([6.0, 6.0, 10.0, 1.0]), "looks made up, and left and right"),
+    "metres": (np.diag([0.006, 0.006, 0.01, 1.0]), "are no scanner's"),
+    "microns": (np.diag([6000.0, 6000.0, 9000.0, 1.0]), "are no scanner's"),
+    "small": (np.diag([0.3, 0.3, 10.0, 1.0]), "no body's size"),
+    "sheared": (SHEARED, "11.3 degrees off a right angle"),
+}
+
+
+@pytest.mark.parametrize("fault", PLACES)
+def test_a_fault_of_the_place_is_named(fault, patient):
+    affine, sentence = PLACES[fault]
+    assert sentence in said(place(Volume(patient.mr.array, affine, "a.u.")))
+
+
+def test_two_places_in_one_header_are_named(patient, tmp_path):
+    path = write_volume(tmp_path / "mr.nii.gz", patient.mr)
+    assert not nifti_header(path)
+    image = nib.Nifti1Image(patient.mr.array, patient.mr.affine + np.eye(4, k=3) * 4)
+    image.set_qform(patient.mr.affine, code="scanner")
+    nib.save(image, tmp_path / "moved.nii.gz")
+    assert "disagree by up to 4 mm" in said(nifti_header(tmp_path / "moved.nii.gz"))
+
+
+def shifted(volume, *voxels):
+    return volume.with_array(np.roll(volume.array, voxels, (0, 1, 2)))
+
+
+def test_misregistration_is_named_and_measured(patient):
+    mr, ct = patient.mr, patient.ct
+    # Three voxels of 6.25 mm, less what the field of view cuts off.
+    found = said(overlap(mr, shifted(ct, 3, 0, 0)))
+    assert "look misregistered" in found
+    shift = float(found.split("centres ")[1].split()[0])
+    assert 12 < shift < 20
+    assert "different grids" in said(overlap(mr, Volume(ct.array[1:], ct.affine, "HU")))
+    far = Volume(ct.array, ct.affine + np.eye(4, k=3) * 1e4, "HU")
+    assert "no common part" in said(overlap(mr, far))
+
+
+def test_a_ct_on_its_own_grid_is_compared_where_both_see(patient):
+    """Half the slices at another place of voxel 0: the same body, so only the grid differs."""
+    ct = patient.ct
+    affine = ct.affine.copy()
+    affine[:3, 3] += ct.affine[:3, :3] @ [0, 0, 2]
+    part = Volume(ct.array[..., 2:7], affine, "HU")
+    (only,) = overlap(patient.mr, part)
+    assert "different grids" in only.what
+
+
+def test_copies_are_found_whatever_the_order_of_axes(patient):
+    turned = Volume(
+        patient.mr.array[::-1].transpose(2, 0, 1),
+        (patient.mr.affine @ _reversed(patient.mr.array.shape[0]))[:, [2, 0, 1, 3]],
+        "a.u.",
+    )
+    prints = {
+        "a": sets.fingerprint(patient.mr),
+        "b": sets.fingerprint(turned),
+        "c": sets.fingerprint(shifted(patient.mr, 1, 0, 0)),
+    }
+    assert sets.duplicates(prints) == [("a", "b")]
+    assert "a, b have the same MR" in said(sets.doubled(prints, "MR"))
+    leaked = said(sets.leaks({"train": ["a", "c"], "test": ["b"]}, prints))
+    assert leaked == "error: a, b hold the same voxels in test and in train"
+    assert not sets.leaks({"train": ["a", "b"], "test": ["c"]}, prints)
+    assert "c is in test and in train" in said(sets.leaks({"train": ["a", "c"], "test": "c"}, {}))
+
+
+def _reversed(count):
+    flip = np.diag([-1.0, 1, 1, 1])
+    flip[0, 3] = count - 1
+    return flip
+
+
+def test_a_patient_of_other_voxels_is_named():
+    same = {name: (1.0, 1.0, 3.0) for name in "abc"}
+    assert not sets.unlike(same)
+    assert "voxels of d differ" in said(sets.unlike(same | {"d": (1.0, 1.0, 6.0)}))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("mr.nii", "MR"), ("x_T2.mha", "MR"), ("ct_on_grid.nii.gz", "CT"), ("1PA001", "MR")],
+)
+def test_kinds_are_told_by_name_or_voxels(name, kind, patient):
+    assert kind_of(name, patient.mr) == kind
+    assert kind_of("1PA001.nii.gz", patient.ct) == "CT"
+    assert kind_of("1PA001.nii.gz", patient.mask) == "mask"
+
+
+def write_nifti(path, **fields):
+    image = nib.Nifti1Image(np.zeros((3, 3, 3), np.int16), np.diag([2.0, 2, 2, 1]))
+    for name, value in fields.items():
+        image.header[name] = value
+    nib.save(image, path)
+
+
+def dicom_extension(path):
+    image = nib.Nifti1Image(np.zeros((3, 3, 3), np.int16), np.diag([2.0, 2, 2, 1]))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"name: Doe^Jane"))
+    nib.save(image, path)
+
+
+LEFT = {
+    "description": (
+        "a.nii", lambda p: write_nifti(p, descrip=b"Doe^Jane t2"), "a NIfTI header: a.nii"
+    ),
+    "extension": ("a.nii.gz", dicom_extension, "a NIfTI header"),
+    "known ID": ("b.nii", lambda p: write_nifti(p, db_name=b"j-17"), "a NIfTI header"),
+    "file name": ("t2_DOE_1.txt", lambda p: p.write_text(""), "folder: t2_[name]_1.txt"),
+    "JSON": ("a.json", lambda p: p.write_text(json.dumps({"x": [{"PatientName": "Miller"}]})),
+             "text or JSON: a.json"),
+    "table": ("a.csv", lambda p: p.write_text("case,mae\ndoe,3\n"), "text or JSON"),
+    "MetaImage": ("a.mha", lambda p: p.write_bytes(b"NDims = 3\n0010|0010 = Miller\n"),
+                  "a MetaImage header"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_names_left_in_files_are_found_and_not_repeated(case, tmp_path):
+    name, make, sentence = LEFT[case]
+    make(tmp_path / name)
+    found = said(names.named_files(tmp_path, {"doe", "jane", "j-17"}))
+    assert sentence in found
+    assert not {"doe", "jane", "miller", "j-17"} & set(found.lower().replace("_", " ").split())
+
+
+def test_files_without_names_are_left_in_peace(tmp_path):
+    write_nifti(tmp_path / "mr.nii.gz", descrip=b"FSL 6.0")
+    (tmp_path / "metrics.json").write_text(json.dumps({"patient": "1PA001", "PatientName": ""}))
+    (tmp_path / "doer.csv").write_text("doers,janet\n")  # no word of its own
+    assert not names.named_files(tmp_path, {"doe", "jane"})

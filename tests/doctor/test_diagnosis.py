@@ -1,0 +1,178 @@
+"""`launch/doctor.py` as it is called: what it says, its status, and that it writes nothing."""
+
+import json
+import re
+import shutil
+import stat
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.data.files import read_volume, write_volume
+
+from .. import tiny
+from ..data.dicom_series import write_series
+from ..data.test_dicom import MR
+from ..programs import call, listing
+
+
+def doctor(path, *flags):
+    return call("doctor", path, "--nocost", *flags)
+
+
+def healthy(done) -> bool:
+    return done.status == 0 and "healthy  nothing found" in done.out
+
+
+@pytest.fixture
+def cohort(phantoms, tmp_path):
+    """A copy of the phantoms' files, to be spoilt."""
+    return shutil.copytree(phantoms.folder.parent / "cohort", tmp_path / "cohort")
+
+
+@pytest.fixture
+def data(phantoms, tmp_path):
+    return shutil.copytree(phantoms.folder, tmp_path / "data")
+
+
+def folder_of(cohort, number):
+    return cohort / "Task1" / "pelvis" / f"1PA{number:03d}"
+
+
+def test_what_is_sound_is_healthy_and_stays_as_it_is(phantoms, runs, cohort):
+    for path in (cohort, folder_of(cohort, 1) / "mr.nii.gz", phantoms.folder, runs("cnn")):
+        before = listing(path) if path.is_dir() else path.read_bytes()
+        done = doctor(path)
+        assert healthy(done), f"{path}: {done.out}{done.err}"
+        assert before == (listing(path) if path.is_dir() else path.read_bytes())
+
+
+def test_the_kinds_of_paths_are_told_apart(phantoms, runs, cohort):
+    assert "raw data, 5 patients, --source=synthrad2023" in doctor(cohort).out
+    out = doctor(phantoms.folder).out
+    assert "a prepared data set" in out and "(3 train, 1 validation, 1 test)" in out
+    out = doctor(runs("cnn")).out
+    assert "a work directory" in out and "newest checkpoint: step 24 of 24" in out
+
+
+def test_faults_of_a_cohort_are_named_with_the_patient(cohort):
+    for name in ("mr", "ct", "mask"):
+        shutil.copy(folder_of(cohort, 1) / f"{name}.nii.gz", folder_of(cohort, 4))
+    ct = read_volume(folder_of(cohort, 2) / "ct.nii.gz", "HU")
+    write_volume(folder_of(cohort, 2) / "ct.nii.gz", ct.with_array(ct.array + 1024), overwrite=True)
+    (folder_of(cohort, 3) / "ct.nii.gz").unlink()
+    (folder_of(cohort, 5) / "report.json").write_text(json.dumps({"PatientName": "Doe^Jane"}))
+    done = doctor(cohort)
+    text = " ".join(done.out.split())
+    assert done.status == 1
+    assert "1PA002 CT: values look like HU + 1024 with intercept 0" in text
+    assert "mend: subtract 1024" in text
+    assert "1PA001, 1PA004 have the same MR, voxel for voxel" in text
+    assert re.search(r"1PA003\S* ?.*no CT", text)
+    assert "a patient is named in text or JSON" in text and "Doe" not in text
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+
+
+def test_a_leak_by_voxels_is_found_in_prepared_data(data):
+    test = json.loads((data / "dataset.json").read_text())["split"]["test"][0]
+    for name in ("mr", "ct", "mask"):
+        shutil.copy(data / "cases" / "1PA001" / f"{name}.npy", data / "cases" / test)
+    done = doctor(data)
+    assert done.status == 1
+    assert f"1PA001, {test} hold the same voxels in test and in train" in done.out
+
+
+def test_a_leak_by_name_is_found_though_the_data_are_refused(data):
+    index = json.loads((data / "dataset.json").read_text())
+    index["split"]["test"].append("1PA001")
+    (data / "dataset.json").write_text(json.dumps(index))
+    done = doctor(data)
+    assert done.status == 1 and "1PA001 is in test and in train" in done.out
+
+
+def test_damage_of_prepared_data_and_of_a_checkpoint_is_a_finding(data, runs, tmp_path):
+    (data / "cases" / "1PA002" / "ct.npy").write_bytes(b"")
+    assert "ct.npy is missing or damaged" in doctor(data).out
+    run = shutil.copytree(runs("cnn"), tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    done = doctor(run)
+    assert done.status == 1 and "no checkpoint" in done.out
+    (run / "experiment.json").write_text("{")
+    done = doctor(run)
+    assert done.status == 1 and "experiment.json is damaged" in done.out
+
+
+def test_dicom_is_examined_and_the_patient_stays_unnamed(tmp_path):
+    folder = write_series(tmp_path / "DOE_JANE" / "J-17 t2", MR)
+    done = doctor(folder)
+    text = done.out + done.err
+    # The voxels of this series are noise, each unrelated to the next.
+    assert done.status == 1 and "neighbouring voxels are unrelated" in text
+    assert "DICOM, 7 files, MR" in text and "the tags name the patient" in text
+    assert not re.search("doe|jane|j-17|1960", text, re.IGNORECASE)
+    (folder / "IM004.dcm").unlink()
+    assert "misses 1 slices" in doctor(folder).out
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "notes.txt"])
+def test_what_is_no_image_is_refused(name, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
+    before = listing(tmp_path)
+    done = doctor(tmp_path / name)
+    assert done.status == 2 and name in done.error and listing(tmp_path) == before
+
+
+def test_one_path_is_wanted(tmp_path):
+    assert "0 arguments: give one PATH" in call("doctor").error
+    assert "2 arguments: give one PATH" in call("doctor", tmp_path, tmp_path).error
+
+
+def test_the_cost_is_told(phantoms, tmp_path):
+    run = tiny.untrained(tiny.experiment("diffusion"), phantoms, tmp_path / "run")
+    done = call("doctor", run)
+    cost = " ".join(done.out.split("cost")[1].split())
+    found = re.search(
+        r"about (\S+) (s|min|h|days) for 80 slices, 20 evaluations, 10 draws; estimated from the "
+        r"traced network, (\S+) GFLOP a slice, and (\S+) GFLOP/s measured on \d+ x", cost
+    )  # fmt: skip
+    assert found, cost
+    seconds = {"s": 1, "min": 60, "h": 3600, "days": 86400}[found[2]] * float(found[1])
+    expected = 80 * 20 * 10 * float(found[3]) / float(found[4])
+    # Shown with two digits at the least, or a whole number above 1.
+    assert seconds == pytest.approx(expected, rel=0.3)
+
+
+REAL = {
+    "head_pair": ["8-bit intensities", "noisy", "left and right cannot be told", "different grids",
+                  "clipped: 17 voxels at 3071 HU"],
+    "head_pair/mr_T2.nii.gz": ["MR, NIfTI", "8-bit", "noisy", "left and right"],
+    "pelvis_ct": ["metal: 11.0 cm3 above 2500 HU (up to 3382)"],
+    "abdomen_mr/mr.nii.gz": ["MR, NIfTI", "healthy"],
+    "ct_dicom": ["DICOM, 93 files, CT", "look like HU + 1024 with intercept 0", "made up",
+                 "the tags name the patient"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_data_are_told_the_truth_about(name, head_pair):
+    done = doctor(head_pair.parent / name)
+    text = " ".join(done.out.split())
+    assert done.status == (0 if "healthy" in REAL[name] else 1)
+    for sentence in REAL[name]:
+        assert sentence in text
+    if name == "ct_dicom":
+        assert not re.search("austrialian|8775070", text, re.IGNORECASE)
+
+
+def test_the_registered_head_is_not_called_misregistered(head_pair, tmp_path):
+    (tmp_path / "head").mkdir()
+    for kind, name in (("mr", "mr_T2"), ("ct", "ct_in_T2")):
+        shutil.copy(head_pair / f"{name}.nii.gz", tmp_path / "head" / f"{kind}.nii.gz")
+    assert "misregistered" not in doctor(tmp_path).out
+    image = nib.load(tmp_path / "head" / "ct.nii.gz")
+    moved = np.roll(np.asarray(image.dataobj), 12, 0)  # 12 mm
+    nib.save(nib.Nifti1Image(moved, image.affine), tmp_path / "head" / "ct.nii.gz")
+    assert "misregistered" in doctor(tmp_path).out
+    assert stat.S_ISREG((tmp_path / "head" / "ct.nii.gz").stat().st_mode)
