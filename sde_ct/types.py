@@ -46,7 +46,9 @@ class Method(NamedTuple):
 
     init(key, batch) -> state: parameters, optimiser and moving averages as one tree.
     update(state, keys, batch) -> (state, metrics): one step; `keys` holds one key an example,
-      so the step does not depend on how the batch is spread over devices.
+      so the step does not depend on how the batch is spread over devices. Metrics hold "loss",
+      "gradient_norm", "learning_rate" and "skipped": 1 where something was not finite and the
+      state stayed as it was, else 0.
     loss(state, keys, batch) -> {name: value}: the validation figures, nothing changed.
     weights(state) -> parameters used for synthesis (the moving average where there is one).
     """

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 
 from sde_ct.config import Experiment
 from sde_ct.methods.regression import predict
-from sde_ct.methods.step import TrainState, adam, advance, fresh, mean_over, weights
+from sde_ct.methods.step import (
+    TrainState,
+    adam,
+    advance,
+    fresh,
+    keep_finite,
+    mean_over,
+    schedule,
+    weights,
+)
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.types import Batch, Method
 
@@ -32,6 +41,7 @@ def adversarial(
     """
     # b1 = 0.5 as in pix2pix: momentum makes the two players orbit each other.
     for_generator = adam(config.training, b1=0.5)
+    rate = schedule(config.training, config.training.learning_rate)
     for_discriminator = adam(config.training, config.adversarial.learning_rate, b1=0.5)
 
     def init(key, batch: Batch):
@@ -67,11 +77,14 @@ def adversarial(
         )
         metrics = dict(zip(metrics, values, strict=True))
         metrics["gradient_norm"] = jnp.linalg.norm(slope)
-        state = AdversarialState(
+        metrics["discriminator_gradient_norm"] = jnp.linalg.norm(critic_slope)
+        new = AdversarialState(
             advance(state.generator, slope, for_generator, config.training.ema),
             advance(state.discriminator, critic_slope, for_discriminator, ema=0.0),
         )
-        return state, metrics
+        # Both or none: a player that moves alone would leave the other behind.
+        new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
+        return new, metrics | {"learning_rate": rate(state.generator.step)}
 
     def synthesizing(state: AdversarialState):
         return weights(state.generator)

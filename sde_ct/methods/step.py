@@ -1,7 +1,7 @@
 """The training step that the diffusion and the regression method share, and its parts."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
     params: Any
     ema: Float[Array, " n"] | None  # None where no average is kept
     optimiser: optax.OptState
-    step: Int[Array, ""]
+    step: Int[Array, ""]  # updates made; skipped ones are not
 
 
 def fresh(params: Any, optimiser: optax.GradientTransformation, ema: float) -> TrainState:
@@ -74,17 +74,29 @@ def unravel(vector: Float[Array, " n"], like: Any) -> Any:
     return jax.tree.unflatten(structure, pieces)
 
 
-def adam(config: TrainingConfig, learning_rate: float | None = None, **options) -> Any:
-    """Adam with linear warm-up, optional cosine decay and clipping of the gradient's norm."""
-    peak = config.learning_rate if learning_rate is None else learning_rate
+def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple[Any, Array]:
+    """(`new`, 0.0), or (`old`, 1.0) where one of `values`, losses and gradient norms, is not
+    finite: such an update would spoil every parameter. XLA joins the choice with the update.
+    """
+    finite = jnp.isfinite(jnp.stack(values)).all()
+    state = jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
+    return state, 1.0 - finite
+
+
+def schedule(config: TrainingConfig, peak: float) -> optax.Schedule:
+    """The learning rate by update: linear warm-up and optional cosine decay."""
     if config.decay:
-        rate = optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup, config.steps)
-    elif config.warmup:
-        rate = optax.linear_schedule(0.0, peak, config.warmup)
-    else:
-        rate = peak
+        return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup, config.steps)
+    if config.warmup:
+        return optax.linear_schedule(0.0, peak, config.warmup)
+    return optax.constant_schedule(peak)
+
+
+def adam(config: TrainingConfig, learning_rate: float | None = None, **options) -> Any:
+    """Adam on `schedule`, with clipping of the gradient's norm."""
+    peak = config.learning_rate if learning_rate is None else learning_rate
     clip = [optax.clip_by_global_norm(config.clip)] if config.clip else []
-    return optax.chain(*clip, optax.adam(rate, **options))
+    return optax.chain(*clip, optax.adam(schedule(config, peak), **options))
 
 
 def mean_over(axis_name: str | None, *trees: Any) -> list[Float[Array, " n"]]:
@@ -106,7 +118,7 @@ def supervised(
     axis_name: str | None = None,
 ) -> Method:
     """The method that minimises `loss` with Adam; gradients averaged over `axis_name`."""
-    optimiser = adam(config)
+    optimiser, rate = adam(config), schedule(config, config.learning_rate)
 
     def init(key, batch):
         return fresh(initialise(key, batch), optimiser, config.ema)
@@ -115,7 +127,9 @@ def supervised(
         value, slope = jax.value_and_grad(loss)(state.params, keys, batch)
         (value,), slope = mean_over(axis_name, value, slope)
         metrics = {"loss": value, "gradient_norm": jnp.linalg.norm(slope)}
-        return advance(state, slope, optimiser, config.ema), metrics
+        new = advance(state, slope, optimiser, config.ema)
+        new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
+        return new, metrics | {"learning_rate": rate(state.step)}
 
     def evaluate(state, keys, batch):
         return {"loss": mean_over(axis_name, loss(weights(state), keys, batch))[0][0]}
