@@ -1,14 +1,16 @@
 """How every program in `launch/` starts: clear sentences instead of tracebacks."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, logging
 
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, Interrupted
 
 USAGE_ERROR = 2
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may queue the same command again
 
 
 def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn:
@@ -17,7 +19,8 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
     `operand` names the one argument without a dash that a program takes; `main` is then called
     with it.
 
-    Status: what `main` returns, None being 0; or 2 with `error: …` on stderr where the input
+    Status: what `main` returns, None being 0; 75 where SIGTERM ended it in order and the same
+    command goes on (Interrupted); or 2 with `error: …` on stderr where the input
     cannot be used (InputError), a file cannot be read or written, or a `--config` override names
     no field; absl reports flags that it does not know and values of another type.
     """
@@ -32,6 +35,9 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             return main(*argv[1:]) or 0
         except InputError as error:
             return _complain(str(error))
+        except Interrupted as end:
+            print(f"stopped: {end}", file=sys.stderr)
+            return TRY_AGAIN if end.signal == signal.SIGTERM else 128 + end.signal
         except OSError as error:  # a full disk, a folder without permission, no such recipe
             return _complain(_last_line(error))
 
