@@ -82,6 +82,8 @@ class TrainingConfig:
     validate_every: int = 1000
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    skip_limit: int = 20  # updates that may be skipped, as not finite, between two checkpoints
+    rollback_rate: float = 0.0  # beyond it: go back once, learning rates times this; 0 stops
 
 
 @dataclass
@@ -125,6 +127,7 @@ CHOICES = {
 }
 MAY_BE_ZERO = {
     "data.neighbours", "training.warmup", "training.clip", "training.ema", "training.seed",
+    "training.skip_limit", "training.rollback_rate",
     "adversarial.l1_weight", "sampling.corrector_steps",
 }  # fmt: skip
 ANY_SIGN = {"diffusion.log_mean", "data.ct_mean", "data.hu_low", "data.hu_high"}
@@ -213,7 +216,7 @@ def _check_together(flat: dict[str, Any]) -> None:
         raise InputError(
             f"config.diffusion.listed={listed}: give rising steps from 0 on, the last {steps - 1}."
         )
-    for name in ("training.ema", "diffusion.time_min"):
+    for name in ("training.ema", "training.rollback_rate", "diffusion.time_min"):
         if not flat[name] < 1:
             raise InputError(f"config.{name}={flat[name]} must be below 1.")
     pairs = [("sde.beta_min", "sde.beta_max"), ("sde.sigma_min", "sde.sigma_max")]

@@ -98,14 +98,10 @@ def is_primary() -> bool:
     return jax.process_index() == 0
 
 
-def wait_for_all(place: str) -> None:
-    """Go on when every process of the run has come to this place of the program."""
-    multihost_utils.sync_global_devices(place)
-
-
-def from_primary(value: int) -> int:
-    """The primary's value, on every process."""
-    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+def from_primary(number: int | None) -> int | None:
+    """The primary's number, 0 or more, or None: on every process, when all have asked."""
+    told = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number)))
+    return None if told < 0 else told
 
 
 def told_to_stop(step: int) -> bool:

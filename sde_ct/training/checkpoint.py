@@ -1,10 +1,18 @@
-"""Checkpoints: the training state and the data iterator as one unit, by Orbax.
+"""Checkpoints: all that training carries from step to step, as one unit.
 
-A work directory holds `experiment.json` (configuration, data, versions: a checkpoint explains
-itself) and `checkpoints/<step>/`. Orbax writes a step under another name and renames it when it
-is complete, so a step that is there is whole.
+A work directory holds `checkpoints/<step>/` with
+
+state/          parameters, moving averages and optimisers, by Orbax
+progress.json   the data iterator and what else the host carries
+digest.json     the SHA-256 of every other file
+
+A step is written under the name `<step>.part` and renamed when it is complete, so a killed save
+leaves none. Orbax does not find every flipped byte: the digest does, before anything is read.
+A power cut may leave the newest damaged; the one before it has long been on the disk.
 """
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,54 +21,139 @@ import jax
 import orbax.checkpoint as ocp
 
 from sde_ct.errors import InputError
+from sde_ct.training import digest
+
+# What Orbax, tensorstore and the file system raise where a file can't be written or read.
+FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+
+
+class SaveError(Exception):
+    """A checkpoint could not be written; those before it are as they were."""
 
 
 class Checkpoints:
-    """The checkpoints of one work directory."""
+    """The checkpoints of one work directory; of several processes one opens them to write."""
 
     def __init__(self, workdir: Path, keep: int | None = 2):
         """`keep`: how many of the newest stay; None opens them to read and writes nothing."""
-        self._manager = ocp.CheckpointManager(
-            Path(workdir).absolute() / "checkpoints",
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, create=keep is not None, enable_async_checkpointing=False
-            ),
+        self._root, self._keep = Path(workdir).absolute() / "checkpoints", keep
+        me = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
         )
+        self._orbax = ocp.Checkpointer(
+            ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+            multiprocessing_options=alone,
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that were saved, rising."""
+        found = self._root.iterdir() if self._root.is_dir() else ()
+        return sorted(int(path.name) for path in found if path.name.isdigit())
 
     @property
     def latest(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
-        return self._manager.latest_step()
+        return max(self.steps, default=None)
 
-    def save(self, step: int, state: Any, iterator: dict[str, Any]) -> None:
-        """Write `state` (a tree of arrays, replicated) and `iterator` (JSON) as one unit."""
-        # From the host: Orbax would cut every replicated array in pieces, one program a shape.
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(jax.device_get(state)), iterator=ocp.args.JsonSave(iterator)
-        )
-        self._manager.save(step, args=arguments)
+    def folder(self, step: int) -> Path:
+        return self._root / str(step)
 
-    def restore(self, like: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-        """The newest state, shaped as `like()` is, and the iterator's state.
+    def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
+        """Write `state` (a tree of arrays, replicated) and `progress` (JSON) as one unit.
 
-        Raises InputError where Orbax finds the checkpoint damaged; not every damage is found.
+        Raises SaveError, the disk as it was, where that fails.
         """
+        part = self._root / f"{step}.part"
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            # From the host: Orbax would cut every replicated array in pieces, a program a shape.
+            arrays = ocp.args.StandardSave(jax.device_get(state))
+            self._orbax.save(part / "state", args=arrays)
+            (part / "progress.json").write_text(json.dumps(progress) + "\n")
+            digest.write(part)
+            part.rename(self.folder(step))
+        except FAILURES as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise SaveError(f"{self.folder(step)} could not be written ({cause(error)})") from error
+        for old in self.steps[: -self._keep]:
+            self._remove(old)
+
+    def _remove(self, step: int) -> None:
+        """A removal that is killed half-way must not leave half a checkpoint."""
+        part = self._root / f"{step}.part"
+        try:
+            self.folder(step).rename(part)
+        except OSError:
+            return  # one checkpoint too many does no harm
+        shutil.rmtree(part, ignore_errors=True)
+
+    def tidy(self) -> list[str]:
+        """Clear what killed saves left; set newest checkpoints aside until one is whole.
+
+        Returns a sentence for each that was set aside. It is renamed, not removed.
+        """
+        for part in self._root.glob("*.part"):
+            shutil.rmtree(part, ignore_errors=True)
+        told = []
+        for step in reversed(self.steps):
+            fault = digest.fault(self.folder(step))
+            if fault is None:
+                break
+            aside = _unused(self.folder(step).with_name(f"{step}.damaged"))
+            self.folder(step).rename(aside)
+            told.append(f"{self.folder(step)} is damaged ({fault}): set aside as {aside.name}.")
+        return told
+
+    def restore(
+        self, like: Callable[[], Any], step: int | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The state of a step, the newest by default, shaped as `like()` is, and its progress.
+
+        Raises InputError where the checkpoint is damaged, or of another version.
+        """
+        folder = self.folder(self.latest if step is None else step)
+        if not folder.exists():  # of several processes the first chooses the step
+            raise InputError(
+                f"{folder} can't be seen from here: give all hosts the same --workdir."
+            )
+        fault = digest.fault(folder)
+        if fault is not None:
+            raise InputError(
+                f"{folder} is damaged ({fault}): give the command of its training again, which "
+                "sets it aside and goes on from the one before it."
+            )
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), jax.eval_shape(like)
         )
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(target), iterator=ocp.args.JsonRestore()
-        )
         try:
-            restored = self._manager.restore(self.latest, args=arguments)
-        except (OSError, ValueError, KeyError, TypeError) as error:  # Orbax's, for what it misses
-            folder = self._manager.directory / str(self.latest)
+            arrays = ocp.args.StandardRestore(target)
+            state = self._orbax.restore(folder / "state", args=arrays)
+            return state, json.loads((folder / "progress.json").read_text())
+        except FAILURES as error:
             raise InputError(
-                f"{folder} is damaged: remove it to go on from the checkpoint before it, or train "
-                "again."
+                f"{folder} can't be read ({cause(error)}): use the version that "
+                "experiment.json names, or train again."
             ) from error
-        return restored.state, restored.iterator
 
     def close(self) -> None:
-        self._manager.close()
+        self._orbax.close()
+
+
+def cause(error: Exception) -> str:
+    """One short line that says why."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+def _unused(path: Path) -> Path:
+    """`path`, or `path-2`, … where it is taken."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate

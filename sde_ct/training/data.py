@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+import grain
+import jax
 import numpy as np
 
 from sde_ct.config import DataConfig
+from sde_ct.data import seen
 from sde_ct.data.dataset import Slices, eval_batches, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.prepared import Prepared
@@ -31,19 +34,34 @@ def slices_of(config: DataConfig, prepared: Prepared, split: str) -> Slices:
 
 
 class TrainingBatches:
-    """The endless stream of training batches; its state is a small dictionary."""
+    """The endless stream of training batches, of each this process's share.
+
+    Its state is a small dictionary, the same on every process.
+    """
 
     def __init__(self, config: DataConfig, prepared: Prepared, seed: int):
+        self._source, self._seed = slices_of(config, prepared, "train"), seed
+        self._batch_size = config.batch_size
         self._iterator = train_iterator(
-            slices_of(config, prepared, "train"),
+            self._source,
             batch_size=config.batch_size,
             seed=seed,
             flip=config.flip,
             rotate90=config.rotate90,
+            shard_index=jax.process_index(),
+            shard_count=jax.process_count(),
         )
 
     def __next__(self) -> Batch:
         return Batch(**next(self._iterator))
+
+    def cases(self, number: int) -> list[str]:
+        """The examples of batch `number`, from 0, as "case:slice"."""
+        # The shuffle of `train_iterator`, which depends on the seed and the length alone.
+        order = grain.MapDataset.range(len(self._source)).seed(self._seed).shuffle().repeat()
+        first = number * self._batch_size
+        rows = [self._source.where(order[first + i]) for i in range(self._batch_size)]
+        return [f"{case}:{z}" for case, z in rows]
 
     def get_state(self) -> dict[str, Any]:
         return self._iterator.get_state()
@@ -63,6 +81,10 @@ def validation_batches(config: DataConfig, prepared: Prepared) -> Iterator[Batch
 
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
     """What synthesis must know of the training data; stored with the checkpoint."""
+    shown = [
+        seen.figures(case.grid, case.load("mask"), case.percentiles)
+        for case in prepared.of("train")
+    ]
     mr = np.array([list(case.percentiles.values()) for case in prepared.of("train")])
     levels = list(prepared.of("train")[0].percentiles)
     return {
@@ -72,4 +94,5 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "split": prepared.split,
         "intensity": intensity_of(config, prepared).to_json(),
         "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
+        "seen": seen.ranges(shown),
     }

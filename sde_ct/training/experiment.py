@@ -44,7 +44,8 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
                 f"{workdir} was trained with another configuration ({'; '.join(odd)}): "
                 "give another --workdir, or the same configuration."
             )
-        if stored_data != json.loads(json.dumps(data)):
+        # What an older version did not record cannot tell of other data.
+        if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
             raise InputError(
                 f"{workdir} was trained on other data: give another --workdir, or the same --data."
             )

@@ -1,37 +1,43 @@
 """The one training loop, for every method."""
 
+import collections
+import contextlib
+import dataclasses
 import functools
-import itertools
-import math
-from collections.abc import Callable
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from absl import logging
 
-from sde_ct import parallel
+from sde_ct import parallel, peers
 from sde_ct.config import Experiment, validate
 from sde_ct.data.prepared import Prepared
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, Interrupted
 from sde_ct.methods import build_method, build_network
-from sde_ct.training.checkpoint import Checkpoints
-from sde_ct.training.data import TrainingBatches, describe, validation_batches
+from sde_ct.training.checkpoint import Checkpoints, SaveError
+from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import write_experiment
-from sde_ct.training.preview import preview
+from sde_ct.training.interrupt import Interruption
+from sde_ct.training.keys import example_keys
+from sde_ct.training.lock import locked
+from sde_ct.training.progress import Progress
+from sde_ct.training.record import record_start
 from sde_ct.training.telemetry import Telemetry
+from sde_ct.training.validation import looks_of, onlooker
+from sde_ct.training.watch import Watch
 from sde_ct.types import Batch, Method
 
-VALIDATION_BATCHES = 4  # at most, so that a look at the validation set stays cheap
-VALIDATION_KEY = 1 << 30  # folded into the seed: validation noise is the same at every look
+AHEAD = 2  # steps given to the devices before the figures of the first are waited for
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def example_keys(seed: int, step: int, count: int) -> jax.Array:
-    """One key an example from (seed, step): the same however the batch is spread over devices."""
-    key = jax.random.fold_in(jax.random.key(seed), step)
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
+class Diverged(InputError):
+    """More updates had to be skipped than the configuration allows."""
 
 
 def check_fit(config: Experiment, prepared: Prepared, devices: int) -> None:
@@ -59,52 +65,219 @@ def train(
     stop_at: int | None = None,
     show: bool = True,
 ) -> Any:
-    """Train to `config.training.steps`, going on from the newest checkpoint if there is one.
+    """Train to `config.training.steps`, going on from the newest whole checkpoint.
 
     Args:
       config: the experiment; recorded in `workdir`, where another one is refused.
       prepared: the prepared data set.
-      workdir: receives `experiment.json`, `checkpoints/`, `tensorboard/`, `metrics.jsonl`.
-      devices: those to share the batch between; `parallel.devices_for` by default.
+      workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/`,
+        `metrics.jsonl`.
+      devices: those of all processes to share the batch between; `parallel.devices_for` by
+        default.
       stop_at: stop, with a checkpoint, after this step although the schedule goes on.
       show: whether to show a progress bar.
 
     Returns:
       The final training state, replicated over the devices.
+
+    Raises:
+      InputError: unusable input, another training in `workdir`, more skipped updates than
+        `config.training.skip_limit`, or a last checkpoint that can't be written.
+      Interrupted: SIGTERM or Ctrl-C came; the last step made is saved.
     """
     validate(config)
     devices = devices or parallel.devices_for(config.data.batch_size)
     check_fit(config, prepared, len(devices))
     # Data that cannot be used are refused before anything is written.
     batches = TrainingBatches(config.data, prepared, config.training.seed)
-    looks = list(itertools.islice(validation_batches(config.data, prepared), VALIDATION_BATCHES))
-    write_experiment(workdir, config, describe(config.data, prepared))
-    method = build_method(config, parallel.AXIS)
-    update = parallel.data_parallel(method.update, devices)
+    looks = looks_of(config, prepared) if peers.is_primary() else []
+    workdir = Path(workdir)
     last = min(stop_at or config.training.steps, config.training.steps)
-
     checkpoints = Checkpoints(workdir, config.training.keep_checkpoints)
-    fresh = functools.partial(fresh_state, method, config, prepared.size)
-    state, step = start(fresh, checkpoints, batches)
-    state = parallel.replicate(state, devices)
-    with Telemetry(workdir, config.method, step, last, show) as telemetry:
-        look = onlooker(config, looks, telemetry)
-        while step < last:
-            batch = parallel.shard(next(batches), len(devices))
-            keys = example_keys(config.training.seed, step, config.data.batch_size)
-            state, metrics = update(state, parallel.shard(keys, len(devices)), batch)
-            step += 1
-            telemetry.advance()
-            if due(step, config.training.log_every, last):
-                telemetry.scalars(step, "train", jax.device_get(metrics))
-                stop_if_not_finite(step, metrics, workdir)
-            if due(step, config.training.validate_every, last):
-                look(state, step)
-            if due(step, config.training.checkpoint_every, last):
-                stop_if_not_finite(step, metrics, workdir)
-                checkpoints.save(step, state, batches.get_state())
-    checkpoints.close()
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        if peers.is_primary():
+            stack.enter_context(locked(workdir))
+            write_experiment(workdir, config, describe(config.data, prepared))
+            for sentence in checkpoints.tidy():
+                logging.warning("%s", sentence)
+            record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
+        run = Run(config, prepared.size, workdir, devices, batches, looks, checkpoints, show)
+        try:
+            state = run.go_on(last, interruption)
+        except Diverged as trouble:
+            state = run.go_on(last, interruption, after=trouble)
+        checkpoints.close()
     return state
+
+
+@dataclass
+class Run:
+    """One training in one work directory."""
+
+    config: Experiment
+    size: tuple[int, int]
+    workdir: Path
+    devices: list[jax.Device]
+    batches: TrainingBatches
+    looks: list[Batch]
+    checkpoints: Checkpoints
+    show: bool
+
+    def __post_init__(self):
+        self._first_batch = self.batches.get_state()
+
+    def go_on(self, last: int, interruption: Interruption, after: Diverged | None = None) -> Any:
+        """Train from the newest checkpoint to step `last`; more slowly `after` trouble.
+
+        Raises Diverged; `after` itself where the recipe has no rollback or had it already.
+        """
+        state, progress = self._start()
+        if after is not None:
+            if not self.config.training.rollback_rate or progress.slowed != 1:
+                raise after
+            progress.slowed, progress.lately = self.config.training.rollback_rate, 0
+        config = slower(self.config, progress.slowed)
+        update = parallel.data_parallel(build_method(config, parallel.AXIS).update, self.devices)
+        local, seed = parallel.local(self.devices), config.training.seed
+        rows = parallel.share(config.data.batch_size)
+        state = parallel.replicate(state, local)
+        with self._telemetry(progress.step, last) as telemetry:
+            if after is not None:
+                telemetry.warn(progress.step, f"{after} Back to step {progress.step}.")
+            every, look = config.training, onlooker(config, self.looks, telemetry)
+            watch, pending = Watch(), collections.deque()
+            while progress.step < last and not interruption.before(progress.step):
+                batch = parallel.shard(next(self.batches), len(local))
+                keys = example_keys(seed, progress.step, len(rows), rows.start)
+                state, metrics = update(state, parallel.shard(keys, len(local)), batch)
+                progress.step += 1
+                telemetry.advance()
+                pending.append((progress.step, metrics))
+                log, validation, save = (
+                    due(progress.step, n, last)
+                    for n in (every.log_every, every.validate_every, every.checkpoint_every)
+                )
+                ahead = 0 if log or validation or save else AHEAD
+                metrics = self._settle(pending, ahead, progress, watch, telemetry) or metrics
+                if log:
+                    telemetry.scalars(
+                        progress.step, "train", metrics | {"skipped": progress.skipped}
+                    )
+                    telemetry.progress(progress.step, metrics)
+                if (
+                    validation
+                    and peers.is_primary()
+                    and (loss := look(state, progress.step)) is not None
+                ):
+                    progress.judge(loss)
+                    telemetry.scalars(progress.step, "best", {"loss": progress.best_loss})
+                if save and (progress.step == last or not metrics["skipped"]):
+                    self._save(state, progress, telemetry, final=progress.step == last)
+            if interruption.signal is not None:
+                self._settle(pending, 0, progress, watch, telemetry)
+                self._leave(state, progress, interruption.signal)
+        return state
+
+    def _start(self) -> tuple[Any, Progress]:
+        """The newest checkpoint's state, or a fresh one; the data iterator set to it."""
+        fresh = functools.partial(fresh_state, build_method(self.config), self.config, self.size)
+        step = peers.from_primary(self.checkpoints.latest)
+        if step is None:
+            self.batches.set_state(self._first_batch)
+            return initialised(fresh), Progress()
+        state, stored = self.checkpoints.restore(fresh, step)
+        progress, iterator = Progress.from_json(stored)
+        self.batches.set_state(iterator)
+        return state, progress
+
+    @contextlib.contextmanager
+    def _telemetry(self, start: int, last: int) -> Iterator[Telemetry]:
+        """The primary's is the run's; what the others tell is the same and thrown away."""
+        batch, primary = self.config.data.batch_size, peers.is_primary()
+        with tempfile.TemporaryDirectory() as elsewhere:
+            folder = self.workdir if primary else Path(elsewhere)
+            with Telemetry(
+                folder, self.config.method, start, last, batch, self.show and primary
+            ) as telemetry:
+                yield telemetry
+
+    def _settle(
+        self,
+        pending: collections.deque,
+        ahead: int,
+        progress: Progress,
+        watch: Watch,
+        telemetry: Telemetry,
+    ) -> dict[str, float]:
+        """Wait for all but `ahead` steps, judge them, and return the figures of the last.
+
+        Raises Diverged.
+        """
+        figures = {}
+        while len(pending) > ahead:
+            step, metrics = pending.popleft()
+            figures = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            for sentence in watch.see(step, figures):
+                telemetry.warn(step, sentence)
+            if figures["skipped"]:
+                progress.skipped, progress.lately = progress.skipped + 1, progress.lately + 1
+                if progress.lately > self.config.training.skip_limit:
+                    raise Diverged(
+                        f"{self.workdir}: {progress.lately} updates since the last checkpoint were "
+                        f"not finite, the newest at step {step} (batch {step - 1}: "
+                        f"{', '.join(self.batches.cases(step - 1))}): check these cases, or start "
+                        "again in another --workdir with a lower config.training.learning_rate or "
+                        "config.training.clip=1."
+                    )
+        return figures
+
+    def _save(
+        self, state: Any, progress: Progress, telemetry: Telemetry, final: bool = False
+    ) -> None:
+        if progress.step % self.config.training.checkpoint_every == 0:
+            progress.lately = 0
+        if not peers.is_primary():
+            return
+        try:
+            self.checkpoints.save(progress.step, state, progress.to_json(self.batches.get_state()))
+        except SaveError as error:
+            newest = self.checkpoints.latest or 0
+            if final:
+                raise InputError(
+                    f"{error}: make room and give the same command again; it goes on from step "
+                    f"{newest}."
+                ) from error
+            telemetry.warn(
+                progress.step, f"{error}: training goes on; a restart would be from step {newest}"
+            )
+
+    def _leave(self, state: Any, progress: Progress, number: signal.Signals) -> None:
+        """Save and raise Interrupted."""
+        done, fault = progress.step, ""
+        if peers.is_primary() and done != self.checkpoints.latest and done > 0:
+            try:
+                self.checkpoints.save(done, state, progress.to_json(self.batches.get_state()))
+            except SaveError as error:
+                done, fault = self.checkpoints.latest or 0, f"; {error}"
+        raise Interrupted(
+            f"{number.name} at step {progress.step}{fault}; the same command goes on from step "
+            f"{done}.",
+            number,
+        )
+
+
+def slower(config: Experiment, factor: float) -> Experiment:
+    """The configuration with its learning rates times `factor`."""
+    training, adversarial = (
+        dataclasses.replace(part, learning_rate=part.learning_rate * factor)
+        for part in (config.training, config.adversarial)
+    )
+    return dataclasses.replace(config, training=training, adversarial=adversarial)
+
+
+def due(step: int, every: int, last: int) -> bool:
+    return step % every == 0 or step == last
 
 
 def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> Any:
@@ -117,49 +290,3 @@ def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> An
 def initialised(fresh: Callable[[], Any]) -> Any:
     """`fresh()`, compiled to run once."""
     return parallel.seldom(fresh)()
-
-
-def start(
-    fresh: Callable[[], Any], checkpoints: Checkpoints, batches: TrainingBatches
-) -> tuple[Any, int]:
-    """The newest checkpoint's state and step, the iterator set to it; or a fresh state."""
-    if checkpoints.latest is None:
-        return initialised(fresh), 0
-    state, iterator = checkpoints.restore(fresh)
-    batches.set_state(iterator)
-    return state, checkpoints.latest
-
-
-def due(step: int, every: int, last: int) -> bool:
-    return step % every == 0 or step == last
-
-
-def stop_if_not_finite(step: int, metrics: dict[str, Any], workdir: Path) -> None:
-    """A gradient that is not finite spoils the parameters one step before the loss shows it."""
-    for name, title in (("loss", "loss"), ("gradient_norm", "gradient")):
-        if not math.isfinite(float(metrics[name])):
-            raise InputError(
-                f"{workdir}: the {title} is not finite at step {step}: start again in another "
-                "--workdir with a lower config.training.learning_rate or config.training.clip=1."
-            )
-
-
-def onlooker(
-    config: Experiment, batches: list[Batch], telemetry: Telemetry
-) -> Callable[[Any, int], None]:
-    """`look(state, step)`: validation loss over the batches, and a few synthetic slices."""
-    method = build_method(config)
-    evaluate, show = parallel.seldom(method.loss), preview(config)
-
-    def look(state: Any, step: int) -> None:
-        state, losses = jax.device_get(state), []
-        for number, batch in enumerate(batches):
-            keys = example_keys(config.training.seed, VALIDATION_KEY + number, len(batch.mr))
-            losses.append(jax.device_get(evaluate(state, keys, batch)))
-        if losses:
-            mean = {name: np.mean([loss[name] for loss in losses]) for name in losses[0]}
-            telemetry.scalars(step, "validation", mean)
-            for name, images in show(method.weights(state), batches[0]).items():
-                telemetry.images(step, name, images)
-
-    return look

@@ -1,47 +1,136 @@
 """What a run shows while it runs: a progress bar, TensorBoard, and metrics.jsonl."""
 
 import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
-from tensorboardX import SummaryWriter
+from absl import logging
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
+
+from sde_ct.training import metrics_file
+from sde_ct.training.checkpoint import cause
 
 
 class Telemetry:
-    """Scalars and images of one training run; a context manager."""
+    """Scalars, images and warnings of one training run; a context manager.
 
-    def __init__(self, workdir: Path, title: str, start: int, steps: int, show: bool = True):
-        self._writer = SummaryWriter(str(Path(workdir) / "tensorboard"))
+    Figures that can't be written, as on a full disk, are told once and do not end the training.
+    """
+
+    def __init__(
+        self, workdir: Path, title: str, start: int, steps: int, batch: int, show: bool = True
+    ):
+        """From step `start` on: what an earlier start wrote of later steps is taken back."""
+        folder = Path(workdir) / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        # tensorboardX's own writer is a thread behind a queue, which waits for ever once the disk
+        # is full; and its files have the second for a name.
+        self._events = EventsWriter(str(folder / "events"), f".{start}.{time.time_ns()}")
+        self._write_event(Event(session_log=SessionLog(status=SessionLog.START), step=start + 1))
+        metrics_file.drop_after(Path(workdir) / "metrics.jsonl", start)
         self._lines = (Path(workdir) / "metrics.jsonl").open("a")
+        self._told = False
+        seconds = 0.5 if sys.stderr.isatty() else 60.0  # a line each in a scheduler's log
         self._bar = tqdm(
             total=steps, initial=start, desc=title, unit="step", disable=not show,
-            mininterval=0.5, smoothing=0.1, dynamic_ncols=True,
+            mininterval=seconds, maxinterval=seconds, smoothing=0.1, dynamic_ncols=True,
         )  # fmt: skip
+        self._steps, self._batch = steps, batch
+        self._since = (start, time.perf_counter())
 
     def __enter__(self) -> "Telemetry":
         return self
 
     def __exit__(self, *_) -> None:
         self._bar.close()
-        self._lines.close()
-        self._writer.close()
+        for stream in (self._lines, self._events):
+            try:
+                stream.close()
+            except OSError as error:
+                self._tell(error)
 
     def advance(self) -> None:
         self._bar.update()
 
-    def scalars(self, step: int, group: str, values: dict[str, float]) -> None:
+    def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
         """Write the figures of one step; the loss is shown beside the bar."""
         values = {name: float(value) for name, value in values.items()}
         for name, value in values.items():
-            self._writer.add_scalar(f"{group}/{name}", value, step)
-        self._lines.write(json.dumps({"step": step, "group": group, **values}) + "\n")
-        self._lines.flush()
-        if "loss" in values:
-            self._bar.set_postfix({f"{group} loss": f"{values['loss']:.4f}"}, refresh=False)
+            event = Event(step=step, summary=summary.scalar(f"{group}/{name}", value))
+            self._write_event(event)
+        self._flush()
+        self._write_line({"step": step, "group": group, **values})
+
+    def progress(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the step's figures beside the bar; write the pace and the memory in use."""
+        before, then = self._since
+        self._since = (step, time.perf_counter())
+        pace = (step - before) / max(self._since[1] - then, 1e-9)
+        values = {
+            "images_per_second": pace * self._batch,
+            "seconds_left": (self._steps - step) / pace if pace else float("nan"),
+            "memory_gib": memory_in_use() / 2**30,
+        }
+        self.scalars(step, "pace", values)
+        shown = {
+            "loss": f"{metrics['loss']:.4g}",
+            "gradient": f"{metrics['gradient_norm']:.3g}",
+            "rate": f"{metrics['learning_rate']:.3g}",
+            "images/s": f"{values['images_per_second']:.3g}",
+            "GiB": f"{values['memory_gib']:.2f}",
+        }
+        self._bar.set_postfix(shown, refresh=False)
+
+    def warn(self, step: int, sentence: str) -> None:
+        """Tell on stderr, in metrics.jsonl and in TensorBoard."""
+        logging.warning("%s", sentence)
+        self._write_event(Event(step=step, summary=summary.text("warning", sentence)))
+        self._flush()
+        self._write_line({"step": step, "group": "warning", "text": sentence})
 
     def images(self, step: int, name: str, images: np.ndarray) -> None:
         """Show [n, h, w] images in [-1, 1] side by side."""
         row = np.concatenate([np.flipud(image) for image in images], axis=1)
-        gray = (np.clip(row, -1, 1) + 1) / 2
-        self._writer.add_image(name, gray.astype(np.float32), step, dataformats="HW")
+        gray = ((np.clip(row, -1, 1) + 1) / 2).astype(np.float32)
+        self._write_event(Event(step=step, summary=summary.image(name, gray, dataformats="HW")))
+
+    def _write_line(self, line: dict) -> None:
+        try:
+            self._lines.write(json.dumps(line) + "\n")
+            self._lines.flush()
+        except OSError as error:
+            self._tell(error)
+
+    def _write_event(self, event: Event) -> None:
+        event.wall_time = time.time()
+        try:
+            self._events.write_event(event)
+        except OSError as error:
+            self._tell(error)
+
+    def _flush(self) -> None:
+        try:
+            self._events.flush()
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            logging.warning("The run's figures can't be written (%s): it goes on", cause(error))
+        self._told = True
+
+
+def memory_in_use() -> int:
+    """Bytes at most until now: of the fullest device, or of the process where none tells."""
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(peaks, default=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

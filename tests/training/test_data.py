@@ -1,0 +1,38 @@
+"""What is stored of the training data with a checkpoint."""
+
+import json
+
+import pytest
+
+from sde_ct.data import seen
+from sde_ct.data.files import read_volume
+from sde_ct.data.inputs import network_input
+from sde_ct.data.intensity import RobustMR
+from sde_ct.errors import InputError
+from sde_ct.training.data import describe
+from sde_ct.training.experiment import write_experiment
+
+from .. import tiny
+
+
+def test_the_ranges_are_those_of_the_training_patients_as_synthesis_sees_them(phantoms):
+    """A training patient's own figures lie within them, to the digits that are stored."""
+    found = describe(tiny.experiment().data, phantoms)["seen"]
+    assert found["patients"] == len(phantoms.split["train"]) == 3
+    for case in phantoms.of("train"):
+        mr, mask = read_volume(case.files["mr"], "a.u."), read_volume(case.files["mask"], "mask")
+        shown = network_input(mr, RobustMR(), mask, size=phantoms.size)
+        for name, values in seen.figures(shown.grid, shown.mask, shown.percentiles).items():
+            low, high = found["figures"][name]
+            values = values[values == values]
+            assert low * 0.999 <= values.min() and values.max() <= high * 1.001, name
+
+
+def test_a_work_directory_of_before_the_ranges_goes_on(phantoms, tmp_path):
+    config = tiny.experiment()
+    data = describe(config.data, phantoms)
+    write_experiment(tmp_path, config, {k: v for k, v in data.items() if k != "seen"})
+    write_experiment(tmp_path, config, data)
+    assert "seen" not in json.loads((tmp_path / "experiment.json").read_text())["data"]
+    with pytest.raises(InputError, match="was trained on other data"):
+        write_experiment(tmp_path, config, data | {"source": "elsewhere"})
