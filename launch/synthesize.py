@@ -100,16 +100,18 @@ def _one(source: Source, synthesize: Synthesizer, asked: dict) -> str:
         return f"{name} is complete: nothing to do."
     options = {"draws": draws, "seed": SEED.value, "mask": mask}
     ct = synthesize(mr, case=name, **options, progress=partial(_slices, name, draws))
-    warnings = identity.notes if DICOM.value else ()
+    notes = identity.notes if DICOM.value else ()
     told = {
         "workdirs": [WORKDIR.value],
         "evaluations": ct.evaluations,
         "versions": versions(),
-        "warnings": list(warnings),
+        "warnings": [*ct.warnings, *notes],
     }
     delivery.put(partial(_write, name, ct, identity), told)
-    for warning in warnings:
-        tqdm.write(f"note: {warning}")
+    for warning in ct.warnings:
+        tqdm.write(f"warning: {name}: {warning}", file=sys.stderr)
+    for note in notes:
+        tqdm.write(f"note: {note}")
     return (
         f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {draws} draws, "
         f"{ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s a slice and draw."

@@ -28,6 +28,7 @@ class NetworkInput(NamedTuple):
     mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = 1 + 2·neighbours
     mask: Float[np.ndarray, "z h w 1"]  # 1 inside the body
     grid: SliceGrid
+    percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
 
 
 def cut_mr(
@@ -101,7 +102,8 @@ def network_input(
     model = scaling.to_model(cut.mr, cut.percentiles)
     index = neighbour_index(np.arange(len(model)), len(model), neighbours)
     shown = np.moveaxis(model[index], 1, -1)
-    return NetworkInput(np.ascontiguousarray(shown), np.float32(cut.mask)[..., None], cut.grid)
+    inside = np.float32(cut.mask)[..., None]
+    return NetworkInput(np.ascontiguousarray(shown), inside, cut.grid, cut.percentiles)
 
 
 def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) -> np.ndarray:

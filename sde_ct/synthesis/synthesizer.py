@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct import parallel
+from sde_ct.data import seen
 from sde_ct.data.grid import from_slices
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
+from sde_ct.evaluation.calibration import spread_warning
 from sde_ct.methods import build_network
 from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.synthesis.trained import Trained
@@ -36,6 +38,7 @@ class SyntheticCT:
     evaluations: float  # network evaluations a slice and draw, mean
     seconds: float  # a slice and draw, without compilation
     slices: int
+    warnings: tuple[str, ...] = ()  # of an MR unlike the training's, or a spread that says nothing
 
 
 class Drawn(NamedTuple):
@@ -45,6 +48,7 @@ class Drawn(NamedTuple):
     shown: NetworkInput
     evaluations: float  # a slice and draw, mean
     seconds: float  # a slice and draw, without compilation
+    warnings: tuple[str, ...]  # what of the MR the network has never seen
 
 
 class Synthesizer:
@@ -128,7 +132,11 @@ class Synthesizer:
         numbers = first + np.arange(draws)
         x, evaluations, seconds = self._sample(shown, case, numbers, seed, progress)
         ct = self._trained.intensity.ct
-        return Drawn(np.clip(ct.to_hu(x), ct.low, ct.high), shown, evaluations, seconds)
+        hu = np.clip(ct.to_hu(x), ct.low, ct.high)
+        unseen = seen.warnings(
+            self._trained.data.get("seen"), seen.figures(shown.grid, shown.mask, shown.percentiles)
+        )
+        return Drawn(hu, shown, evaluations, seconds, tuple(unseen))
 
     def require_draws(self, draws: int) -> None:
         """Refuse a number of draws that this network cannot give."""
@@ -208,14 +216,16 @@ class Synthesizer:
 
 def summary(drawn: Drawn, air: float) -> SyntheticCT:
     """The draws, their mean and spread on the MR's grid; `air` where no slice reaches."""
-    hu, grid = drawn.hu, drawn.shown.grid
+    hu, shown, several = drawn.hu, drawn.shown, len(drawn.hu) > 1
+    collapsed = spread_warning(hu, shown.mask[..., 0]) if several else None
     return SyntheticCT(
-        draws=tuple(from_slices(draw, grid, fill=air) for draw in hu),
-        mean=from_slices(hu.mean(0), grid, fill=air),
-        spread=from_slices(hu.std(0, ddof=1), grid, fill=0.0) if len(hu) > 1 else None,
+        draws=tuple(from_slices(draw, shown.grid, fill=air) for draw in hu),
+        mean=from_slices(hu.mean(0), shown.grid, fill=air),
+        spread=from_slices(hu.std(0, ddof=1), shown.grid, fill=0.0) if several else None,
         evaluations=drawn.evaluations,
         seconds=drawn.seconds,
-        slices=len(drawn.shown.mr),
+        slices=len(shown.mr),
+        warnings=(*drawn.warnings, *filter(None, [collapsed])),
     )
 
 

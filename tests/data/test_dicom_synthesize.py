@@ -76,7 +76,17 @@ def test_the_sidecar_tells_all_but_the_patient(runs, mr_folder, tmp_path):
     assert told["input"]["format"] == "DICOM" and told["input"]["shape"] == list(SHAPE)
     np.testing.assert_allclose(told["input"]["spacing_mm"], SPACING, atol=1e-6)
     assert told["input"]["sha256"] == voxel_sha256(read_volume(mr_folder, "a.u.").array)
-    assert told["versions"]["jax"][0].isdigit() and told["warnings"] == []
+    assert told["versions"]["jax"][0].isdigit()
+
+
+def test_what_the_network_never_saw_is_told_on_the_screen_and_in_the_sidecar(
+    runs, mr_folder, tmp_path
+):
+    """It was trained on slices 16 mm apart, of pelves."""
+    done = synthesize(runs("cnn"), mr_folder, tmp_path)
+    warnings = json.loads((tmp_path / "pelvis t2.json").read_text())["warnings"]
+    assert any("distance of slices is 9 mm; the network was trained on 15" in w for w in warnings)
+    assert all(f"warning: pelvis t2: {w}" in done.err for w in warnings)
 
 
 def test_a_folder_named_after_the_patient_does_not_name_the_output(runs, mr_folder, tmp_path):
@@ -95,7 +105,8 @@ def test_a_metaimage_is_taken_too_and_its_new_identity_is_said(runs, mr_folder, 
     sitk.WriteImage(image, str(tmp_path / name))
     out, case = tmp_path / "out", name.split(".")[0].split("/")[0]
     done = synthesize(runs("cnn"), tmp_path / name, out, "--dicom")
-    notes = json.loads((out / f"{case}.json").read_text())["warnings"]
+    warnings = json.loads((out / f"{case}.json").read_text())["warnings"]
+    notes = [warning for warning in warnings if "network" not in warning]
     assert "The MR is no DICOM" in notes[0] and "PatientPosition" in notes[1]
     assert all(f"note: {note}" in done.out for note in notes)
     mr, ct = read_volume(tmp_path / name, "a.u."), read_volume(out / "dicom" / case / "sct", "HU")

@@ -11,7 +11,7 @@ from sde_ct.data.files import read_volume
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.synthesis import Synthesizer, load
-from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit
+from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit, summary
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
 
@@ -43,11 +43,20 @@ def mr_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def draws_of(runs, mr_file):
-    """`draws_of(devices, **options)`: a synthetic CT by EM; one compilation for each count."""
+def trained(runs):
+    return load(runs("diffusion"))
+
+
+@pytest.fixture(scope="module")
+def synthesizers(trained):
+    """By EM; one compilation for each number of devices and size of slices."""
+    return {n: Synthesizer(trained, "em", jax.devices()[:n]) for n in (1, 4)}
+
+
+@pytest.fixture(scope="module")
+def draws_of(synthesizers, mr_file):
+    """`draws_of(devices, **options)`: a synthetic CT."""
     mr = read_volume(mr_file, "a.u.")
-    trained = load(runs("diffusion"))
-    synthesizers = {n: Synthesizer(trained, "em", jax.devices()[:n]) for n in (1, 4)}
     return lambda devices=1, mr=mr, **options: synthesizers[devices](mr, case="knee", **options)
 
 
@@ -144,6 +153,33 @@ def test_an_unfinished_draw_is_no_ct(runs, mr_file):
     synthesize = Synthesizer(trained._replace(params=bad), "em", jax.devices()[:1])
     with pytest.raises(InputError, match="knee: 7 of 7 draws did not come to a finite end"):
         synthesize(read_volume(mr_file, "a.u."), case="knee", draws=1)
+
+
+@pytest.fixture(scope="module")
+def held_out(phantoms):
+    (case,) = phantoms.of("test")
+    mr, mask = (read_volume(case.files[k], unit) for k, unit in (("mr", "a.u."), ("mask", "mask")))
+    return {"mr": mr, "mask": mask, "case": case.id}
+
+
+def test_a_patient_like_those_of_the_training_gives_no_warning(
+    trained, synthesizers, held_out, monkeypatch
+):
+    assert synthesizers[1](**held_out, draws=2).warnings == ()
+    monkeypatch.delitem(trained.data, "seen")
+    (warning,) = synthesizers[1](**held_out, draws=2).warnings
+    assert warning.startswith("Not checked")
+
+
+def test_draws_that_agree_are_warned_of(synthesizers, held_out):
+    """The network's draws scatter by some 100 HU; a thousandth of that is lost in the files."""
+    drawn = synthesizers[1].draw(**held_out, draws=3)
+    mean = drawn.hu.mean(0, keepdims=True)
+    agreeing = drawn._replace(hu=mean + 1e-3 * (drawn.hu - mean))
+    assert summary(drawn, -1000).warnings == ()
+    (warning,) = summary(agreeing, -1000).warnings
+    assert "collapsed" in warning and "3 draws agree" in warning
+    assert summary(agreeing._replace(hu=mean), -1000).warnings == ()  # one draw has no spread
 
 
 REFUSED = {

@@ -1,0 +1,142 @@
+"""What MRs a network was trained on, in a few figures, and what of a new one lies outside.
+
+A network answers any image, also of an anatomy, contrast or resolution that it never saw. The
+figures tell plain cases of that, no more: an MR within all ranges may still be new to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from sde_ct.data.grid import SliceGrid
+from sde_ct.data.intensity import Percentiles
+from sde_ct.data.volume import canonical
+
+
+class Figure(NamedTuple):
+    """How a figure is told, and how far beyond the training's range a new patient may lie."""
+
+    words: str
+    unit: str
+    slack: float  # in units of the figure's `unit`, or of its value where it is relative
+    relative: bool = True
+
+
+# Patients differ: 10 % of a length, 20 % of an area, 10 % of the way from dark to bright.
+FIGURES = {
+    "voxel_x": Figure("voxel size from left to right", "mm", 0.1),
+    "voxel_y": Figure("voxel size from back to front", "mm", 0.1),
+    "voxel_z": Figure("distance of slices", "mm", 0.1),
+    "field_x": Figure("field of view from left to right", "mm", 0.1),
+    "field_y": Figure("field of view from back to front", "mm", 0.1),
+    "body_z": Figure("length of the body along z", "mm", 0.1),
+    "body_width": Figure("width of the body", "mm", 0.1),
+    "body_depth": Figure("depth of the body", "mm", 0.1),
+    "body_area": Figure("area of the body", "cm²", 0.2),
+    "mr_5": Figure("5th percentile of the scaled MR", "%", 10.0, relative=False),
+    "mr_50": Figure("median of the scaled MR", "%", 10.0, relative=False),
+    "mr_95": Figure("95th percentile of the scaled MR", "%", 10.0, relative=False),
+}
+UPWARDS = ("body_z",)  # a short piece of a known body is nothing new
+DARK, BRIGHT = 0.5, 99.5  # the percentiles at 0 and 100 % of the scaled MR
+SPREAD = 0.25  # of a range's width, by which a new patient may exceed it
+
+
+def figures(
+    grid: SliceGrid, mask: Shaped[np.ndarray, "z h w"], percentiles: Percentiles
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """The `FIGURES` of one MR: one value, or one a slice for width, depth and area (NaN: no body).
+
+    Args:
+      grid: of the slices.
+      mask: 1 inside the body.
+      percentiles: of the MR inside the body, a.u.
+    """
+    voxel = canonical(grid.frame).spacing
+    shape = canonical(grid.frame).array.shape
+    pixel = np.array(grid.scale) * voxel[1::-1]  # (y, x), mm
+    inside = np.asarray(mask).reshape(grid.size) > 0
+    body = inside.any(axis=(1, 2))
+    rows, columns = inside.any(axis=2), inside.any(axis=1)
+    span = percentiles[BRIGHT] - percentiles[DARK]
+    scaled = {
+        p: 100 * (percentiles[p] - percentiles[DARK]) / span if span > 0 else 0.0
+        for p in (5.0, 50.0, 95.0)
+    }
+    by_slice = {
+        "body_width": _extent(columns) * pixel[1],
+        "body_depth": _extent(rows) * pixel[0],
+        "body_area": inside.sum(axis=(1, 2)) * pixel.prod() / 100,
+    }
+    single = {
+        **{f"voxel_{axis}": voxel[i] for i, axis in enumerate("xyz")},
+        **{f"field_{axis}": shape[i] * voxel[i] for i, axis in enumerate("xy")},
+        "body_z": body.sum() * voxel[2],
+        **{f"mr_{p:g}": value for p, value in scaled.items()},
+    }
+    return {name: np.array([value], float) for name, value in single.items()} | {
+        name: np.where(body, values, np.nan) for name, values in by_slice.items()
+    }
+
+
+def ranges(cases: Sequence[Mapping[str, Float[np.ndarray, " n"]]]) -> dict[str, Any]:
+    """The least and the greatest of each figure over the training patients; plain JSON values."""
+    found = {}
+    for name in FIGURES:
+        values = np.concatenate([case[name] for case in cases])
+        found[name] = [float(f"{v:.4g}") for v in (np.nanmin(values), np.nanmax(values))]
+    return {"patients": len(cases), "figures": found}
+
+
+def warnings(
+    seen: Mapping[str, Any] | None, mr: Mapping[str, Float[np.ndarray, " n"]]
+) -> list[str]:
+    """A sentence for every figure of an MR that lies outside what the network has seen.
+
+    `seen` is what `ranges` gave; None, of a checkpoint older than these figures, warns of that.
+    """
+    if seen is None:
+        return ["Not checked: this checkpoint does not tell what MRs the network was trained on."]
+    found = []
+    for name, (low, high) in seen["figures"].items():
+        outside = _outside(name, mr[name], low, high)
+        if outside.any():
+            found.append(_sentence(FIGURES[name], mr[name], outside, low, high))
+    return found
+
+
+def _outside(name: str, values: np.ndarray, low: float, high: float) -> np.ndarray:
+    figure = FIGURES[name]
+    own = figure.slack * (max(abs(low), abs(high)) if figure.relative else 1.0)
+    slack = max(own, SPREAD * (high - low))
+    return (values > high + slack) | ((values < low - slack) & (name not in UPWARDS))
+
+
+def _sentence(
+    figure: Figure, values: np.ndarray, outside: np.ndarray, low: float, high: float
+) -> str:
+    here = _range(values[outside].min(), values[outside].max(), figure.unit)
+    trained = f"the network was trained on {_range(low, high, figure.unit)}"
+    if len(values) == 1:
+        return f"The {figure.words} is {here}; {trained}."
+    where = np.flatnonzero(outside) + 1
+    place = f"slice {where[0]}" if len(where) == 1 else f"slices {where[0]} to {where[-1]}"
+    among = "" if len(where) == where[-1] - where[0] + 1 else f" ({len(where)} of them)"
+    return (
+        f"The {figure.words} is {here} in {place}{among} of {len(values)}, counted upwards; "
+        f"{trained}."
+    )
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    low, high = f"{low:.3g}", f"{high:.3g}"
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
+def _extent(profile: Shaped[np.ndarray, "z n"]) -> Shaped[np.ndarray, " z"]:
+    """From the first to the last true place of every row, in pixels."""
+    length = profile.shape[1]
+    first, last = profile.argmax(axis=1), length - 1 - profile[:, ::-1].argmax(axis=1)
+    return np.where(profile.any(axis=1), last - first + 1, 0)
