@@ -2,6 +2,9 @@
 
 python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
 python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
+
+Several processes train one network together: under SLURM's `srun` and on a TPU pod they find each
+other; elsewhere give each --coordinator=HOST:PORT --processes=N --process=I.
 """
 
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from sde_ct import parallel
+from sde_ct import parallel, peers
 from sde_ct.cli import run
 from sde_ct.config import require_recipe
 from sde_ct.data.prepared import read_prepared
@@ -18,13 +21,17 @@ from sde_ct.training.loop import train
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/score.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints and logs.", required=True)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if several train.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
     parallel.set_up()
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
-    train(CONFIG.value, read_prepared(DATA.value), Path(WORKDIR.value))
+    with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):
+        train(CONFIG.value, read_prepared(DATA.value), Path(WORKDIR.value))
 
 
 if __name__ == "__main__":
