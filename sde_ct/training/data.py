@@ -9,7 +9,6 @@ import numpy as np
 
 from sde_ct.config import DataConfig
 from sde_ct.data import seen
-from sde_ct.data import seen
 from sde_ct.data.dataset import Slices, eval_batches, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.prepared import Prepared
