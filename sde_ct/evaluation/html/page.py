@@ -126,4 +126,4 @@ def _flat(tree: Any, name: str = "") -> Iterable[tuple[str, str]]:
     elif isinstance(tree, list | tuple):
         yield name, ", ".join(map(str, tree))
     else:
-        yield name, "–" if tree is None else str(tree)
+        yield name, "-" if tree is None else str(tree)

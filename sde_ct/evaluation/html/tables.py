@@ -18,7 +18,7 @@ TISSUES = (
 DRAWS = (
     Column("spread (HU)", "spread", 1),
     Column("CRPS (HU)", "crps", 1),
-    Column("spread–skill", "spread_skill", 2),
+    Column("spread-skill", "spread_skill", 2),
     Column("rank correlation of spread and error", "spearman", 2),
 )
 MORE = (
@@ -96,11 +96,11 @@ def _finite(value: float | None) -> bool:
 
 
 def _number(value: float | None, digits: int) -> Cell:
-    return Cell(f"{value:.{digits}f}", repr(float(value))) if _finite(value) else Cell("–", "")
+    return Cell(f"{value:.{digits}f}", repr(float(value))) if _finite(value) else Cell("-", "")
 
 
 def _statistics(found: Statistics | None, digits: int) -> Cell:
     if found is None:
-        return Cell("–", "")
+        return Cell("-", "")
     mean = _number(found.mean, digits)
     return mean if np.isnan(found.std) else mean._replace(deviation=f"{found.std:.{digits}f}")
