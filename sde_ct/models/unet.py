@@ -1,13 +1,13 @@
 """The UNet that all methods share: denoiser, regression network and GAN generator."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.models.layers import (
     DType,
     GroupNorm,
+    GrowConv,
     NoiseFeatures,
     ResidualBlock,
     SelfAttention,
@@ -87,7 +87,5 @@ class UNet(nn.Module):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._level(h, features, level, f"up_{level}_{block}")
             if level > 0:
-                b, height, width, c = h.shape
-                h = jax.image.resize(h, (b, 2 * height, 2 * width, c), "nearest")
-                h = self._conv(c, f"grow_{level}")(h)
+                h = GrowConv(h.shape[-1], self.dtype, name=f"grow_{level}")(h)
         return h

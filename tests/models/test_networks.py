@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sde_ct.models import PatchDiscriminator, UNet
-from sde_ct.models.layers import GroupNorm, depth_to_space, space_to_depth
+from sde_ct.models.layers import GroupNorm, GrowConv, depth_to_space, space_to_depth
 
 
 def randomised(params, scale=0.1):
@@ -27,6 +27,17 @@ def test_group_norm_equals_flax():
     # float32 sums of 105 values: a few parts in a million of figures of order one
     np.testing.assert_allclose(
         ours.apply(variables, x), theirs.apply(variables, x), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_growing_equals_a_convolution_of_the_enlarged_image():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 4))
+    ours, theirs = GrowConv(3, jnp.float32), nn.Conv(3, (3, 3))
+    large = jax.image.resize(x, (2, 10, 14, 4), "nearest")
+    variables = randomised(theirs.init(jax.random.key(1), large))  # the same parameters fit both
+    # float32 sums of 36 products of order one
+    np.testing.assert_allclose(
+        ours.apply(variables, x), theirs.apply(variables, large), rtol=1e-4, atol=1e-5
     )
 
 
