@@ -106,6 +106,18 @@ def test_findings_and_demands_are_judged(rows, results, patients):
     assert all(line.split()[0] in METHODS for line in text_table(summarise(rows)).splitlines()[2:])
 
 
+def test_the_draws_of_every_sampler_are_judged(results, rows, patients):
+    judged = comparison.judgements_of(results, patients)
+    assert list(judged) == list(AVERAGES)
+    (patient,) = patients
+    for r in rows:
+        if r.method in AVERAGES:
+            found = judged[r.method][patient.id]
+            assert found.draws == DRAWS
+            assert found.by_tissue["all"].crps == pytest.approx(r.crps)
+            assert found.by_tissue["all"].spread_skill == pytest.approx(r.spread_skill)
+
+
 def test_files_lie_on_the_mrs_grid(results, rows, patients, tmp_path):
     comparison.write_volumes(results, tmp_path)
     comparison.pictures(results, patients[0], tmp_path)
@@ -132,7 +144,7 @@ def test_the_same_seed_gives_the_same_bytes(
     networks, patients, phantoms, rows, tmp_path, monkeypatch
 ):
     some = {name: comparison.ENTRIES[name] for name in ("GAN", "EM", "ODE")}
-    monkeypatch.setattr(comparison, "ENTRIES", some)
+    monkeypatch.setattr("sde_ct.comparison.synthesis.ENTRIES", some)
     again = rows_in_order(compare(networks, patients, phantoms), patients)
     first = [r for r in rows if r.method in {a.method for a in again}]
     assert len(first) == len(again) == 6

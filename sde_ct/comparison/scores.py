@@ -1,0 +1,75 @@
+"""What the synthetic CTs are worth against the real ones: rows, judgements, outcomes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from sde_ct.comparison.patients import Patient
+from sde_ct.comparison.synthesis import Results
+from sde_ct.evaluation.ambiguity import Outcomes, bone_like_draws, outcomes
+from sde_ct.evaluation.judgement import Judged, judge
+from sde_ct.evaluation.protocols import Protocol, evaluate_case
+from sde_ct.evaluation.table import SAMPLERS, Row, row
+from sde_ct.evaluation.uncertainty import evaluate_draws
+from sde_ct.synthesis import SyntheticCT
+
+
+def rows_of(
+    results: Results,
+    patients: Sequence[Patient],
+    protocol: Protocol,
+) -> list[Row]:
+    """A row a method and patient; samplers have two, the first draw and the average "-M"."""
+    singles, averages = [], []
+    for name, by_patient in results.items():
+        for patient in patients:
+            result = by_patient[patient.id]
+            truth, mask = patient.ct.array, patient.mask.array > 0
+            cost = {"nfe": result.evaluations, "seconds": result.seconds}
+            single = evaluate_case(protocol, truth, result.draws[0].array, mask)
+            singles.append(row(name, patient.id, single, **cost))
+            if name in SAMPLERS:
+                count = len(result.draws)
+                draws = stacked(result)
+                average = evaluate_case(protocol, truth, result.mean.array, mask)
+                judged = evaluate_draws(draws, truth, mask)
+                total = {key: count * value for key, value in cost.items()}
+                averages.append(row(f"{name}-M", patient.id, average, uncertainty=judged, **total))
+    return singles + averages
+
+
+def judgements_of(results: Results, patients: Sequence[Patient]) -> dict[str, dict[str, Judged]]:
+    """{average: {patient: what its draws are worth}} for every sampler."""
+    return {
+        f"{name}-M": {
+            p.id: judge(stacked(by_patient[p.id]), p.ct.array, p.mask.array) for p in patients
+        }
+        for name, by_patient in results.items()
+        if name in SAMPLERS
+    }
+
+
+def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Outcomes]:
+    """Per sampler, how often the ambiguous region came out bone-like.
+
+    Slices are drawn independently, so each slice of a draw is an outcome of its own.
+    """
+    found: dict[str, Outcomes] = {}
+    for name in SAMPLERS:
+        votes = []
+        for patient in patients:
+            if patient.ambiguous is None:
+                continue
+            draws = stacked(results[name][patient.id])
+            region = patient.ambiguous.array > 0
+            for z in np.flatnonzero(region.any(axis=(0, 1))):
+                votes.append(bone_like_draws(draws[..., z : z + 1], region[..., z : z + 1]))
+        if votes:
+            found[name] = outcomes(np.concatenate(votes))
+    return found
+
+
+def stacked(ct: SyntheticCT) -> Float[np.ndarray, "m x y z"]:
+    """The draws, HU."""
+    return np.stack([draw.array for draw in ct.draws])
