@@ -8,6 +8,10 @@ how they came about. --mr takes NIfTI, MetaImage, or a DICOM series: its folder,
 files where the folder holds several. --dicom adds out/dicom/NAME/sct/ and out/dicom/NAME/sct_std/,
 CT series that join the MR's study.
 
+Several networks, trained from different seeds: give --workdir several times. They share the draws
+between them; out/sct_std_within/ holds what they leave open together, out/sct_std_between/ where
+they disagree.
+
 Many volumes: give --mr several times, a folder of files or of DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason and the others go on;
 the status is then 2. The same command again does only what is missing.
@@ -17,7 +21,7 @@ folder's; where that tells the patient's name, it is made of the voxels.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,16 +37,27 @@ from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import SAMPLERS
-from sde_ct.synthesis import Synthesizer, SyntheticCT, account, load, with_budget
+from sde_ct.synthesis import (
+    DeepEnsemble,
+    Synthesizer,
+    SyntheticCT,
+    Trained,
+    account,
+    load,
+    with_budget,
+)
 from sde_ct.synthesis.delivery import Delivery
+from sde_ct.synthesis.ensemble import require_alike
 from sde_ct.synthesis.sources import Source, find_mask, find_sources
 from sde_ct.training.experiment import versions
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Where the network was trained.", required=True)
+WORKDIR = flags.DEFINE_multi_string("workdir", None, "Where a network was trained.", required=True)
 MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders, patterns.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 SAMPLER = flags.DEFINE_string("sampler", None, f"{', '.join(SAMPLERS)}; none for a CNN or GAN.")
-DRAWS = flags.DEFINE_integer("draws", None, "Monte-Carlo draws: 10, or 1 for a CNN or GAN.")
+DRAWS = flags.DEFINE_integer(
+    "draws", None, "Monte-Carlo draws of all networks: 10, or 1 of each CNN or GAN."
+)
 EVALUATIONS = flags.DEFINE_integer("evaluations", None, "Network evaluations a draw; the recipe's.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
 MASK = flags.DEFINE_string(
@@ -54,19 +69,17 @@ DICOM = flags.DEFINE_bool("dicom", False, "Write CT series to OUTPUT/dicom too."
 
 def main() -> None:
     parallel.set_up()
-    trained = load(Path(WORKDIR.value))
+    networks = [load(Path(workdir)) for workdir in WORKDIR.value]
     if EVALUATIONS.value is not None:
-        trained = with_budget(trained, SAMPLER.value, EVALUATIONS.value)
-    synthesize = Synthesizer(trained, SAMPLER.value)
-    draws = DRAWS.value
-    if draws is None:
-        draws = 10 if trained.config.method == "diffusion" else 1
+        networks = [with_budget(one, SAMPLER.value, EVALUATIONS.value) for one in networks]
+    synthesize = _synthesizer(networks)
+    draws = _draws(networks)
     synthesize.require_draws(draws)
     sources = find_sources(MR.value)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
     asked = {
-        "checkpoints": [account.checkpoint(trained)],
+        "checkpoints": [account.checkpoint(one) for one in networks],
         "sampler": SAMPLER.value,
         "draws": draws,
         "seed": SEED.value,
@@ -87,7 +100,22 @@ def main() -> None:
         )
 
 
-def _one(source: Source, synthesize: Synthesizer, asked: dict) -> str:
+def _synthesizer(networks: Sequence[Trained]) -> Synthesizer | DeepEnsemble:
+    if len(networks) > 1:
+        require_alike(list(zip(WORKDIR.value, networks, strict=True)))
+    members = [Synthesizer(one, SAMPLER.value) for one in networks]
+    return DeepEnsemble(members) if len(members) > 1 else members[0]
+
+
+def _draws(networks: Sequence[Trained]) -> int:
+    """Those asked for; else about ten, as many of each network."""
+    if DRAWS.value is not None:
+        return DRAWS.value
+    each = max(2, -(-10 // len(networks))) if networks[0].config.method == "diffusion" else 1
+    return each * len(networks)
+
+
+def _one(source: Source, synthesize: Synthesizer | DeepEnsemble, asked: dict) -> str:
     """Synthesize one volume, unless that is done; the sentence on it."""
     kind, draws = format_of(source.path), asked["draws"]
     mr = read_volume(source.path, "a.u.")
@@ -95,14 +123,15 @@ def _one(source: Source, synthesize: Synthesizer, asked: dict) -> str:
     identity = identity_of(source.path) if kind == "DICOM" else new_identity(mr)
     name = _name(source, kind, mr, identity)
     request = {"case": name, **asked, "input": account.image(mr, kind, mask)}
-    delivery = Delivery(Path(OUTPUT.value), name, request, _outputs(name, draws))
+    members = len(asked["checkpoints"])
+    delivery = Delivery(Path(OUTPUT.value), name, request, _outputs(name, draws, members))
     if delivery.is_complete():
         return f"{name} is complete: nothing to do."
     options = {"draws": draws, "seed": SEED.value, "mask": mask}
-    ct = synthesize(mr, case=name, **options, progress=partial(_slices, name, draws))
+    ct = synthesize(mr, case=name, **options, progress=partial(_slices, name, draws // members))
     notes = identity.notes if DICOM.value else ()
     told = {
-        "workdirs": [WORKDIR.value],
+        "workdirs": WORKDIR.value,
         "evaluations": ct.evaluations,
         "versions": versions(),
         "warnings": [*ct.warnings, *notes],
@@ -112,8 +141,9 @@ def _one(source: Source, synthesize: Synthesizer, asked: dict) -> str:
         tqdm.write(f"warning: {name}: {warning}", file=sys.stderr)
     for note in notes:
         tqdm.write(f"note: {note}")
+    of = f" of {members} networks" if members > 1 else ""
     return (
-        f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {draws} draws, "
+        f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {draws} draws{of}, "
         f"{ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s a slice and draw."
     )
 
@@ -125,17 +155,29 @@ def _name(source: Source, kind: Format, mr: Volume, identity: Identity) -> str:
     return source.name
 
 
-def _outputs(name: str, draws: int) -> tuple[str, ...]:
-    kinds = ("sct", "sct_std") if draws > 1 else ("sct",)
+def _outputs(name: str, draws: int, members: int) -> tuple[str, ...]:
+    kinds = ["sct"]
+    if draws > 1:
+        kinds.append("sct_std")
+    if draws > members > 1:
+        kinds.append("sct_std_within")
+    if members > 1:
+        kinds.append("sct_std_between")
     each = [f"draws/{name}_{n:02d}.nii.gz" for n in range(draws)] if SAVE_DRAWS.value else []
     series = [f"dicom/{name}"] if DICOM.value else []
     return (*(f"{kind}/{name}.nii.gz" for kind in kinds), *each, *series)
 
 
 def _write(name: str, ct: SyntheticCT, identity: Identity, folder: Path) -> None:
-    write_volume(folder / "sct" / f"{name}.nii.gz", ct.mean)
-    if ct.spread is not None:
-        write_volume(folder / "sct_std" / f"{name}.nii.gz", ct.spread)
+    volumes = {
+        "sct": ct.mean,
+        "sct_std": ct.spread,
+        "sct_std_within": ct.within,
+        "sct_std_between": ct.between,
+    }
+    for kind, volume in volumes.items():
+        if volume is not None:
+            write_volume(folder / kind / f"{name}.nii.gz", volume)
     if SAVE_DRAWS.value:
         for n, draw in enumerate(ct.draws):
             write_volume(folder / "draws" / f"{name}_{n:02d}.nii.gz", draw)

@@ -39,6 +39,9 @@ class SyntheticCT:
     seconds: float  # a slice and draw, without compilation
     slices: int
     warnings: tuple[str, ...] = ()  # of an MR unlike the training's, or a spread that says nothing
+    # Of several networks, see `ensemble.join`; standard deviations, HU.
+    within: Volume | None = None
+    between: Volume | None = None
 
 
 class Drawn(NamedTuple):
@@ -81,6 +84,11 @@ class Synthesizer:
         self._params = parallel.replicate(trained.params, self._devices)
         # By the shape of a slice: the compiled function and its samples a device.
         self._compiled: dict[tuple[int, ...], tuple[Callable, int]] = {}
+
+    @property
+    def is_random(self) -> bool:
+        """Whether draws differ; those of a CNN or GAN do not."""
+        return self._trained.config.method == "diffusion"
 
     @property
     def air(self) -> float:
@@ -142,8 +150,8 @@ class Synthesizer:
         """Refuse a number of draws that this network cannot give."""
         if draws < 1:
             raise InputError(f"draws={draws}: give 1 or more.")
-        method = self._trained.config.method
-        if draws > 1 and method != "diffusion":
+        if draws > 1 and not self.is_random:
+            method = self._trained.config.method
             raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
 
     def _show(self, mr: Volume, mask: Volume | None, case: str) -> NetworkInput:
