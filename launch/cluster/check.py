@@ -1,0 +1,66 @@
+"""The dry run of every script here: what can be checked of a training without the cluster.
+
+python launch/cluster/check.py --devices=16 --memory=80 --config=configs/gold_atlas/ddpm.py \
+    --data=data --workdir=runs/ddpm
+
+Checks recipe, data, work directory, the batch against the devices, and the memory against theirs.
+"""
+
+import os
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from sde_ct.cli import run
+from sde_ct.config import Experiment, differences, require_recipe, validate
+from sde_ct.data.prepared import read_prepared
+from sde_ct.doctor.cost import GB, estimate
+from sde_ct.errors import InputError
+from sde_ct.training.experiment import read_experiment
+from sde_ct.training.loop import check_fit
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, as for train.py.")
+DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Where to train.", required=True)
+DEVICES = flags.DEFINE_integer("devices", None, "Devices in all.", required=True, lower_bound=1)
+MEMORY = flags.DEFINE_float("memory", 80.0, "Of each device, GB.", lower_bound=0.0)
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
+    config, devices = validate(CONFIG.value), DEVICES.value
+    prepared = read_prepared(DATA.value)
+    check_fit(config, prepared, devices)
+    _check_workdir(Path(WORKDIR.value), config)
+    each = config.data.batch_size // devices
+    cost = estimate(config, prepared.size)
+    needed = (cost.state_bytes + each * cost.kept_bytes) / GB
+    share = f"{each} slices on each of {devices} devices, about {needed:.2f} GB of {MEMORY.value:g}"
+    if needed > MEMORY.value:
+        raise InputError(
+            f"config.data.batch_size={config.data.batch_size} puts {share}: take more devices, a "
+            "smaller batch or config.network.remat=True."
+        )
+    height, width = prepared.size
+    print(f"{DATA.value}: {len(prepared.of('train'))} training patients, {height} x {width}")
+    print(share)
+    print(f"{WORKDIR.value}: {config.training.steps} steps")
+
+
+def _check_workdir(workdir: Path, config: Experiment) -> None:
+    if (workdir / "experiment.json").exists():
+        odd = differences(read_experiment(workdir)[0], config)
+        if odd:
+            raise InputError(
+                f"{workdir} was trained with another configuration ({'; '.join(odd)}): give "
+                "another --workdir, or the same configuration."
+            )
+    place = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{place} can't be written to: give another --workdir.")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# One training on all hosts of a TPU VM, which find each other.
+#
+#   TPU=name ZONE=zone bash launch/cluster/tpu_vm.sh --dry_run --config=... --data=... --workdir=...
+#   TPU=name ZONE=zone bash launch/cluster/tpu_vm.sh --config=... --data=... --workdir=...
+#
+# The checkout with its environment (`pip install -e . 'jax[tpu]'`) lies in CHECKOUT on every host,
+# data and work directory on a file system they share. The dry run is for one of the hosts: it takes
+# CHIPS, how many there are in all, and MEMORY of each in GB, and prints the command. After a
+# preemption start the same command again.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${TPU:?give TPU=name}" "${ZONE:?give ZONE=zone}"
+checkout=${CHECKOUT:-sde_ct}
+command="cd $checkout && .venv/bin/python launch/train.py"
+given=("$@")
+
+dry_run=
+if [ "${1-}" = --dry_run ]; then
+  dry_run=yes
+  given=("${@:2}")
+fi
+[ ${#given[@]} -eq 0 ] || command+=$(printf ' %q' "${given[@]}")
+run=(gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="$command")
+
+if [ -n "$dry_run" ]; then
+  "${PYTHON:-.venv/bin/python}" launch/cluster/check.py --devices="${CHIPS:?give CHIPS=count}" \
+    --memory="${MEMORY:-16}" "${given[@]}"
+  printf '%q ' "${run[@]}"
+  echo
+  exit
+fi
+exec "${run[@]}"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# One training as a JobSet on TPU slices of a GKE cluster, through xpk (`pip install xpk`).
+#
+#   CLUSTER=name IMAGE=image TPU_TYPE=v5litepod-16 SLICES=2 bash launch/cluster/xpk.sh \
+#       [--dry_run] --config=... --data=... --workdir=...
+#
+# IMAGE is built from the Dockerfile with --build-arg=EXTRA=tpu. --data and --workdir are paths in
+# the pods, on the xpk storage STORAGE if it is given. The dry run checks the paths where it is
+# started, and writes the JobSet that would be created to jobset.yaml. Pods that are taken away (75),
+# killed or aborted restart; unusable input (2) ends the job.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${CLUSTER:?give CLUSTER=name}" "${IMAGE:?give IMAGE=image}" "${TPU_TYPE:?give TPU_TYPE=type}"
+slices=${SLICES:-1}
+given=("$@")
+
+dry_run=
+if [ "${1-}" = --dry_run ]; then
+  dry_run=yes
+  given=("${@:2}")
+fi
+command="python launch/train.py"
+[ ${#given[@]} -eq 0 ] || command+=$(printf ' %q' "${given[@]}")
+run=(xpk workload create --cluster="$CLUSTER" --workload="${NAME:-sde-ct}"
+  --tpu-type="$TPU_TYPE" --num-slices="$slices" --docker-image="$IMAGE" --command="$command"
+  --max-restarts=100 "--restart-on-exit-codes=1,75" --termination-grace-period-seconds=120)
+[ -z "${STORAGE-}" ] || run+=(--storage="$STORAGE")
+
+if [ -n "$dry_run" ]; then
+  chips=${TPU_TYPE##*-}
+  case $TPU_TYPE in v2-* | v3-* | v4-* | v5p-*) chips=$((chips / 2)) ;; esac # named by their cores
+  "${PYTHON:-.venv/bin/python}" launch/cluster/check.py --devices=$((chips * slices)) \
+    --memory="${MEMORY:-16}" "${given[@]}"
+  exec "${run[@]}" --dry-run --skip-validation --output-manifest-file=jobset.yaml
+fi
+exec "${run[@]}"
