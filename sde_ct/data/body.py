@@ -37,7 +37,8 @@ def _foreground(signal: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     if smooth.max() == smooth.min():
         return np.zeros(signal.shape, bool)
     try:
-        return smooth > threshold_multiotsu(smooth, classes=3)[0]
+        # Flat: a volume of three or four slices would be taken for a coloured image.
+        return smooth > threshold_multiotsu(smooth.ravel(), classes=3)[0]
     except ValueError:  # fewer than three grey values
         return smooth > threshold_otsu(smooth)
 
