@@ -4,7 +4,7 @@ import gzip
 import os
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +32,8 @@ DAMAGE = (
 )
 MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to hold the unit
 HU_OFFSET = 1024  # the offset at which scanners store CT numbers as unsigned integers
+DENSE, SHARE = 4000, 0.05  # HU; only metal is beyond, and no such part of a patient is metal
+VOXEL_MM = (0.01, 100.0)  # what may be a voxel's size
 
 
 def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
@@ -49,13 +51,14 @@ def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
 
     Raises:
       InputError: the file is missing, damaged, of another type, not one 3D volume, holds
-        non-finite voxels or a singular affine, or is a CT that is plainly not in HU; a DICOM
-        series is no one volume or of another modality (see `open_series`).
+        non-finite voxels, no place in the patient or an impossible one, or is a CT that is
+        plainly not in HU; a DICOM series is no one volume or of another modality (see
+        `open_series`).
     """
     path = Path(path)
     array, affine = _read(path, MODALITIES.get(unit))
     if unit == "HU":
-        _require_hu(array, path)
+        require_hu(array, path)
     return Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
 
 
@@ -88,6 +91,10 @@ def _read(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} holds {bad} voxels that are not finite: replace them and retry")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError(f"{path} has a singular affine: repair the sform or qform in its header")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
+        shown = " x ".join(f"{s:.3g}" for s in spacing)
+        raise InputError(f"{path} has voxels of {shown} mm: write spacing and unit in its header")
     return array, affine
 
 
@@ -130,6 +137,9 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
             image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
         array = np.asanyarray(image.dataobj)
         scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
+        _require_place(image.header, path)
+    except InputError:
+        raise
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: check its permissions") from error
     except DAMAGE as error:
@@ -137,7 +147,23 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
 
 
-def _require_hu(array: np.ndarray, path: Path) -> None:
+def _require_place(header: Any, path: Path) -> None:
+    """Refuse headers from which tools read two mirrored places, or make up one of their own."""
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None and qform is None:
+        raise InputError(
+            f"{path} says nothing of its place in the patient (sform_code and qform_code are 0): "
+            "convert it again with its geometry"
+        )
+    if sform is None or qform is None:
+        return
+    if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
+        raise InputError(
+            f"{path} is mirrored by its sform against its qform: write the right one to both"
+        )
+
+
+def require_hu(array: np.ndarray, path: Path) -> None:
     """Refuse what no patient in HU can be: water is 0, air -1000, fat -100, bone above 200."""
     low, high = float(array.min()), float(array.max())
     found = f"{path} is not in HU (values {low:g} to {high:g})"
@@ -145,6 +171,13 @@ def _require_hu(array: np.ndarray, path: Path) -> None:
         raise InputError(f"{found}: it looks scaled to [0, 1] or [-1, 1]; give the original CT")
     if low >= 0 and high >= HU_OFFSET:
         raise InputError(f"{found}: it looks like HU + {HU_OFFSET}; subtract {HU_OFFSET}")
+    if low == high:
+        raise InputError(f"{found}: every voxel is the same; give the original CT")
+    if (beyond := float((array > DENSE).mean())) > SHARE:
+        raise InputError(
+            f"{found}: {100 * beyond:.0f} % is above {DENSE}, as in a wrong byte order or type; "
+            "give the original CT"
+        )
     if low >= 0 or (low > -200 and high < 100):
         raise InputError(f"{found}: it holds no air or no bone; give the original CT")
 
