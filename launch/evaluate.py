@@ -1,4 +1,5 @@
-"""Compare synthetic with real CTs, of this or any other method: a table, metrics.csv, metrics.json.
+"""Compare synthetic with real CTs, of this or any other method: a table, metrics.csv and
+metrics.json, and report.html to look at the cases.
 
     python launch/evaluate.py --prediction=out/sct --reference=data/pelvis --output=out/scores
     python launch/evaluate.py --prediction=out/ours --prediction=out/theirs \\
@@ -27,11 +28,17 @@ from sde_ct.cli import run
 from sde_ct.errors import InputError
 from sde_ct.evaluation import judgement
 from sde_ct.evaluation.cases import evaluate_methods, parse_slices
+from sde_ct.evaluation.findings import findings
+from sde_ct.evaluation.html.files import choice, patients_of
+from sde_ct.evaluation.html.report import NAME as REPORT
+from sde_ct.evaluation.html.report import write_report
+from sde_ct.evaluation.html.views import Report
 from sde_ct.evaluation.matching import CaseFiles, Refusal, match_cases
-from sde_ct.evaluation.protocols import PROTOCOLS
+from sde_ct.evaluation.protocols import PROTOCOLS, constants
 from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.statistics import caveat
 from sde_ct.evaluation.table import summarise, text_table
+from sde_ct.training.experiment import versions
 
 _PREDICTION = flags.DEFINE_multi_string(
     "prediction", None, "Synthetic CTs: folder or file; again for each method."
@@ -46,7 +53,9 @@ _SPREAD = flags.DEFINE_string(
 _DRAWS = flags.DEFINE_multi_string(
     "draws", [], "Draws of each prediction, which is their mean: folder; again for each method."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for metrics.csv, metrics.json ...")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for metrics.csv, metrics.json, report.html ..."
+)
 _PROTOCOL = flags.DEFINE_enum("protocol", "volume", list(PROTOCOLS), "How to score.")
 _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices that count, such as 1::2.")
 _METHOD = flags.DEFINE_multi_string(
@@ -59,7 +68,7 @@ TISSUES = ("all", "air", "soft", "bone")
 
 def main() -> None:
     output, protocol = Path(_OUTPUT.value), PROTOCOLS[_PROTOCOL.value]
-    refuse_existing(output, [judgement.NAME] if _DRAWS.value else [])
+    refuse_existing(output, [*([judgement.NAME] if _DRAWS.value else []), REPORT])
     z_slices = parse_slices(_Z_SLICES.value)
     predictions = [Path(path) for path in _PREDICTION.value]
     others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
@@ -81,11 +90,30 @@ def main() -> None:
     everywhere = [*predictions, reference, *filter(None, (mask, spread, *draws))]
     write_metrics(output, table, protocol, settings, refused=_record(refused, everywhere))
     print(text_table(summarise(table)), end="")
-    if judged := {method: of_one.judged for method, of_one in found.items() if of_one.judged}:
+    judged = {method: of_one.judged for method, of_one in found.items() if of_one.judged}
+    if judged:
         write_json(output / judgement.NAME, judgement.record(judged))
         print("", *judgement.lines(judged, TISSUES), sep="\n")
     if sentence := caveat(len({row.patient for row in table})):
         print(sentence)
+    names = {row.patient for row in table}
+    shown = patients_of(table, {method: files.cases for method, files in matched.items()})
+    left_out = _record(refused, everywhere)
+    report = Report(
+        title=f"Synthetic CTs, protocol {protocol.name}",
+        rows=table,
+        findings=findings(table),
+        patients=shown,
+        choice=choice(shown, len(names)),
+        provenance={"Protocol": constants(protocol), "Settings": settings, "Versions": versions()},
+        warnings=[
+            *filter(None, [caveat(len(names))]),
+            *judgement.warnings(judged),
+            *(f"Left out: {r['case']} of {r['method']}. {r['reason']}" for r in left_out),
+        ],
+    )
+    write_report(output / REPORT, report)
+    print(f"{output}: metrics.csv, metrics.json, {REPORT}")
 
 
 def _methods(predictions: Sequence[Path]) -> list[str]:

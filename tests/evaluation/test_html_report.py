@@ -5,23 +5,29 @@ import hashlib
 import html
 import json
 import re
+import shutil
 import zlib
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.data.volume import Volume
+from sde_ct.data.files import read_volume, write_volume
+from sde_ct.data.volume import Volume, canonical
 from sde_ct.errors import InputError
 from sde_ct.evaluation.html import fitting, report
 from sde_ct.evaluation.html.curves import picture, read_curves
 from sde_ct.evaluation.html.encoding import encode, quantise_mr
+from sde_ct.evaluation.html.files import choice, choose, load
 from sde_ct.evaluation.html.fitting import Plan, middle, plan
 from sde_ct.evaluation.html.patients import encode_patient
 from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.html.tables import by_patient, over_patients
 from sde_ct.evaluation.html.views import PatientView, Prediction
+from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
 
+from ..programs import call
 from . import html_cohort
 from .html_cohort import CURVE, NAMES
 
@@ -215,3 +221,62 @@ def test_training_curves_of_resumed_and_torn_runs(tmp_path):
     assert "ddpm, train: 1 at step 10, 0.25 at 20" in drawn.alt and drawn.png[:4] == b"\x89PNG"
     assert "ddpm, validation: 0.625 at step 20" in drawn.alt
     assert picture({"empty": []}) is None and picture({}) is None
+
+
+def test_evaluate_leaves_a_report_of_foreign_predictions(cohort, tmp_path):
+    """Files alone, no work directory; bytes do not depend on where the folders lie."""
+    for number in range(2):
+        root = tmp_path / f"somewhere{number}"
+        for place in ("a", "b"):
+            (root / "pelvis" / place).mkdir(parents=True)
+            for kind in ("mr", "ct", "mask"):
+                shutil.copy(cohort / place / f"{kind}.nii.gz", root / "pelvis" / place)
+            for method in ("lookup", "exact"):
+                (root / method).mkdir(exist_ok=True)
+                shutil.copy(cohort / place / f"{method}.nii.gz", root / method / f"{place}.nii.gz")
+        (root / "pelvis/c").mkdir()
+        shutil.copy(cohort / "a/ct.nii.gz", root / "pelvis/c")
+        done = call(
+            "evaluate", f"--prediction={root}/lookup", f"--prediction={root}/exact",
+            f"--reference={root}/pelvis", f"--output={root}/out",
+        )  # fmt: skip
+        assert done.status == 0 and "report.html" in done.out, done.err
+    pages = [(tmp_path / f"somewhere{n}/out/report.html").read_bytes() for n in range(2)]
+    assert pages[0] == pages[1] and b"somewhere" not in pages[0]
+    text = pages[0].decode()
+    assert "Left out: c of lookup" in text and 'id="findings"' not in text
+    data = data_of(text, 0)
+    assert data["mr"] and [m["name"] for m in data["methods"]] == ["lookup", "exact"]
+    exact = np.asarray(nib.load(tmp_path / "somewhere0/exact" / f"{data['name']}.nii.gz").dataobj)
+    shown = decoded(data["methods"][1]["mean"], tuple(data["shape"][::-1]))
+    assert (shown == exact.transpose(1, 0, 2)[:, ::-1, :]).all()
+
+
+def test_patients_shown_are_the_middle_and_the_ends():
+    rows = [
+        Row(method, f"p{n}", 50.0 + n + shift, 28.0, 0.9)
+        for method, shift in (("A", 0.0), ("B", 9.0))
+        for n in (3, 1, 4, 0, 2, 8, 6, 7, 5)
+    ]
+    assert choose(rows) == ["p4", "p8", "p0", "p6", "p2"]
+    assert choice(choose(rows), 9).startswith("5 of 9 patients") and choice(["p"], 1) == ""
+    assert choose(rows[:2]) == ["p1", "p3"]
+
+
+def test_draws_of_files_give_their_spread_and_a_strange_mr_is_not_shown(cohort, tmp_path):
+    folder = shutil.copytree(cohort / "a", tmp_path / "a")
+    files = CaseFiles(
+        "a", folder / "exact.nii.gz", folder / "ct.nii.gz", None, None,
+        (folder / "exact_0.nii.gz", folder / "exact_1.nii.gz"),
+    )  # fmt: skip
+    view = load({"exact": files})
+    known = read_volume(folder / "exact_std.nii.gz", "a.u.")
+    # In the file it is rounded to whole HU.
+    given = canonical(view.methods["exact"].spread).array
+    np.testing.assert_allclose(given, canonical(known).array, atol=0.5)
+    assert encode_patient(view, 1e9).data["methods"][0]["ofDraws"] == 2
+    assert view.mr is not None and view.mask.array.any()
+    write_volume(folder / "mr.nii.gz", noise(), overwrite=True)
+    assert load({"exact": files}).mr is None
+    (folder / "mr.nii.gz").write_bytes(b"torn")
+    assert load({"exact": files}).mr is None

@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sde_ct.evaluation.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
+from sde_ct.evaluation.findings import Finding
 from sde_ct.evaluation.html import curves
 from sde_ct.evaluation.html.tables import by_patient, over_patients
 from sde_ct.evaluation.html.views import Picture, Report
@@ -35,14 +36,14 @@ OUTSIDE = 217  # grey of what is not shown, 0.85 as in the figures
 def render(
     report: Report,
     patients: Sequence[Mapping[str, Any]],
-    left_out: Sequence[str],
+    notes: Sequence[str],
     provenance: Mapping[str, Any],
 ) -> str:
     """The page's text.
 
     Args:
         patients: as `patients.encode_patient` gives them.
-        left_out: sentences on what is not in the page.
+        notes: sentences on which patients and slices are in the page.
         provenance: the report's, with what only the page knows.
     """
     scripts = ("tables.js", *(SCRIPTS if patients else ()))
@@ -59,15 +60,19 @@ def render(
         warnings=report.warnings,
         summary=over_patients(report.rows),
         cases=by_patient(report.rows),
-        findings=report.findings,
+        findings=report.findings if any(map(_measured, report.findings)) else (),
         patients=[{"name": data["name"], "json": as_json(data)} for data in patients],
-        left_out=left_out,
+        notes=notes,
         panes=list(PANES.items()),
         colours=as_json(_colours()),
         figures=[_embedded(picture) for picture in report.figures],
         curves=_embedded(training) if training else None,
         provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
     )
+
+
+def _measured(finding: Finding) -> bool:
+    return finding.verdict != "not measured"
 
 
 def as_json(value: Any) -> Markup:

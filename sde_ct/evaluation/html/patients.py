@@ -87,7 +87,7 @@ def _place(ct: Volume) -> dict[str, Any]:
 
 def _mr(mr: Volume, mask: Volume, kept: slice) -> dict[str, Any]:
     voxels, slope = quantise_mr(mr, kept)
-    inside = mr.array[mask.array > 0]
+    inside = canonical(mr).array[canonical(mask).array > 0]
     low, high = np.percentile(inside if inside.size else mr.array, MR_WINDOW)
     return {
         "data": encode(voxels),
@@ -98,8 +98,8 @@ def _mr(mr: Volume, mask: Volume, kept: slice) -> dict[str, Any]:
 
 def _spread_top(view: PatientView) -> float:
     """HU, a multiple of 100: one scale for all methods of a patient."""
-    inside = view.mask.array > 0
-    spreads = [m.spread.array[inside] for m in view.methods.values() if m.spread is not None]
+    inside = canonical(view.mask).array > 0
+    spreads = [canonical(m.spread).array[inside] for m in view.methods.values() if m.spread]
     if not spreads or not inside.any():
         return 100.0
     top = max(float(np.percentile(s, SPREAD_TOP)) for s in spreads)

@@ -45,7 +45,7 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
     text = render(
         report,
         [patient.data for patient in encoded],
-        _left_out(encoded, list(report.patients)),
+        [*filter(None, [report.choice]), *_left_out(encoded, list(report.patients))],
         provenance,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from sde_ct.data.volume import Volume, same_grid
+from sde_ct.data.volume import Volume, canonical, same_grid
 from sde_ct.errors import InputError
 from sde_ct.evaluation.findings import Finding
 from sde_ct.evaluation.table import Row
@@ -31,7 +31,10 @@ class Prediction(NamedTuple):
 
 
 class PatientView(NamedTuple):
-    """A patient's volumes, all on the CT's grid; `mr` in arbitrary units, the others in HU."""
+    """A patient's volumes, all on the CT's grid, in any order of axes.
+
+    `mr` is in arbitrary units, `mask` above 0 in the body, the others are in HU.
+    """
 
     name: str
     mr: Volume | None
@@ -56,6 +59,7 @@ class Report(NamedTuple):
         findings: the paper's, judged; empty where the rows are of other methods.
         patients: name -> loads the volumes; called once, so that one patient is in memory.
             Where the file would grow too large, the last ones are left out.
+        choice: a sentence that says which patients these are.
         figures: pictures of all patients.
         curves: run -> the records of its metrics.jsonl (`curves.read_curves`).
         provenance: heading -> settings, versions, hashes: a tree of JSON's types.
@@ -66,6 +70,7 @@ class Report(NamedTuple):
     rows: Sequence[Row]
     findings: Sequence[Finding] = ()
     patients: Mapping[str, Callable[[], PatientView]] = {}
+    choice: str = ""
     figures: Sequence[Picture] = ()
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     provenance: Mapping[str, Any] = {}
@@ -74,12 +79,13 @@ class Report(NamedTuple):
 
 def require_one_grid(view: PatientView) -> None:
     """Raise an `InputError` that names the volume which does not lie on the CT's grid."""
+    ct = canonical(view.ct)
     others = {"MR": view.mr, "mask": view.mask}
     for method, of_one in view.methods.items():
         others |= {method: of_one.mean, f"spread of {method}": of_one.spread}
         others |= {f"draw {n} of {method}": d for n, d in enumerate(of_one.draws, start=1)}
     for name, volume in others.items():
-        if volume is not None and not same_grid(volume, view.ct):
+        if volume is not None and not same_grid(canonical(volume), ct):
             raise InputError(
                 f"{view.name}: the {name} lies on another grid than the CT: resample one onto the "
                 "other."
