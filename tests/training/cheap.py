@@ -12,10 +12,11 @@ from sde_ct.data.prepared import Prepared
 
 from .. import tiny
 
+OFTEN = {"steps": 8, "log_every": 1, "validate_every": 100, "checkpoint_every": 2}
+
 
 def experiment(**training) -> Experiment:
-    often = {"steps": 8, "log_every": 1, "validate_every": 100, "checkpoint_every": 2}
-    return tiny.experiment("cnn", **often | training)
+    return tiny.experiment("cnn", **OFTEN | training)
 
 
 def without_validation(prepared: Prepared) -> Prepared:

@@ -1,0 +1,51 @@
+"""Warnings of spikes, of updates that are not finite and of dead discriminators."""
+
+import math
+
+import pytest
+
+from sde_ct.training.watch import WINDOW, Watch
+
+QUIET = {"skipped": 0.0, "gradient_norm": 1.0}
+
+
+def told(watch: Watch, losses, name: str = "loss", start: int = 0) -> dict[int, str]:
+    found = {}
+    for step, loss in enumerate(losses, start + 1):
+        for sentence in watch.see(step, {"loss": 1.0, **QUIET, name: loss}):
+            assert step not in found
+            found[step] = sentence
+    return found
+
+
+def test_a_spike_is_told_once_for_a_series_of_them():
+    losses = [1.0, 2.0] * (WINDOW // 2)
+    found = told(Watch(), [*losses, 30.0, 40.0, 1.0, *losses, 6.0, 60.0])
+    assert set(found) == {WINDOW + 1, 2 * WINDOW + 5}  # 6 is but 4 to 6 times the usual
+    assert "step 101: the loss 30 is 20.0 times the usual" in found[WINDOW + 1]
+
+
+def test_the_first_losses_are_no_spikes():
+    assert told(Watch(), [1.0] * (WINDOW - 1) + [100.0]) == {}
+
+
+def test_what_is_not_finite_is_named_and_spoils_no_median():
+    watch = Watch()
+    wrong = {"loss": 1.0, "gradient_norm": math.inf, "skipped": 1.0}
+    [sentence] = watch.see(7, wrong)
+    assert sentence == "step 7: gradient_norm not finite, the update is skipped"
+    for step in range(WINDOW):
+        watch.see(step, wrong)
+    assert told(watch, [100.0] * WINDOW) == {}
+
+
+@pytest.mark.parametrize(("loss", "why"), [(0.001, "every CT"), (0.25, "no CT")])
+def test_a_dead_discriminator_is_told_and_a_second_death_too(loss, why):
+    watch = Watch()
+    lively = [0.1, 0.2] * WINDOW
+    found = told(watch, [*lively, *[loss] * (2 * WINDOW), *lively], "discriminator")
+    assert (
+        set(found) == {3 * WINDOW} and f"dead: for 100 steps its loss was {loss:.4f}" in found[300]
+    )
+    assert why in found[3 * WINDOW]
+    assert len(told(watch, [loss] * WINDOW, "discriminator", 6 * WINDOW)) == 1
