@@ -102,10 +102,10 @@ def _frontier(output: Path) -> None:
     }
     write_json(output / "frontier.json", frontier.record(points, about))
     title = f"validation patients: {len(patients)}, {DRAWS.value} draws, step {trained.step}"
-    figures.frontier(frontier.curves(points), title).savefig(output / "frontier.png")
+    figures.save(figures.frontier(frontier.curves(points), title), output / "frontier")
     for line in frontier.sentences(points):
         print(line)
-    print(f"{output}: frontier.csv, frontier.json, frontier.png")
+    print(f"{output}: frontier.csv, frontier.json, frontier.png, frontier.pdf")
 
 
 def _speed(output: Path) -> None:

@@ -21,10 +21,11 @@ from sde_ct.data.cohorts import phantom_cases
 from sde_ct.data.prepare import prepare
 from sde_ct.data.prepared import Prepared, read_prepared
 from sde_ct.data.split import split_patients
+from sde_ct.evaluation import judgement
 from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.protocols import VOLUME
-from sde_ct.evaluation.report import refuse_existing, write_metrics
+from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.table import METHODS, summarise, text_table
 from sde_ct.training.loop import train
 
@@ -43,7 +44,7 @@ def main() -> None:
     parallel.set_up()
     start = time.perf_counter()
     output = Path(OUTPUT.value)
-    refuse_existing(output)
+    refuse_existing(output, [judgement.NAME])
     prepared = _data(output)
     for number, name in enumerate(RUNS, start=2):
         _say(start, f"{number}/7 train {name}")
@@ -64,8 +65,14 @@ def main() -> None:
     comparison.pictures(table, patients[0], output)
     ambiguity = comparison.ambiguity_of(results, patients)
     _print(rows, ambiguity, settings := _settings(prepared, patients))
+    judged = comparison.judgements_of(results, patients)
+    print("\nUncertainty of the draws:", *judgement.lines(judged), sep="\n")
+    write_json(output / judgement.NAME, judgement.record(judged))
     write_metrics(output, rows, VOLUME, settings)
-    print(f"\n{output}: metrics.csv, metrics.json, comparison.png, uncertainty.png, sct/, sct_std/")
+    print(
+        f"\n{output}: metrics.csv, metrics.json, uncertainty.json, comparison.png and .pdf, "
+        "uncertainty.png and .pdf, sct/, sct_std/"
+    )
     _say(start, "done")
 
 

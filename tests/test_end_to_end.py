@@ -133,7 +133,7 @@ def test_files_lie_on_the_mrs_grid(results, rows, patients, tmp_path):
         np.testing.assert_allclose(image.affine, patient.mr.affine, atol=1e-4)
         voxels = np.asarray(image.dataobj)
         assert voxels.min() >= (-1000 if path.startswith("sct/") else 0) and voxels.max() <= 2000
-    for picture in ("comparison.png", "uncertainty.png"):
+    for picture in ("comparison.png", "uncertainty.png", "comparison.pdf", "uncertainty.pdf"):
         assert (tmp_path / picture).stat().st_size > 20_000
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + len(METHODS)
     record = json.loads((tmp_path / "metrics.json").read_text())

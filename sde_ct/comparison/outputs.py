@@ -27,7 +27,7 @@ def write_volumes(results: Results, output: Path) -> None:
 
 
 def pictures(results: Results, patient: Patient, output: Path) -> None:
-    """`comparison.png` and `uncertainty.png` of one patient's middle slice."""
+    """`comparison` and `uncertainty` of one patient's middle slice, as PNG and PDF."""
     z = patient.mr.array.shape[2] // 2
 
     def cut(volume: Volume) -> np.ndarray:
@@ -37,11 +37,11 @@ def pictures(results: Results, patient: Patient, output: Path) -> None:
     shown = {name: cut(by[patient.id].draws[0]) for name, by in results.items()}
     shown |= {f"{name}-M": cut(results[name][patient.id].mean) for name in SAMPLERS}
     spacing = tuple(canonical(patient.mr).spacing[:2])
-    figures.comparison(mr, ct, shown, mask, spacing=spacing).savefig(output / "comparison.png")
+    figures.save(figures.comparison(mr, ct, shown, mask, spacing=spacing), output / "comparison")
     maps = {
         name: (cut(result.spread), np.abs(cut(result.mean) - ct))
         for name in SAMPLERS
         if (result := results[name][patient.id]).spread is not None
     }
     if maps:
-        figures.uncertainty(maps, ct, mask, spacing=spacing).savefig(output / "uncertainty.png")
+        figures.save(figures.uncertainty(maps, ct, mask, spacing=spacing), output / "uncertainty")

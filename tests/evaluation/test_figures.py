@@ -8,7 +8,9 @@ import pytest
 from matplotlib.image import imread
 
 from sde_ct.errors import InputError
+from sde_ct.evaluation import figures
 from sde_ct.evaluation.figures import comparison, uncertainty
+from sde_ct.evaluation.reliability import reliability
 from sde_ct.evaluation.table import METHODS, SAMPLERS
 
 SHAPE = (40, 30)
@@ -116,6 +118,34 @@ def test_uncertainty_shares_one_scale_and_bins_by_spread(planes):
 def test_collapsed_spread_still_draws(planes):
     _, ct, body = planes
     _render(uncertainty({"ODE": (np.zeros(SHAPE), np.zeros(SHAPE))}, ct, body))
+
+
+def test_reliability_shows_shares_with_their_intervals():
+    votes = {p: np.arange(20) < 20 * p for p in (0.1, 0.5, 0.9)}
+    half = {p: np.arange(20) < 10 for p in votes}
+    seen = {p: np.arange(10) < 10 * p for p in votes}
+    found = {"EM": reliability(votes, seen), "PC": reliability(half, seen)}
+    figure = figures.reliability(found, "two samplers")
+    (axes,) = figure.axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["right", "training patients", "EM", "PC"]
+    right, pictured = (c.lines[0].get_data() for c in axes.containers)
+    assert right[1] == pytest.approx([0.1, 0.5, 0.9]) and pictured[1] == pytest.approx([0.5] * 3)
+    assert right[0] == pytest.approx(np.array([0.1, 0.5, 0.9]) - 0.006)
+    bars = axes.containers[1].lines[2][0].get_segments()
+    one = found["PC"].outcomes[0]
+    assert [y for _, y in bars[0]] == pytest.approx([one.low, one.high])
+    _render(figure)
+
+
+def test_figures_are_saved_for_paper_and_screen(planes, tmp_path):
+    mr, ct, body = planes
+    for name in "ab":
+        paths = figures.save(comparison(mr, ct, {"CNN": ct + 50}, body), tmp_path / name)
+        assert [path.name for path in paths] == [f"{name}.png", f"{name}.pdf"]
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
 
 def test_refusals(planes):
