@@ -1,8 +1,12 @@
 """What a user gets wrong, program by program: one sentence, nothing written, nothing lost."""
 
+import contextlib
 import json
 import os
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from . import tiny
+from . import broken, tiny
 from .programs import ROOT, call, listing
 
 AFFINE = np.diag([8.0, 8.0, 10.0, 1.0])
@@ -177,7 +181,9 @@ def test_a_workdir_of_another_configuration_is_refused(workdir, phantoms, tmp_pa
     usual = [f"--config={recipe}", f"--data={phantoms.folder}", f"--workdir={workdir}"]
     error = call("train", *usual, "--config.training.seed=5").error
     assert "another configuration (training.seed: 0 -> 5): give another --workdir" in error
-    assert listing(workdir) == before
+    after = listing(workdir)
+    after.pop("lock", None)  # whose it was
+    assert after == before
 
 
 def test_synthesize_refuses_damaged_files(place, workdir):
@@ -240,3 +246,91 @@ def test_from_the_shell(name, tmp_path):
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert ("nowhere" if name != "demo" else "patients") in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+BROKEN = broken.table()
+
+
+def test_the_table_is_long():
+    assert len(BROKEN) >= 100
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_patient_is_refused_and_nothing_is_lost(name, tmp_path):
+    folder = tmp_path / "in" / "bert"
+    folder.mkdir(parents=True)
+    BROKEN[name].make(folder)
+    before = listing(tmp_path)
+    masks = ["--mask=mask*"] if (folder / "mask.nii.gz").exists() else []
+    done = prepare(tmp_path, "--test=", *masks)
+    assert done.status == 2 and re.search(BROKEN[name].sentence, done.error), done.err
+    assert listing(tmp_path) == before
+
+
+def test_one_broken_patient_stops_no_other(place):
+    folder = place / "in" / "bert"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    BROKEN["dicom missing"].make(folder)
+    done = prepare(place)
+    assert done.status == 0 and "bert  refused" in done.out + done.err
+    told = (place / "data" / "report.json").read_text()
+    assert "misses 1 slices" in told and "anna" in (place / "data" / "dataset.json").read_text()
+
+
+@contextlib.contextmanager
+def full_disk(room: int):
+    """The kernel lets no file grow beyond `room` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("room", [0, 100, 1000])
+def test_a_full_disk_leaves_no_half_written_data(room, place):
+    before = listing(place)
+    with full_disk(room):
+        done = prepare(place)
+    assert done.status == 2 and "File too large" in done.error
+    assert not (place / "data" / "dataset.json").exists()
+    assert {k: v for k, v in listing(place).items() if not k.startswith("data")} == before
+    assert prepare(place).status == 0  # what is left does not stop the next run
+
+
+@pytest.mark.parametrize("room", [0, 1000])
+def test_a_full_disk_leaves_no_half_written_ct(room, place, workdir):
+    before = listing(place)
+    mr = place / "in" / "bert" / "mr.nii.gz"
+    usual = [f"--workdir={workdir}", f"--mr={mr}", f"--output={place / 'out'}", "--dicom"]
+    with full_disk(room):
+        done = call("synthesize", *usual)
+    assert done.status == 2 and "File too large" in done.error
+    left = {k: v for k, v in listing(place).items() if not k.startswith("out")}
+    assert left == before and not list(place.glob("out/**/*.nii.gz")) + list(
+        place.glob("out/*.json")
+    )
+
+
+NOWHERE = {
+    "below a file": "recipe.py/data",
+    "name too long": "x" * 300,
+    "in the kernel": "/proc/nothing/data",
+    "not allowed": "locked/data",
+}
+
+
+@pytest.mark.parametrize("where", NOWHERE)
+def test_an_output_that_cannot_be_written_is_named(where, place):
+    (place / "locked").mkdir(mode=0o555)
+    if where == "not allowed" and os.access(place / "locked", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    before = listing(place)
+    output = place / NOWHERE[where]
+    done = prepare(place, f"--output={output}")
+    assert done.status == 2 and output.parts[-2][:20] in done.error + output.parts[-1]
+    assert listing(place) == before

@@ -89,7 +89,10 @@ def _require_fields(fields: dict[str, str], path: Path) -> None:
     for names, count in PLACE.items():
         for name in names:
             # MetaIO takes what begins as a number for one.
-            if name in fields and len([float(v) for v in fields[name].split()]) != count:
+            if name not in fields:
+                continue
+            numbers = [float(v) for v in fields[name].split()]
+            if len(numbers) != count or not all(map(math.isfinite, numbers)):
                 raise ValueError(name)
 
 
@@ -102,6 +105,8 @@ def _require_voxels(fields: dict[str, str], path: Path, start: int) -> None:
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError("DimSize")
     name = fields["ElementDataFile"]
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
     source = path if name in ("LOCAL", "Local", "local") else path.parent / name
     if not source.is_file():
         raise InputError(f"{path} names its voxels {name!r}, which is no file beside it: add it")

@@ -59,7 +59,8 @@ class Cost(NamedTuple):
 def estimate(config: Experiment, size: tuple[int, int]) -> Cost:
     """The cost of a configuration on slices of `size` (h, w), which is padded to fit."""
     multiple = build_network(config).multiple
-    size = tuple(-(-n // multiple) * multiple for n in size)
+    height, width = (-(-n // multiple) * multiple for n in size)
+    size = (height, width)
     state = jax.eval_shape(lambda: fresh_state(build_method(config), config, size))
     parameters = _parameters(config, size)
     function, inputs = _evaluation(config, size)

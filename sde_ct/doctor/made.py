@@ -59,7 +59,7 @@ def _volumes(case: PreparedCase) -> dict[str, Volume]:
     affine = np.diag([*spacing, 1.0])
     units = {"MR": ("mr", "a.u."), "CT": ("ct", "HU"), "mask": ("mask", "mask")}
     return {
-        kind: Volume(np.float32(case.load(name)).transpose(2, 1, 0), affine, unit)
+        kind: Volume(np.asarray(case.load(name), np.float32).transpose(2, 1, 0), affine, unit)
         for kind, (name, unit) in units.items()
     }
 

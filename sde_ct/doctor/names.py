@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 from pydicom.dataset import Dataset
@@ -89,7 +90,7 @@ def _names(text: str, secrets: Collection[str]) -> bool:
 def _nifti_text(path: Path) -> str:
     """The free text of a header and its extensions, in which converters leave names."""
     try:
-        header = nib.load(path).header
+        header: Any = nib.load(path).header
     except DAMAGE:
         return ""
     fields = [header[key].item() for key in ("descrip", "aux_file", "intent_name", "db_name")

@@ -1,6 +1,7 @@
 """The geometry of a volume: what of it cannot be true, or can no longer be."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -69,7 +70,7 @@ def _origin(volume: Volume) -> list[Finding]:
 
 def nifti_header(path: Path) -> list[Finding]:
     """The two places that a NIfTI header may give; one of them is read, others read the other."""
-    header = nib.load(path).header
+    header: Any = nib.load(path).header
     sform, qform = header.get_sform(coded=True), header.get_qform(coded=True)
     if not sform[1] or not qform[1]:
         return []

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import PurePath
-from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -11,7 +10,7 @@ from sde_ct.data.body import body_mask
 from sde_ct.data.volume import Volume
 from sde_ct.doctor.finding import Finding, error, warning
 
-Kind = Literal["MR", "CT", "mask"]
+Kind = str  # MR, CT or mask
 WORDS = {
     "MR": {"mr", "mri", "t1", "t2", "t1w", "t2w", "flair"},
     "CT": {"ct", "sct", "cbct"},

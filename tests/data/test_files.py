@@ -121,8 +121,9 @@ def test_scaling_in_the_header_and_a_fourth_axis_of_one_are_resolved(tmp_path):
 
 @pytest.mark.parametrize(("unit", "scale"), [("meter", 1e3), ("micron", 1e-3), ("mm", 1)])
 def test_affine_is_in_millimetres_whatever_the_file_says(tmp_path, unit, scale):
-    volume = read_volume(save(tmp_path / "mr.nii.gz", CT, unit=unit), "a.u.")
-    np.testing.assert_allclose(volume.affine[:3], OBLIQUE[:3] * scale, rtol=1e-6)
+    stored = np.diag([1 / scale, 1 / scale, 1 / scale, 1]) @ OBLIQUE
+    volume = read_volume(save(tmp_path / "mr.nii.gz", CT, stored, unit=unit), "a.u.")
+    np.testing.assert_allclose(volume.affine[:3], OBLIQUE[:3], rtol=1e-6)
 
 
 def test_any_label_of_a_mask_is_inside(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from sde_ct.data.files import read_volume, write_volume
 
-from .. import tiny
+from .. import broken, tiny
 from ..data.dicom_series import write_series
 from ..data.test_dicom import MR
 from ..programs import call, listing
@@ -113,6 +113,18 @@ def test_dicom_is_examined_and_the_patient_stays_unnamed(tmp_path):
     assert not re.search("doe|jane|j-17|1960", text, re.IGNORECASE)
     (folder / "IM004.dcm").unlink()
     assert "misses 1 slices" in doctor(folder).out
+
+
+def test_no_broken_input_is_called_healthy_or_stops_the_doctor(tmp_path):
+    sound_alone = {"patient loop", "patient dangling link"}  # a link to nowhere is no file
+    for number, (name, case) in enumerate(broken.table().items()):
+        root = tmp_path / str(number)
+        (root / "bert").mkdir(parents=True)
+        case.make(root / "bert")
+        before = listing(root)
+        done = doctor(root)
+        assert done.status in (1, 2) or name in sound_alone, f"{name}: {done.out}"
+        assert "Traceback" not in done.err and listing(root) == before, name
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "notes.txt"])

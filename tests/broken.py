@@ -1,0 +1,296 @@
+"""Inputs that are broken, one patient each: how to make it, and what its refusal must say.
+
+NIfTI and MetaImage files and folders of DICOM slices, each sound but for one fault. The readers'
+own tests hold most; those beside them here are faults of a whole patient, or of the place where
+files lie.
+"""
+
+import gzip
+import shutil
+import struct
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+import pydicom
+from pydicom.uid import ExplicitVRBigEndian
+
+from .data import test_dicom, test_files, test_metaimage
+from .data.dicom_series import edit, write_series
+
+
+class Broken(NamedTuple):
+    make: Callable[[Path], object]  # fills an empty folder, the patient's
+    sentence: str  # what the refusal must match
+
+
+def table() -> dict[str, Broken]:
+    """Every broken input by its name."""
+    found = {}
+    for name, (make, unit, sentence) in test_files.BAD.items():
+        kind = {"HU": "ct", "a.u.": "mr", "mask": "mask"}[unit]
+        found[f"nifti {name}"] = Broken(partial(nifti, kind, make), sentence)
+    for name, (spoil, sentence) in test_metaimage.BAD.items():
+        found[f"metaimage {name}"] = Broken(partial(metaimage, spoil), sentence)
+    for name, (spoil, sentence) in test_dicom.BAD.items():
+        found[f"dicom {name}"] = Broken(partial(dicom, spoil), sentence)
+    for name, (kind, make, sentence) in NIFTI.items():
+        found[f"nifti {name}"] = Broken(partial(nifti, kind, make), sentence)
+    for name, (spoil, sentence) in METAIMAGE.items():
+        found[f"metaimage {name}"] = Broken(partial(metaimage, spoil), sentence)
+    for name, (spoil, sentence) in DICOM.items():
+        found[f"dicom {name}"] = Broken(partial(dicom, spoil), sentence)
+    for name, (make, sentence) in PATIENT.items():
+        found[f"patient {name}"] = Broken(make, sentence)
+    for name in ("nifti missing", "metaimage missing", "dicom empty", "dicom parent"):
+        found[name] = found[name]._replace(sentence="holds no (MR|CT) that matches")
+    return found
+
+
+def sound(folder: Path, *kinds: str) -> None:
+    for kind in kinds or ("mr", "ct"):
+        array = {"mr": test_files.CT + 1024, "ct": test_files.CT, "mask": test_files.CT > 0}[kind]
+        test_files.save(folder / f"{kind}.nii.gz", array.astype(np.int16))
+
+
+def nifti(kind: str, make: Callable[[Path], object], folder: Path) -> None:
+    sound(folder, *{"mr", "ct"} - {kind})
+    make(folder / f"{kind}.nii.gz")
+
+
+def metaimage(spoil: Callable[[Path], object], folder: Path) -> None:
+    sound(folder, "mr")
+    spoil(test_metaimage.save(folder / "ct.mha"))
+
+
+def dicom(spoil: Callable[[Path], object], folder: Path) -> None:
+    sound(folder, "ct")
+    spoil(write_series(folder / "mr", test_dicom.MR))
+
+
+def in_header(offset: int, code: str, *values: float, kind: str = "ct") -> Callable[[Path], None]:
+    """A sound file with a field of its header overwritten."""
+
+    def make(path: Path) -> None:
+        test_files.save(path, test_files.CT + (1024 if kind == "mr" else 0))
+        data = bytearray(gzip.decompress(path.read_bytes()))
+        struct.pack_into(f"<{code}", data, offset, *values)
+        path.write_bytes(gzip.compress(bytes(data)))
+
+    return make
+
+
+def mirrored(path: Path) -> None:
+    affine = np.diag([-2.0, 2, 3, 1])
+    image = nib.Nifti1Image(test_files.CT, affine)
+    image.set_qform(np.diag([2.0, 2, 3, 1]), code="scanner")
+    nib.save(image, path)
+
+
+def swapped(path: Path) -> None:
+    """The header says little endian, the voxels are not."""
+    test_files.save(path, test_files.CT.byteswap())
+
+
+NIFTI = {
+    "no place": ("mr", in_header(252, "2h", 0, 0), "sform_code and qform_code are 0"),
+    "mirrored": ("ct", mirrored, "is mirrored by its sform against its qform"),
+    "byte order": ("ct", swapped, "above 4000, as in a wrong byte order"),
+    "byte order of the header": (
+        "mr",
+        in_header(40, "8h", *(n << 8 for n in (3, 6, 5, 4, 1, 1, 1, 1))),
+        "damaged",
+    ),
+    "no voxels": ("mr", in_header(42, "h", 0), "shape|damaged"),
+    "negative size": ("mr", in_header(42, "h", -5), "shape|damaged"),
+    "huge": ("mr", in_header(40, "4h", 3, 32000, 32000, 32000), "damaged"),
+    "unknown type": ("mr", in_header(70, "h", 9999), "damaged"),
+    "text after the header": ("mr", in_header(108, "f", 1e9), "damaged"),
+    "5D": ("mr", lambda p: test_files.save(p, np.zeros((4, 4, 4, 1, 3))), "one 3D volume"),
+    "complex": ("mr", lambda p: test_files.save(p, np.zeros((4, 4, 4), "c8")), "grey values"),
+    "metres": (
+        "mr",
+        lambda p: test_files.save(p, test_files.CT, unit="meter"),
+        "write spacing and unit",
+    ),
+    "microns": (
+        "mr",
+        lambda p: test_files.save(p, test_files.CT, unit="micron"),
+        "write spacing and unit",
+    ),
+    "infinite intercept": ("ct", in_header(112, "2f", 1, np.inf), "damaged|finite"),
+    "huge intercept": ("ct", in_header(112, "2f", 1, 1e30), "not in HU|damaged"),
+    "NaN in the affine": ("ct", in_header(280, "f", np.nan), "singular affine|damaged"),
+    "compressed twice": (
+        "mr",
+        lambda p: (sound(p.parent, "mr"), p.write_bytes(gzip.compress(p.read_bytes()))),
+        "damaged",
+    ),
+    "raw under the name": ("mr", lambda p: p.write_bytes(test_files.CT.tobytes()), "damaged"),
+    "air only": (
+        "ct",
+        lambda p: test_files.save(p, np.full_like(test_files.CT, -1000)),
+        "every voxel is the same",
+    ),
+    "empty mask": (
+        "mask",
+        lambda p: test_files.save(p, np.zeros_like(test_files.CT)),
+        "empty body mask",
+    ),
+    "mask beside": (
+        "mask",
+        lambda p: test_files.save(p, np.ones((3, 3, 3), np.uint8)),
+        "different grids",
+    ),
+}
+METAIMAGE = {
+    "byte order": (
+        lambda p: (
+            test_metaimage.save(p, compress=False),
+            test_metaimage.header(p, "ByteOrderMSB = False", "ByteOrderMSB = True"),
+        ),
+        "above 4000, as in a wrong byte order",
+    ),
+    "text voxels": (
+        lambda p: (
+            test_metaimage.save(p, compress=False),
+            test_metaimage.header(p, "^BinaryData = True", "BinaryData = False"),
+        ),
+        "voxels in an unusual form",
+    ),
+    "voxels elsewhere": (lambda p: renamed(p, "../../secret.raw"), "outside its folder"),
+    "voxels anywhere": (lambda p: renamed(p, "/etc/passwd"), "outside its folder"),
+    "a list of slices": (lambda p: renamed(p, "LIST"), "which is no file beside it"),
+    "spacing in metres": (
+        lambda p: test_metaimage.header(
+            p, r"^ElementSpacing.*$", "ElementSpacing = 1e-3 1e-3 3e-3"
+        ),
+        "write spacing and unit",
+    ),
+    "huge spacing": (
+        lambda p: test_metaimage.header(p, r"^ElementSpacing.*$", "ElementSpacing = 800 1250 3000"),
+        "write spacing and unit",
+    ),
+    "infinite place": (
+        lambda p: test_metaimage.header(p, r"^Offset.*$", "Offset = inf 0 0"),
+        "damaged or not MetaImage",
+    ),
+}
+
+
+def renamed(path: Path, voxels: str) -> None:
+    head = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")[0]
+    path.write_bytes(head + f"ElementDataFile = {voxels}\n".encode())
+
+
+def big_endian(folder: Path) -> None:
+    """The file claims the other byte order than its tags are in."""
+    path = folder / "IM004.dcm"
+    data = path.read_bytes()
+    there = b"1.2.840.10008.1.2.1\x00"
+    assert there in data
+    path.write_bytes(data.replace(there, str(ExplicitVRBigEndian).encode() + b"\x00"))
+
+
+def structures_only(folder: Path) -> None:
+    for path in folder.iterdir():
+        edit(path, Modality="RTSTRUCT")
+
+
+def damaged_structures(folder: Path) -> None:
+    """A file of contours beside the images that ends in its middle."""
+    path = folder / "RS.dcm"
+    edit(shutil.copy(folder / "IM001.dcm", path), Modality="RTSTRUCT")
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def eight_bits(folder: Path) -> None:
+    edit(folder / "IM004.dcm", BitsAllocated=8, BitsStored=8, HighBit=7)
+
+
+DICOM = {
+    "byte order": (big_endian, "IM004.dcm (is damaged|lacks)"),
+    "structures only": (structures_only, "holds no DICOM image"),
+    "damaged structures": (damaged_structures, "RS.dcm (is damaged|lacks)"),
+    "no rows": (lambda f: edit(f / "IM004.dcm", Rows=0), "IM004.dcm|differ in size"),
+    "no size": (lambda f: edit(f / "IM004.dcm", Columns=None), "lacks Columns"),
+    "no identity": (lambda f: edit(f / "IM004.dcm", SOPInstanceUID=None), "lacks SOPInstanceUID"),
+    "8 bits": (eight_bits, "IM004.dcm is damaged"),
+    "NaN slope": (
+        lambda f: [edit(p, RescaleSlope="NaN", RescaleIntercept=0) for p in f.iterdir()],
+        "damaged|not finite",
+    ),
+    "far away": (
+        lambda f: edit(f / "IM004.dcm", ImagePositionPatient=[0, 0, 1e9]),
+        "impossible ImagePosition",
+    ),
+    "mirrored slice": (
+        lambda f: edit(f / "IM004.dcm", ImageOrientationPatient=[-1, 0, 0, 0, 1, 0]),
+        "turned differently",
+    ),
+    "huge voxels": (
+        lambda f: [edit(p, PixelSpacing=[500, 500]) for p in f.iterdir()],
+        "write spacing and unit",
+    ),
+    "other study under the name": (
+        lambda f: edit(f / "IM004.dcm", PatientName="Miller^Max"),
+        "images of 2 patients",
+    ),
+    "enhanced": (
+        lambda f: edit(f / "IM004.dcm", SharedFunctionalGroupsSequence=[pydicom.Dataset()]),
+        "multi-frame image",
+    ),
+}
+
+
+def loop(folder: Path) -> None:
+    sound(folder, "ct")
+    (folder / "mr.nii.gz").symlink_to(folder / "mr.nii.gz")
+
+
+def looped_folder(folder: Path) -> None:
+    sound(folder, "ct")
+    (folder / "mr").mkdir()
+    (folder / "mr" / "deeper").symlink_to(folder / "mr")
+
+
+def dangling(folder: Path) -> None:
+    sound(folder, "mr")
+    (folder / "ct.nii.gz").symlink_to(folder / "gone.nii.gz")
+
+
+def twice(folder: Path) -> None:
+    sound(folder)
+    shutil.copy(folder / "ct.nii.gz", folder / "ct2.nii.gz")
+
+
+def other_grids(folder: Path) -> None:
+    sound(folder, "ct")
+    test_files.save(folder / "mr.nii.gz", test_files.CT + 1024, test_files.OBLIQUE * 1.01)
+
+
+def spaces(folder: Path) -> None:
+    """Names of any letters are no fault; the damage is named by them."""
+    sound(folder, "ct")
+    (folder / "mr Ödem № 2 %s {x}.nii.gz").write_bytes(b"")
+
+
+def same_file(folder: Path) -> None:
+    """One volume as MR and CT."""
+    sound(folder, "ct")
+    (folder / "mr.nii.gz").symlink_to(folder / "ct.nii.gz")
+
+
+PATIENT = {
+    "loop": (loop, "has no MR|holds no MR|symbolic links"),
+    "loop of folders": (looped_folder, "holds no MR that matches"),
+    "dangling link": (dangling, "no CT"),
+    "two CTs": (twice, "ct.nii.gz, ct2.nii.gz all match"),
+    "other grid": (other_grids, "different grids"),
+    "names of any letters": (spaces, r"mr Ödem № 2 %s \{x\}.nii.gz is damaged"),
+    "no CT": (lambda f: sound(f, "mr"), "no CT"),
+    "no MR": (lambda f: sound(f, "ct"), "no MR"),
+}
