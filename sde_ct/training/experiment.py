@@ -33,28 +33,39 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
     Raises InputError where the directory belongs to another experiment.
     """
-    path = Path(workdir) / "experiment.json"
-    if path.parent.exists() and not path.parent.is_dir():
-        raise InputError(f"{workdir} is a file: give a folder as --workdir.")
-    if path.exists():
-        stored, stored_data = read_experiment(workdir)
-        odd = differences(stored, config)
-        if odd:
-            raise InputError(
-                f"{workdir} was trained with another configuration ({'; '.join(odd)}): "
-                "give another --workdir, or the same configuration."
-            )
-        # What an older version did not record cannot tell of other data.
-        if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
-            raise InputError(
-                f"{workdir} was trained on other data: give another --workdir, or the same --data."
-            )
+    if check_experiment(workdir, config, data):
         return
+    path = Path(workdir) / "experiment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"config": to_dict(config), "data": data, "versions": versions()}
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(temporary, path)
+
+
+def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> bool:
+    """Whether the directory is this experiment's; False where it is nobody's yet.
+
+    Raises InputError where it belongs to another.
+    """
+    workdir = Path(workdir)
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir} is a file: give a folder as --workdir.")
+    if not (workdir / "experiment.json").exists():
+        return False
+    stored, stored_data = read_experiment(workdir)
+    odd = differences(stored, config)
+    if odd:
+        raise InputError(
+            f"{workdir} was trained with another configuration ({'; '.join(odd)}): "
+            "give another --workdir, or the same configuration."
+        )
+    # What an older version did not record cannot tell of other data.
+    if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
+        raise InputError(
+            f"{workdir} was trained on other data: give another --workdir, or the same --data."
+        )
+    return True
 
 
 def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
