@@ -101,6 +101,7 @@ class SamplingConfig:
     fast_evaluations: int = 20  # of ddim, dpm, dpm_sde and heun, the final denoising included
     fast_end: float = 0.01  # noise level std / alpha at which they end in the denoised image
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
+    shared_noise: bool = False  # the same in all slices of a draw, which then fit together along z
 
 
 @dataclass

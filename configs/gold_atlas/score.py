@@ -35,5 +35,7 @@ def get_config() -> Experiment:
         training=TrainingConfig(
             steps=200_000, learning_rate=2e-4, warmup=1000, decay=True, clip=1.0, ema=0.9999
         ),
-        sampling=SamplingConfig(em_steps=500, pc_steps=250, ode_rtol=1e-3, ode_atol=1e-3),
+        sampling=SamplingConfig(
+            em_steps=500, pc_steps=250, ode_rtol=1e-3, ode_atol=1e-3, shared_noise=True
+        ),
     )

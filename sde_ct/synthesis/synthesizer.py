@@ -42,6 +42,9 @@ class SyntheticCT:
     # Of several networks, see `ensemble.join`; standard deviations, HU.
     within: Volume | None = None
     between: Volume | None = None
+    # Bounds of calibrated intervals, see `calibrated.apply`; HU.
+    lower: Volume | None = None
+    upper: Volume | None = None
 
 
 class Drawn(NamedTuple):
@@ -182,11 +185,12 @@ class Synthesizer:
         batch = each * count
         padded = np.arange(-(-len(slices) // batch) * batch).clip(max=len(slices) - 1)
         number = zlib.crc32(case.encode()) & 0x7FFFFFFF
+        own_noise = not self._trained.config.sampling.shared_noise
         results, start = [], time.perf_counter()
         for first in progress(range(0, len(slices), batch)):
             rows = padded[first : first + batch]
             # A batch at a time: keys of all would be compiled anew for every number of slices.
-            keys = slice_keys(seed, number, slices[rows], numbers[rows])
+            keys = slice_keys(seed, number, slices[rows] * own_noise, numbers[rows])
             sharded = parallel.shard((keys, shown.mr[slices[rows]]), count)
             samples = jax.device_get(draw(self._params, sharded))
             results.append([part.reshape(-1, *part.shape[2:]) for part in samples])

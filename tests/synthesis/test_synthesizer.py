@@ -1,5 +1,6 @@
 """From a checkpoint and an MR file to a synthetic CT on the MR's own grid."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -242,3 +243,16 @@ def test_a_batch_of_another_size_gives_the_same_ct(draws_of, runs, mr_file):
     found, expected = one_by_one(mr, case="knee", draws=2), draws_of(draws=2)
     for a, b in zip(found.draws, expected.draws, strict=True):
         assert np.abs(a.array.astype(int) - b.array.astype(int)).max() <= 1
+
+
+def test_shared_noise_gives_equal_slices_of_a_draw_for_equal_slices_of_the_mr(trained, mr_file):
+    mr = read_volume(mr_file, "a.u.")
+    same = mr.with_array(np.repeat(mr.array[..., 3:4], mr.array.shape[2], axis=2))
+    sampling = dataclasses.replace(trained.config.sampling, shared_noise=True)
+    config = dataclasses.replace(trained.config, sampling=sampling)
+    shared = Synthesizer(trained._replace(config=config), "em", jax.devices()[:1])
+    draws = [draw.array for draw in shared(same, case="knee", draws=2).draws]
+    for draw in draws:
+        # 1 HU of 3000: the rounding of the network's float32 sums, whose place in the batch differs
+        np.testing.assert_allclose(draw, np.repeat(draw[..., :1], draw.shape[2], 2), atol=1.0)
+    assert np.abs(draws[0] - draws[1]).max() > 10  # an untrained network's draws stay apart
