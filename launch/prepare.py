@@ -4,6 +4,8 @@
         --spacing=1 --size=384
     python launch/prepare.py --source=pairs --input=patients --output=data/own \\
         --mr='t2*.nii.gz' --ct='CT_on_T2'
+    python launch/prepare.py --source=gold_atlas --input=GoldAtlas --output=data/gold_atlas \\
+        --split=literature --spacing=0.875 --size=512 --crop_to_body
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
 
 A patient that cannot be used is refused with its reason and the rest goes on. The same command
@@ -18,8 +20,10 @@ from tqdm import tqdm
 
 from sde_ct.cli import run
 from sde_ct.data.cohorts import SOURCES, Patterns, find_cases, phantom_cases
+from sde_ct.data.gold_atlas import literature_split
 from sde_ct.data.patient import Source
 from sde_ct.data.prepare import prepare
+from sde_ct.data.registration import KINDS
 from sde_ct.data.split import parse_share, split_patients
 from sde_ct.errors import InputError
 
@@ -34,7 +38,17 @@ CT = flags.DEFINE_string("ct", Patterns.ct, "Glob of the CT in a patient's folde
 MASK = flags.DEFINE_string("mask", "", "Glob of the body mask (pairs); empty: computed.")
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
 TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
+SPLIT = flags.DEFINE_enum(
+    "split",
+    "",
+    ["", "literature"],
+    "Gold Atlas as most papers split it: without site 3, testing on 1_03, 1_06, 2_04 and 2_11.",
+)
 SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the split by patient.", lower_bound=0)
+REGISTER = flags.DEFINE_enum(
+    "register", None, KINDS, "Move every CT onto its MR, unless it is deformed onto it already."
+)
+T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (gold_atlas).")
 WORKERS = flags.DEFINE_integer(
     "workers", None, "Processes; default: one a core, for two patients each.", lower_bound=1
 )
@@ -43,14 +57,19 @@ PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", 
 
 
 def main() -> None:
-    cases = _cases()
+    cases, left_out, test = _cases(), [], TEST.value
+    if SPLIT.value == "literature":
+        left_out, named = literature_split([case.id for case in cases])
+        cases, test = [case for case in cases if case.id not in left_out], ",".join(named)
     names = [case.id for case in cases]
     split = split_patients(
         names,
         validation=parse_share(VALIDATION.value, names),
-        test=parse_share(TEST.value, names),
+        test=parse_share(test, names),
         seed=SPLIT_SEED.value,
     )
+    if left_out:
+        print(f"left out by --split={SPLIT.value}: {', '.join(left_out)}")
     prepared = prepare(
         cases,
         OUTPUT.value,
@@ -59,6 +78,7 @@ def main() -> None:
         spacing=_pair("spacing", SPACING.value, float),
         size=_pair("size", SIZE.value, int),
         crop_to_body=CROP_TO_BODY.value,
+        register=REGISTER.value,
         pictures=True,
         # Starting a process costs as much as a small patient.
         workers=WORKERS.value or max(1, min(os.cpu_count() or 1, len(cases) // 2)),
@@ -74,7 +94,8 @@ def _cases() -> list[Source]:
     if SOURCE.value == "phantom":
         bar = partial(tqdm, desc="phantoms", unit="patient")
         return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=bar)
-    return find_cases(SOURCE.value, INPUT.value, Patterns(MR.value, CT.value, MASK.value))
+    patterns = Patterns(MR.value, CT.value, MASK.value)
+    return find_cases(SOURCE.value, INPUT.value, patterns, t1=T1.value)
 
 
 def _pair(name: str, texts: list[str], number: type) -> tuple | None:

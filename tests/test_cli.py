@@ -21,10 +21,10 @@ def program(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture
 def pairs(tmp_path) -> Path:
     folder = tmp_path / "pairs"
-    for name in ("anna", "bert"):
+    for number, name in enumerate(("anna", "bert")):
         (folder / name).mkdir(parents=True)
-        body = np.zeros((12, 10, 4))
-        body[3:9, 3:8] = 1
+        body = np.zeros((24, 20, 4))
+        body[4:20, 3 + number : 17] = 1
         for kind, array in (("mr", 200 * body), ("ct", 1040 * body - 1000)):
             image = nib.Nifti1Image(array.astype(np.int16), np.diag([2.0, 2.0, 4.0, 1.0]))
             nib.save(image, folder / name / f"{kind}.nii.gz")
@@ -34,17 +34,17 @@ def pairs(tmp_path) -> Path:
 def test_prepare_from_the_shell_names_every_patient(pairs, tmp_path):
     output = tmp_path / "data"
     done = program(
-        "--source=pairs", f"--input={pairs}", f"--output={output}", "--size=16", "--test=bert"
+        "--source=pairs", f"--input={pairs}", f"--output={output}", "--size=24", "--test=bert"
     )
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines() if line] == [
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line[:1].strip()] == [
         ["anna", "train"],
         ["bert", "test"],
         [f"{output}:", "2"],
     ]
     assert sorted(path.name for path in (output / "qc").iterdir()) == ["anna.png", "bert.png"]
     data = read_prepared(output)
-    assert data.size == (16, 16) and data.split["test"] == ("bert",)
+    assert data.size == (24, 24) and data.split["test"] == ("bert",)
 
 
 def test_unusable_input_is_one_sentence_and_writes_nothing(pairs, tmp_path):

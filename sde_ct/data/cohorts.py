@@ -8,12 +8,13 @@ from pathlib import Path
 from sde_ct.data import nnunet
 from sde_ct.data.dicom_slice import is_dicom
 from sde_ct.data.files import NIFTI_SUFFIXES, read_volume
+from sde_ct.data.gold_atlas import find_atlas
 from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
 from sde_ct.data.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.data.phantom import write_cohort
 from sde_ct.errors import InputError
 
-SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet")
+SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
 KINDS = ("mr", "ct", "mask")
 
 
@@ -46,7 +47,9 @@ class Patterns:
     mask: str = ""
 
 
-def find_cases(source: str, folder: str | os.PathLike, patterns: Patterns) -> list[Source]:
+def find_cases(
+    source: str, folder: str | os.PathLike, patterns: Patterns, *, t1: bool = False
+) -> list[Source]:
     """All patients below `folder`, sorted by name; one without its files says so when read.
 
     Args:
@@ -54,9 +57,10 @@ def find_cases(source: str, folder: str | os.PathLike, patterns: Patterns) -> li
         with `mr.nii.gz`, `ct.nii.gz` and, where there is one, `mask.nii.gz`. "synthrad2025": the
         same with `.mha`. "pairs": volumes that `patterns` find, directly in `folder` (one patient)
         or in one folder a patient; NIfTI, MetaImage, or DICOM (the folder or a file of a series).
-        "nnunet": see `nnunet.find`.
+        "nnunet": see `nnunet.find`. "gold_atlas": one folder of DICOM files a patient.
       folder: the input folder.
       patterns: for "pairs".
+      t1: for "gold_atlas": keep the T1 too.
 
     Raises:
       InputError: no such folder, no patients, or two of one name.
@@ -66,6 +70,8 @@ def find_cases(source: str, folder: str | os.PathLike, patterns: Patterns) -> li
         raise InputError(f"source {source!r} is unknown: use {', '.join(SOURCES)}")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: check the input path")
+    if source == "gold_atlas":
+        return find_atlas(folder, t1=t1)
     if source == "nnunet":
         return [_checked(name, lambda f=files: f) for name, files in nnunet.find(folder).items()]
     if source == "pairs":

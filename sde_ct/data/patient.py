@@ -19,7 +19,7 @@ class Patient(NamedTuple):
     ct: Volume  # HU, on any grid
     mask: Volume | None  # body, on the MR's grid; None: to be computed
     files: Mapping[str, Path | None]  # "mr", "ct", "mask": a file, or a folder of one series
-    copies: bool = False  # the volumes are not the files' own: prepared data keeps copies
+    copies: frozenset[str] = frozenset()  # not as in the files: prepared data keeps copies
     registered: bool | None = None  # CT to MR by its source; None: nothing is said of it
     extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
     chosen: Mapping[str, str] = NOTHING  # what was chosen and why, a sentence each

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,12 +14,13 @@ from typing import Any
 
 from sde_ct.data.patient import Source
 from sde_ct.data.prepare_case import Settings, attempt, kept
+from sde_ct.data.prepare_output import claim, require_same_sides, write_json
 from sde_ct.data.prepare_report import write_report
 from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
+from sde_ct.data.registration import Kind
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
 
-REQUEST = "request.json"
 Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why it was refused
 
 
@@ -33,6 +33,7 @@ def prepare(
     spacing: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
     crop_to_body: bool = False,
+    register: Kind | None = None,
     pictures: bool = False,
     workers: int = 1,
     progress: Callable[[Iterable[Outcome], int], Iterable[Outcome]] = lambda outcomes, _: outcomes,
@@ -53,6 +54,8 @@ def prepare(
       size: (h, w); slices are cut or padded to it about their centre. None needs MR volumes
         that are equally large in plane.
       crop_to_body: cut them about the middle of the body instead; needs `size`.
+      register: move every CT onto its MR, "rigid" or "deformable", but for those that a source
+        has deformed onto it; None needs them on the MR's grid.
       pictures: draw `qc/ID.png` of every patient.
       workers: processes; 1 stays in this one.
       progress: wraps what is done as it comes; its second argument is how much there will be.
@@ -65,14 +68,14 @@ def prepare(
     output = Path(output)
     if not cases:
         raise InputError("no patients to prepare: check the input folder and the patterns")
-    settings = Settings(spacing, size, crop_to_body, pictures)
+    settings = Settings(spacing, size, crop_to_body, register, pictures)
     _require_sound(settings)
     split = check_split(split, [case.id for case in cases])
     request = json.loads(json.dumps({"source": source} | settings.to_json()))
-    fresh = _claim(output, request)
+    fresh = claim(output, request)
     try:
         if not fresh:
-            _require_same_sides(output, split)
+            require_same_sides(output, split)
         records, refused = _run(cases, output, settings, split, workers, progress, report)
         left = _without(split, refused)
         if not left["train"]:
@@ -87,7 +90,7 @@ def prepare(
             "cases": records,
         }
         write_report(output, request, left, records, refused)
-        _write(output / INDEX, index)
+        write_json(output / INDEX, index)
     except InputError:
         if fresh:
             shutil.rmtree(output)
@@ -104,46 +107,6 @@ def _require_sound(settings: Settings) -> None:
         raise InputError("crop_to_body needs the size of the slices: give --size too")
 
 
-def _claim(output: Path, request: dict[str, Any]) -> bool:
-    """Whether `output` is new; it is made then, and says what is being prepared in it."""
-    if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
-        try:
-            (partial / "cases").mkdir()
-            _write(partial / REQUEST, request)
-            partial.chmod(0o755)
-            os.rename(partial, output)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return True
-    try:
-        before = json.loads((output / REQUEST).read_text("utf-8"))
-        changed = sorted(key for key in before | request if before.get(key) != request.get(key))
-    except (OSError, ValueError, TypeError):
-        raise InputError(f"{output} exists: choose another output or remove it first") from None
-    if changed:
-        was = ", ".join(f"{key}: {before.get(key)} -> {request.get(key)}" for key in changed)
-        raise InputError(f"{output} was prepared otherwise ({was}): choose another output")
-    for leftover in (output / "cases").glob(".*"):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    return False
-
-
-def _require_same_sides(output: Path, split: Split) -> None:
-    """No patient changes sides in data that a network may have been trained on."""
-    if not (output / INDEX).exists():
-        return
-    before = {name: part for part, names in read_prepared(output).split.items() for name in names}
-    for part, names in split.items():
-        for name in names:
-            if before.get(name, part) != part:
-                raise InputError(
-                    f"{output} has patient {name} in {before[name]}, now it would be in {part}: "
-                    "give the same patients and shares, or another output"
-                )
-
-
 def _run(
     cases, output, settings, split, workers, progress, report
 ) -> tuple[dict[str, dict], dict[str, str]]:
@@ -152,7 +115,7 @@ def _run(
     for case in cases:
         if (record := kept(case, output, settings)) is not None:
             found[case.id] = record
-            report(f"{_line(case.id, record, split)}  (kept)")
+            report(_line(case.id, record, split, "  (kept)"))
     todo = [case for case in cases if case.id not in found]
     work = partial(attempt, output=output, settings=settings)
     with closing(_outcomes(todo, work, workers)) as outcomes:  # processes end with an error
@@ -164,8 +127,23 @@ def _run(
                 _require_one_size({k: v for k, v in found.items() if not isinstance(v, str)})
                 report(_line(name, outcome, split))
     ordered = {case.id: found[case.id] for case in cases}
+    for name, other in _twins(ordered).items():
+        ordered[name] = f"its MR is {other}'s, voxel by voxel: one patient under two names"
+        report(f"{name}  refused  {ordered[name]}")
     refused = {name: value for name, value in ordered.items() if isinstance(value, str)}
     return {name: v for name, v in ordered.items() if not isinstance(v, str)}, refused
+
+
+def _twins(found: dict[str, dict[str, Any] | str]) -> dict[str, str]:
+    """Patients whose MR an earlier one has too, who would be in two splits."""
+    first: dict[str, str] = {}
+    twins = {}
+    for name, record in found.items():
+        if not isinstance(record, str):
+            other = first.setdefault(record["mr_voxels_sha256"], name)
+            if other != name:
+                twins[name] = other
+    return twins
 
 
 def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[Outcome]:
@@ -210,18 +188,12 @@ def _nobody(refused: dict[str, str], patients: int) -> str:
     return f"{who}, {len(refused)} of {patients} were refused, such as {name}: {reason}"
 
 
-def _line(name: str, record: dict[str, Any], split: Split) -> str:
+def _line(name: str, record: dict[str, Any], split: Split, note: str = "") -> str:
     part = next(key for key, names in split.items() if name in names)
     depth, height, width = record["grid"]["size"]
     low, high = record["hu_range"]
     line = (
         f"{name}  {part}  {depth} slices of {height} x {width}  CT {low} to {high} HU  "
-        f"mask {record['mask']}, {100 * record['body_fraction']:.0f} % body"
+        f"mask {record['mask']}, {100 * record['body_fraction']:.0f} % body{note}"
     )
-    return "; ".join([line, *record["warnings"]])
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
-    partial.write_text(json.dumps(values, indent=1), "utf-8")
-    os.replace(partial, path)
+    return "\n".join([line, *(f"    warning: {warning}" for warning in record["warnings"])])

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from sde_ct.data.body import body_mask
 from sde_ct.data.files import write_volume
+from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.grid import to_slices
 from sde_ct.data.inputs import CutMR, cut_mr
 from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.patient import Patient, Source
 from sde_ct.data.picture import overview
 from sde_ct.data.prepared import DTYPES
+from sde_ct.data.registration import Kind, register
 from sde_ct.data.volume import Volume, same_grid
 from sde_ct.errors import InputError
 
@@ -34,6 +37,7 @@ class Settings:
     spacing: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
     crop_to_body: bool = False
+    register: Kind | None = None  # CT to MR
     pictures: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -43,11 +47,14 @@ class Settings:
 def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | None:
     """The record of a patient prepared before from the same files; None where it is to be done."""
     try:
-        values = json.loads((output / "cases" / case.id / RECORD).read_text("utf-8"))
-        whole = all((output / "cases" / case.id / f"{name}.npy").is_file() for name in DTYPES)
+        folder = output / "cases" / case.id
+        values = json.loads((folder / RECORD).read_text("utf-8"))
+        record, size = values["record"], values["record"]["grid"]["size"]
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in DTYPES]
+        whole = all(list(array.shape) == size for array in arrays)
         drawn = not settings.pictures or picture_of(output, case.id).is_file()
-        return values["record"] if whole and drawn and values["stamp"] == case.stamp() else None
-    except (OSError, ValueError, KeyError, TypeError):
+        return record if whole and drawn and values["stamp"] == case.stamp() else None
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
 
 
@@ -68,7 +75,7 @@ def prepare_case(case: Source, output: Path, settings: Settings) -> dict[str, An
     Raises InputError with the reason where the patient is unusable.
     """
     stamp = case.stamp()
-    patient = _on_one_grid(case.read(), settings)
+    patient = _aligned(case.read(), settings.register)
     record, cut, hu = _sliced(patient, settings)
     folder = output / "cases" / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")
@@ -92,21 +99,59 @@ def picture_of(output: Path, name: str) -> Path:
     return output / "qc" / f"{name}.png"
 
 
-def _on_one_grid(patient: Patient, settings: Settings) -> Patient:
-    for kind in ("ct", "mask"):
-        volume: Volume | None = getattr(patient, kind)
-        if volume is None or same_grid(volume, patient.mr):
-            continue
-        if volume.array.shape != patient.mr.array.shape:
-            what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
-        else:
-            gap = float(np.abs(volume.affine - patient.mr.affine).max())
-            what = f"affines that differ by up to {gap:.3g}"
-        path, mr = patient.files[kind], patient.files["mr"]
+def _aligned(patient: Patient, kind: Kind | None) -> Patient:
+    """The patient with CT and mask on the MR's grid, registered where that is asked for."""
+    _require_same_grid(patient, "mask")
+    if kind and not patient.registered:
+        return _registered(patient, kind)
+    if patient.registered is False:
         raise InputError(
-            f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's"
+            f"the CT is not registered to the MR ({patient.chosen.get('ct', 'nothing says so')}): "
+            "give --register=deformable or --register=rigid"
         )
+    _require_same_grid(patient, "ct")
+    if kind:
+        told = {"registration": "none: the CT is deformed onto the MR already"}
+        return patient._replace(chosen={**patient.chosen, **told})
     return patient
+
+
+def _registered(patient: Patient, kind: Kind) -> Patient:
+    body = body_mask(patient.mr) if patient.mask is None else patient.mask
+    if not body.array.any():
+        raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
+    ct, measured, _, quality = register(patient.ct, patient.mr, body, kind)
+    mask = body.with_array(body.array * measured)
+    lost = 1 - mask.array.sum() / body.array.sum()
+    warnings = list(patient.warnings)
+    if lost > 0:
+        warnings.append(f"{100 * lost:.1f} % of the body lie outside the CT: masked")
+    if quality.get("least_jacobian", 1.0) <= 0:
+        warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
+    how = "computed" if patient.mask is None else "given"
+    return patient._replace(
+        ct=ct,
+        mask=mask,
+        copies=patient.copies | {"ct", "mask"},
+        facts={"mask": how} | dict(patient.facts) | {"registration": quality},
+        warnings=tuple(warnings),
+    )
+
+
+def _require_same_grid(patient: Patient, kind: str) -> None:
+    volume: Volume | None = getattr(patient, kind)
+    if volume is None or same_grid(volume, patient.mr):
+        return
+    if volume.array.shape != patient.mr.array.shape:
+        what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
+    else:
+        gap = float(np.abs(volume.affine - patient.mr.affine).max())
+        what = f"affines that differ by up to {gap:.3g}"
+    path, mr = patient.files[kind], patient.files["mr"]
+    mend = " or give --register" if kind == "ct" else ""
+    raise InputError(
+        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{mend}"
+    )
 
 
 def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR, np.ndarray]:
@@ -130,7 +175,12 @@ def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR
     inside = _share_inside(cut)
     record = {
         "files": {kind: path and str(path) for kind, path in patient.files.items()},
-        "sha256": {kind: _sha256(path) for kind, path in patient.files.items() if path},
+        "sha256": {
+            kind: _sha256(path)
+            for kind, path in patient.files.items()
+            if path and kind not in patient.copies
+        },
+        "mr_voxels_sha256": voxel_sha256(mr.array),
         "slices": cut.grid.size[0],
         "voxel_mm": [float(s) for s in mr.spacing],
         "grid": cut.grid.to_json(),
@@ -143,7 +193,7 @@ def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR
         "body_in_slices": inside,
         "body_overlap_dice": round(overlap, 4),
         "chosen": dict(patient.chosen),
-        **patient.facts,
+        **patient.facts,  # may say better where the mask came from
     }
     return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, hu
 
@@ -170,8 +220,8 @@ def _share_inside(cut: CutMR) -> float:
 
 def _copies(patient: Patient, partial: Path, place: Path) -> dict[str, str]:
     """Write what no file holds; the paths, relative to the data set, that stand for it."""
-    volumes = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask} if patient.copies else {}
-    written = {kind: volume for kind, volume in volumes.items() if volume is not None}
+    volumes = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask}
+    written = {kind: volumes[kind] for kind in patient.copies if volumes[kind] is not None}
     for kind, volume in (written | dict(patient.extra)).items():
         write_volume(partial / f"{kind}.nii.gz", volume)
     return {kind: str(place / f"{kind}.nii.gz") for kind in written}

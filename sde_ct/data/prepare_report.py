@@ -1,7 +1,5 @@
 """`report.json` of a preparation: for a person, beside the index that programs read."""
 
-import json
-import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,9 +7,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sde_ct.data.prepare_output import write_json
+
 REPORT = "report.json"
 LIBRARIES = ("sde-ct", "numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
-OF_PROGRAMS = ("files", "sha256", "grid", "mr_percentiles")  # in the index
+OF_PROGRAMS = ("files", "sha256", "mr_voxels_sha256", "grid", "mr_percentiles")  # in the index
 
 
 def write_report(
@@ -36,9 +36,7 @@ def write_report(
             for name, record in records.items()
         },
     }
-    partial = output / f".{REPORT}-{os.getpid()}"
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")
-    os.replace(partial, output / REPORT)
+    write_json(output / REPORT, values)
 
 
 def _version(library: str) -> str:

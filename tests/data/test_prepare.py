@@ -238,7 +238,7 @@ def test_the_report_tells_what_was_found(cohort, tmp_path):
     assert datetime.fromisoformat(report["made"]).tzinfo and report["versions"]["numpy"]
     assert report["request"] == {
         "source": "synthrad2023", "spacing": None, "size": None, "crop_to_body": False,
-        "pictures": True,
+        "register": None, "pictures": True,
     }  # fmt: skip
     plain, metal, apart = (report["patients"][f"1PA00{n}"] for n in range(3))
     assert plain["voxel_mm"] == pytest.approx([1.2, 1.2, 3.0]) and plain["slices"] == 7

@@ -1,0 +1,61 @@
+"""A cohort of pelvis phantoms to try everything on, as a hospital or a challenge would give it.
+
+    python launch/phantom.py --layout=gold_atlas --output=out/atlas --patients=7
+    python launch/phantom.py --layout=synthrad2023 --output=out/phantoms --patients=8
+
+`gold_atlas` is DICOM, eight series a patient with their quirks; `synthrad2023` is NIfTI. Patients
+that are there already stay as they are.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from sde_ct.cli import run
+from sde_ct.data import gold_atlas_cohort, phantom
+from sde_ct.errors import InputError
+
+GRIDS = {
+    "gold_atlas": (gold_atlas_cohort.SHAPE, gold_atlas_cohort.SPACING),
+    "synthrad2023": (phantom.SHAPE, phantom.SPACING),
+}
+LAYOUT = flags.DEFINE_enum("layout", None, GRIDS, "Files and folders.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=True)
+PATIENTS = flags.DEFINE_integer("patients", 7, "How many.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
+SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; default: small.")
+SPACING = flags.DEFINE_list("spacing", [], "Their size, mm.")
+
+
+def main() -> None:
+    shape, spacing = GRIDS[LAYOUT.value]
+    options = {
+        "shape": _three("shape", SHAPE.value, int) or shape,
+        "spacing": _three("spacing", SPACING.value, float) or spacing,
+        "progress": partial(tqdm, desc="phantoms", unit="patient"),
+    }
+    output = Path(OUTPUT.value)
+    if LAYOUT.value == "synthrad2023":
+        written = phantom.write_cohort(output, PATIENTS.value, SEED.value, **options)
+    else:
+        names = gold_atlas_cohort.PATIENTS[: PATIENTS.value]
+        if len(names) < PATIENTS.value:
+            raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients")
+        written = gold_atlas_cohort.write_gold_atlas(output, SEED.value, patients=names, **options)
+    print(f"{output}: {len(written)} patients")
+
+
+def _three(name: str, texts: list[str], number: type) -> tuple | None:
+    try:
+        values = tuple(number(text) for text in texts)
+    except ValueError:
+        values = ()
+    if texts and len(values) != 3:
+        raise InputError(f"--{name}={','.join(texts)}: give three numbers, as x,y,z")
+    return values or None
+
+
+if __name__ == "__main__":
+    run(main)
