@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from sde_ct import parallel
+from sde_ct import parallel, peers
 from sde_ct.methods import build_method
 from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints
@@ -152,3 +152,34 @@ def test_two_processes_stop_together_go_on_and_train_as_one(runs, phantoms, tmp_
 def looks(i: int, phantoms) -> int:
     """Slices that process i reads to validate: the first alone does."""
     return 0 if i else len(phantoms.of("validation")[0])
+
+
+@pytest.mark.slow
+def test_four_processes_train_as_one(runs, phantoms, tmp_path):
+    run = Run(tmp_path, phantoms)
+    run.start(4, devices=1, pause=0)
+    assert run.statuses() == [0] * 4, run.log(0)
+    assert_trained_as_one_process(run, runs("diffusion"))
+    for i in range(4):
+        assert 48 <= int(run.counts(i).read_text()) - looks(i, phantoms) <= 48 + 21
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_death_of_one_ends_all_and_a_restart_goes_on(victim, runs, phantoms, tmp_path):
+    run = Run(tmp_path, phantoms)
+    run.start(2, devices=2)
+    run.wait_for_step(12)
+    run.processes[victim].kill()
+    killed = time.monotonic()
+    statuses = run.statuses(parallel.HEARTBEAT + 30)
+    assert time.monotonic() - killed < parallel.HEARTBEAT + 30
+    other = 1 - victim
+    # 75 where a collective failed; an abort where JAX's own watch came first.
+    assert statuses[other] in (75, -signal.SIGABRT), run.log(other)
+    told = [line for line in run.log(other).splitlines() if line.startswith("error: ")]
+    assert len(told) == 1 and told[0].endswith(peers.MEND), run.log(other)
+
+    run.start(2, devices=2, pause=0)
+    assert run.statuses() == [0, 0], run.log(0) + run.log(1)
+    assert_trained_as_one_process(run, runs("diffusion"))
