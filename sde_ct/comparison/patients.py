@@ -4,6 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool
+
 from sde_ct.data.body import body_mask
 from sde_ct.data.files import read_volume
 from sde_ct.data.phantom import RECORD
@@ -36,8 +39,21 @@ def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     return patients
 
 
+def outcomes_seen(prepared: Prepared) -> dict[float, Bool[np.ndarray, " n"]]:
+    """{prior: which training patients are bone-like}, of phantoms whose MR tells their prior."""
+    found: dict[float, list[bool]] = {}
+    for case in prepared.of("train"):
+        record = _record(Path(case.files["mr"]).parent)
+        if record.get("prior_visible"):
+            found.setdefault(record["prior"], []).append(record["bone_like"])
+    return {prior: np.array(outcomes) for prior, outcomes in found.items()}
+
+
 def _prior(folder: Path) -> float | None:
-    if not (folder / RECORD).exists():
-        return None
-    record = json.loads((folder / RECORD).read_text())
+    record = _record(folder)
     return record["prior"] if record.get("prior_visible") else None
+
+
+def _record(folder: Path) -> dict:
+    """What is known of a phantom; empty for other patients."""
+    return json.loads((folder / RECORD).read_text()) if (folder / RECORD).exists() else {}

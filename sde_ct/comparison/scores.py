@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sde_ct.comparison.patients import Patient
 from sde_ct.comparison.synthesis import Results
@@ -51,23 +51,25 @@ def judgements_of(results: Results, patients: Sequence[Patient]) -> dict[str, di
 
 
 def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Outcomes]:
-    """Per sampler, how often the ambiguous region came out bone-like.
-
-    Slices are drawn independently, so each slice of a draw is an outcome of its own.
-    """
+    """Per sampler, how often the ambiguous region came out bone-like."""
     found: dict[str, Outcomes] = {}
     for name in SAMPLERS:
-        votes = []
-        for patient in patients:
-            if patient.ambiguous is None:
-                continue
-            draws = stacked(results[name][patient.id])
-            region = patient.ambiguous.array > 0
-            for z in np.flatnonzero(region.any(axis=(0, 1))):
-                votes.append(bone_like_draws(draws[..., z : z + 1], region[..., z : z + 1]))
+        known = [patient for patient in patients if patient.ambiguous is not None]
+        votes = [region_votes(results[name][patient.id], patient) for patient in known]
         if votes:
             found[name] = outcomes(np.concatenate(votes))
     return found
+
+
+def region_votes(ct: SyntheticCT, patient: Patient) -> Bool[np.ndarray, " n"]:
+    """Whether the ambiguous region is bone-like, for every slice that holds some and every draw.
+
+    Slices are drawn independently, so each slice of a draw is an outcome of its own.
+    """
+    draws, region = stacked(ct), patient.ambiguous.array > 0
+    held = np.flatnonzero(region.any(axis=(0, 1)))
+    votes = [bone_like_draws(draws[..., z : z + 1], region[..., z : z + 1]) for z in held]
+    return np.concatenate(votes)
 
 
 def stacked(ct: SyntheticCT) -> Float[np.ndarray, "m x y z"]:
