@@ -51,6 +51,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(_complain(str(error)))
     except OSError as error:
         sys.exit(_complain(_last_line(error)))
+    except SyntaxError as error:  # a recipe is Python
+        given = next((word for word in argv if word.startswith("--config=")), "--config")
+        sys.exit(_complain(f"{given} is no Python ({error.msg}): give a recipe as in configs/"))
     except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
         sentence = " ".join(str(error.args[0]).split())
         sys.exit(_complain(f"--config: {sentence}: check the field's name"))

@@ -14,7 +14,7 @@ DIR/request.json              what was asked for
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,8 @@ class PreparedCase:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} is missing or damaged: prepare the data again") from error
+        if not isinstance(array, np.ndarray):  # an archive of several
+            raise InputError(f"{path} is missing or damaged: prepare the data again")
         if array.shape != self.grid.size or array.dtype != DTYPES[name]:
             raise InputError(
                 f"{path} holds {array.dtype} {array.shape}, not {np.dtype(DTYPES[name])} "
@@ -124,6 +126,9 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
 
 
 def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
+    # Results are written under this name.
+    if PurePosixPath(name).name != name or PureWindowsPath(name).name != name or name == "..":
+        raise InputError(f"{folder / INDEX}: {name!r} is a path, no case's name: prepare it again")
     return PreparedCase(
         id=name,
         folder=folder / "cases" / name,

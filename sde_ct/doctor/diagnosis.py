@@ -42,7 +42,7 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
         raise InputError(f"{path} does not exist: check the path")
     if not path.is_dir():
         return _of_volume(path, advised)
-    if (path / INDEX).is_file():
+    if (path / INDEX).is_file() and not (path / "imagesTr").is_dir():  # nnU-Net's has that name
         report, data = made.prepared(path, progress)
         costs = _training(advised, data.size) if advised and data else ()
         return report._replace(costs=costs)

@@ -133,7 +133,7 @@ class Checkpoints:
             arrays = ocp.args.StandardRestore(target)
             state = self._orbax.restore(folder / "state", args=arrays)
             return state, json.loads((folder / "progress.json").read_text())
-        except FAILURES as error:
+        except Exception as error:  # TensorStore raises the bare class on a file of another kind
             raise InputError(
                 f"{folder} can't be read ({cause(error)}): use the version that "
                 "experiment.json names, or train again."
