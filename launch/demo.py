@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from sde_ct import comparison, parallel
 from sde_ct.cli import run
+from sde_ct.comparison.page import report_of
 from sde_ct.config import recipe
 from sde_ct.data.cohorts import phantom_cases
 from sde_ct.data.prepare import prepare
@@ -24,9 +25,12 @@ from sde_ct.data.split import split_patients
 from sde_ct.evaluation import judgement
 from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
-from sde_ct.evaluation.protocols import VOLUME
+from sde_ct.evaluation.html.report import NAME as REPORT
+from sde_ct.evaluation.html.report import write_report
+from sde_ct.evaluation.protocols import VOLUME, constants
 from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.table import METHODS, summarise, text_table
+from sde_ct.training.experiment import versions
 from sde_ct.training.loop import train
 
 OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
@@ -68,11 +72,15 @@ def main() -> None:
     judged = comparison.judgements_of(results, patients)
     print("\nUncertainty of the draws:", *judgement.lines(judged), sep="\n")
     write_json(output / judgement.NAME, judgement.record(judged))
+    made_by = {"Settings": settings, "Protocol": constants(VOLUME), "Versions": versions()}
+    page = report_of(table, patients, rows, judged, output, made_by)
+    write_report(output / REPORT, page, overwrite=True)
     write_metrics(output, rows, VOLUME, settings)
     print(
         f"\n{output}: metrics.csv, metrics.json, uncertainty.json, comparison.png and .pdf, "
         "uncertainty.png and .pdf, sct/, sct_std/"
     )
+    print(f"Look at everything in a browser: {output / REPORT}")
     _say(start, "done")
 
 

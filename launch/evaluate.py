@@ -105,6 +105,7 @@ def main() -> None:
         findings=findings(table),
         patients=shown,
         choice=choice(shown, len(names)),
+        judgements=judged,
         provenance={"Protocol": constants(protocol), "Settings": settings, "Versions": versions()},
         warnings=[
             *filter(None, [caveat(len(names))]),

@@ -15,7 +15,8 @@ import pytest
 from sde_ct.data.files import read_volume, write_volume
 from sde_ct.data.volume import Volume, canonical
 from sde_ct.errors import InputError
-from sde_ct.evaluation.html import fitting, report
+from sde_ct.evaluation.calibration import over_patients as over_patients_of
+from sde_ct.evaluation.html import calibration, fitting, report
 from sde_ct.evaluation.html.curves import picture, read_curves
 from sde_ct.evaluation.html.encoding import encode, quantise_mr
 from sde_ct.evaluation.html.files import choice, choose, load
@@ -24,6 +25,7 @@ from sde_ct.evaluation.html.patients import encode_patient
 from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.html.tables import by_patient, over_patients
 from sde_ct.evaluation.html.views import PatientView, Prediction
+from sde_ct.evaluation.judgement import judge
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
 
@@ -201,7 +203,7 @@ def test_tables_sort_by_what_they_show():
     accuracy, draws = over_patients(rows)
     mae = accuracy.head.index("MAE (HU, body)")
     cell = accuracy.lines[0][mae]
-    assert (cell.text, cell.deviation, float(cell.key)) == ("55.0", "7.1", 55.0)
+    assert (cell.text, cell.deviation, float(cell.key)) == ("55.0", "± 7.1", 55.0)
     assert accuracy.lines[1][accuracy.head.index("evaluations/slice")].key == ""
     assert [line[0].text for line in draws.lines] == ["M"] and draws.head[1:] == ["spread (HU)"]
     cases = by_patient(rows)
@@ -280,3 +282,20 @@ def test_draws_of_files_give_their_spread_and_a_strange_mr_is_not_shown(cohort, 
     assert load({"exact": files}).mr is None
     (folder / "mr.nii.gz").write_bytes(b"torn")
     assert load({"exact": files}).mr is None
+
+
+def test_the_draws_calibration_is_told(cohort, tmp_path):
+    """Two draws, one of them the CT itself: it lies within their range everywhere."""
+    view = html_cohort.view(cohort, NAMES[0])
+    draws = np.stack([draw.array for draw in view.methods["exact"].draws])
+    judged = {"exact-M": {NAMES[0]: judge(draws, view.ct.array, view.mask.array)}}
+    told = calibration.table(judged)
+    assert "(0.333 is right)" in told.head[3]
+    whole = told.lines[0]
+    found = over_patients_of([judged["exact-M"][NAMES[0]].by_tissue])["all"]
+    assert [cell.text for cell in whole[:2]] == ["exact-M", "all"]
+    assert float(whole[3].key) == found["range_coverage"].mean
+    assert float(whole[4].key) == found["crps"].mean and whole[4].deviation == ""  # one patient
+    text = page(tmp_path, html_cohort.report(cohort, judgements=judged))
+    assert f"exact-M: spread-skill {found['spread_skill'].mean:.2f}" in text
+    assert "Calibration of the draws, means over patients" in text

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from sde_ct.evaluation.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
 from sde_ct.evaluation.findings import Finding
-from sde_ct.evaluation.html import curves
+from sde_ct.evaluation.html import calibration, curves
 from sde_ct.evaluation.html.tables import by_patient, over_patients
 from sde_ct.evaluation.html.views import Picture, Report
 
@@ -49,6 +49,8 @@ def render(
     scripts = ("tables.js", *(SCRIPTS if patients else ()))
     script, style = "".join(map(_read, scripts)), _read("style.css")
     training = curves.picture(report.curves)
+    drawn = [calibration.picture(report.judgements)] if report.judgements else []
+    calibrated = [calibration.table(report.judgements)] if report.judgements else []
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -58,14 +60,14 @@ def render(
         script=Markup(script),
         style=Markup(style),
         warnings=report.warnings,
-        summary=over_patients(report.rows),
+        summary=over_patients(report.rows) + calibrated,
         cases=by_patient(report.rows),
         findings=report.findings if any(map(_measured, report.findings)) else (),
         patients=[{"name": data["name"], "json": as_json(data)} for data in patients],
         notes=notes,
         panes=list(PANES.items()),
         colours=as_json(_colours()),
-        figures=[_embedded(picture) for picture in report.figures],
+        figures=[_embedded(picture) for picture in (*drawn, *report.figures)],
         curves=_embedded(training) if training else None,
         provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
     )

@@ -35,7 +35,7 @@ class Cell(NamedTuple):
 
     text: str
     key: str
-    deviation: str = ""  # standard deviation over patients
+    deviation: str = ""  # over patients, "± 2.1", or an interval
 
 
 class Table(NamedTuple):
@@ -73,7 +73,7 @@ def by_patient(rows: Sequence[Row]) -> Table:
         [
             Cell(r.method, r.method),
             Cell(r.patient, r.patient),
-            *(_number(getattr(r, c.figure), c.digits) for c in columns),
+            *(number(getattr(r, c.figure), c.digits) for c in columns),
         ]
         for r in rows
     ]
@@ -95,12 +95,13 @@ def _finite(value: float | None) -> bool:
     return value is not None and bool(np.isfinite(value))
 
 
-def _number(value: float | None, digits: int) -> Cell:
+def number(value: float | None, digits: int) -> Cell:
+    """A figure; what was not measured is a dash."""
     return Cell(f"{value:.{digits}f}", repr(float(value))) if _finite(value) else Cell("-", "")
 
 
 def _statistics(found: Statistics | None, digits: int) -> Cell:
     if found is None:
         return Cell("-", "")
-    mean = _number(found.mean, digits)
-    return mean if np.isnan(found.std) else mean._replace(deviation=f"{found.std:.{digits}f}")
+    mean = number(found.mean, digits)
+    return mean if np.isnan(found.std) else mean._replace(deviation=f"± {found.std:.{digits}f}")
