@@ -40,17 +40,23 @@ def set_up() -> None:
 
 
 def start(
-    coordinator: str | None = None, count: int | None = None, index: int | None = None
+    coordinator: str | None = None,
+    count: int | None = None,
+    index: int | None = None,
+    patience: int = 300,
 ) -> None:
     """Join the other processes of a run, if there are any, before JAX looks for devices.
 
-    Arguments and errors as those of `way_to_start`.
+    `patience`: seconds that a process that is done waits for the others. Other arguments and
+    errors as those of `way_to_start`.
     """
     options = way_to_start(coordinator, count, index)
     if options is None:
         return
     try:
-        jax.distributed.initialize(**options, heartbeat_timeout_seconds=HEARTBEAT)
+        jax.distributed.initialize(
+            **options, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=patience
+        )
     except ValueError:  # no TPU pod told of itself
         if options:
             raise

@@ -30,7 +30,10 @@ _WITNESS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
 
 @contextlib.contextmanager
 def together(
-    coordinator: str | None = None, count: int | None = None, index: int | None = None
+    coordinator: str | None = None,
+    count: int | None = None,
+    index: int | None = None,
+    patience: int = 300,
 ) -> Iterator[None]:
     """`parallel.start`, the block, and the parting from the other processes, if there are any.
 
@@ -44,7 +47,7 @@ def together(
         return
     dismiss = witness()
     try:
-        parallel.start(coordinator, count, index)
+        parallel.start(coordinator, count, index, patience)
         yield
     except Interrupted:
         _part(dismiss)

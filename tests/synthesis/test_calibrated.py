@@ -1,0 +1,127 @@
+"""`synthesize --calibrated`: the correction beside the checkpoint, applied as it was fitted."""
+
+import dataclasses
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.evaluation import recalibration
+from sde_ct.evaluation.metrics import AIR_BELOW, BONE_ABOVE
+from sde_ct.evaluation.recalibration import ByTissue, Recalibration
+
+from ..programs import call, listing
+
+FITTED = Recalibration(
+    coverage=0.9,
+    sampler="em",
+    draws=3,
+    factors=ByTissue(0.5, 2.0, 4.0),
+    half_widths=ByTissue(1.0, 2.0, 3.0),
+    patients=ByTissue(4, 4, 4),
+    voxels=ByTissue(100, 1000, 100),
+    step=24,
+)
+
+
+@pytest.fixture
+def calibrated(runs, tmp_path):
+    """`calibrated(**changes)`: a copy of the work directory with a correction in it."""
+
+    def copy(**changes):
+        workdir = tmp_path / "run"
+        shutil.rmtree(workdir, ignore_errors=True)
+        shutil.copytree(runs("diffusion"), workdir)
+        recalibration.write(workdir / recalibration.NAME, dataclasses.replace(FITTED, **changes))
+        return workdir
+
+    return copy
+
+
+@pytest.fixture
+def usual(phantoms, tmp_path):
+    (case,) = phantoms.of("test")
+    return [f"--mr={case.files['mr']}", f"--output={tmp_path / 'out'}", "--sampler=em", "--draws=3"]
+
+
+def load(folder, kind, name):
+    image = nib.load(folder / kind / f"{name}.nii.gz")
+    assert image.get_data_dtype() == np.int16
+    return np.asarray(image.dataobj, float)
+
+
+def test_spread_and_bounds_are_the_fitted_ones(calibrated, usual, phantoms, tmp_path):
+    workdir = calibrated()
+    plain = call("synthesize", f"--workdir={workdir}", *usual)
+    assert plain.status == 0, plain.err
+    (name,), out = phantoms.split["test"], tmp_path / "calibrated"
+    done = call("synthesize", f"--workdir={workdir}", *usual, f"--output={out}", "--calibrated")
+    assert done.status == 0, done.err
+    assert "within the bounds with a probability of about 90%" in done.out
+    mean, spread = (load(tmp_path / "out", kind, name) for kind in ("sct", "sct_std"))
+    np.testing.assert_array_equal(load(out, "sct", name), mean)
+    expected = FITTED.apply(mean, spread)
+    # Away from the borders of tissues: there whole HU decide between two of them.
+    known = (np.abs(mean[..., None] - np.array([AIR_BELOW, BONE_ABOVE])) > 1).all(-1)
+    # The files hold mean and spread in whole HU: half a HU of each, times factor or half-width.
+    for kind, values, slack in (
+        ("sct_std", expected.spread, 0.5 * 4 + 0.5),
+        ("sct_lower", expected.lower, 0.5 + 0.5 * 3 + 1),
+        ("sct_upper", expected.upper, 0.5 + 0.5 * 3 + 1),
+    ):
+        assert np.abs(load(out, kind, name) - values)[known].max() <= slack, kind
+    assert (load(out, "sct_lower", name) <= mean).all()
+    assert (load(out, "sct_upper", name) >= mean).all()
+    told = json.loads((out / f"{name}.json").read_text())
+    assert told["calibrated"]["coverage"] == 0.9
+    assert told["calibrated"]["guaranteed"]["bone"] == pytest.approx(0.72)
+    assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["calibrated"] is None
+    error = call("synthesize", f"--workdir={workdir}", *usual, "--calibrated").error
+    assert "tells of another request (calibrated" in error
+
+
+REFUSED = {
+    "sampler": ({"sampler": "ddpm"}, [], "another sampler (ddpm, not em)"),
+    "draws": ({"draws": 10}, [], "another number of draws (10, not 3)"),
+    "step": ({"step": 12}, [], "another step (12, not 24)"),
+    "steps": ({}, ["--evaluations=4"], "leave out --evaluations"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_another_request_than_the_fitted_is_refused(name, calibrated, usual, tmp_path):
+    changes, flags, sentence = REFUSED[name]
+    workdir = calibrated(**changes)
+    error = call("synthesize", f"--workdir={workdir}", *usual, "--calibrated", *flags).error
+    assert sentence in error and not (tmp_path / "out").exists()
+
+
+def test_what_has_no_correction_is_refused(calibrated, runs, usual, tmp_path):
+    one = f"--workdir={runs('diffusion')}"
+    assert "calibrate first" in call("synthesize", one, *usual, "--calibrated").error
+    two = [one, f"--workdir={calibrated()}", "--calibrated"]
+    assert "--calibrated takes one network" in call("synthesize", *two, *usual).error
+    cnn = [f"--workdir={runs('cnn')}", usual[0], usual[1], "--calibrated"]
+    assert "A cnn has no spread" in call("synthesize", *cnn).error
+    (tmp_path / "run" / recalibration.NAME).write_text("{}")
+    damaged = call("synthesize", f"--workdir={tmp_path / 'run'}", *usual, "--calibrated").error
+    assert "calibration.json is damaged" in damaged
+    assert not [p for p in listing(tmp_path) if p.startswith("out")]
+
+
+def test_of_an_mr_unlike_the_trainings_the_coverage_is_not_stated_without_a_word(
+    calibrated, usual, phantoms, tmp_path
+):
+    (case,) = phantoms.of("test")
+    image = nib.load(case.files["mr"])
+    nib.save(
+        nib.Nifti1Image(image.dataobj, image.affine @ np.diag([1, 1, 3, 1])), tmp_path / "z.nii"
+    )
+    flags = [f"--workdir={calibrated()}", *usual[1:], f"--mr={tmp_path / 'z.nii'}", "--calibrated"]
+    done = call("synthesize", *flags)
+    assert done.status == 0, done.err
+    warnings = json.loads((tmp_path / "out" / "z.json").read_text())["warnings"]
+    assert any("distance of slices" in w for w in warnings)
+    assert "this MR is unlike the training's, so" in warnings[-1] and warnings[-1] in done.err
