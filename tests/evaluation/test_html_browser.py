@@ -161,7 +161,7 @@ def test_every_slice_and_preset_is_drawn_as_the_file_has_it(page, cohort):
     assert len(last) == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES, ids=FOLDERS.values())
 def test_the_cross_hair_reads_the_files_voxel(page, cohort, name):
     choose(page, "patient", name)
     choose(page, "method", "exact")
@@ -351,4 +351,5 @@ def test_slices_left_out_are_said_and_the_others_still_true(browser, cohort, tmp
     at = voxel(page)
     assert value(page, "ct") == ct[at]
     assert at[1] == (6 - kept) // 2 + kept // 2
+    assert page.inner_text("#slice-text") == f"{at[1] + 1} of 6"
     next(pages, None)

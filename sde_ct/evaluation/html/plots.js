@@ -34,6 +34,8 @@ function axes(canvas, xs, ys, xTitle, yTitle, box) {
   return { g, x, y };
 }
 
+const tenths = (v) => (Math.round(10 * v) / 10 || 0).toFixed(1); // never -0.0
+
 function ticks([low, high]) {
   const rough = (high - low) / 6;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -139,7 +141,7 @@ function drawHistogram() {
   g.stroke();
   const text = n
     ? `${n.toLocaleString("en")} body voxels of the slices here, darker where more (logarithmic); ring: the cross-hair. ` +
-      `Correlation ${correlation.toFixed(3)}, mean error ${bias.toFixed(1)} HU.`
+      `Correlation ${correlation.toFixed(3)}, mean error ${tenths(bias)} HU.`
     : "No body in the slices here.";
   byId("histogram-text").textContent = text;
   canvas.ariaLabel = `Joint histogram of CT and ${shown.label}. ${text}`;

@@ -84,9 +84,10 @@ const absent = (pane) => (pane === "mr" || pane === "spread") && shown[pane] ===
 
 function draw() {
   const [x, y, z] = state.at;
-  const [nx, ny, nz] = patient.shape;
+  const [nx, ny] = patient.shape;
   byId("slice").value = z + 1;
-  byId("slice-text").textContent = `${z + 1} of ${nz}`;
+  const slice = `${patient.first + z + 1} of ${patient.depth}`; // of the volume, all shown or not
+  byId("slice-text").textContent = slice;
   for (const [pane, figure] of panes) {
     figure.hidden = absent(pane);
     if (figure.hidden) continue;
@@ -100,7 +101,7 @@ function draw() {
     const name = pane === "sct" ? shown.label : figure.querySelector(".name").textContent;
     if (pane === "sct") figure.querySelector(".name").textContent = name;
     figure.querySelector("output").textContent = text;
-    figure.querySelector("canvas").ariaLabel = `${name}, slice ${z + 1} of ${nz}: ${text} at the cross-hair`;
+    figure.querySelector("canvas").ariaLabel = `${name}, slice ${slice}: ${text} at the cross-hair`;
     bar(pane, figure);
   }
   byId("position").textContent = `${where()} · ${sliceError(z)}`;
