@@ -7,20 +7,23 @@ witness, a tiny process that outlives it, then says in one sentence what to do.
 
 import atexit
 import contextlib
+import itertools
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
 
 from sde_ct import parallel
 from sde_ct.errors import InputError, Interrupted
 
 LOST = 75  # EX_TEMPFAIL: the same command again may well do
+MEETING = 3600  # seconds to wait for the slowest
 MEND = "start all of them again: what has been saved is used."
 
 # How JAX reports a peer that is gone: the library that carries collectives, or a status.
@@ -101,8 +104,32 @@ def is_primary() -> bool:
     return jax.process_index() == 0
 
 
+def meet() -> None:
+    """Wait until every process of the run has come as far; that one has died ends it as ever."""
+    if jax.process_count() > 1:
+        everyone = set(range(jax.process_count()))
+        name = f"sde_ct {next(_meetings)}"
+        multihost.sync_global_processes(name, timeout=MEETING, processes=everyone)
+
+
+_meetings = itertools.count()  # every process counts the same ones
+
+
+def connect(devices: Sequence[jax.Device]) -> None:
+    """Open the channels between the devices of all processes.
+
+    To open them gloo waits for half a minute for all to come, and one process may well compile
+    or hash the data for longer than another; once they are open, it waits longer than that.
+    """
+    if jax.process_count() > 1:
+        meet()
+        add = jax.pmap(lambda x: jax.lax.psum(x, parallel.AXIS), parallel.AXIS, devices=devices)
+        jax.block_until_ready(add(np.ones(len(parallel.local(devices)))))
+
+
 def from_primary(number: int | None) -> int | None:
     """The primary's number, 0 or more, or None: on every process, when all have asked."""
+    meet()
     told = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number)))
     return None if told < 0 else told
 

@@ -102,6 +102,7 @@ def train(
             for sentence in checkpoints.tidy():
                 logging.warning("%s", sentence)
             record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
+        peers.connect(devices)
         run = Run(config, prepared.size, workdir, devices, batches, looks, checkpoints, show)
         try:
             state = run.go_on(last, interruption)
