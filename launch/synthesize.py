@@ -27,8 +27,6 @@ folder's; where that tells the patient's name, it is made of the voxels.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,27 +36,10 @@ from tqdm import tqdm
 
 from sde_ct import parallel, peers
 from sde_ct.cli import run
-from sde_ct.data.dicom_identity import Identity, identity_of, new_identity
-from sde_ct.data.files import Format, format_of, read_volume
-from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.evaluation.recalibration import Recalibration
 from sde_ct.methods.sample import SAMPLERS
-from sde_ct.synthesis import (
-    DeepEnsemble,
-    Synthesizer,
-    Trained,
-    account,
-    calibrated,
-    files,
-    load,
-    with_budget,
-)
-from sde_ct.synthesis.delivery import Delivery
-from sde_ct.synthesis.ensemble import require_alike
-from sde_ct.synthesis.sources import Source, find_mask, find_sources
-from sde_ct.training.experiment import versions
+from sde_ct.synthesis.job import Job, Request
+from sde_ct.synthesis.sources import find_sources
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "Where a network was trained.", required=True)
 MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders, patterns.", required=True)
@@ -105,121 +86,37 @@ def main() -> None:
 
 def _all() -> list[Refused]:
     """Synthesize this process's share of the volumes; what could not be."""
-    networks = [load(Path(workdir)) for workdir in WORKDIR.value]
-    if EVALUATIONS.value is not None:
-        networks = [with_budget(one, SAMPLER.value, EVALUATIONS.value) for one in networks]
-    draws = _draws(networks)
-    correction = _correction(networks, draws)
-    synthesize = _synthesizer(networks)
-    synthesize.require_draws(draws)
+    job = Job(
+        Request(
+            workdirs=tuple(WORKDIR.value),
+            output=Path(OUTPUT.value),
+            sampler=SAMPLER.value,
+            draws=DRAWS.value,
+            evaluations=EVALUATIONS.value,
+            seed=SEED.value,
+            mask=Path(MASK.value) if MASK.value else None,
+            calibrated=CALIBRATED.value,
+            each=SAVE_DRAWS.value,
+            dicom=DICOM.value,
+        )
+    )
     sources = find_sources(MR.value)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
-    asked = {
-        "checkpoints": [account.checkpoint(one) for one in networks],
-        "sampler": SAMPLER.value,
-        "draws": draws,
-        "seed": SEED.value,
-        "calibrated": correction and correction.to_json(),
-    }
     mine, refused = sources[jax.process_index() :: jax.process_count()], []
     for source in tqdm(mine, unit="volume", disable=len(mine) == 1):
         try:
-            tqdm.write(_one(source, synthesize, correction, asked))
+            done = job(source)
         except InputError as error:
             if len(mine) > 1:
                 tqdm.write(f"refused: {error}", file=sys.stderr)
             refused.append(Refused(source.name, error, len(mine)))
+            continue
+        for warning in done.warnings:
+            tqdm.write(f"warning: {done.name}: {warning}", file=sys.stderr)
+        for line in (*(f"note: {note}" for note in done.notes), done.sentence):
+            tqdm.write(line)
     return refused
-
-
-def _synthesizer(networks: Sequence[Trained]) -> Synthesizer | DeepEnsemble:
-    if len(networks) > 1:
-        require_alike(list(zip(WORKDIR.value, networks, strict=True)))
-    members = [Synthesizer(one, SAMPLER.value) for one in networks]
-    return DeepEnsemble(members) if len(members) > 1 else members[0]
-
-
-def _draws(networks: Sequence[Trained]) -> int:
-    """Those asked for; else about ten, as many of each network."""
-    if DRAWS.value is not None:
-        return DRAWS.value
-    each = max(2, -(-10 // len(networks))) if networks[0].config.method == "diffusion" else 1
-    return each * len(networks)
-
-
-def _correction(networks: Sequence[Trained], draws: int) -> Recalibration | None:
-    if not CALIBRATED.value:
-        return None
-    if len(networks) > 1:
-        raise InputError(f"--calibrated takes one network, not {len(networks)}: leave it out.")
-    if EVALUATIONS.value is not None:
-        raise InputError("--calibrated holds for the recipe's steps: leave out --evaluations.")
-    return calibrated.correction_for(Path(WORKDIR.value[0]), networks[0], SAMPLER.value, draws)
-
-
-def _one(
-    source: Source,
-    synthesize: Synthesizer | DeepEnsemble,
-    correction: Recalibration | None,
-    asked: dict,
-) -> str:
-    """Synthesize one volume, unless that is done; the sentence on it."""
-    kind, draws = format_of(source.path), asked["draws"]
-    mr = read_volume(source.path, "a.u.")
-    mask = read_volume(find_mask(Path(MASK.value), source), "mask") if MASK.value else None
-    identity = identity_of(source.path) if kind == "DICOM" else new_identity(mr)
-    name = _name(source, kind, mr, identity)
-    request = {"case": name, **asked, "input": account.image(mr, kind, mask)}
-    members, each = len(asked["checkpoints"]), SAVE_DRAWS.value
-    wanted = {"draws": draws, "networks": members, "intervals": correction is not None}
-    paths = files.outputs(name, **wanted, each=each, dicom=DICOM.value)
-    delivery = Delivery(Path(OUTPUT.value), name, request, paths)
-    if delivery.is_complete():
-        return f"{name} is complete: nothing to do."
-    options = {"draws": draws, "seed": SEED.value, "mask": mask}
-    ct = synthesize(mr, case=name, **options, progress=partial(_slices, name, draws // members))
-    if correction:
-        ct = calibrated.apply(correction, ct)
-    notes = identity.notes if DICOM.value else ()
-    told = {
-        "workdirs": WORKDIR.value,
-        "evaluations": ct.evaluations,
-        "versions": versions(),
-        "warnings": [*ct.warnings, *notes],
-    }
-    series = identity if DICOM.value else None
-    delivery.put(partial(files.write, name=name, ct=ct, each=each, dicom=series), told)
-    for warning in ct.warnings:
-        tqdm.write(f"warning: {name}: {warning}", file=sys.stderr)
-    for note in notes:
-        tqdm.write(f"note: {note}")
-    if correction:
-        tqdm.write(
-            "The CT of a body voxel lies within the bounds with a probability of about "
-            f"{correction.coverage:.0%}, for patients like those of the fit."
-        )
-    of = f" of {members} networks" if members > 1 else ""
-    return (
-        f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {draws} draws{of}, "
-        f"{ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s a slice and draw."
-    )
-
-
-def _name(source: Source, kind: Format, mr: Volume, identity: Identity) -> str:
-    """The case's name; never one that holds the patient's, which only DICOM tells."""
-    if kind == "DICOM" and identity.named_in(source.name):
-        return f"mr-{voxel_sha256(mr.array)[:12]}"
-    return source.name
-
-
-def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
-    """The batches, with a bar that counts the slices done."""
-    depth = batches.stop // draws
-    with tqdm(total=depth, desc=name, unit="slice", leave=False) as bar:
-        for first in batches:
-            yield first
-            bar.update(min(depth, (first + batches.step) // draws) - bar.n)
 
 
 if __name__ == "__main__":

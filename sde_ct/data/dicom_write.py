@@ -96,9 +96,16 @@ def _require_writable(folder: Path, volume: Volume, identity: Identity, text: st
         identity.sources and len(identity.sources) != volume.array.shape[2]
     ):
         raise InputError(f"{refused}it does not lie on the MR's grid; resample it to the MR")
+    require_perpendicular(volume, str(folder))
+
+
+def require_perpendicular(volume: Volume, name: str) -> None:
+    """Refuse a grid that no series of DICOM slices can have; `name` is what a sentence calls it."""
     axes = volume.affine[:3, :3] / volume.spacing
     if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR:
-        raise InputError(f"{refused}its axes are not perpendicular, as DICOM needs; resample it")
+        raise InputError(
+            f"{name} is not written as DICOM: its axes are not perpendicular; resample it"
+        )
 
 
 def _stacked(

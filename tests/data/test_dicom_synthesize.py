@@ -2,12 +2,13 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.files import read_volume
+from sde_ct.data.files import read_volume, write_volume
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume, same_grid
 from sde_ct.synthesis import load
@@ -127,3 +128,20 @@ def test_a_folder_of_several_series_is_refused_with_their_names(runs, mr_folder,
     usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={tmp_path / 'out'}"]
     error = call("synthesize", *usual).error
     assert "holds 2 series" in error and "B001.dcm" in error and not (tmp_path / "out").exists()
+
+
+def test_a_grid_that_dicom_cannot_have_is_refused_before_any_work(
+    runs, mr_folder, tmp_path, monkeypatch
+):
+    mr = read_volume(mr_folder, "a.u.")
+    shear = np.eye(4)
+    shear[0, 2] = 0.3
+    write_volume(tmp_path / "bent.nii", Volume(mr.array, shear @ mr.affine, "a.u."))
+    image = nib.load(tmp_path / "bent.nii")
+    image.set_sform(shear @ mr.affine, code="scanner")  # a qform cannot hold it
+    nib.save(image, tmp_path / "sheared.nii")
+    monkeypatch.setattr("sde_ct.synthesis.Synthesizer.__call__", None)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={tmp_path / 'sheared.nii'}", "--dicom"]
+    error = call("synthesize", *usual, f"--output={tmp_path / 'out'}").error
+    assert "sheared.nii is not written as DICOM: its axes are not perpendicular" in error
+    assert not (tmp_path / "out").exists()

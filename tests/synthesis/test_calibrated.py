@@ -59,7 +59,7 @@ def test_spread_and_bounds_are_the_fitted_ones(calibrated, usual, phantoms, tmp_
     (name,), out = phantoms.split["test"], tmp_path / "calibrated"
     done = call("synthesize", f"--workdir={workdir}", *usual, f"--output={out}", "--calibrated")
     assert done.status == 0, done.err
-    assert "within the bounds with a probability of about 90%" in done.out
+    assert "CT lies within the bounds with a probability of about 90%" in done.out
     mean, spread = (load(tmp_path / "out", kind, name) for kind in ("sct", "sct_std"))
     np.testing.assert_array_equal(load(out, "sct", name), mean)
     expected = FITTED.apply(mean, spread)

@@ -1,0 +1,189 @@
+"""One request for any number of MR volumes: read, synthesize, write, each volume by itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from sde_ct.data.dicom_identity import Identity, identity_of, new_identity
+from sde_ct.data.dicom_write import require_perpendicular
+from sde_ct.data.files import Format, format_of, read_volume
+from sde_ct.data.fingerprint import voxel_sha256
+from sde_ct.data.volume import Volume
+from sde_ct.errors import InputError
+from sde_ct.evaluation.recalibration import Recalibration
+from sde_ct.synthesis import account, calibrated, files
+from sde_ct.synthesis.delivery import Delivery
+from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
+from sde_ct.synthesis.sources import Source, find_mask
+from sde_ct.synthesis.synthesizer import Synthesizer, SyntheticCT
+from sde_ct.synthesis.trained import load, with_budget
+from sde_ct.training.experiment import versions
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every volume.
+
+    Attributes:
+      workdirs: of one network, or of several that share the draws (see `DeepEnsemble`).
+      output: the folder to write to.
+      sampler: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
+      draws: of all networks; None is about ten, or one of each CNN or GAN.
+      evaluations: of the network, a draw; None is the recipe's.
+      seed: of the draws.
+      mask: a body mask, or a folder of masks by the volumes' names; None computes them.
+      calibrated: correct the spread and write intervals, by the file beside the checkpoint.
+      each: write every draw too.
+      dicom: write CT series too.
+    """
+
+    workdirs: tuple[str, ...]
+    output: Path
+    sampler: str | None = None
+    draws: int | None = None
+    evaluations: int | None = None
+    seed: int = 0
+    mask: Path | None = None
+    calibrated: bool = False
+    each: bool = False
+    dicom: bool = False
+
+
+class Done(NamedTuple):
+    """What was made of one volume."""
+
+    name: str
+    sentence: str
+    warnings: tuple[str, ...] = ()  # of the MR or of the spread
+    notes: tuple[str, ...] = ()  # what had to be made up for DICOM
+
+
+class Job:
+    """The networks of a request, loaded, and the program that serves all its volumes."""
+
+    def __init__(self, request: Request):
+        """Raises InputError where the request does not fit the networks."""
+        self._request = request
+        networks = [load(Path(workdir)) for workdir in request.workdirs]
+        if request.evaluations is not None:
+            networks = [with_budget(n, request.sampler, request.evaluations) for n in networks]
+        self._networks = networks
+        self._draws = self._number_of_draws()
+        self._correction = self._read_correction()
+        if len(networks) > 1:
+            require_alike(list(zip(request.workdirs, networks, strict=True)))
+        members = [Synthesizer(one, request.sampler) for one in networks]
+        self._synthesize = DeepEnsemble(members) if len(members) > 1 else members[0]
+        self._synthesize.require_draws(self._draws)
+        self._asked = {
+            "checkpoints": [account.checkpoint(one) for one in networks],
+            "sampler": request.sampler,
+            "draws": self._draws,
+            "seed": request.seed,
+            "calibrated": self._correction and self._correction.to_json(),
+        }
+
+    def __call__(self, source: Source) -> Done:
+        """Synthesize one volume, unless that is done.
+
+        Raises InputError where it cannot be used, or other results lie in the way.
+        """
+        request = self._request
+        kind, mr = format_of(source.path), read_volume(source.path, "a.u.")
+        mask = None
+        if request.mask is not None:
+            mask = read_volume(find_mask(request.mask, source), "mask")
+        identity = identity_of(source.path) if kind == "DICOM" else new_identity(mr)
+        if request.dicom:
+            require_perpendicular(mr, str(source.path))
+        name = _name(source, kind, mr, identity)
+        delivery = self._delivery(name, account.image(mr, kind, mask))
+        if delivery.is_complete():
+            return Done(name, f"{name} is complete: nothing to do.")
+        ct = self._synthetic_ct(mr, name, mask)
+        notes = identity.notes if request.dicom else ()
+        write = partial(
+            files.write, name=name, ct=ct, each=request.each,
+            dicom=identity if request.dicom else None,
+        )  # fmt: skip
+        delivery.put(write, self._told(ct, notes))
+        return Done(name, self._sentence(delivery, ct), ct.warnings, notes)
+
+    def _number_of_draws(self) -> int:
+        if self._request.draws is not None:
+            return self._request.draws
+        count, random = len(self._networks), self._networks[0].config.method == "diffusion"
+        return count * (max(2, -(-10 // count)) if random else 1)
+
+    def _read_correction(self) -> Recalibration | None:
+        request = self._request
+        if not request.calibrated:
+            return None
+        if len(self._networks) > 1:
+            count = len(self._networks)
+            raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
+        if request.evaluations is not None:
+            raise InputError("--calibrated holds for the recipe's steps: leave out --evaluations.")
+        return calibrated.correction_for(
+            Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
+        )
+
+    def _delivery(self, name: str, image: dict[str, Any]) -> Delivery:
+        request = self._request
+        paths = files.outputs(
+            name,
+            draws=self._draws,
+            networks=len(self._networks),
+            intervals=self._correction is not None,
+            each=request.each,
+            dicom=request.dicom,
+        )
+        return Delivery(request.output, name, {"case": name, **self._asked, "input": image}, paths)
+
+    def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:
+        bar = partial(_slices, name, self._draws // len(self._networks))
+        options = {"draws": self._draws, "seed": self._request.seed, "mask": mask}
+        ct = self._synthesize(mr, case=name, **options, progress=bar)
+        return calibrated.apply(self._correction, ct) if self._correction else ct
+
+    def _told(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "workdirs": list(self._request.workdirs),
+            "evaluations": ct.evaluations,
+            "versions": versions(),
+            "warnings": [*ct.warnings, *notes],
+        }
+
+    def _sentence(self, delivery: Delivery, ct: SyntheticCT) -> str:
+        of = f" of {len(self._networks)} networks" if len(self._networks) > 1 else ""
+        covered = ""
+        if self._correction:
+            covered = (
+                "; its CT lies within the bounds with a probability of about "
+                f"{self._correction.coverage:.0%}, if the patient is like those of the fit"
+            )
+        return (
+            f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {self._draws} draws"
+            f"{of}, {ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s a slice and "
+            f"draw{covered}."
+        )
+
+
+def _name(source: Source, kind: Format, mr: Volume, identity: Identity) -> str:
+    """The case's name; never one that holds the patient's, which only DICOM tells."""
+    if kind == "DICOM" and identity.named_in(source.name):
+        return f"mr-{voxel_sha256(mr.array)[:12]}"
+    return source.name
+
+
+def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
+    """The batches, with a bar that counts the slices done."""
+    depth = batches.stop // draws
+    with tqdm(total=depth, desc=name, unit="slice", leave=False) as bar:
+        for first in batches:
+            yield first
+            bar.update(min(depth, (first + batches.step) // draws) - bar.n)
