@@ -133,6 +133,8 @@ MAY_BE_ZERO = {
 }  # fmt: skip
 ANY_SIGN = {"diffusion.log_mean", "data.ct_mean", "data.hu_low", "data.hu_high"}
 
+LARGEST, LARGEST_INT = 1e30, 2**31 - 1  # what float32 and int32 hold, on the devices
+
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """{"sde.beta_min": 0.1, ...}: every field under its full name."""
@@ -195,6 +197,10 @@ def _check_value(name: str, value: Any) -> None:
         if not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
             least = "0 or more" if name in MAY_BE_ZERO else "a number above 0"
             raise InputError(f"config.{name}={value!r}: give {least}.")
+    if type(value) is int and not abs(value) <= LARGEST_INT:
+        raise InputError(f"config.{name}={value!r}: give at most {LARGEST_INT}.")
+    if type(value) is float and value and not 1 / LARGEST <= abs(value) <= LARGEST:
+        raise InputError(f"config.{name}={value!r}: give a size from {1 / LARGEST} to {LARGEST}.")
 
 
 def _check_together(flat: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over pixels, heads of 32 to 64 channels, zero at initialisation."""
+    """Self-attention over pixels, heads of 64 channels or a few more, zero at initialisation."""
 
     groups: int
     dtype: DType
@@ -90,7 +90,7 @@ class SelfAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
-        heads = max(1, c // 64)
+        heads = next(n for n in range(max(1, c // 64), 0, -1) if c % n == 0)
         flat = GroupNorm(self.groups, name="norm")(x).reshape(b, h * w, c)
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(flat)
         q, k, v = jnp.split(qkv.reshape(b, h * w, 3 * heads, c // heads), 3, axis=2)
