@@ -11,6 +11,10 @@ Every path may be a single file. Several predictions are compared in pairs on th
 With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, uncertainty.json
 judges the draws: calibration by tissue, and how many are enough.
 
+--export-dose=DIR writes every evaluated case as matRad and pyRadPlan read it, with the masks in
+--structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (extra `dose`)
+and writes gamma.json.
+
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
 status is 0. It is 2, and nothing is written, where no case is left. The same files and flags give
@@ -25,8 +29,9 @@ from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
+from sde_ct.data.files import read_volume
 from sde_ct.errors import InputError
-from sde_ct.evaluation import judgement
+from sde_ct.evaluation import dose, judgement
 from sde_ct.evaluation.cases import evaluate_methods, parse_slices
 from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.html.files import choice, patients_of
@@ -61,6 +66,11 @@ _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices that count, such 
 _METHOD = flags.DEFINE_multi_string(
     "method", None, "Name of each prediction's row. Default: 'prediction', or the folders' names."
 )
+_EXPORT = flags.DEFINE_string(
+    "export-dose", None, "Folder to write CT, synthetic CT and structures to, for dose engines."
+)
+_STRUCTURES = flags.DEFINE_string("structures", None, "Folder of folders <case> of masks.")
+_GAMMA = flags.DEFINE_list("gamma", [], "Doses on the real and on the synthetic CT, Gy: A,B.")
 flags.mark_flags_as_required(["prediction", "reference", "output"])
 
 TISSUES = ("all", "air", "soft", "bone")
@@ -68,7 +78,8 @@ TISSUES = ("all", "air", "soft", "bone")
 
 def main() -> None:
     output, protocol = Path(_OUTPUT.value), PROTOCOLS[_PROTOCOL.value]
-    refuse_existing(output, [*([judgement.NAME] if _DRAWS.value else []), REPORT])
+    optional = [*([judgement.NAME] if _DRAWS.value else []), *([dose.NAME] if _GAMMA.value else [])]
+    refuse_existing(output, [*optional, REPORT])
     z_slices = parse_slices(_Z_SLICES.value)
     predictions = [Path(path) for path in _PREDICTION.value]
     others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
@@ -79,6 +90,8 @@ def main() -> None:
         method: match_cases(prediction, reference, mask, spread, several)
         for method, prediction, several in zip(methods, predictions, draws, strict=True)
     }
+    exports = _exports(next(iter(matched.values())).cases) if _EXPORT.value else {}
+    judged_doses = _gamma() if _GAMMA.value else []
     found = evaluate_methods(matched, protocol, z_slices, _bar)
     refused = {method: of_one.refused for method, of_one in found.items()}
     _tell(refused)
@@ -94,6 +107,12 @@ def main() -> None:
     if judged:
         write_json(output / judgement.NAME, judgement.record(judged))
         print("", *judgement.lines(judged, TISSUES), sep="\n")
+    for row in table:
+        if row.patient in exports:
+            dose.export_files(*exports[row.patient])
+    if judged_doses:
+        write_json(output / dose.NAME, dose.record(judged_doses))
+        print(*dose.lines(judged_doses), sep="\n")
     if sentence := caveat(len({row.patient for row in table})):
         print(sentence)
     names = {row.patient for row in table}
@@ -132,6 +151,26 @@ def _methods(predictions: Sequence[Path]) -> list[str]:
     if _DRAWS.value and _SPREAD.value:
         raise InputError("--spread: leave it out, the draws tell it.")
     return names
+
+
+def _exports(cases: Sequence[CaseFiles]) -> dict[str, tuple]:
+    """What `dose.export_files` takes of every case, after refusing what it would refuse late."""
+    place, structures = Path(_EXPORT.value), _STRUCTURES.value and Path(_STRUCTURES.value)
+    if len(_PREDICTION.value) > 1:
+        raise InputError("--export-dose belongs to one method: give one --prediction with it.")
+    for case in cases:
+        if (place / case.name).exists():
+            raise InputError(f"{place / case.name} exists: choose another --export-dose.")
+    return {
+        case.name: (case, place / case.name, dose.structures_of(structures, case.name))
+        for case in cases
+    }
+
+
+def _gamma() -> list[dose.Gamma]:
+    if len(_GAMMA.value) != 2:
+        raise InputError("--gamma: give two dose grids, REFERENCE,EVALUATED.")
+    return dose.gamma(*(read_volume(path, "a.u.") for path in _GAMMA.value))
 
 
 def _bar(cases: Sequence[CaseFiles], method: str) -> Iterable[CaseFiles]:

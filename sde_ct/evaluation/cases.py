@@ -90,36 +90,47 @@ def evaluate_files(
     Raises:
         InputError: a file cannot be used, grids differ, or the slices hold no body.
     """
-    ct = _read(files.reference, "HU")
-    sct = _read_on_grid(files.prediction, "HU", ct, files.reference)
-    if files.mask:
-        mask = _read_on_grid(files.mask, "mask", ct, files.reference).array > 0
-        if not mask.any():
-            raise InputError(f"{files.mask} is empty: mark the body with values above 0.")
-    else:
-        mask = body_from_ct(ct.array)
+    ct, sct, body = read_case(files)
+    mask = body.array > 0
     mask = mask[..., z_slices]
     if not mask.any():
         raise InputError(f"{files.reference} has no body in the chosen slices: choose others.")
     real, predicted = ct.array[..., z_slices], sct.array[..., z_slices]
     case = evaluate_case(protocol, real, predicted, mask)
     if files.draws:
-        read = (_read_on_grid(path, "HU", ct, files.reference).array for path in files.draws)
+        read = (read_on_grid(path, "HU", ct, files.reference).array for path in files.draws)
         draws = np.stack([draw[..., z_slices].astype(np.float32) for draw in read])
         known = row(method, files.name, case, uncertainty=evaluate_draws(draws, real, mask))
         return known, judge(draws, real, mask)
     correlation = None
     if files.spread:
-        spread = _read_on_grid(files.spread, "a.u.", ct, files.reference).array[..., z_slices]
+        spread = read_on_grid(files.spread, "a.u.", ct, files.reference).array[..., z_slices]
         correlation = spearman(spread, predicted - real, mask)
     return row(method, files.name, case, spearman=correlation), None
+
+
+def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
+    """The real CT, the prediction and the body on the CT's grid, axes closest to RAS+.
+
+    Raises:
+        InputError: a file cannot be used, grids differ, or the mask is empty.
+    """
+    ct = _read(files.reference, "HU")
+    sct = read_on_grid(files.prediction, "HU", ct, files.reference)
+    if files.mask is None:
+        return ct, sct, ct.with_array(body_from_ct(ct.array), "mask")
+    mask = read_on_grid(files.mask, "mask", ct, files.reference)
+    if not (mask.array > 0).any():
+        raise InputError(f"{files.mask} is empty: mark the body with values above 0.")
+    return ct, sct, mask
 
 
 def _read(path: Path, unit: Unit) -> Volume:
     return canonical(read_volume(path, unit))
 
 
-def _read_on_grid(path: Path, unit: Unit, ct: Volume, reference: Path) -> Volume:
+def read_on_grid(path: Path, unit: Unit, ct: Volume, reference: Path) -> Volume:
+    """A volume that must lie on the grid of `ct`, which was read from `reference`."""
     volume = _read(path, unit)
     if not same_grid(volume, ct):
         raise InputError(

@@ -97,6 +97,11 @@ def match_cases(
     return Matched(cases, refused, [Refusal(name, reason) for name in missing])
 
 
+def volumes_in(place: Path) -> dict[str, Path]:
+    """The volumes of one folder by their names; an `InputError` where two have one name."""
+    return {name: _only(paths, name) for name, paths in _flat(place).items()}
+
+
 def _stem(path: Path) -> str | None:
     """The case's name of a volume's file; None for other files, hidden ones among them."""
     suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)

@@ -1,0 +1,58 @@
+"""Volumes as planning toolkits read them: MetaImage, uncompressed, axes as in DICOM.
+
+matRad reads the voxels of such a file and its spacing, and passes over where its axes point: they
+must run to the left, to posterior and superior, in all volumes alike. Its NRRD reader refuses
+oblique scans, and its NIfTI reader, which needs a toolbox, would see them turned. pyRadPlan reads
+it by ITK.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from sde_ct.data.lps import swap_lps_ras
+from sde_ct.data.volume import Volume, canonical
+from sde_ct.errors import InputError
+
+
+def write_planning_volume(path: str | os.PathLike, volume: Volume) -> Path:
+    """Write an `.mha` file whole or not at all: HU as int16, a mask as 0 and 1, uint8.
+
+    Raises:
+      InputError: the file exists, or voxels are not finite.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path} exists: choose another output or remove it first")
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{path} is not written: the volume holds voxels that are not finite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        sitk.WriteImage(_image(volume), str(partial), useCompression=False)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _image(volume: Volume) -> sitk.Image:
+    ras = canonical(volume)
+    flipped = ras.array[::-1, ::-1]  # axes to the left and to posterior
+    last = np.array([ras.array.shape[0] - 1, ras.array.shape[1] - 1, 0, 1])
+    affine = ras.affine @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[:, 3] = ras.affine @ last
+    affine = swap_lps_ras(affine)
+    if volume.unit == "HU":
+        limits = np.iinfo(np.int16)
+        stored = np.clip(np.rint(flipped), limits.min, limits.max).astype(np.int16)
+    else:
+        stored = (flipped > 0).astype(np.uint8)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    return image
