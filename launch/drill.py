@@ -1,0 +1,72 @@
+"""Kill a training again and again; it must end, bit for bit, as one that was left alone.
+
+python launch/drill.py --config=configs/demo/gan.py --data=out/demo/data --output=out/drill \\
+    --kills=100 --config.training.steps=2000 --config.training.checkpoint_every=20
+
+Trains twice with `launch/train.py`, the second time killed (SIGKILL) at random moments: in the very
+first save, in other saves, in steps and while it starts. Status 1 where the ends differ.
+"""
+
+import collections
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from sde_ct.cli import run
+from sde_ct.config import require_recipe, validate
+from sde_ct.errors import InputError
+from sde_ct.training.drill import KINDS, differences, until_the_end
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/gan.py.")
+DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Receives both trainings; new.", required=True)
+KILLS = flags.DEFINE_integer("kills", 20, "How often the second training is killed.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
+flags.mark_flag_as_required("config")
+
+
+def main() -> int:
+    require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
+    validate(CONFIG.value)
+    output = Path(OUTPUT.value)
+    if output.exists() and any(output.iterdir()):
+        raise InputError(f"--output={output} is not empty: give a new folder.")
+    output.mkdir(parents=True, exist_ok=True)
+    # Starts are many and short: what the first compiles, the others find.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+    for fate in until_the_end(_command(output / "whole"), output / "whole", 0, 0, output / "log"):
+        print(f"left alone: {fate.step} steps in {fate.seconds:.1f} s", flush=True)
+    found = collections.Counter()
+    killed = output / "killed"
+    for fate in until_the_end(_command(killed), killed, KILLS.value, SEED.value, output / "log"):
+        found[fate.kind] += 1
+        end = f"killed in a {fate.kind}" if fate.kind else "came to its end"
+        print(f"from step {fate.start} to {fate.step}: {end}, {fate.seconds:.1f} s", flush=True)
+
+    told = differences(output / "whole", killed)
+    kills = sum(found[kind] for kind in KINDS)
+    print(f"{kills} kills: " + ", ".join(f"{found[kind]} in a {kind}" for kind in KINDS))
+    print("the ends differ in: " + "; ".join(told) if told else "the ends are the same bit for bit")
+    if kills < KILLS.value:
+        print(f"fewer than {KILLS.value} kills: give more config.training.steps")
+    return 1 if told or kills < KILLS.value else 0
+
+
+def _command(workdir: Path) -> list[str]:
+    """The same recipe with the same overrides."""
+    flag = flags.FLAGS["config"]
+    changed = config_flags.get_override_values(flag)
+    return [
+        *(sys.executable, str(Path(__file__).with_name("train.py"))),
+        f"--config={config_flags.get_config_filename(flag)}",
+        *(f"--config.{name}={value}" for name, value in changed.items()),
+        *(f"--data={DATA.value}", f"--workdir={workdir}"),
+    ]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,164 @@
+"""The kill drill: a training killed again and again must end as one that was left alone.
+
+Every kill is SIGKILL, which no program can answer, at a random moment of one of four kinds.
+"""
+
+import collections
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.methods import build_method
+from sde_ct.training import metrics_file
+from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.experiment import read_experiment
+from sde_ct.training.loop import fresh_state
+
+KINDS = ("first save", "save", "step", "start")
+PAUSE = 0.001  # seconds between two looks for the moment
+
+
+class Fate(NamedTuple):
+    """How one start of the training ended."""
+
+    kind: str | None  # of KINDS, as found afterwards; None: it came to its own end
+    start: int  # the step it went on from
+    step: int  # the last that it is known to have made
+    seconds: float
+
+
+def until_the_end(
+    command: list[str], workdir: Path, kills: int, seed: int, log: Path
+) -> Iterator[Fate]:
+    """Start `command` again and again, killing the first `kills` starts; a Fate each.
+
+    Raises InputError where a start that was not killed fails.
+    """
+    rng = random.Random(seed)
+    for number in range(kills + 1):
+        # The very first save is met once, the other kinds in turn, at random.
+        wanted = (
+            "first save" if number == 0 else rng.choice(("save", "save", "step", "step", "start"))
+        )
+        fate = _one(command, workdir, wanted if number < kills else None, rng, log)
+        yield fate
+        if fate.kind is None:
+            return
+
+
+def _one(
+    command: list[str], workdir: Path, wanted: str | None, rng: random.Random, log: Path
+) -> Fate:
+    checkpoints, lines = Checkpoints(workdir, keep=None), Path(workdir) / "metrics.jsonl"
+    start, stale, then = checkpoints.latest or 0, _saves(workdir), time.perf_counter()
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        try:
+            if wanted:
+                _wait(process, _moment(wanted, workdir, lines, rng))
+            else:
+                process.wait()
+        finally:
+            _kill(process)
+        status = process.wait()
+    seconds = time.perf_counter() - then
+    steps = [line["step"] for line in metrics_file.read(lines) if line["group"] == "train"]
+    step = max([start, *steps, *checkpoints.steps])
+    if status != -signal.SIGKILL:
+        if status:
+            raise InputError(f"The training ended with status {status}: see {log}.")
+        return Fate(None, start, step, seconds)
+    if _saves(workdir) - stale:
+        kind = "save" if checkpoints.steps else "first save"
+    else:
+        kind = "step" if step > start else "start"
+    return Fate(kind, start, step, seconds)
+
+
+def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Callable[[], bool]:
+    """`come()`: whether the moment is there."""
+    after, begun = rng.random(), time.perf_counter()
+    if wanted == "start":
+        return lambda: time.perf_counter() > begun + 6 * after
+    known, stale, met = _size(lines), _saves(workdir), []
+    wait, count = (0.5 if wanted == "step" else 0.05) * after, 1
+    if wanted == "save":
+        count = rng.randint(1, 3)
+
+    def come() -> bool:
+        new = {"line"} if _size(lines) not in (0, known) else set()
+        new = new if wanted == "step" else _saves(workdir) - stale
+        met.extend((time.perf_counter(), save) for save in new - {save for _, save in met})
+        return len(met) >= count and time.perf_counter() > met[count - 1][0] + wait
+
+    return come
+
+
+def _wait(process: subprocess.Popen, come: Callable[[], bool]) -> None:
+    while process.poll() is None and not come():
+        time.sleep(PAUSE)
+
+
+def _kill(process: subprocess.Popen) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _saves(workdir: Path) -> set[tuple[str, int]]:
+    """The saves that are being written, or were cut short."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(Path(workdir) / "checkpoints"):
+            if entry.name.endswith(".part"):
+                found.add((entry.name, entry.inode()))
+    return found
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """In what the end of two trainings differs; nothing where they are the same bit for bit.
+
+    Compared are every array of the final state, the data iterator and what else was saved with
+    it, and every figure of every step in metrics.jsonl, where each step must stand once.
+    """
+    (state, progress), (state_, progress_) = _final(one), _final(other)
+    told = [
+        jax.tree_util.keystr(path)
+        for (path, a), (_, b) in zip(
+            *map(jax.tree_util.tree_leaves_with_path, (state, state_)), strict=True
+        )
+        if np.asarray(a).tobytes() != np.asarray(b).tobytes()
+    ]
+    told += [name for name in progress if progress[name] != progress_[name]]
+    figures, figures_ = _figures(one), _figures(other)
+    twice = collections.Counter((line["group"], line["step"]) for line in figures_)
+    told += [f"{group} figures of step {step}" for (group, step), n in twice.items() if n > 1]
+    if figures != figures_:
+        told.append("metrics.jsonl")
+    return told
+
+
+def _final(workdir: Path):
+    config, data = read_experiment(workdir)
+    method, size = build_method(config), tuple(data["size"])
+    return Checkpoints(workdir, keep=None).restore(lambda: fresh_state(method, config, size))
+
+
+def _figures(workdir: Path) -> list[dict]:
+    lines = metrics_file.read(Path(workdir) / "metrics.jsonl")
+    return [line for line in lines if line["group"] in ("train", "validation")]
