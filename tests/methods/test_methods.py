@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +86,35 @@ def test_step_is_the_same_on_one_and_four_devices(method, batch):
     # Three steps move parameters by up to 4e-3.
     for one, four in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(one, four, atol=2e-4)
+
+
+@pytest.mark.parametrize("method", ["diffusion", "gan"])
+def test_an_update_that_is_not_finite_changes_nothing(method, batch):
+    """One bad pixel on one of two devices: both skip it, in the one collective of a step."""
+    learner, count = build_method(experiment(method), parallel.AXIS), 2
+    devices = jax.devices()[:count]
+    update = parallel.data_parallel(learner.update, devices)
+    state = begin(build_method(experiment(method)), batch)
+    keys = parallel.shard(example_keys(0, 0, 4), count)
+
+    def step(state, batch):
+        state = parallel.replicate(jax.tree.map(jnp.copy, state), devices)
+        after, metrics = update(state, keys, parallel.shard(batch, count))
+        assert parallel.replicas_agree(after)
+        return jax.device_get((after, metrics))
+
+    begun = jax.device_get(state)
+    after, metrics = step(begun, batch)
+    assert metrics["skipped"] == 0 and np.isfinite(list(metrics.values())).all()
+    for bad in (np.nan, np.inf):
+        spoilt = batch._replace(mr=batch.mr.at[3, 2, 2].set(bad))
+        again, metrics = step(after, spoilt)
+        assert metrics["skipped"] == 1 and not np.isfinite(metrics["gradient_norm"])
+        for one, other in zip(*map(jax.tree.leaves, (again, after)), strict=True):
+            np.testing.assert_array_equal(one, other)
+    shapes = parallel.replicate(begun, devices), keys, parallel.shard(batch, count)
+    text = update.lower(*shapes).compile().as_text()
+    assert len(re.findall(r"= \S+ all-reduce(?:-start)?\(", text)) == 1
 
 
 def test_replicas_agree_sees_a_forgotten_mean(batch):
