@@ -1,13 +1,14 @@
-"""Measure: quality against evaluations of one trained network, the speed of this machine, or
-whether draws are as often bone as the MR allows.
+"""Measure: quality against evaluations of one trained network, the speed of this machine, how
+training scales over devices, or whether draws are as often bone as the MR allows.
 
 python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=out/demo/data \
     --output=out/frontier
 python launch/benchmark.py --mode=speed --output=out/speed
+python launch/benchmark.py --mode=scaling --output=out/scaling
 python launch/benchmark.py --mode=reliability --output=out/reliability --samplers=ddpm,dpm_sde
 
-The last makes phantoms whose MR tells the probability of the ambiguous region's outcome and trains
-the demo's DDPM on them first, ten minutes on two CPU cores; it goes on where it stopped.
+reliability makes phantoms whose MR tells the probability of the ambiguous region's outcome and
+trains the demo's DDPM on them first, ten minutes on two CPU cores; it goes on where it stopped.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from absl import flags
 from tqdm import tqdm
 
 from sde_ct import parallel
-from sde_ct.benchmark import frontier, reliability, speed
+from sde_ct.benchmark import frontier, reliability, scaling, speed
 from sde_ct.cli import run
 from sde_ct.comparison import held_out, outcomes_seen
 from sde_ct.config import recipe
@@ -35,7 +36,7 @@ from sde_ct.methods.sample import SAMPLERS
 from sde_ct.synthesis import load
 from sde_ct.training.loop import train
 
-MODES = ["frontier", "speed", "reliability"]
+MODES = ["frontier", "speed", "reliability", "scaling"]
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to measure.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion network.")
@@ -70,8 +71,8 @@ RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 def main() -> None:
     parallel.set_up()
-    measure = {"frontier": _frontier, "speed": _speed, "reliability": _reliability}[MODE.value]
-    measure(Path(OUTPUT.value))
+    modes = {"frontier": _frontier, "speed": _speed, "reliability": _reliability}
+    (modes | {"scaling": _scaling})[MODE.value](Path(OUTPUT.value))
 
 
 def _frontier(output: Path) -> None:
@@ -195,6 +196,18 @@ def _speed(output: Path) -> None:
     record["overheads"] = speed.overheads(small, 48, 10)
     write_json(path, record)
     for line in speed.lines(record):
+        print(line)
+    print(f"{path}")
+
+
+def _scaling(output: Path) -> None:
+    path = output / "scaling.json"
+    if path.exists():
+        raise InputError(f"{path} exists: give another --output or remove it.")
+    output.mkdir(parents=True, exist_ok=True)
+    record = scaling.run(RECIPES)
+    write_json(path, record)
+    for line in scaling.lines(record):
         print(line)
     print(f"{path}")
 
