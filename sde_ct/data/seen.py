@@ -131,8 +131,8 @@ def _sentence(
 
 
 def _range(low: float, high: float, unit: str) -> str:
-    low, high = f"{low:.3g}", f"{high:.3g}"
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+    ends = dict.fromkeys((f"{low:.3g}", f"{high:.3g}"))  # one of them where they look alike
+    return f"{' to '.join(ends)} {unit}"
 
 
 def _extent(profile: Shaped[np.ndarray, "z n"]) -> Shaped[np.ndarray, " z"]:

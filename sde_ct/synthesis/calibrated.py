@@ -41,7 +41,13 @@ def correction_for(
 
 
 def apply(correction: Recalibration, ct: SyntheticCT) -> SyntheticCT:
-    """The CT with its spread corrected and with the bounds of its intervals."""
+    """The CT with its spread corrected and with the bounds of its intervals.
+
+    Raises:
+      InputError: a single draw, which has no spread.
+    """
+    if ct.spread is None:
+        raise InputError("A single draw has no spread to correct: give 2 draws or more.")
     spread, lower, upper = correction.apply(ct.mean.array, ct.spread.array)
     return replace(
         ct,

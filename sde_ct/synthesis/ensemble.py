@@ -55,9 +55,16 @@ class DeepEnsemble:
         """
         self.require_draws(draws)
         each = draws // len(self._members)
-        options = {"case": case, "draws": each, "seed": seed, "mask": mask, "progress": progress}
         drawn = [
-            member.draw(mr, first=number * each, **options)
+            member.draw(
+                mr,
+                case=case,
+                draws=each,
+                first=number * each,
+                seed=seed,
+                mask=mask,
+                progress=progress,
+            )
             for number, member in enumerate(self._members)
         ]
         return join(drawn, self._members[0].air)
@@ -71,14 +78,8 @@ def join(drawn: Sequence[Drawn], air: float) -> SyntheticCT:
     A network without randomness leaves nothing open: `within` is then None.
     """
     hu, grid = np.concatenate([one.hu for one in drawn]), drawn[0].shown.grid
-    if len(drawn[0].hu) > 1:
-        within, between = decompose([one.hu for one in drawn])
-    else:
-        within, between = None, hu.var(axis=0, ddof=1, dtype=np.float64)
 
-    def deviation(variance: np.ndarray | None) -> Volume | None:
-        if variance is None:
-            return None
+    def deviation(variance: np.ndarray) -> Volume:
         return from_slices(np.sqrt(np.maximum(variance, 0)), grid, fill=0.0)
 
     together = Drawn(
@@ -88,11 +89,16 @@ def join(drawn: Sequence[Drawn], air: float) -> SyntheticCT:
         seconds=float(np.mean([one.seconds for one in drawn])),
         warnings=tuple(dict.fromkeys(w for one in drawn for w in one.warnings)),
     )
+    ct = summary(together, air)
+    if len(drawn[0].hu) == 1:
+        between = deviation(hu.var(axis=0, ddof=1, dtype=np.float64))
+        return replace(ct, spread=between, between=between)
+    found = decompose([one.hu for one in drawn])
     return replace(
-        summary(together, air),
-        spread=deviation(between if within is None else within + between),
-        within=deviation(within),
-        between=deviation(between),
+        ct,
+        spread=deviation(found.within + found.between),
+        within=deviation(found.within),
+        between=deviation(found.between),
     )
 
 

@@ -77,7 +77,9 @@ class Job:
         if len(networks) > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
         members = [Synthesizer(one, request.sampler) for one in networks]
-        self._synthesize = DeepEnsemble(members) if len(members) > 1 else members[0]
+        self._synthesize: Synthesizer | DeepEnsemble = (
+            DeepEnsemble(members) if len(members) > 1 else members[0]
+        )
         self._synthesize.require_draws(self._draws)
         self._asked = {
             "checkpoints": [account.checkpoint(one) for one in networks],
@@ -145,9 +147,14 @@ class Job:
         return Delivery(request.output, name, {"case": name, **self._asked, "input": image}, paths)
 
     def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:
-        bar = partial(_slices, name, self._draws // len(self._networks))
-        options = {"draws": self._draws, "seed": self._request.seed, "mask": mask}
-        ct = self._synthesize(mr, case=name, **options, progress=bar)
+        ct = self._synthesize(
+            mr,
+            case=name,
+            draws=self._draws,
+            seed=self._request.seed,
+            mask=mask,
+            progress=partial(_slices, name, self._draws // len(self._networks)),
+        )
         return calibrated.apply(self._correction, ct) if self._correction else ct
 
     def _told(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -86,7 +87,7 @@ class Synthesizer:
         self._draw = parallel.shared_out(draw, self._devices)
         self._params = parallel.replicate(trained.params, self._devices)
         # By the shape of a slice: the compiled function and its samples a device.
-        self._compiled: dict[tuple[int, ...], tuple[Callable, int]] = {}
+        self._compiled: dict[tuple[int, ...], tuple[jax.stages.Compiled, int]] = {}
 
     @property
     def is_random(self) -> bool:
@@ -109,8 +110,8 @@ class Synthesizer:
         progress: Callable[[range], Any] = iter,
     ) -> SyntheticCT:
         """`draw`, put back on the MR's grid."""
-        options = {"draws": draws, "seed": seed, "mask": mask, "progress": progress}
-        return summary(self.draw(mr, case=case, **options), self.air)
+        drawn = self.draw(mr, case=case, draws=draws, seed=seed, mask=mask, progress=progress)
+        return summary(drawn, self.air)
 
     def draw(
         self,
@@ -205,24 +206,24 @@ class Synthesizer:
         x = x[..., 0].reshape(depth, len(draws), *x.shape[1:3])
         return np.moveaxis(x, 1, 0), float(nfe.mean()), seconds
 
-    def _draw_for(self, shape: tuple[int, int, int]) -> tuple[Callable, int]:
+    def _draw_for(self, shape: tuple[int, int, int]) -> tuple[jax.stages.Compiled, int]:
         """The function of a batch compiled for slices of `shape`, and its samples a device."""
         if shape not in self._compiled:
             batch = self._batch or self._batch_that_fits(shape)
             self._compiled[shape] = self._compile(shape, batch), batch
         return self._compiled[shape]
 
-    def _compile(self, shape: tuple[int, int, int], batch: int) -> Callable:
+    def _compile(self, shape: tuple[int, int, int], batch: int) -> jax.stages.Compiled:
         total = batch * len(self._devices)
-        keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
+        keys = slice_keys(0, 0, jnp.zeros(total, int), jnp.arange(total))
         sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
         return self._draw.lower(self._params, sharded).compile()
 
     def _batch_that_fits(self, shape: tuple[int, int, int]) -> int:
         free = parallel.free_memory(self._devices[0])
-        if free is None:
+        trial = None if free is None else self._compile(shape, BATCH).memory_analysis()
+        if free is None or trial is None:
             return BATCH
-        trial = self._compile(shape, BATCH).memory_analysis()
         return samples_that_fit(free, trial.temp_size_in_bytes / BATCH)
 
 
