@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.comparison import Patient, region_votes
+from sde_ct.comparison import Patient, ambiguous_hu
 from sde_ct.errors import InputError
+from sde_ct.evaluation.ambiguity import bone_like, decided
 from sde_ct.evaluation.reliability import Reliability, Votes, reliability
 from sde_ct.synthesis import Synthesizer, Trained
 
@@ -44,12 +45,13 @@ def measure(
     found = {}
     for name in samplers:
         synthesize = Synthesizer(trained, name)
-        votes: dict[float, list[Votes]] = {}
+        by_prior: dict[float, list[np.ndarray]] = {}
         for patient in progress(told, name):
             ct = synthesize(patient.mr, case=patient.id, draws=draws, seed=seed, mask=patient.mask)
-            votes.setdefault(patient.prior, []).append(region_votes(ct, patient))
-        pooled = {prior: np.concatenate(each) for prior, each in votes.items()}
-        found[name] = reliability(pooled, seen)
+            by_prior.setdefault(patient.prior, []).append(ambiguous_hu(ct, patient))
+        hu = {prior: np.concatenate(each) for prior, each in by_prior.items()}
+        votes, decisions = ({p: f(x) for p, x in hu.items()} for f in (bone_like, decided))
+        found[name] = reliability(votes, seen, decisions)
     return found
 
 

@@ -3,11 +3,11 @@
 from sde_ct.comparison.lookup import apply_lookup, lookup_control
 from sde_ct.comparison.outputs import pictures, write_volumes
 from sde_ct.comparison.patients import Patient, held_out, outcomes_seen
-from sde_ct.comparison.scores import ambiguity_of, judgements_of, region_votes, rows_of
+from sde_ct.comparison.scores import ambiguity_of, ambiguous_hu, judgements_of, rows_of
 from sde_ct.comparison.synthesis import ENTRIES, Results, synthesize_all
 
 __all__ = [
-    "ENTRIES", "Patient", "Results", "ambiguity_of", "apply_lookup", "held_out", "judgements_of",
-    "lookup_control", "outcomes_seen", "pictures", "region_votes", "rows_of", "synthesize_all",
+    "ENTRIES", "Patient", "Results", "ambiguity_of", "ambiguous_hu", "apply_lookup", "held_out",
+    "judgements_of", "lookup_control", "outcomes_seen", "pictures", "rows_of", "synthesize_all",
     "write_volumes",
 ]  # fmt: skip

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from sde_ct.comparison.patients import Patient
 from sde_ct.comparison.synthesis import Results
-from sde_ct.evaluation.ambiguity import Outcomes, bone_like_draws, outcomes
+from sde_ct.evaluation.ambiguity import Outcomes, bone_like, decided, outcomes, region_hu
 from sde_ct.evaluation.judgement import Judged, judge
 from sde_ct.evaluation.protocols import Protocol, evaluate_case
 from sde_ct.evaluation.table import SAMPLERS, Row, row
@@ -55,21 +55,21 @@ def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Out
     found: dict[str, Outcomes] = {}
     for name in SAMPLERS:
         known = [patient for patient in patients if patient.ambiguous is not None]
-        votes = [region_votes(results[name][patient.id], patient) for patient in known]
-        if votes:
-            found[name] = outcomes(np.concatenate(votes))
+        if known:
+            each = [ambiguous_hu(results[name][patient.id], patient) for patient in known]
+            hu = np.concatenate(each)
+            found[name] = outcomes(bone_like(hu), decided(hu))
     return found
 
 
-def region_votes(ct: SyntheticCT, patient: Patient) -> Bool[np.ndarray, " n"]:
-    """Whether the ambiguous region is bone-like, for every slice that holds some and every draw.
+def ambiguous_hu(ct: SyntheticCT, patient: Patient) -> Float[np.ndarray, " n"]:
+    """Mean HU over the ambiguous region, for every slice that holds some and every draw.
 
     Slices are drawn independently, so each slice of a draw is an outcome of its own.
     """
     draws, region = stacked(ct), patient.ambiguous.array > 0
     held = np.flatnonzero(region.any(axis=(0, 1)))
-    votes = [bone_like_draws(draws[..., z : z + 1], region[..., z : z + 1]) for z in held]
-    return np.concatenate(votes)
+    return np.concatenate([region_hu(draws[..., z : z + 1], region[..., z : z + 1]) for z in held])
 
 
 def stacked(ct: SyntheticCT) -> Float[np.ndarray, "m x y z"]:

@@ -81,4 +81,6 @@ def _both(sampler: str, result: Outcomes) -> Check:
         f"{result.bone_like} of {result.draws} draws bone-like, "
         f"95 % interval {result.low:.0%} to {result.high:.0%}"
     )
+    if result.decided is not None:
+        figures += f"; {result.decided:.0%} nearer to an outcome than to the middle"
     return Check(f"{sampler}: both outcomes in the ambiguous region", result.both, figures)

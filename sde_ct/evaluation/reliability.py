@@ -17,6 +17,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.ambiguity import Outcomes, outcomes
 
 REJECTED = 0.05  # p below: the draws do not follow the priors
+MOSTLY = 0.8  # of draws: fewer that have decided for an outcome are named as a reason
 SLOPE_OFF, BIAS_OFF = 0.15, 0.05  # from which a slope's or a mean's error is named as a reason
 
 Votes = Bool[np.ndarray, " n"]  # whether each draw is bone-like
@@ -45,7 +46,9 @@ class Reliability(NamedTuple):
 
 
 def reliability(
-    votes: Mapping[float, Votes], seen: Mapping[float, Votes] | None = None
+    votes: Mapping[float, Votes],
+    seen: Mapping[float, Votes] | None = None,
+    decisions: Mapping[float, Votes] | None = None,
 ) -> Reliability:
     """The diagram of one sampler's draws.
 
@@ -53,6 +56,7 @@ def reliability(
         votes: {prior: of each draw in its region whether it is bone-like}; draws of several
             patients and slices together, each independent of the others given its MR.
         seen: {prior: of each training patient whether it is bone-like}.
+        decisions: {prior: of each draw whether it is nearer to an outcome than to the middle}.
 
     Raises:
         InputError: fewer than two priors, one outside [0, 1] or without a draw, or other priors
@@ -63,7 +67,7 @@ def reliability(
         raise InputError(f"Reliability needs two or more priors in [0, 1], not {priors.tolist()}.")
     if seen is not None and not set(votes) <= set(seen):
         raise InputError("Some priors of the draws are none of the training patients': give those.")
-    found = tuple(outcomes(votes[prior]) for prior in priors)
+    found = tuple(outcomes(votes[p], decisions and decisions[p]) for p in priors)
     share, count = (np.array([getattr(o, name) for o in found]) for name in ("share", "draws"))
     centred = priors - np.average(priors, weights=count)
     slope = np.sum(count * centred * share) / np.sum(count * centred**2)
@@ -79,8 +83,10 @@ def reliability(
 
 def sentence(name: str, found: Reliability) -> str:
     """Whether a sampler's draws follow the priors and, where not, how they differ."""
+    undecided = _undecided(found)
     if found.p >= REJECTED:
-        return f"{name}: bone-like as often as the MR allows (p = {found.p:.2f})."
+        but = f", but {undecided}" if undecided else ""
+        return f"{name}: bone-like as often as the MR allows (p = {found.p:.2f}){but}."
     off = [
         f"{o.share:.0%} [{o.low:.0%}, {o.high:.0%}] at {prior:.0%}"
         + (f" (training patients {found.seen[i].share:.0%})" if found.seen else "")
@@ -93,8 +99,20 @@ def sentence(name: str, found: Reliability) -> str:
         reasons.append(f"they {less} (slope {found.slope:.2f})")
     if abs(found.bias) > BIAS_OFF:
         reasons.append(f"{'bone' if found.bias > 0 else 'air'} too often by {abs(found.bias):.0%}")
+    if undecided:
+        reasons.append(undecided)
     why = f"; {' and '.join(reasons)}" if reasons else ""
     return f"{name}: FAILS (p = {found.p:.1g}): bone-like {', '.join(off) or 'off overall'}{why}."
+
+
+def _undecided(found: Reliability) -> str | None:
+    if any(o.decided is None for o in found.outcomes):
+        return None
+    draws = sum(o.draws for o in found.outcomes)
+    made = sum(o.decided * o.draws for o in found.outcomes) / draws
+    if made >= MOSTLY:
+        return None
+    return f"only {made:.0%} of the draws are nearer to an outcome than to the middle"
 
 
 def _chance(found: tuple[Outcomes, ...], expected: Float[np.ndarray, " k"]) -> float:

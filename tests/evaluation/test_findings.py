@@ -114,7 +114,7 @@ def test_missing_rows_are_not_measured():
     assert "of GAN is missing" in got[0].figures
 
 
-BOTH = {"DDPM": outcomes(np.array([1, 1, 0, 1], bool))}
+BOTH = {"DDPM": outcomes(np.array([1, 1, 0, 1], bool), np.array([1, 0, 0, 0], bool))}
 
 
 def test_all_demands_met():
@@ -123,6 +123,7 @@ def test_all_demands_met():
     assert all(check.passed for check in got), [str(c) for c in got if not c.passed]
     assert str(got[-1]).startswith("pass  DDPM: both outcomes")
     assert "3 of 4 draws bone-like" in got[-1].figures
+    assert "25% nearer to an outcome than to the middle" in got[-1].figures
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,18 @@ def test_what_the_training_patients_showed_stands_beside_a_failure():
     assert f"(training patients {share:.0%})" in sentence("EM", got)
 
 
+def test_draws_that_have_not_decided_are_named():
+    votes = _votes(lambda q: 0.5)
+    half = {p: np.arange(v.size) % 2 == 0 for p, v in votes.items()}
+    got = reliability(votes, decisions=half)
+    assert [o.decided for o in got.outcomes] == [0.5] * 5
+    assert "only 50% of the draws are nearer to an outcome" in sentence("EM", got)
+    assert "only" not in sentence("EM", reliability(votes))
+    right = {p: np.arange(DRAWS) < DRAWS * p for p in PRIORS}
+    said = sentence("EM", reliability(right, decisions=half))
+    assert "as often as the MR allows (p = 1.00), but only 50% of the draws" in said
+
+
 def test_certain_outcomes_allow_no_exception():
     votes = {0.0: np.zeros(9, bool), 0.5: np.arange(10) % 2 == 0, 1.0: np.ones(9, bool)}
     assert reliability(votes).p == 1

@@ -71,9 +71,13 @@ def test_outcomes_in_the_ambiguous_region():
     region[1:3, 1:3, 0] = True
     draws = np.full((4, *region.shape), 5000.0)  # bright, but outside the region
     draws[:, region] = np.array([700.0, -900, -800, -1])[:, None]
-    bone = ambiguity.bone_like_draws(draws, region)
+    hu = ambiguity.region_hu(draws, region)
+    assert hu.tolist() == [700, -900, -800, -1]
+    bone, decided = ambiguity.bone_like(hu), ambiguity.decided(hu)
     assert bone.tolist() == [True, False, False, False]
-    got = ambiguity.outcomes(np.tile(bone, 2))
+    assert decided.tolist() == [True, True, True, False]  # -1 HU is half of each
+    got = ambiguity.outcomes(np.tile(bone, 2), np.tile(decided, 2))
+    assert got.decided == 0.75 and ambiguity.outcomes(bone).decided is None
     # Wilson by hand: n = 8, p = 1/4, z = 1.959964.
     z, n, p = 1.959964, 8, 0.25
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -91,9 +95,9 @@ def test_one_outcome_alone_is_not_both(bone):
 def test_empty_or_misplaced_region_is_refused():
     draws = np.zeros((2, 3, 3, 1))
     with pytest.raises(InputError, match="region is empty"):
-        ambiguity.bone_like_draws(draws, np.zeros((3, 3, 1)))
+        ambiguity.region_hu(draws, np.zeros((3, 3, 1)))
     with pytest.raises(InputError, match="on one grid"):
-        ambiguity.bone_like_draws(draws, np.ones((3, 3, 2)))
+        ambiguity.region_hu(draws, np.ones((3, 3, 2)))
 
 
 def test_ence_by_hand():
