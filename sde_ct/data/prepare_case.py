@@ -128,6 +128,8 @@ def _registered(patient: Patient, kind: Kind) -> Patient:
         warnings.append(f"{100 * lost:.1f} % of the body lie outside the CT: masked")
     if quality.get("least_jacobian", 1.0) <= 0:
         warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
+    if "kept" in quality:
+        warnings.append(f"{kind} registration raised no mutual information: {quality['kept']} kept")
     how = "computed" if patient.mask is None else "given"
     return patient._replace(
         ct=ct,

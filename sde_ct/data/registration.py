@@ -1,17 +1,17 @@
-"""A CT moved onto the MR of the same patient, by mutual information (SimpleITK).
+"""A CT moved onto the MR of the same patient.
 
-Rigid: Euler angles and a shift. Deformable: a cubic B-spline on a coarse grid of control points
-after that (Rueckert et al., IEEE Trans. Med. Imaging 18(8):712, 1999). Both maximise the mutual
-information of Mattes et al. (IEEE Trans. Med. Imaging 22(1):120, 2003).
+Rigid: Euler angles and a shift that maximise the mutual information of Mattes et al. (IEEE Trans.
+Med. Imaging 22(1):120, 2003), by SimpleITK. Deformable: a cubic B-spline after that, by elastix.
 """
 
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from sde_ct.data.elastix import deformation
 from sde_ct.data.lps import swap_lps_ras
 from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.volume import Volume
@@ -23,12 +23,11 @@ AIR = -1024.0  # HU
 HU = (-400.0, 800.0)  # what tells tissues apart; beyond it lies air or dense bone and metal
 BRIGHT = 99.5  # percentile of the MR in the body, above it is the coil's work
 MARGIN_MM = 12.0  # around the body, so that its edge counts
-BINS = 50
+BINS = 32
 SAMPLES = 60_000  # voxels that the metric looks at
 SIGMAS_MM = (8.0, 4.0, 1.0)  # smoothing, coarse to fine
 ALONG_MM = np.arange(-90, 91, 15)  # starts along z: a CT often sees more of the body than an MR
-CONTROL_MM = 60.0  # between control points of the deformation
-SEED = 1  # of the sampled voxels: the same files give the same registration
+SEED = 1  # of the sampled voxels: the same files register alike, but for rounding
 
 
 class Registered(NamedTuple):
@@ -41,7 +40,10 @@ class Registered(NamedTuple):
 
 
 def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
-    """Find where the CT lies on the MR and resample it there, linearly.
+    """Find where the CT lies on the MR and resample it there, linearly and once.
+
+    Of the CT as given, moved rigidly and deformed the one that shares most information with the
+    MR is taken; `quality["kept"]` names it where it is not the one asked for.
 
     Args:
       ct: HU, any grid and frame of reference.
@@ -50,35 +52,45 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
       kind: "rigid" or "deformable".
 
     Raises:
-      InputError: no start brings the bodies together, or the best place found has less mutual
-        information than the CT as it was given.
+      InputError: no start brings the bodies together, or elastix is not installed.
     """
-    fixed = _image(mr, np.minimum(mr.array, np.percentile(mr.array[body.array > 0], BRIGHT)))
-    moving = _image(ct, np.clip(ct.array, *HU))
-    steps = [max(1, round(MARGIN_MM / s)) for s in mr.spacing]
-    box = np.ones([2 * n + 1 for n in steps], bool)
-    around = _image(body, ndimage.binary_dilation(body.array > 0, box).astype(np.uint8))
+    steps = [2 * max(1, round(MARGIN_MM / s)) + 1 for s in mr.spacing]
+    around = ndimage.binary_dilation(body.array > 0, np.ones(steps, bool)).astype(np.uint8)
+    dim = mr.with_array(np.minimum(mr.array, np.percentile(mr.array[body.array > 0], BRIGHT)))
+    soft = ct.with_array(np.clip(ct.array, *HU))
     try:
-        rigid = _rigid(fixed, moving, around, _starts(ct, mr, body))
-        found = rigid if kind == "rigid" else _deformable(fixed, moving, around, rigid)
+        rigid = _rigid(*map(_image, (dim, soft, mr.with_array(around))), _starts(ct, mr, body))
     except RuntimeError as error:
         raise InputError(
             "MR and CT could not be registered: register them elsewhere, or leave them out"
         ) from error
-    before, after = (_resampled(ct, mr, transform) for transform in (sitk.Transform(3, 1), found))
-    quality = {"kind": kind} | _quality(before, after, mr, body, rigid, found, kind)
-    shared = quality["mutual_information"]
-    if shared["after"] < shared["before"]:
-        raise InputError(
-            f"{kind} registration lowered the mutual information of MR and CT from "
-            f"{shared['before']:.3f} to {shared['after']:.3f}: register them elsewhere"
-        )
-    return Registered(*after, _matrix(rigid), quality)
+    matrix = _matrix(rigid)
+    found = {"before": _moved(ct, mr, np.eye(4), None), "rigid": _moved(ct, mr, matrix, None)}
+    told: dict[str, Any] = {}
+    if kind == "deformable":
+        ways = deformation(dim, _moved(soft, mr, matrix, None)[0], around)
+        found["deformable"] = _moved(ct, mr, matrix, ways)
+        told = _size(ways, mr, body)
+    shared = {when: _shared(mr, moved, body) for when, (moved, _) in found.items()}
+    best = max(shared, key=shared.__getitem__)
+    if best != kind:  # a search can end beside the best place, as where it began there
+        told["kept"] = "as given" if best == "before" else best
+        matrix = np.eye(4) if best == "before" else matrix
+    quality = {
+        "kind": kind,
+        "mutual_information": {when: round(value, 4) for when, value in shared.items()},
+        "body_dice": {
+            when: round(dice(body.array * measured, ct_body(moved).array * measured), 4)
+            for when, (moved, measured) in (("before", found["before"]), ("after", found[best]))
+        },
+        "rotation_degrees": [round(float(np.degrees(a)), 3) for a in rigid.GetParameters()[:3]],
+        "translation_mm": [round(float(v), 3) for v in rigid.GetParameters()[3:]],
+    }
+    return Registered(*found[best], matrix, quality | told)
 
 
-def _image(volume: Volume, array: Shaped[np.ndarray, "x y z"]) -> sitk.Image:
-    dtype = np.uint8 if array.dtype == np.uint8 else np.float32
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T, dtype))
+def _image(volume: Volume) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
     affine, spacing = swap_lps_ras(volume.affine), volume.spacing
     image.SetSpacing([float(s) for s in spacing])
     image.SetOrigin([float(v) for v in affine[:3, 3]])
@@ -109,7 +121,7 @@ def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]
 
 def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums in another order would give another result
+    method.SetNumberOfThreads(1)  # patients run side by side
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(around)
     method.SetMetricSamplingStrategy(method.RANDOM)
@@ -134,80 +146,55 @@ def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
         learningRate=2.0, minStep=1e-3, numberOfIterations=200, relaxationFactor=0.6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    _set_levels(method)
+    method.SetShrinkFactorsPerLevel([1] * len(SIGMAS_MM))  # few slices: only sampling is sparse
+    method.SetSmoothingSigmasPerLevel(list(SIGMAS_MM))
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.Execute(fixed, moving)
     return best
 
 
-def _deformable(fixed, moving, around, rigid) -> sitk.CompositeTransform:
-    extent = np.array(fixed.GetSize()) * fixed.GetSpacing()
-    mesh = [max(1, int(np.ceil(length / CONTROL_MM))) for length in extent]
-    spline = sitk.BSplineTransformInitializer(fixed, mesh, order=3)
-    method = _method(fixed, around)
-    method.SetMovingInitialTransform(rigid)
-    method.SetInitialTransform(spline, inPlace=True)
-    method.SetOptimizerAsLBFGSB(
-        gradientConvergenceTolerance=1e-5,
-        numberOfIterations=30,
-        maximumNumberOfFunctionEvaluations=40,
-    )
-    _set_levels(method, SIGMAS_MM[1:])
-    method.Execute(fixed, moving)
-    return sitk.CompositeTransform([rigid, spline])
+def _moved(
+    ct: Volume, mr: Volume, matrix: Float[np.ndarray, "4 4"], ways: np.ndarray | None
+) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
+    """The CT on the MR's grid, by `ways` (RAS mm) and then by `matrix`, and where it was measured.
+
+    Slice by slice: the places of all voxels at once would take more room than the volumes.
+    """
+    to_index = np.linalg.inv(ct.affine) @ matrix
+    array = np.empty(mr.array.shape, np.float32)
+    measured = np.empty(mr.array.shape, bool)
+    plane = np.indices(mr.array.shape[:2]).reshape(2, -1)
+    limits = np.array(ct.array.shape)[:, None] - 0.5
+    for k in range(mr.array.shape[2]):
+        places = mr.affine[:3, :2] @ plane + (mr.affine[:3, 2] * k + mr.affine[:3, 3])[:, None]
+        if ways is not None:
+            places += ways[..., k, :].reshape(-1, 3).T
+        index = to_index[:3, :3] @ places + to_index[:3, 3:]
+        inside = ((index >= -0.5) & (index <= limits)).all(axis=0)
+        values = ndimage.map_coordinates(ct.array, index, order=1, mode="nearest")
+        array[..., k] = np.where(inside, values, AIR).reshape(array.shape[:2])
+        measured[..., k] = inside.reshape(array.shape[:2])
+    return Volume(array, mr.affine, "HU"), measured
 
 
-def _set_levels(method: sitk.ImageRegistrationMethod, sigmas=SIGMAS_MM) -> None:
-    method.SetShrinkFactorsPerLevel([1] * len(sigmas))  # few slices: only the sampling is sparse
-    method.SetSmoothingSigmasPerLevel(list(sigmas))
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-
-
-def _resampled(ct: Volume, mr: Volume, transform: sitk.Transform) -> tuple[Volume, np.ndarray]:
-    """The CT on the MR's grid, and where it was measured."""
-    like = _image(mr, np.zeros(mr.array.shape, np.uint8))
-    inside = np.ones(ct.array.shape, np.uint8)
-    arrays = [
-        sitk.GetArrayFromImage(sitk.Resample(_image(ct, array), like, transform, how, fill)).T
-        for array, how, fill in (
-            (ct.array, sitk.sitkLinear, AIR),
-            (inside, sitk.sitkNearestNeighbor, 0),
-        )
-    ]
-    return Volume(arrays[0], mr.affine, "HU"), arrays[1] > 0
-
-
-def _quality(before, after, mr, body, rigid, found, kind) -> dict[str, Any]:
+def _shared(mr: Volume, ct: Volume, body: Volume) -> float:
     inside = body.array > 0
-    quality: dict[str, Any] = {
-        "mutual_information": {
-            when: round(mutual_information(mr.array[inside], np.clip(ct.array, *HU)[inside]), 4)
-            for when, (ct, _) in (("before", before), ("after", after))
-        },
-        "body_dice": {
-            when: round(dice(body.array * measured, ct_body(ct).array * measured), 4)
-            for when, (ct, measured) in (("before", before), ("after", after))
-        },
-        "rotation_degrees": [round(float(np.degrees(a)), 3) for a in rigid.GetParameters()[:3]],
-        "translation_mm": [round(float(v), 3) for v in rigid.GetParameters()[3:]],
-    }
-    if kind == "deformable":
-        spline = found.GetNthTransform(1)
-        field = sitk.TransformToDisplacementField(
-            spline, sitk.sitkVectorFloat64, mr.array.shape, *_place(mr)
-        )
-        length = np.linalg.norm(sitk.GetArrayFromImage(field), axis=-1).T[inside]
-        jacobian = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(field)).T
-        quality["deformation_mm"] = {
+    return mutual_information(mr.array[inside], np.clip(ct.array, *HU)[inside])
+
+
+def _size(ways: Float[np.ndarray, "x y z 3"], mr: Volume, body: Volume) -> dict[str, Any]:
+    """How far voxels of the body went, and the least Jacobian: where it is 0 tissue folds."""
+    inside = body.array > 0
+    length = np.linalg.norm(ways, axis=-1)[inside]
+    by_voxel = np.stack(np.gradient(ways, axis=(0, 1, 2)), axis=-1)  # d way / d index
+    jacobian = np.linalg.det(np.eye(3) + by_voxel @ np.linalg.inv(mr.affine[:3, :3]))
+    return {
+        "deformation_mm": {
             "mean": round(float(length.mean()), 3),
             "greatest": round(float(length.max()), 3),
-        }
-        quality["least_jacobian"] = round(float(jacobian[inside].min()), 4)
-    return quality
-
-
-def _place(mr: Volume):
-    image = _image(mr, np.zeros(mr.array.shape, np.uint8))
-    return image.GetOrigin(), image.GetSpacing(), image.GetDirection()
+        },
+        "least_jacobian": round(float(jacobian[inside].min()), 4),
+    }
 
 
 def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:

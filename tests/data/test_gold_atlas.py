@@ -214,6 +214,7 @@ def truncate(folder, modality, description):
     path.write_bytes(path.read_bytes()[:-500])
 
 
+UNITS = (("ct", "HU"), ("mask", "mask"))
 T2, CT = ("MR", "t2_tse_tra"), ("CT", "CTtoMR DIR")
 REFUSED = {
     "no T2": (lambda f: remove(f, *T2), "0 of its MR series are T2-weighted ('t1_tse_tra'"),
@@ -256,6 +257,25 @@ def test_a_patient_is_refused_with_its_reason(patient, tmp_path, name):
             split={"train": ("1_03_P",)},
         )
     assert sentence in str(error.value) and not list((tmp_path / "out").iterdir())
+
+
+def test_the_native_ct_is_registered_where_that_is_asked_for(patient, prepared, tmp_path):
+    """What comes out is the CT that was taken away, but for two interpolations of large voxels."""
+    data, _ = prepared
+    folder = patient("1_03_P")
+    remove(folder, *CT)
+    (case,) = find_cases("gold_atlas", tmp_path, Patterns())
+    split = {"train": ("1_03_P",)}
+    found = prepare([case], tmp_path / "d", source="gold_atlas", split=split, register="rigid")
+    ct, mask = (read_volume(found.cases["1_03_P"].files[k], u) for k, u in UNITS)
+    truth = read_volume(data.cases["1_03_P"].files["ct"], "HU")
+    inside = mask.array > 0
+    assert np.abs(ct.array - truth.array)[inside].mean() < 60  # 170 where it lies 15 mm off
+    report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["1_03_P"]
+    assert "the native CT, for none lies in the MR's frame" in report["chosen"]["ct"]
+    quality = report["registration"]
+    assert quality["body_dice"]["after"] > 0.97 and quality["kind"] == "rigid"
+    assert quality["rotation_degrees"][2] == pytest.approx(-2.5, abs=6)  # and the MR's obliquity
 
 
 def test_a_damaged_file_of_an_unused_series_is_a_warning(patient):

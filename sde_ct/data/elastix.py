@@ -1,0 +1,82 @@
+"""Deformable registration by elastix (S. Klein et al., IEEE Trans. Med. Imaging 29:196, 2010)."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from sde_ct.data.lps import swap_lps_ras
+from sde_ct.data.volume import Volume
+from sde_ct.errors import InputError
+
+CONTROL_MM = 50.0  # between control points of the cubic B-spline, at the last resolution
+BENDING = 500.0  # weight of the bending energy beside the mutual information
+SETTINGS = {
+    "Metric": ("AdvancedMattesMutualInformation", "TransformBendingEnergyPenalty"),
+    "Metric0Weight": ("1",),
+    "Metric1Weight": (f"{BENDING}",),
+    "FinalGridSpacingInPhysicalUnits": (f"{CONTROL_MM}",),
+    "GridSpacingSchedule": ("2", "1"),
+    # A volume of few slices is smoothed in its planes, and nowhere made smaller.
+    "FixedImagePyramid": ("FixedSmoothingImagePyramid",),
+    "MovingImagePyramid": ("MovingSmoothingImagePyramid",),
+    "ImagePyramidSchedule": ("2", "2", "1", "1", "1", "1"),
+    "ImageSampler": ("RandomCoordinate",),
+    "NumberOfSpatialSamples": ("4000",),
+    "MaximumNumberOfIterations": ("250",),
+    "RandomSeed": ("1",),  # the same files register alike
+    "ErodeMask": ("false",),
+}
+
+
+def deformation(
+    mr: Volume, ct: Volume, around: Shaped[np.ndarray, "x y z"]
+) -> Float[np.ndarray, "x y z 3"]:
+    """From every voxel of the MR the way, RAS mm, to the same tissue in the CT.
+
+    Args:
+      mr, ct: on one grid, nearly aligned, in intensities that are to be compared.
+      around: mask of the voxels that the metric looks at.
+
+    Raises:
+      InputError: itk-elastix is not installed, or elastix failed.
+    """
+    try:
+        import itk
+    except ImportError as error:
+        raise InputError(
+            "deformable registration needs itk-elastix: pip install '.[register]', or register "
+            "rigidly"
+        ) from error
+    fixed, moving = (_image(itk, volume, np.float32) for volume in (mr, ct))
+    mask = _image(itk, mr.with_array(around), np.uint8)
+    settings = itk.ParameterObject.New()
+    spline = settings.GetDefaultParameterMap("bspline", 2, CONTROL_MM)
+    for name, values in SETTINGS.items():
+        spline[name] = values
+    settings.AddParameterMap(spline)
+    try:
+        _, found = itk.elastix_registration_method(
+            fixed,
+            moving,
+            parameter_object=settings,
+            fixed_mask=mask,
+            number_of_threads=1,  # patients run side by side
+            log_to_console=False,
+        )
+        field = itk.transformix_deformation_field(moving, found, log_to_console=False)
+    except RuntimeError as error:
+        raise InputError(
+            "elastix could not register MR and CT: register them elsewhere, or rigidly"
+        ) from error
+    ways = np.asarray(itk.array_from_image(field), np.float32).transpose(2, 1, 0, 3)
+    return ways @ swap_lps_ras(np.eye(4))[:3, :3].astype(np.float32)
+
+
+def _image(itk: Any, volume: Volume, dtype: type) -> Any:
+    image = itk.image_from_array(np.ascontiguousarray(volume.array.T, dtype))
+    affine, spacing = swap_lps_ras(volume.affine), volume.spacing
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetOrigin([float(v) for v in affine[:3, 3]])
+    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(affine[:3, :3] / spacing)))
+    return image
