@@ -8,7 +8,8 @@ python launch/benchmark.py --mode=scaling --output=out/scaling
 python launch/benchmark.py --mode=reliability --output=out/reliability --samplers=ddpm,dpm_sde
 
 reliability makes phantoms whose MR tells the probability of the ambiguous region's outcome and
-trains the demo's DDPM on them first, ten minutes on two CPU cores; it goes on where it stopped.
+trains the demo's DDPM on them first, ten minutes on two CPU cores and five more for each sampler;
+it goes on where it stopped.
 """
 
 import dataclasses
