@@ -4,12 +4,15 @@
 # The value of a `#SBATCH --NAME=VALUE` line of the script itself.
 header() { sed -n "s/^#SBATCH --$1=\([^ ]*\).*/\1/p" "$0"; }
 
+# How a SIGTERM is handed on to a command, given its process.
+hand_on() { kill -TERM "$1" 2>/dev/null; }
+
 # Runs a command, hands a SIGTERM on to it, and returns its status.
 run_and_forward() {
   local status=0 told='' again=0 step
   "$@" &
   step=$!
-  trap 'told=yes; kill -TERM "$step" 2>/dev/null' TERM
+  trap 'told=yes; hand_on "$step"' TERM
   wait "$step" || status=$?
   while [ -n "$told" ]; do # the signal ended `wait`, not the command
     told='' again=0
