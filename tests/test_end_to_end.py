@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import re
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from sde_ct import comparison
+from sde_ct.comparison.page import report_of
 from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
+from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.protocols import VOLUME
 from sde_ct.evaluation.report import write_metrics
 from sde_ct.evaluation.table import AVERAGES, METHODS, SAMPLERS, summarise, text_table
@@ -138,6 +141,20 @@ def test_files_lie_on_the_mrs_grid(results, rows, patients, tmp_path):
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + len(METHODS)
     record = json.loads((tmp_path / "metrics.json").read_text())
     assert set(record["summary"]) == set(METHODS) and record["settings"] == {"draws": DRAWS}
+
+
+def test_the_report_shows_every_method(results, rows, patients, networks, tmp_path):
+    (tmp_path / "runs").symlink_to(networks)
+    judged = comparison.judgements_of(results, patients)
+    report = report_of(results, patients, rows, judged, tmp_path, {"Settings": {"draws": DRAWS}})
+    write_report(tmp_path / "report.html", report)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    found = json.loads(re.search(r'id="patient-0">(.*?)</script>', text)[1])
+    shown = {m["name"]: len(m["draws"]) for m in found["methods"]}
+    assert shown == {name: DRAWS * (name in SAMPLERS) for name in results}
+    assert text.count('<li><p><span class="verdict') == 5  # the paper's findings
+    assert set(report.curves) == {"ddpm", "score", "cnn", "gan"}
+    assert "Network score" in text and "config.sde.sigma_max" in text
 
 
 def test_the_same_seed_gives_the_same_bytes(

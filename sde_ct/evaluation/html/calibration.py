@@ -1,6 +1,7 @@
 """The judgement of the draws as a table and a picture."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ CAPTION = (
     "CT among the draws. Below: error of the mean of the first draws, dotted where infinitely many "
     "would end."
 )
-LINE = {"color": "#0072B2", "linewidth": 1.0, "alpha": 0.75}
-RIGHT = {"color": "0.5", "linestyle": "--", "linewidth": 1.0}
+LINE: dict[str, Any] = {"color": "#0072B2", "linewidth": 1.0, "alpha": 0.75}
+RIGHT: dict[str, Any] = {"color": "0.5", "linestyle": "--", "linewidth": 1.0}
 
 
 def table(judgements: Judgements) -> Table:
@@ -83,8 +84,9 @@ def _ranks(axes: Axes, cases: Sequence[Judged]) -> None:
         axes.stairs(shares * len(shares), edges, **LINE)
     axes.axhline(1.0, **RIGHT)
     axes.set(xlim=(0, 1), xticks=[0, 1], xticklabels=["below all", "above all"])
-    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    below, above = axes.get_xticklabels()
+    below.set_horizontalalignment("left")
+    above.set_horizontalalignment("right")
 
 
 def _errors(axes: Axes, cases: Sequence[Judged]) -> None:

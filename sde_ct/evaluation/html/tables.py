@@ -49,14 +49,14 @@ def over_patients(rows: Sequence[Row]) -> list[Table]:
     summary = summarise(rows)
     tables = []
     for caption, columns in _groups().items():
-        columns = [c for c in columns if any(c.figure in found for found in summary.values())]
+        present = [c for c in columns if any(c.figure in found for found in summary.values())]
         lines = [
-            [Cell(method, method), *(_statistics(found.get(c.figure), c.digits) for c in columns)]
+            [Cell(method, method), *(_statistics(found.get(c.figure), c.digits) for c in present)]
             for method, found in summary.items()
-            if any(c.figure in found for c in columns)
+            if any(c.figure in found for c in present)
         ]
         if lines:
-            head = ["method", *(c.title for c in columns)]
+            head = ["method", *(c.title for c in present)]
             tables.append(Table(f"{caption}, mean ± standard deviation over patients", head, lines))
     return tables
 
@@ -67,7 +67,7 @@ def by_patient(rows: Sequence[Row]) -> Table:
         column
         for group in _groups().values()
         for column in group
-        if any(_finite(getattr(r, column.figure)) for r in rows)
+        if any(number(getattr(r, column.figure), 0).key for r in rows)
     ]
     lines = [
         [
@@ -91,13 +91,11 @@ def _groups() -> dict[str, tuple[Column, ...]]:
     }
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and bool(np.isfinite(value))
-
-
 def number(value: float | None, digits: int) -> Cell:
     """A figure; what was not measured is a dash."""
-    return Cell(f"{value:.{digits}f}", repr(float(value))) if _finite(value) else Cell("-", "")
+    if value is None or not np.isfinite(value):
+        return Cell("-", "")
+    return Cell(f"{value:.{digits}f}", repr(float(value)))
 
 
 def _statistics(found: Statistics | None, digits: int) -> Cell:
