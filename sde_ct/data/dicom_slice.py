@@ -15,6 +15,7 @@ from pydicom.pixels import apply_modality_lut
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import GRID_TOLERANCE
 from sde_ct.errors import InputError
 
@@ -108,10 +109,11 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
 def decoding(file: Path) -> Iterator[None]:
     """Turns whatever pydicom raises into the one sentence that tells of a damaged file.
 
-    It decodes a value when it is asked for, so that any access may fail, and in any way.
+    It decodes a value when it is asked for, so that any access may fail, and in any way; what it
+    would log of that is in the sentence.
     """
     try:
-        with warnings.catch_warnings():
+        with quiet("pydicom"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except InputError:

@@ -12,6 +12,7 @@ import numpy as np
 from sde_ct.data import metaimage
 from sde_ct.data.dicom import open_series
 from sde_ct.data.dicom_slice import is_dicom
+from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import Unit, Volume
 from sde_ct.errors import InputError
 
@@ -131,11 +132,12 @@ def _read_dicom(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarra
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The voxels, scaled as the header says, and the affine in millimetres."""
     try:
-        image = nib.load(path)
-        if path.name.lower().endswith(".gz"):
-            # nibabel stops before the checksum at the end of the file; this does not.
-            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
-        array = np.asanyarray(image.dataobj)
+        with quiet("nibabel.global"):  # what nibabel would mend is refused here
+            image = nib.load(path)
+            if path.name.lower().endswith(".gz"):
+                # nibabel stops before the checksum at the end of the file; this does not.
+                image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
+            array = np.asanyarray(image.dataobj)
         scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
         _require_place(image.header, path)
     except InputError:

@@ -43,7 +43,7 @@ def read_metaimage(
         fields, start = _header(path)
         _require_fields(fields, path)
         _require_voxels(fields, path, start)
-        image = sitk.ReadImage(str(path), imageIO="MetaImageIO")
+        image = _read_quietly(path)
     except InputError:
         raise
     except PermissionError as error:
@@ -59,6 +59,16 @@ def read_metaimage(
     affine[:3, :3] = direction * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     return sitk.GetArrayFromImage(image).T, swap_lps_ras(affine)
+
+
+def _read_quietly(path: Path) -> sitk.Image:
+    """ITK's warnings go to the screen past Python; what matters of them is an error here."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        return sitk.ReadImage(str(path), imageIO="MetaImageIO")
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
