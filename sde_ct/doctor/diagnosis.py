@@ -10,10 +10,12 @@ from sde_ct.data.prepared import INDEX
 from sde_ct.doctor import made
 from sde_ct.doctor.cost import Cost, estimate
 from sde_ct.doctor.examine import examine
+from sde_ct.doctor.finding import error
 from sde_ct.doctor.patients import Progress, raw
 from sde_ct.doctor.report import Found, Report
 from sde_ct.errors import InputError
 
+UNFINISHED = Found("", error("its preparation was interrupted", "give the same command again"))
 SIZE = (256, 256)  # pixels a slice that the recipe for real pelves asks for
 SLICES, DRAWS = 80, 10  # of a volume that is synthesized
 
@@ -46,6 +48,8 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
         report, data = made.prepared(path, progress)
         costs = _training(advised, data.size) if advised and data else ()
         return report._replace(costs=costs)
+    if (path / "request.json").is_file() and (path / "cases").is_dir():
+        return Report(f"{path.name}: a prepared data set, unfinished", found=(UNFINISHED,))
     if (path / "experiment.json").is_file():
         report, config, size = made.workdir(path)
         costs = (_synthesis(config, size, SLICES),) if advised and config and size else ()

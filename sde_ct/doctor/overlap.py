@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from sde_ct.data.body import body_mask
-from sde_ct.data.overlap import ct_body, dice
+from sde_ct.data.overlap import ct_body, dice, known
 from sde_ct.data.volume import Volume, same_grid
 from sde_ct.doctor.finding import Finding, error, warning
 
@@ -22,7 +22,7 @@ def overlap(mr: Volume, ct: Volume) -> list[Finding]:
     """
     found = [] if same_grid(mr, ct.with_array(ct.array, mr.unit)) else [_other_grid()]
     in_mr = body_mask(mr).array > 0
-    in_ct, seen = _on_grid(ct_body(ct).array, ct, mr)
+    in_ct, seen = (_on_grid(mask, ct, mr) for mask in (ct_body(ct).array, known(ct)))
     if (in_mr & seen).sum() < BOTH * in_mr.sum() or not (in_ct & seen).any():
         what = "MR and CT show no common part of the body"
         return [*found, error(what, "register the CT to the MR, or pair the right files")]
@@ -46,12 +46,11 @@ def _other_grid() -> Finding:
     return error("MR and CT lie on different grids", "resample the CT on the MR's grid")
 
 
-def _on_grid(mask: np.ndarray, of: Volume, like: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """A mask on another grid, nearest voxel, and where that grid lies inside its own."""
+def _on_grid(mask: np.ndarray, of: Volume, like: Volume) -> np.ndarray:
+    """A mask on another grid, nearest voxel; nothing outside its own."""
     there = np.linalg.inv(of.affine) @ like.affine
-    options = {"matrix": there[:3, :3], "offset": there[:3, 3], "output_shape": like.array.shape}
-    moved, seen = (
-        ndimage.affine_transform(x.astype(np.uint8), order=0, cval=0, **options)
-        for x in (mask, np.ones_like(mask))
+    shape = like.array.shape
+    moved = ndimage.affine_transform(
+        mask.astype(np.uint8), there[:3, :3], there[:3, 3], shape, order=0, cval=0
     )
-    return moved > 0, seen > 0
+    return moved > 0

@@ -81,7 +81,7 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> list[Finding]:
         found.append(
             error(
                 f"{len(series)} series mixed in one folder ({sizes})",
-                "name a file of the series wanted, or keep one series a folder",
+                "name a file of the series wanted; --source=gold_atlas takes such folders",
             )
         )
     for some in series.values():

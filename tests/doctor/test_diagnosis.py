@@ -8,8 +8,10 @@ import stat
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from sde_ct.data.files import read_volume, write_volume
+from sde_ct.data.gold_atlas_cohort import write_gold_atlas
 
 from .. import broken, tiny
 from ..data.dicom_series import write_series
@@ -54,6 +56,56 @@ def test_the_kinds_of_paths_are_told_apart(phantoms, runs, cohort):
     assert "a prepared data set" in out and "(3 train, 1 validation, 1 test)" in out
     out = doctor(runs("cnn")).out
     assert "a work directory" in out and "newest checkpoint: step 24 of 24" in out
+
+
+def test_an_interrupted_preparation_is_told(data):
+    (data / "dataset.json").unlink()
+    (data / "request.json").write_text("{}")
+    done = doctor(data)
+    assert done.status == 1 and "mend: give the same command again" in done.out
+
+
+def test_a_cohort_of_dicom_is_sound_but_for_its_implant(tmp_path):
+    """Grids, fields of view and scanners that differ are no faults."""
+    cohort = tmp_path / "cohort"
+    write_gold_atlas(cohort, seed=1, patients=("1_01_P", "2_01_P"), shape=(64, 56, 10))
+    done = doctor(cohort)
+    assert healthy(done) and "2 patients, --source=gold_atlas" in done.out, done.out
+    write_gold_atlas(cohort, seed=1, patients=("3_01_P",), shape=(64, 56, 10))
+    done = doctor(cohort)
+    assert done.status == 1 and "3_01_P CT: metal" in done.out and "up to 19000" in done.out
+    assert "mixed in one folder" in doctor(cohort / "1_01_P").out
+    assert "Phantom" not in done.out
+
+
+def as_nnunet(cohort, place):
+    (place / "imagesTr").mkdir(parents=True)
+    channels = {"0": "MR", "1": "CT"}
+    (place / "dataset.json").write_text(json.dumps({"channel_names": channels}))
+    for n in range(1, 4):
+        for channel, kind in enumerate(("mr", "ct")):
+            shutil.copy(
+                folder_of(cohort, n) / f"{kind}.nii.gz",
+                place / "imagesTr" / f"p{n}_000{channel}.nii.gz",
+            )
+
+
+def as_synthrad2025(cohort, place):
+    for n in range(1, 4):
+        folder = place / "Task1" / "AB" / f"1ABA{n:03d}"
+        folder.mkdir(parents=True)
+        for kind in ("mr", "ct", "mask"):
+            image = sitk.ReadImage(str(folder_of(cohort, n) / f"{kind}.nii.gz"))
+            sitk.WriteImage(image, str(folder / f"{kind}.mha"))
+
+
+@pytest.mark.parametrize(
+    ("convert", "source"), [(as_nnunet, "nnunet"), (as_synthrad2025, "synthrad2025")]
+)
+def test_other_layouts_are_known(convert, source, cohort, tmp_path):
+    convert(cohort, tmp_path / "other")
+    done = doctor(tmp_path / "other")
+    assert healthy(done) and f"3 patients, --source={source}" in done.out, done.out
 
 
 def test_faults_of_a_cohort_are_named_with_the_patient(cohort):
