@@ -74,6 +74,8 @@ class AtlasCase:
         facts: dict[str, Any] = {
             "series": [describe(i, roles.get(id(i), "not used")) for i in found.images],
             "other_files": found.others,
+            "mr_file": t2.slices[0].file.name,  # stands for its series, as for launch/synthesize.py
+            "ct_file": ct.slices[0].file.name,
             "body_outside_field_of_view": cut,
             "mask": "drawn" if outline.mask else "computed",
         }

@@ -131,6 +131,7 @@ def test_the_report_says_what_was_found_chosen_and_left_out(prepared):
     assert [s["role"] for s in plain["series"]].count("not used") == 2 == len(plain["series"]) - 2
     slices = {s["description"]: s["slices"] for s in plain["series"]}
     assert slices["t1_tse_tra"] == 7 and slices["Pelvis"] > 8  # the T1's slices are thicker
+    assert plain["mr_file"].startswith("MR") and plain["ct_file"].startswith("CT")
     assert plain["other_files"] == {"REG": 1, "RTSTRUCT": 3}
     assert plain["body_overlap_dice"] > 0.97 and plain["mask"] == "drawn"
     assert "1 of 9 slices of the CT lie beyond the T2" in narrow["warnings"][0]

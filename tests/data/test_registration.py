@@ -62,9 +62,9 @@ def test_a_rigid_displacement_is_recovered(patient, name):
     assert error.mean() < 15  # HU; before, 170 of those near
     shared, overlap = found.quality["mutual_information"], found.quality["body_dice"]
     assert shared["rigid"] > 4 * shared["before"] and overlap["after"] > 0.98
-    again = register(ct, mr, body, "rigid")
-    # Threads add in any order: 1e-4 HU was seen.
-    np.testing.assert_allclose(again.ct.array, found.ct.array, atol=0.05)
+    if name == "far":  # again the same, but threads add in any order: 1e-4 HU was seen
+        again = register(ct, mr, body, "rigid")
+        np.testing.assert_allclose(again.ct.array, found.ct.array, atol=0.05)
 
 
 def test_what_the_ct_did_not_measure_is_told(patient):
