@@ -21,6 +21,7 @@ from sde_ct.config import require_recipe
 from sde_ct.data.prepared import read_prepared
 from sde_ct.training.dry_run import dry_run
 from sde_ct.training.loop import train
+from sde_ct.training.wandb_report import wandb_report
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/score.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
@@ -29,6 +30,7 @@ COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, 
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Tell what it would read, need and cost; no more.")
+WANDB_PROJECT = flags.DEFINE_string("wandb_project", None, "W&B project to send the figures to.")
 flags.mark_flag_as_required("config")
 
 
@@ -38,7 +40,10 @@ def main() -> None:
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         prepared, workdir = read_prepared(DATA.value), Path(WORKDIR.value)
         if not DRY_RUN.value:
-            train(CONFIG.value, prepared, workdir)
+            report = None
+            if WANDB_PROJECT.value:
+                report = wandb_report(WANDB_PROJECT.value, workdir, CONFIG.value)
+            train(CONFIG.value, prepared, workdir, report=report)
             return
         lines = dry_run(CONFIG.value, prepared, workdir)
         if peers.is_primary():

@@ -64,6 +64,7 @@ def train(
     devices: list[jax.Device] | None = None,
     stop_at: int | None = None,
     show: bool = True,
+    report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Any:
     """Train to `config.training.steps`, going on from the newest whole checkpoint.
 
@@ -76,6 +77,7 @@ def train(
         default.
       stop_at: stop, with a checkpoint, after this step although the schedule goes on.
       show: whether to show a progress bar.
+      report: called with step and figures, {"train/loss": …}, by the process that writes them.
 
     Returns:
       The final training state, replicated over the devices.
@@ -103,7 +105,9 @@ def train(
                 logging.warning("%s", sentence)
             record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
         peers.connect(devices)
-        run = Run(config, prepared.size, workdir, devices, batches, looks, checkpoints, show)
+        run = Run(
+            config, prepared.size, workdir, devices, batches, looks, checkpoints, show, report
+        )
         try:
             state = run.go_on(last, interruption)
         except Diverged as trouble:
@@ -124,6 +128,7 @@ class Run:
     looks: list[Batch]
     checkpoints: Checkpoints
     show: bool
+    report: Callable[[int, dict[str, float]], None] | None
 
     def __post_init__(self):
         self._first_batch = self.batches.get_state()
@@ -147,7 +152,7 @@ class Run:
             if after is not None:
                 telemetry.warn(progress.step, f"{after} Back to step {progress.step}.")
             every, look = config.training, onlooker(config, self.looks, telemetry)
-            watch, pending = Watch(), collections.deque()
+            watch, pending = Watch(), collections.deque[tuple[int, dict[str, Any]]]()
             while progress.step < last and not interruption.before(progress.step):
                 batch = parallel.shard(next(self.batches), len(local))
                 keys = example_keys(seed, progress.step, len(rows), rows.start)
@@ -198,9 +203,9 @@ class Run:
         batch, primary = self.config.data.batch_size, peers.is_primary()
         with tempfile.TemporaryDirectory() as elsewhere:
             folder = self.workdir if primary else Path(elsewhere)
-            with Telemetry(
-                folder, self.config.method, start, last, batch, self.show and primary
-            ) as telemetry:
+            title, show = self.config.method, self.show and primary
+            report = self.report if primary else None
+            with Telemetry(folder, title, start, last, batch, show, report) as telemetry:
                 yield telemetry
 
     def _settle(
@@ -270,9 +275,11 @@ class Run:
 
 def slower(config: Experiment, factor: float) -> Experiment:
     """The configuration with its learning rates times `factor`."""
-    training, adversarial = (
-        dataclasses.replace(part, learning_rate=part.learning_rate * factor)
-        for part in (config.training, config.adversarial)
+    training = dataclasses.replace(
+        config.training, learning_rate=config.training.learning_rate * factor
+    )
+    adversarial = dataclasses.replace(
+        config.adversarial, learning_rate=config.adversarial.learning_rate * factor
     )
     return dataclasses.replace(config, training=training, adversarial=adversarial)
 

@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -26,9 +26,20 @@ class Telemetry:
     """
 
     def __init__(
-        self, workdir: Path, title: str, start: int, steps: int, batch: int, show: bool = True
+        self,
+        workdir: Path,
+        title: str,
+        start: int,
+        steps: int,
+        batch: int,
+        show: bool = True,
+        report: Callable[[int, dict[str, float]], None] | None = None,
     ):
-        """From step `start` on: what an earlier start wrote of later steps is taken back."""
+        """From step `start` on: what an earlier start wrote of later steps is taken back.
+
+        `report(step, figures)` is called with all figures too.
+        """
+        self._report = report
         folder = Path(workdir) / "tensorboard"
         folder.mkdir(exist_ok=True)
         # tensorboardX's own writer is a thread behind a queue, which waits for ever once the disk
@@ -68,6 +79,8 @@ class Telemetry:
             self._write_event(event)
         self._flush()
         self._write_line({"step": step, "group": group, **values})
+        if self._report:
+            self._report(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the step's figures beside the bar; write the pace and the memory in use."""
