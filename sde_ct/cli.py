@@ -46,7 +46,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return app.parse_flags_with_usage(argv)
+        return app.parse_flags_with_usage(list(argv))
     except InputError as error:
         sys.exit(_complain(str(error)))
     except OSError as error:

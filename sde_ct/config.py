@@ -163,7 +163,7 @@ def validate(config: Experiment) -> Experiment:
 
 def _hints(kind: type, prefix: str = "") -> dict[str, Any]:
     """{"sde.beta_min": float, ...}: the type of every field under its full name."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(kind).items():
         nested = dataclasses.is_dataclass(hint)
         found |= _hints(hint, f"{prefix}{name}.") if nested else {prefix + name: hint}

@@ -129,7 +129,7 @@ def describe_devices() -> str:
     return f"{len(devices)} x {devices[0].device_kind}"
 
 
-def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
     """`step(state, keys, batch) -> (state, metrics)` over devices, state replicated.
 
     `devices` are those of all processes, `state` is on those of this one (`replicate`, `local`).

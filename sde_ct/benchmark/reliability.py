@@ -48,7 +48,7 @@ def measure(
         by_prior: dict[float, list[np.ndarray]] = {}
         for patient in progress(told, name):
             ct = synthesize(patient.mr, case=patient.id, draws=draws, seed=seed, mask=patient.mask)
-            by_prior.setdefault(patient.prior, []).append(ambiguous_hu(ct, patient))
+            by_prior.setdefault(patient.prior, []).append(ambiguous_hu(ct, patient))  # type: ignore[arg-type]
         hu = {prior: np.concatenate(each) for prior, each in by_prior.items()}
         votes, decisions = ({p: f(x) for p, x in hu.items()} for f in (bone_like, decided))
         found[name] = reliability(votes, seen, decisions)

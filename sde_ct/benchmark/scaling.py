@@ -87,7 +87,7 @@ def lower(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
     keys = jax.eval_shape(lambda: parallel.shard(example_keys(0, 0, count * batch), count))
     channels = (1 + 2 * config.data.neighbours, 1, 1)
     images = (jax.ShapeDtypeStruct((count, batch, size, size, c), jnp.float32) for c in channels)
-    return step.lower(state, keys, Batch(*images))
+    return step.lower(state, keys, Batch(*images))  # type: ignore[arg-type]
 
 
 def bytes_reduced(text: str) -> int:

@@ -58,7 +58,7 @@ def experiment(network: NetworkConfig, batch: int) -> Experiment:
 def example(size: int, batch: int) -> Batch:
     rng = np.random.default_rng(0)
     mr, ct, mask = (rng.normal(size=(batch, size, size, 1)).astype(np.float32) for _ in range(3))
-    return Batch(mr, ct, np.ones_like(mask))
+    return Batch(mr, ct, np.ones_like(mask))  # type: ignore[arg-type]
 
 
 def flops(compiled: Any) -> float:
@@ -111,7 +111,7 @@ def ours(network: NetworkConfig, size: int, batch: int) -> Ours:
     return Ours(
         {"forward": lambda: score(*arguments), "train": train, "train pmap": train_pmap},
         {
-            "forward": flops(score.lower(*arguments).compile()),
+            "forward": flops(score.lower(*arguments).compile()),  # type: ignore[attr-defined]
             "train": flops(step.lower(states["jit"], keys, batch_on_device).compile()),
         },
         sum(x.size for x in jax.tree.leaves(state.params)),
@@ -160,7 +160,7 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     for name in SAMPLERS:
         draw = parallel.shared_out(draw_fn(config, name), devices)
         inputs = parallel.shard((keys, data.mr), len(devices))
-        calls[name] = lambda draw=draw, inputs=inputs: draw(params, inputs)
+        calls[name] = lambda draw=draw, inputs=inputs: draw(params, inputs)  # type: ignore[misc]
         # The ODE goes on until its last sample is done.
         evaluations[name] = float(np.max(jax.device_get(calls[name]().nfe)))
     seconds = race(calls, repeats=5)

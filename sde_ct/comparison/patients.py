@@ -30,10 +30,10 @@ def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     """The patients of one part of the split, read from the files that were prepared."""
     patients = []
     for case in prepared.of(part):
-        mr, ct = read_volume(case.files["mr"], "a.u."), read_volume(case.files["ct"], "HU")
+        mr, ct = read_volume(case.files["mr"], "a.u."), read_volume(case.files["ct"], "HU")  # type: ignore[arg-type]
         given = case.files["mask"]
         mask = read_volume(given, "mask") if given else body_mask(mr)
-        ambiguous = Path(case.files["mr"]).with_name("ambiguous.nii.gz")
+        ambiguous = Path(case.files["mr"]).with_name("ambiguous.nii.gz")  # type: ignore[arg-type]
         region = read_volume(ambiguous, "mask") if ambiguous.exists() else None
         patients.append(Patient(case.id, mr, ct, mask, region, _prior(ambiguous.parent)))
     return patients
@@ -43,7 +43,7 @@ def outcomes_seen(prepared: Prepared) -> dict[float, Bool[np.ndarray, " n"]]:
     """{prior: which training patients are bone-like}, of phantoms whose MR tells their prior."""
     found: dict[float, list[bool]] = {}
     for case in prepared.of("train"):
-        record = _record(Path(case.files["mr"]).parent)
+        record = _record(Path(case.files["mr"]).parent)  # type: ignore[arg-type]
         if record.get("prior_visible"):
             found.setdefault(record["prior"], []).append(record["bone_like"])
     return {prior: np.array(outcomes) for prior, outcomes in found.items()}

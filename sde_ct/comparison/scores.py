@@ -28,7 +28,7 @@ def rows_of(
             truth, mask = patient.ct.array, patient.mask.array > 0
             cost = {"nfe": result.evaluations, "seconds": result.seconds}
             single = evaluate_case(protocol, truth, result.draws[0].array, mask)
-            singles.append(row(name, patient.id, single, **cost))
+            singles.append(row(name, patient.id, single, **cost))  # type: ignore[arg-type]
             if name in SAMPLERS:
                 count = len(result.draws)
                 draws = stacked(result)
@@ -67,7 +67,7 @@ def ambiguous_hu(ct: SyntheticCT, patient: Patient) -> Float[np.ndarray, " n"]:
 
     Slices are drawn independently, so each slice of a draw is an outcome of its own.
     """
-    draws, region = stacked(ct), patient.ambiguous.array > 0
+    draws, region = stacked(ct), patient.ambiguous.array > 0  # type: ignore[union-attr]
     held = np.flatnonzero(region.any(axis=(0, 1)))
     return np.concatenate([region_hu(draws[..., z : z + 1], region[..., z : z + 1]) for z in held])
 

@@ -60,7 +60,8 @@ def scan(folder: Path) -> Found:
     Raises InputError where the images are of several patients, or cannot be read at all.
     """
     series: dict[str, list[Slice]] = defaultdict(list)
-    structures, unreadable, others, people = [], [], Counter(), set()
+    structures, unreadable, people = [], [], set()
+    others: Counter[str] = Counter()
     for file in _files(folder):
         try:
             if (image := read_slice(file)) is not None:

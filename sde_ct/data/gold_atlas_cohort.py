@@ -120,7 +120,7 @@ def _write(folder: Path, name: str, seed: int, shape: Shape3, spacing: Spacing) 
     partial = folder.with_name(f".{name}-{os.getpid()}")
     try:
         partial.mkdir()
-        save_all(partial, objects, rng.permutation(len(objects)) + 1)
+        save_all(partial, objects, rng.permutation(len(objects)) + 1)  # type: ignore[arg-type]
         os.rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -59,11 +59,11 @@ class SliceGrid:
         """The grid that `to_json` described; KeyError or TypeError where `values` is no grid."""
         affine = tuple(tuple(float(v) for v in row) for row in values["affine"])
         return cls(
-            shape=tuple(int(n) for n in values["shape"]),
+            shape=tuple(int(n) for n in values["shape"]),  # type: ignore[arg-type]
             affine=affine,
-            size=tuple(int(n) for n in values["size"]),
-            scale=tuple(float(v) for v in values["scale"]),
-            offset=tuple(float(v) for v in values["offset"]),
+            size=tuple(int(n) for n in values["size"]),  # type: ignore[arg-type]
+            scale=tuple(float(v) for v in values["scale"]),  # type: ignore[arg-type]
+            offset=tuple(float(v) for v in values["offset"]),  # type: ignore[arg-type]
         )
 
 
@@ -106,10 +106,10 @@ def slice_grid(
             shift = centre[axis] - offset[axis] - scale[axis] * (wanted - 1) / 2
             offset[axis] += round(shift / scale[axis]) * scale[axis]  # by whole pixels
     return SliceGrid(
-        shape=tuple(int(n) for n in volume.array.shape),
+        shape=tuple(int(n) for n in volume.array.shape),  # type: ignore[arg-type]
         affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
         size=(depth, *plane),
-        scale=scale,
+        scale=scale,  # type: ignore[arg-type]
         offset=tuple(offset),
     )
 
@@ -160,7 +160,7 @@ def from_slices(
     upright = canonical(frame)
     scale = tuple(1.0 / s for s in grid.scale)
     offset = tuple(-o / s for o, s in zip(grid.offset, grid.scale, strict=True))
-    array = _resample(slices, scale, offset, upright.array.shape[1::-1], order, fill)
+    array = _resample(slices, scale, offset, upright.array.shape[1::-1], order, fill)  # type: ignore[arg-type]
     return restore(Volume(array.transpose(2, 1, 0), upright.affine, unit), frame)
 
 

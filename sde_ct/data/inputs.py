@@ -102,7 +102,7 @@ def network_input(
     model = scaling.to_model(cut.mr, cut.percentiles)
     index = neighbour_index(np.arange(len(model)), len(model), neighbours)
     shown = np.moveaxis(model[index], 1, -1)
-    inside = np.float32(cut.mask)[..., None]
+    inside = np.asarray(cut.mask, np.float32)[..., None]
     return NetworkInput(np.ascontiguousarray(shown), inside, cut.grid, cut.percentiles)
 
 

@@ -128,7 +128,7 @@ class Intensity:
             raise InputError("intensity maps: give 'mr' and 'ct' as to_json writes them") from error
         if not hasattr(maps["ct"], "to_hu") or isinstance(maps["mr"], HUWindow):
             raise InputError("intensity maps: 'mr' cannot be hu_window, nor 'ct' robust")
-        return cls(**maps)
+        return cls(**maps)  # type: ignore[arg-type]
 
 
 def _rescale(value: np.ndarray, low: Any, high: Any) -> np.ndarray:

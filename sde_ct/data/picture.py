@@ -53,7 +53,7 @@ def overview(
     for row, z in enumerate(shown[::-1]):
         y = 1 - (row + 0.04) / len(shown)
         note = {"transform": axes.transAxes, "fontsize": FONT, "color": "white", "va": "top"}
-        axes.text(0.005, y, f"R  z = {z}", **note)
+        axes.text(0.005, y, f"R  z = {z}", **note)  # type: ignore[arg-type]
     return figure
 
 

@@ -43,7 +43,7 @@ def place(rng: np.random.Generator, shape, spacing, scale) -> Placement:
         (y[..., None] + WARP_MM * bend[1]) / np.float32(scale[1]),
         z,
     )
-    return Placement(_affine(rng, shape, voxel), factors, grid, texture)
+    return Placement(_affine(rng, shape, voxel), factors, grid, texture)  # type: ignore[arg-type]
 
 
 def _axial_plane(rng, shape, voxel, factors):

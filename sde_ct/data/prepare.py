@@ -118,7 +118,7 @@ def _run(
             report(_line(case.id, record, split, "  (kept)"))
     todo = [case for case in cases if case.id not in found]
     work = partial(attempt, output=output, settings=settings)
-    with closing(_outcomes(todo, work, workers)) as outcomes:  # processes end with an error
+    with closing(_outcomes(todo, work, workers)) as outcomes:  # type: ignore[type-var]  # processes end with an error
         for name, outcome in progress(outcomes, len(todo)):
             found[name] = outcome
             if isinstance(outcome, str):

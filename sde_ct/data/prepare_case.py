@@ -152,7 +152,7 @@ def _require_same_grid(patient: Patient, kind: str) -> None:
     path, mr = patient.files[kind], patient.files["mr"]
     mend = " or give --register" if kind == "ct" else ""
     raise InputError(
-        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{mend}"
+        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{mend}"  # type: ignore[union-attr]
     )
 
 
@@ -225,7 +225,7 @@ def _copies(patient: Patient, partial: Path, place: Path) -> dict[str, str]:
     volumes = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask}
     written = {kind: volumes[kind] for kind in patient.copies if volumes[kind] is not None}
     for kind, volume in (written | dict(patient.extra)).items():
-        write_volume(partial / f"{kind}.nii.gz", volume)
+        write_volume(partial / f"{kind}.nii.gz", volume)  # type: ignore[arg-type]
     return {kind: str(place / f"{kind}.nii.gz") for kind in written}
 
 

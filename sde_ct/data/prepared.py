@@ -118,8 +118,8 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
     return Prepared(
         folder=folder,
         source=values["source"],
-        spacing=tuple(map(float, values["spacing"])) if values["spacing"] else None,
-        size=tuple(map(int, values["size"])),
+        spacing=tuple(map(float, values["spacing"])) if values["spacing"] else None,  # type: ignore[arg-type]
+        size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
         split={"train": (), "validation": (), "test": (), **split},
         cases=cases,
     )

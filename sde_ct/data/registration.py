@@ -59,7 +59,7 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
     dim = mr.with_array(np.minimum(mr.array, np.percentile(mr.array[body.array > 0], BRIGHT)))
     soft = ct.with_array(np.clip(ct.array, *HU))
     try:
-        rigid = _rigid(*map(_image, (dim, soft, mr.with_array(around))), _starts(ct, mr, body))
+        rigid = _rigid(*map(_image, (dim, soft, mr.with_array(around))), _starts(ct, mr, body))  # type: ignore[call-arg]
     except RuntimeError as error:
         raise InputError(
             "MR and CT could not be registered: register them elsewhere, or leave them out"

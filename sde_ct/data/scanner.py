@@ -27,7 +27,7 @@ def dominant(
     for k in range(nz):  # slice by slice: the counts of a whole volume would not fit everywhere
         slab = samples[..., k * factors[2] : (k + 1) * factors[2]]
         counts = np.bincount((code + slab).ravel(), minlength=nx * ny * len(Tissue))
-        counts = counts.reshape(nx, ny, len(Tissue))
+        counts = counts.reshape(nx, ny, len(Tissue))  # type: ignore[assignment]
         body = 2 * counts[..., Tissue.AIR] <= np.prod(factors)
         labels[..., k] = np.where(body, 1 + counts[..., 1:].argmax(axis=-1), Tissue.AIR)
     return labels
@@ -110,6 +110,6 @@ def _coil(rng, shape, affine) -> Float[np.ndarray, "x y z"]:
         for n, s in zip(shape, np.linalg.norm(affine[:3, :3], axis=0), strict=True)
     )
     plane = np.meshgrid(x, y, indexing="ij")
-    uneven = waves(rng, *plane, z, count=6, length=(300, 700))
+    uneven = waves(rng, *plane, z, count=6, length=(300, 700))  # type: ignore[misc]
     bowl = (plane[0] / 200) ** 2 + (plane[1] / 140) ** 2  # 1 near the surface
     return np.exp(0.13 * uneven + rng.uniform(0, 0.25) * (bowl[..., None] - 0.5))

@@ -48,7 +48,7 @@ class Grid:
         found = [np.flatnonzero(hits) for hits in inside]
         if any(len(hits) == 0 for hits in found):
             return None
-        return tuple(slice(int(hits[0]), int(hits[-1]) + 1) for hits in found)
+        return tuple(slice(int(hits[0]), int(hits[-1]) + 1) for hits in found)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

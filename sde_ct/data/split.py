@@ -38,7 +38,7 @@ def split_patients(
     split: dict[str, tuple[str, ...]] = dict(named)
     for key, share in (("test", test), ("validation", validation)):
         if key not in named:
-            count = min(_count(key, share, len(patients)), max(0, len(free) - 1))
+            count = min(_count(key, share, len(patients)), max(0, len(free) - 1))  # type: ignore[arg-type]
             split[key], free = tuple(sorted(free[:count])), free[count:]
     split["train"] = tuple(sorted(free))
     return check_split({key: split[key] for key in SPLITS}, patients)

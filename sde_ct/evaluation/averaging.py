@@ -42,7 +42,7 @@ def error_by_draws(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask
         total, square = total + x, square + x**2
         mse.append(np.square(total / count - truth).mean())
     m = len(draws)
-    variance = float((square - total**2 / m).mean() / (m - 1))
+    variance = float((square - total**2 / m).mean() / (m - 1))  # type: ignore[attr-defined]
     return _extrapolated(np.array(mse), max(0.0, variance))
 
 

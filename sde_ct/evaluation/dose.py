@@ -107,7 +107,7 @@ def gamma(reference: Volume, evaluated: Volume) -> list[Gamma]:
 
     pair = [canonical(dose) for dose in (reference, evaluated)]
     turns = [dose.affine[:3, :3] / dose.spacing for dose in pair]
-    if not np.allclose(*turns, atol=1e-3):
+    if not np.allclose(*turns, atol=1e-3):  # type: ignore[misc]
         raise InputError("The axes of the two dose grids point elsewhere: resample one of them.")
     for name, dose in zip(("reference", "evaluated"), pair, strict=True):
         if not np.isfinite(dose.array).all() or dose.array.min() < 0 or dose.array.max() <= 0:

@@ -198,7 +198,7 @@ def reliability(samplers: Mapping[str, Reliability], title: str = "") -> Figure:
     axes.axline((0, 0), slope=1, color="0.5", linestyle="--", linewidth=1, label="right")
     seen = next((found for found in samplers.values() if found.seen), None)
     if seen:
-        shares = [o.share for o in seen.seen]
+        shares = [o.share for o in seen.seen]  # type: ignore[union-attr]
         axes.plot(seen.priors, shares, "s", color="0.6", markersize=5, label="training patients")
     for number, ((name, found), colour) in enumerate(
         zip(samplers.items(), plots.colours(len(samplers)), strict=True)

@@ -52,7 +52,7 @@ def _ask(claim: str, question: Question, summary: Summary) -> Finding:
     except NotMeasured as missing:
         return Finding(claim, "not measured", str(missing))
     verdict = "confirmed" if all(holds) else "partly" if any(holds) else "not confirmed"
-    return Finding(claim, verdict, figures)
+    return Finding(claim, verdict, figures)  # type: ignore[arg-type]
 
 
 def mean(summary: Summary, method: str, figure: str) -> float:

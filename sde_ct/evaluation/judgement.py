@@ -101,7 +101,7 @@ def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str
     for method, cases in judgements.items():
         found = over_patients([judged.by_tissue for judged in cases.values()])
         by_draws = averaging.over_patients([judged.by_draws for judged in cases.values()])
-        table += [(method, name, *_cells(found[name])) for name in tissues if name in found]
+        table += [(method, name, *_cells(found[name])) for name in tissues if name in found]  # type: ignore[misc]
         errors.append(_by_draws(method, by_draws))
     widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
     text = [

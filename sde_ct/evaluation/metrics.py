@@ -186,7 +186,7 @@ def ssim_slices(
     kept = mask.any(axis=(0, 1))
     inside = mask[..., kept]
     pair = (np.where(inside, np.clip(v[..., kept], low, high) - low, 0.0) for v in (ct, sct))
-    return float(ssim_map(*pair, high - low, window)[inside].mean())
+    return float(ssim_map(*pair, high - low, window)[inside].mean())  # type: ignore[arg-type, call-arg]
 
 
 def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:

@@ -69,7 +69,7 @@ def binned(axes: Axes, spread: Float[np.ndarray, " n"], error: Float[np.ndarray,
 
 def same_limits(plots: list[Axes]) -> None:
     """One square range for all plots of `binned`, labels on the first."""
-    ends = [np.max(line.get_data()) for axes in plots for line in axes.get_lines()[:1]]
+    ends = [np.max(line.get_data()) for axes in plots for line in axes.get_lines()[:1]]  # type: ignore[arg-type]
     limit = 1.08 * max(1.0, *ends)
     for number, axes in enumerate(plots):
         axes.set(xlim=(0, limit), ylim=(0, limit))

@@ -79,7 +79,7 @@ def constants(protocol: Protocol) -> dict[str, Any]:
     window = protocol.window
     record = asdict(protocol) | {
         "data_range": window[1] - window[0] if window else None,  # Q of PSNR and SSIM
-        "outside_mask_hu": window[0] if protocol.region == "body" else None,  # HU, before SSIM
+        "outside_mask_hu": window[0] if protocol.region == "body" else None,  # type: ignore[index]  # HU, before SSIM
         "ssim_side": metrics.SSIM_SIDE[protocol.ssim_window],
         "ssim_k": metrics.SSIM_K,
         "ssim_covariance": "sample" if protocol.ssim_window == "uniform" else "population",
@@ -134,7 +134,7 @@ _SIMILARITY_3D = {"ssim_3d": ssim3d.ssim_3d, "ms_ssim_3d": ssim3d.ms_ssim_3d}
 
 
 def _body(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> tuple[float, float]:
-    low, high = protocol.window
+    low, high = protocol.window  # type: ignore[misc]
     if protocol.similarity == "ssim":
         ssim = metrics.ssim_slices(ct, sct, mask, low, high, protocol.ssim_window)
     else:

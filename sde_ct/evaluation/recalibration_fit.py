@@ -72,7 +72,7 @@ def fit(
         factors[name] = _factor(_parts(errors, parts), _parts(spreads, parts), draws, name)
         half_widths[name] = _quantile(_parts(scores, parts) if enough else scores, coverage)
     found = (ByTissue(**figures) for figures in (factors, half_widths, having, voxels))
-    return Recalibration(coverage, sampler, draws, *found, step=step)
+    return Recalibration(coverage, sampler, draws, *found, step=step)  # type: ignore[arg-type, misc]
 
 
 class Verified(NamedTuple):
@@ -106,7 +106,7 @@ def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, V
             )
             found.setdefault(name, []).append((*(hit[part].mean() for hit in hits), *skills))
     return {
-        name: Verified(
+        name: Verified(  # type: ignore[call-arg]
             *np.mean(rows, 0)[:2],
             bootstrap_interval(np.array(rows)[:, 1]),
             *np.mean(rows, 0)[2:],
@@ -180,4 +180,4 @@ def _quantile(scores: Sequence[Float[np.ndarray, " n"]], level: float) -> float:
     weights = np.concatenate([np.full(s.size, 1 / (s.size * len(scores))) for s in scores])
     order = np.argsort(pooled, kind="stable")
     reached = np.cumsum(weights[order])
-    return float(pooled[order][min(np.searchsorted(reached, level - 1e-9), pooled.size - 1)])
+    return float(pooled[order][min(np.searchsorted(reached, level - 1e-9), pooled.size - 1)])  # type: ignore[call-overload]

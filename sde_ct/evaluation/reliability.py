@@ -67,7 +67,7 @@ def reliability(
         raise InputError(f"Reliability needs two or more priors in [0, 1], not {priors.tolist()}.")
     if seen is not None and not set(votes) <= set(seen):
         raise InputError("Some priors of the draws are none of the training patients': give those.")
-    found = tuple(outcomes(votes[p], decisions and decisions[p]) for p in priors)
+    found = tuple(outcomes(votes[p], decisions and decisions[p]) for p in priors)  # type: ignore[arg-type]
     share, count = (np.array([getattr(o, name) for o in found]) for name in ("share", "draws"))
     centred = priors - np.average(priors, weights=count)
     slope = np.sum(count * centred * share) / np.sum(count * centred**2)
@@ -109,7 +109,7 @@ def _undecided(found: Reliability) -> str | None:
     if any(o.decided is None for o in found.outcomes):
         return None
     draws = sum(o.draws for o in found.outcomes)
-    made = sum(o.decided * o.draws for o in found.outcomes) / draws
+    made = sum(o.decided * o.draws for o in found.outcomes) / draws  # type: ignore[misc, operator]
     if made >= MOSTLY:
         return None
     return f"only {made:.0%} of the draws are nearer to an outcome than to the middle"

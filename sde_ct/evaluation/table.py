@@ -125,7 +125,7 @@ def _statistics(values: Sequence[float | None]) -> Statistics | None:
     q25, median, q75 = np.quantile(x, (0.25, 0.5, 0.75))
     std = x.std(ddof=1) if x.size > 1 else np.nan
     spread = (x.mean(), std, x.min(), x.max(), median, q25, q75)
-    return Statistics(*(float(v) for v in spread), n=x.size)
+    return Statistics(*(float(v) for v in spread), n=x.size)  # type: ignore[arg-type, misc]
 
 
 class Column(NamedTuple):

@@ -133,8 +133,10 @@ def sparsification(spread: CtVolume, error: CtVolume, mask: Mask) -> Sparsificat
     _, group, size = np.unique(s, return_inverse=True, return_counts=True)
     shared = (np.bincount(group, weights=e) / size)[group]  # of equal spreads, their mean error
     curves = [_remaining(e, s, shared), _remaining(e, e, e)]
-    return Sparsification(
-        TAKEN, *curves, float(np.trapezoid(curves[0], TAKEN) - np.trapezoid(curves[1], TAKEN))
+    return Sparsification(  # type: ignore[call-arg]
+        TAKEN,
+        *curves,  # type: ignore[arg-type]
+        float(np.trapezoid(curves[0], TAKEN) - np.trapezoid(curves[1], TAKEN)),
     )
 
 

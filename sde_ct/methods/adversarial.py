@@ -56,13 +56,13 @@ def adversarial(
     def generator_loss(generator, critic, batch: Batch):
         fake = predict(generator, batch.mr, network=network, data=config.data)
         l1 = jnp.mean(jnp.abs(fake - batch.ct))
-        game = jnp.mean((discriminator.apply(critic, batch.mr, fake) - 1) ** 2)
+        game = jnp.mean((discriminator.apply(critic, batch.mr, fake) - 1) ** 2)  # type: ignore[operator]
         return game + config.adversarial.l1_weight * l1, (fake, {"l1": l1, "game": game})
 
     def discriminator_loss(critic, fake, batch: Batch):
         real = discriminator.apply(critic, batch.mr, batch.ct)
         synthetic = discriminator.apply(critic, batch.mr, fake)
-        return (jnp.mean((real - 1) ** 2) + jnp.mean(synthetic**2)) / 2
+        return (jnp.mean((real - 1) ** 2) + jnp.mean(synthetic**2)) / 2  # type: ignore[operator]
 
     def update(state: AdversarialState, keys, batch: Batch):
         del keys  # nothing here is random

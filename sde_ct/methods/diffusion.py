@@ -42,7 +42,7 @@ def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, "
 def _apply(network: UNet, params, form, x, mr, t, alpha, std) -> Float[Array, "b h w 1"]:
     inputs = jnp.concatenate([form.inputs(x, alpha, std), mr], axis=-1)
     label = form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
-    return network.apply(params, inputs, label)
+    return network.apply(params, inputs, label)  # type: ignore[return-value]
 
 
 def score_fn(

@@ -16,7 +16,7 @@ def predict(
 
     The GAN's generator predicts the same way.
     """
-    return data.ct_mean + data.ct_std * network.apply(params, mr)
+    return data.ct_mean + data.ct_std * network.apply(params, mr)  # type: ignore[operator]
 
 
 def regression(config: Experiment, network: UNet, axis_name: str | None = None) -> Method:

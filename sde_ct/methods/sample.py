@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from sde_ct.config import DiffusionConfig, Experiment, SamplingConfig
@@ -54,7 +56,7 @@ def sampler_fn(name: str, config: Experiment, sde: SDE) -> Callable[..., Samples
     if name not in SAMPLERS:
         raise InputError(f"Unknown sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
     steps, end = options.fast_evaluations - 1, sde.time(options.fast_end)
-    fast = {"grid": partial(karras, end=end), "denoise": True}
+    fast: dict[str, Any] = {"grid": partial(karras, end=end), "denoise": True}  # type: ignore[arg-type]
     if name == "heun":
         return partial(heun, steps=steps // 2, **fast)
     solver = ddim if name == "ddim" else partial(dpm_solver, stochastic=name == "dpm_sde")
@@ -88,7 +90,8 @@ def with_evaluations(options: SamplingConfig, sampler: str, evaluations: int) ->
         raise InputError(f"{evaluations} evaluations: {sampler} needs {least} or more.")
     steps = evaluations // least if sampler == "pc" else evaluations
     field = f"{sampler}_steps" if sampler in ("ddpm", "em", "pc") else "fast_evaluations"
-    return dataclasses.replace(options, **{field: steps})
+    change: dict[str, Any] = {field: steps}
+    return dataclasses.replace(options, **change)
 
 
 def draw_fn(config: Experiment, sampler: str | None) -> Draw:
@@ -126,7 +129,7 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
     return draw
 
 
-def slice_keys(seed: int, case: int, slices: Array, draws: Array) -> Array:
+def slice_keys(seed: int, case: int, slices: ArrayLike, draws: ArrayLike) -> Array:
     """One key a sample, from (seed, case, slice, draw) alone."""
     base = jax.random.fold_in(jax.random.key(seed), case)
 

@@ -54,7 +54,7 @@ def advance(
     average = None
     if ema:
         decay = jnp.minimum(ema, (1.0 + state.step) / (10.0 + state.step))
-        average = decay * state.ema + (1 - decay) * vector
+        average = decay * state.ema + (1 - decay) * vector  # type: ignore[operator]
     return TrainState(unravel(vector, state.params), average, optimiser_state, state.step + 1)
 
 

@@ -2,13 +2,14 @@
 
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-DType = jnp.dtype | type
+DType = Any  # of NumPy or JAX
 
 
 class GroupNorm(nn.Module):

@@ -78,7 +78,7 @@ class Checkpoints:
         except FAILURES as error:
             shutil.rmtree(part, ignore_errors=True)
             raise SaveError(f"{self.folder(step)} could not be written ({cause(error)})") from error
-        for old in self.steps[: -self._keep]:
+        for old in self.steps[: -self._keep] if self._keep else ():
             self._remove(old)
 
     def _remove(self, step: int) -> None:
@@ -114,7 +114,7 @@ class Checkpoints:
 
         Raises InputError where the checkpoint is damaged, or of another version.
         """
-        folder = self.folder(self.latest if step is None else step)
+        folder = self.folder(self.latest if step is None else step)  # type: ignore[arg-type]
         if not folder.exists():  # of several processes the first chooses the step
             raise InputError(
                 f"{folder} can't be seen from here: give all hosts the same --workdir."

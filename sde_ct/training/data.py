@@ -76,7 +76,7 @@ def validation_batches(config: DataConfig, prepared: Prepared) -> Iterator[Batch
         for example, _ in eval_batches(
             slices_of(config, prepared, "validation"), config.batch_size
         ):
-            yield Batch(**example)
+            yield Batch(**example)  # type: ignore[arg-type]
 
 
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:

@@ -90,14 +90,14 @@ def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Call
     after, begun = rng.random(), time.perf_counter()
     if wanted == "start":
         return lambda: time.perf_counter() > begun + 6 * after
-    known, stale, met = _size(lines), _saves(workdir), []
+    known, stale, met = _size(lines), _saves(workdir), []  # type: ignore[var-annotated]
     wait, count = (0.5 if wanted == "step" else 0.05) * after, 1
     if wanted == "save":
         count = rng.randint(1, 3)
 
     def come() -> bool:
         new = {"line"} if _size(lines) not in (0, known) else set()
-        new = new if wanted == "step" else _saves(workdir) - stale
+        new = new if wanted == "step" else _saves(workdir) - stale  # type: ignore[assignment]
         met.extend((time.perf_counter(), save) for save in new - {save for _, save in met})
         return len(met) >= count and time.perf_counter() > met[count - 1][0] + wait
 

@@ -30,7 +30,7 @@ class Interruption:
 
     def __exit__(self, *_) -> None:
         while self._before:
-            signal.signal(*self._before.popitem())
+            signal.signal(*self._before.popitem())  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
