@@ -21,7 +21,7 @@ slow: $(VENV)/.ready
 	$(RUN) -m pytest -m slow $(TESTS)
 
 lint: $(VENV)/.ready
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no working Python >= 3.11 found: install one." >&2; exit 2; }
