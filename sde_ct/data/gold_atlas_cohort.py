@@ -224,11 +224,9 @@ def _delineations(
     for observer in range(1, 6):
         share = 1 + rng.normal(0, 0.01)  # nobody draws quite the same size
         for name, polygons in true.items():
-            drawn[f"{name}_obs{observer}"] = [_scaled(p[::THINNED], share) for p in polygons]
+            drawn[f"{name}_obs{observer}"] = [_scaled(_thin(p), share) for p in polygons]
     external = {name: "EXTERNAL" for name in (*drawn, "External") if name.startswith("External")}
-    staple = {
-        name: [_scaled(p[::THINNED], 1.005) for p in polygons] for name, polygons in true.items()
-    }
+    staple = {name: [_scaled(_thin(p), 1.005) for p in polygons] for name, polygons in true.items()}
     return {
         "Observers": (drawn, external),
         "Consensus": (true, external),
@@ -245,6 +243,10 @@ def contours(mask: Volume) -> list[Polygon]:
             index = np.column_stack([line[:-1] - 1, np.full(len(line) - 1, k)])  # closed: once
             found.append(index @ mask.affine[:3, :3].T + mask.affine[:3, 3])
     return found
+
+
+def _thin(polygon: Polygon) -> Polygon:
+    return polygon[::THINNED] if len(polygon) > 10 * THINNED else polygon
 
 
 def _scaled(polygon: Polygon, share: float) -> Polygon:

@@ -15,6 +15,7 @@ from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
 SEQUENCES = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence")
+LEAST = 3  # points; strokes of a drawing tool that hold fewer have no area
 OFF_PLANE = 0.1  # slices that a contour may be bent, or lie beside a slice's centre
 GAP_MM = 15.0  # contours farther apart than that do not belong together
 
@@ -52,6 +53,7 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
                 _polygon(contour, file)
                 for contour in item.get("ContourSequence") or ()
                 if str(contour.get("ContourGeometricType")).startswith("CLOSED")
+                and int(contour.get("NumberOfContourPoints") or LEAST) >= LEAST
             ]
             for item in header.ROIContourSequence
         }
@@ -71,9 +73,9 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
 def _polygon(contour: Dataset, file: Path) -> Polygon:
     points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
     told = int(contour.get("NumberOfContourPoints") or len(points))
-    if len(points) < 3 or len(points) != told or not np.isfinite(points).all():
+    if len(points) != told or not np.isfinite(points).all():
         raise InputError(
-            f"{file} has a contour of {len(points)} points that should have {max(3, told)}: "
+            f"{file} has a contour of {len(points)} points that should have {told}: "
             "export the structures again"
         )
     return points @ swap_lps_ras(np.eye(4))[:3, :3].T

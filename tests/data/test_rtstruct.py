@@ -149,6 +149,14 @@ def test_structures_that_cannot_be_used_are_passed_over_with_a_reason(tmp_path):
     assert body_contour([], like, "x").chosen.endswith("no structure set")
 
 
+def test_strokes_without_area_are_passed_over(tmp_path):
+    like = frame()
+    rois = {"External": [circle(like, 4, 14), circle(like, 4, 9)[:2], circle(like, 5, 9)[:1]]}
+    save_all(tmp_path, [structures(OWNER, "Set", "MR", rois, {})], [0])
+    (body,) = read_structures(next(tmp_path.iterdir()))
+    assert [len(polygon) for polygon in body.polygons] == [200]
+
+
 def test_what_is_read_is_what_was_written(tmp_path):
     like = frame()
     (file,) = write(tmp_path / "s", like, {"Set": {"External": 14, "Bladder": 5}})
