@@ -5,11 +5,15 @@ training takes three evaluations' (forward, and the gradients by activations and
 Seconds divide them by the rate at which the first level of that network runs here. Bytes are those
 of the arrays: what the backward pass keeps, as `jax.vjp` tells it, and the training state; XLA
 shares and fuses some of them, so they are an upper estimate. For a training step of the demo's
-DDPM: 4.1 GFLOP and 58 MB, where XLA counts 4.5 GFLOP and 52 MB once it is compiled.
+DDPM: 4.1 GFLOP and 58 MB, where XLA counts 4.5 GFLOP and 52 MB once it is compiled. Of synthesis
+the arrays that are needed at once are counted, to which XLA adds room to work in: 6 MB for ten
+slices of that network, where XLA takes 11.
 """
 
 import dataclasses
 import functools
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +28,7 @@ from sde_ct.training.loop import fresh_state
 
 PROBE = 32  # side of the slices, in pixels, that are timed
 TRAINING = 3  # evaluations' worth of FLOPs in a training step
+BATCH = 10  # slices that a device synthesizes at once where it does not tell its memory
 GB = 1e9
 
 
@@ -35,6 +40,8 @@ class Cost(NamedTuple):
     rate: float  # FLOP/s measured here, all devices together
     state_bytes: float  # parameters, moving average, optimiser and gradients
     kept_bytes: float  # a slice, for the backward pass
+    parameter_bytes: float
+    live_bytes: float  # a slice, at once in an evaluation
 
     @property
     def seconds(self) -> float:
@@ -53,7 +60,8 @@ class Cost(NamedTuple):
     def synthesis(self, slices: int, evaluations: int, draws: int) -> str:
         seconds = self.seconds * slices * evaluations * draws
         what = f"{slices} slices, {evaluations} evaluations, {draws} draws"
-        return f"about {duration(seconds)} for {what}"
+        memory = (self.parameter_bytes + BATCH * self.live_bytes) / GB
+        return f"about {duration(seconds)} for {what}, at least {memory:.1f} GB a device"
 
 
 def estimate(config: Experiment, size: tuple[int, int]) -> Cost:
@@ -72,6 +80,8 @@ def estimate(config: Experiment, size: tuple[int, int]) -> Cost:
         rate=_rate(config),
         state_bytes=_bytes(state) + own,
         kept_bytes=max(0.0, _bytes(kept) - own),
+        parameter_bytes=own,
+        live_bytes=_live(function, parameters, *inputs(1)) - own,
     )
 
 
@@ -123,10 +133,37 @@ def _rate(config: Experiment) -> float:
     return flops * len(devices) / race({"level": call}, repeats=5)["level"]
 
 
+def _live(function: Callable, *arguments: Any) -> float:
+    """Bytes of the arrays of a traced program that are needed at once, at most."""
+    program = jax.make_jaxpr(function)(*arguments).jaxpr
+    last = dict.fromkeys((v for v in program.outvars if not _is_literal(v)), len(program.eqns))
+    for number, step in reversed(list(enumerate(program.eqns))):
+        for v in step.invars:
+            if not _is_literal(v):
+                last.setdefault(v, number)
+    ends: dict[int, list[Any]] = defaultdict(list)
+    for v, number in last.items():
+        ends[number].append(v)
+    live = most = float(sum(_size(v.aval) for v in (*program.invars, *program.constvars)))
+    for number, step in enumerate(program.eqns):
+        live += sum(_size(v.aval) for v in step.outvars)
+        most = max(most, live)
+        live -= sum(_size(v.aval) for v in ends[number])
+    return most
+
+
+def _is_literal(v: Any) -> bool:
+    return hasattr(v, "val")
+
+
+def _size(shape: Any) -> int:
+    return shape.size * shape.dtype.itemsize
+
+
 def _flops(lowered: Any) -> float:
     cost = lowered.cost_analysis()
     return float((cost[0] if isinstance(cost, list) else cost)["flops"])
 
 
 def _bytes(tree: Any) -> float:
-    return float(sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)))
+    return float(sum(map(_size, jax.tree.leaves(tree))))

@@ -10,7 +10,7 @@ import numpy as np
 
 from sde_ct.config import Experiment, from_dict
 from sde_ct.data.prepared import INDEX, Prepared, PreparedCase, read_prepared
-from sde_ct.data.volume import Volume, canonical
+from sde_ct.data.volume import Unit, Volume, canonical
 from sde_ct.doctor import names, sets
 from sde_ct.doctor.examine import CHECKS
 from sde_ct.doctor.finding import Finding, error, refused
@@ -57,7 +57,11 @@ def _volumes(case: PreparedCase) -> dict[str, Volume]:
     voxel = canonical(case.grid.frame).spacing
     spacing = (voxel[0] * case.grid.scale[1], voxel[1] * case.grid.scale[0], voxel[2])
     affine = np.diag([*spacing, 1.0])
-    units = {"MR": ("mr", "a.u."), "CT": ("ct", "HU"), "mask": ("mask", "mask")}
+    units: dict[str, tuple[str, Unit]] = {
+        "MR": ("mr", "a.u."),
+        "CT": ("ct", "HU"),
+        "mask": ("mask", "mask"),
+    }
     return {
         kind: Volume(np.asarray(case.load(name), np.float32).transpose(2, 1, 0), affine, unit)
         for kind, (name, unit) in units.items()

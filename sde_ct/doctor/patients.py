@@ -14,9 +14,11 @@ from sde_ct.doctor.examine import CHECKS, attempt, examine
 from sde_ct.doctor.finding import Finding
 from sde_ct.doctor.overlap import overlap
 from sde_ct.doctor.report import Found, Report, at
+from sde_ct.doctor.voxels import Kind
 from sde_ct.errors import InputError
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
+Typed = tuple[Kind | None, Volume]
 UNITS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
@@ -59,7 +61,7 @@ def raw(folder: Path, progress: Progress) -> tuple[Report, int]:
     found += at("", sets.unlike(spacing))
     found += at("", names.named_files(folder, secrets))
     title = f"{folder.name}: raw data, {_many(len(cases), 'patient')}, --source={source}"
-    facts = (f"{slices} slices of MR", *_range("voxels", spacing))
+    facts = (*_slices(slices), *_range("voxels", spacing))
     return Report(title, facts, tuple(found), secrets=frozenset(secrets)), slices
 
 
@@ -109,7 +111,7 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
     found += at("", names.named_files(folder, ()))
     title = f"{folder.name}: {_many(len(files), 'volume')}, in no layout that prepare.py knows"
     slices = sum(one.array.shape[2] for kind, one in volumes.values() if kind == "MR")
-    return Report(title, (f"{slices} slices of MR",), tuple(found)), slices
+    return Report(title, _slices(slices), tuple(found)), slices
 
 
 def _volume_files(folder: Path) -> list[Path]:
@@ -118,10 +120,10 @@ def _volume_files(folder: Path) -> list[Path]:
     return [path for path in every if path.name.lower().endswith(suffixes)]
 
 
-def _each(files: Iterable[Path], root: Path) -> tuple[list[Found], dict[str, tuple[str, Volume]]]:
+def _each(files: Iterable[Path], root: Path) -> tuple[list[Found], dict[str, Typed]]:
     """Findings of single files, and their volumes with what kind they are."""
     found: list[Found] = []
-    volumes: dict[str, tuple[str, Volume]] = {}
+    volumes: dict[str, Typed] = {}
     for path in files:
         name = str(path.relative_to(root))
         report, one, kind = examine(path)
@@ -140,6 +142,10 @@ def _unpaired(folder: Path, root: Path) -> list[Found]:
             if kind == "CT":
                 found += at(name, overlap(mrs[0], one))
     return found
+
+
+def _slices(count: int) -> tuple[str, ...]:
+    return (f"{count} slices of MR",) if count else ()
 
 
 def _range(what: str, sizes: dict[str, tuple[float, ...]]) -> tuple[str, ...]:

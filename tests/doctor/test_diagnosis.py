@@ -198,8 +198,9 @@ def test_the_cost_is_told(phantoms, tmp_path):
     done = call("doctor", run)
     cost = " ".join(done.out.split("cost")[1].split())
     found = re.search(
-        r"about (\S+) (s|min|h|days) for 80 slices, 20 evaluations, 10 draws; estimated from the "
-        r"traced network, (\S+) GFLOP a slice, and (\S+) GFLOP/s measured on \d+ x", cost
+        r"about (\S+) (s|min|h|days) for 80 slices, 20 evaluations, 10 draws, at least \S+ GB a "
+        r"device; estimated from the traced network, (\S+) GFLOP a slice, and (\S+) GFLOP/s "
+        r"measured on \d+ x", cost
     )  # fmt: skip
     assert found, cost
     seconds = {"s": 1, "min": 60, "h": 3600, "days": 86400}[found[2]] * float(found[1])
