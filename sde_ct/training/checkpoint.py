@@ -11,14 +11,18 @@ leaves none. Orbax does not find every flipped byte: the digest does, before any
 A power cut may leave the newest damaged; the one before it has long been on the disk.
 """
 
+import contextlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from sde_ct.errors import InputError
 from sde_ct.training import digest
@@ -71,7 +75,8 @@ class Checkpoints:
             part.mkdir(parents=True)
             # From the host: Orbax would cut every replicated array in pieces, a program a shape.
             arrays = ocp.args.StandardSave(jax.device_get(state))
-            self._orbax.save(part / "state", args=arrays)
+            with _quiet():
+                self._orbax.save(part / "state", args=arrays)
             (part / "progress.json").write_text(json.dumps(progress) + "\n")
             digest.write(part)
             part.rename(self.folder(step))
@@ -143,10 +148,24 @@ class Checkpoints:
         self._orbax.close()
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracebacks that Orbax's threads log of an error that they raise as well."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def cause(error: Exception) -> str:
     """One short line that says why."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # as tensorstore tells it
+    if code:
+        return os.strerror(int(code[1]))
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
 
