@@ -241,11 +241,14 @@ def to_dict(config: Experiment) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
-    """The inverse of `to_dict`; unknown or missing fields are an InputError."""
+    """The inverse of `to_dict`; unknown fields and missing sections are an InputError.
+
+    An option younger than the record has its default, which does what was done before.
+    """
     hints = typing.get_type_hints(kind)
-    if set(values) != set(hints):
-        odd = ", ".join(sorted(set(values) ^ set(hints)))
-        raise InputError(f"The stored configuration does not fit this version: {odd}.")
+    wanted = set(hints) if kind is Experiment else set()
+    if odd := sorted((set(values) - set(hints)) | (wanted - set(values))):
+        raise InputError(f"The stored configuration does not fit this version: {', '.join(odd)}.")
     return kind(**{name: _restore(value, hints[name]) for name, value in values.items()})
 
 

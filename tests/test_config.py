@@ -54,6 +54,12 @@ def test_differences_name_the_fields():
     assert differences(a, b) == ["sde.sigma_max: 50.0 -> 20.0", "network.channels: 64 -> 32"]
 
 
+def test_an_option_younger_than_the_record_has_its_default():
+    values = to_dict(changed("sampling.snr", 0.2))
+    del values["sampling"]["shared_noise"]
+    assert from_dict(values) == changed("sampling.snr", 0.2)
+
+
 def test_a_stored_configuration_of_another_version_is_refused():
     values = to_dict(Experiment())
     values["sde"]["zeta"] = 1
