@@ -1,5 +1,6 @@
 """Deformable registration by elastix (S. Klein et al., IEEE Trans. Med. Imaging 29:196, 2010)."""
 
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,11 @@ def deformation(
             number_of_threads=1,  # patients run side by side
             log_to_console=False,
         )
-        field = itk.transformix_deformation_field(moving, found, log_to_console=False)
+        with tempfile.TemporaryDirectory() as folder:  # else it writes where it was started
+            field = itk.transformix_deformation_field(
+                moving, found, output_directory=folder, log_to_console=False
+            )
+            field.Update()
     except RuntimeError as error:
         raise InputError(
             "elastix could not register MR and CT: register them elsewhere, or rigidly"
