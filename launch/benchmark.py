@@ -26,9 +26,9 @@ from sde_ct.benchmark import frontier, reliability, scaling, speed
 from sde_ct.cli import run
 from sde_ct.comparison import held_out, outcomes_seen
 from sde_ct.config import recipe
-from sde_ct.data.cohorts import phantom_cases
-from sde_ct.data.prepare import prepare
+from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import Prepared, read_prepared
+from sde_ct.data.sources.cohorts import phantom_cases
 from sde_ct.errors import InputError
 from sde_ct.evaluation import figures
 from sde_ct.evaluation.reliability import sentence

@@ -18,9 +18,9 @@ from sde_ct import comparison, parallel
 from sde_ct.cli import run
 from sde_ct.comparison.page import report_of
 from sde_ct.config import recipe
-from sde_ct.data.cohorts import phantom_cases
-from sde_ct.data.prepare import prepare
+from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import Prepared, read_prepared
+from sde_ct.data.sources.cohorts import phantom_cases
 from sde_ct.data.split import split_patients
 from sde_ct.evaluation import judgement
 from sde_ct.evaluation.checks import checks

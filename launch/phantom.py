@@ -14,12 +14,12 @@ from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
-from sde_ct.data import gold_atlas_cohort, phantom
+from sde_ct.data.phantom import gold_atlas, pelvis
 from sde_ct.errors import InputError
 
 GRIDS = {
-    "gold_atlas": (gold_atlas_cohort.SHAPE, gold_atlas_cohort.SPACING),
-    "synthrad2023": (phantom.SHAPE, phantom.SPACING),
+    "gold_atlas": (gold_atlas.SHAPE, gold_atlas.SPACING),
+    "synthrad2023": (pelvis.SHAPE, pelvis.SPACING),
 }
 LAYOUT = flags.DEFINE_enum("layout", None, GRIDS, "Files and folders.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=True)
@@ -38,12 +38,12 @@ def main() -> None:
     }
     output = Path(OUTPUT.value)
     if LAYOUT.value == "synthrad2023":
-        written = phantom.write_cohort(output, PATIENTS.value, SEED.value, **options)
+        written = pelvis.write_cohort(output, PATIENTS.value, SEED.value, **options)
     else:
-        names = gold_atlas_cohort.PATIENTS[: PATIENTS.value]
+        names = gold_atlas.PATIENTS[: PATIENTS.value]
         if len(names) < PATIENTS.value:
             raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients")
-        written = gold_atlas_cohort.write_gold_atlas(output, SEED.value, patients=names, **options)
+        written = gold_atlas.write_gold_atlas(output, SEED.value, patients=names, **options)
     print(f"{output}: {len(written)} patients")
 
 

@@ -19,11 +19,11 @@ from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
-from sde_ct.data.cohorts import SOURCES, Patterns, find_cases, phantom_cases
-from sde_ct.data.gold_atlas import literature_split
-from sde_ct.data.patient import Source
-from sde_ct.data.prepare import prepare
-from sde_ct.data.registration import KINDS
+from sde_ct.data.preparation.prepare import prepare
+from sde_ct.data.preparation.registration import KINDS
+from sde_ct.data.sources.cohorts import SOURCES, Patterns, find_cases, phantom_cases
+from sde_ct.data.sources.gold_atlas import literature_split
+from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import parse_share, split_patients
 from sde_ct.errors import InputError
 

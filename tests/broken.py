@@ -18,7 +18,8 @@ import numpy as np
 import pydicom
 from pydicom.uid import ExplicitVRBigEndian
 
-from .data import test_dicom, test_files, test_metaimage
+from .data import test_files, test_metaimage
+from .data.dicom import test_series as test_dicom
 from .data.dicom_series import edit, write_series
 
 

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.gold_atlas_cohort import write_gold_atlas
+from sde_ct.data.phantom.gold_atlas import write_gold_atlas
 
 from . import tiny
 from .data.dicom_series import patient_place

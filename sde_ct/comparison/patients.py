@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from sde_ct.data.body import body_mask
 from sde_ct.data.files import read_volume
-from sde_ct.data.phantom import RECORD
+from sde_ct.data.phantom.pelvis import RECORD
 from sde_ct.data.prepared import Prepared
 from sde_ct.data.volume import Volume
 

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 
 from sde_ct.data import metaimage
-from sde_ct.data.dicom import open_series
-from sde_ct.data.dicom_slice import is_dicom
+from sde_ct.data.dicom.series import open_series
+from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import Unit, Volume
 from sde_ct.errors import InputError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sde_ct import parallel
 from sde_ct.config import Experiment, recipe
-from sde_ct.data.dicom import slice_files
+from sde_ct.data.dicom.series import slice_files
 from sde_ct.data.prepared import INDEX
 from sde_ct.doctor import made
 from sde_ct.doctor.cost import Cost, estimate

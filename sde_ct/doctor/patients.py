@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.cohorts import KINDS, Case, Patterns, Source, find_cases
-from sde_ct.data.dicom import slice_files
+from sde_ct.data.dicom.series import slice_files
 from sde_ct.data.files import NIFTI_SUFFIXES
 from sde_ct.data.metaimage import SUFFIXES
+from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, Source, find_cases
 from sde_ct.data.volume import Volume
 from sde_ct.doctor import names, series, sets
 from sde_ct.doctor.examine import CHECKS, attempt, examine

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from sde_ct.data.dicom import slice_files
-from sde_ct.data.dicom_grid import arrange
-from sde_ct.data.dicom_slice import Slice, decoding, read_header, read_slice, require_decoder
+from sde_ct.data.dicom.grid import arrange
+from sde_ct.data.dicom.series import slice_files
+from sde_ct.data.dicom.slice import Slice, decoding, read_header, read_slice, require_decoder
 from sde_ct.doctor.finding import Finding, error, refused, warning
 from sde_ct.doctor.names import secrets_of
 from sde_ct.errors import InputError

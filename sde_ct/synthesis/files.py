@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sde_ct.data.dicom_identity import Identity
-from sde_ct.data.dicom_write import write_ct_series
+from sde_ct.data.dicom.identity import Identity
+from sde_ct.data.dicom.write import write_ct_series
 from sde_ct.data.files import write_volume
 from sde_ct.synthesis.synthesizer import SyntheticCT
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from sde_ct.data.dicom_identity import Identity, identity_of, new_identity
-from sde_ct.data.dicom_write import require_perpendicular
+from sde_ct.data.dicom.identity import Identity, identity_of, new_identity
+from sde_ct.data.dicom.write import require_perpendicular
 from sde_ct.data.files import Format, format_of, read_volume
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sde_ct.data.dicom_slice import is_dicom, read_header
+from sde_ct.data.dicom.slice import is_dicom, read_header
 from sde_ct.errors import InputError
 
 IMAGE = re.compile(r"\.(nii(\.gz)?|mh[ad])$", re.IGNORECASE)

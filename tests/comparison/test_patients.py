@@ -3,8 +3,8 @@
 import json
 
 from sde_ct.comparison import held_out, outcomes_seen
-from sde_ct.data.cohorts import phantom_cases
-from sde_ct.data.prepare import prepare
+from sde_ct.data.preparation.prepare import prepare
+from sde_ct.data.sources.cohorts import phantom_cases
 
 from .. import tiny
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sde_ct.data.cohorts import Patterns, find_cases
 from sde_ct.data.dataset import (
     Slices,
     augment,
@@ -21,7 +20,8 @@ from sde_ct.data.files import read_volume
 from sde_ct.data.grid import from_slices
 from sde_ct.data.inputs import network_input
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
-from sde_ct.data.prepare import prepare
+from sde_ct.data.preparation.prepare import prepare
+from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 

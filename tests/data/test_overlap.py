@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sde_ct.data.overlap import ct_body, dice, known
-from sde_ct.data.phantom import pelvis_patient
+from sde_ct.data.phantom.pelvis import pelvis_patient
 from sde_ct.data.resample import resample_on
 from sde_ct.data.volume import Volume
 

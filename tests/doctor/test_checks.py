@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sde_ct.data.files import write_volume
-from sde_ct.data.phantom import pelvis_patient
+from sde_ct.data.phantom.pelvis import pelvis_patient
 from sde_ct.data.volume import Volume
 from sde_ct.doctor import names, sets
 from sde_ct.doctor.hounsfield import check_ct

@@ -11,11 +11,11 @@ import pytest
 import SimpleITK as sitk
 
 from sde_ct.data.files import read_volume, write_volume
-from sde_ct.data.gold_atlas_cohort import write_gold_atlas
+from sde_ct.data.phantom.gold_atlas import write_gold_atlas
 
 from .. import broken, tiny
+from ..data.dicom.test_series import MR
 from ..data.dicom_series import write_series
-from ..data.test_dicom import MR
 from ..programs import call, listing
 
 

@@ -7,7 +7,7 @@ from pydicom.uid import RLELossless
 
 from sde_ct.doctor.series import survey
 
-from ..data import test_dicom as broken
+from ..data.dicom import test_series as broken
 from ..data.dicom_series import edit, write_series
 
 MR = broken.MR

@@ -12,7 +12,7 @@ import numpy as np
 
 from sde_ct.data.files import read_volume, write_volume
 from sde_ct.data.lookup import fit_lookup
-from sde_ct.data.phantom import pelvis_patient
+from sde_ct.data.phantom.pelvis import pelvis_patient
 from sde_ct.data.volume import Volume, canonical
 from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.html.views import PatientView, Picture, Prediction, Report

@@ -1,0 +1,195 @@
+"""A synthetic CT, or the spread of its draws, as a CT series for planning systems."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int16
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
+
+from sde_ct.data.dicom.identity import Identity, derived_uid
+from sde_ct.data.fingerprint import voxel_sha256
+from sde_ct.data.lps import swap_lps_ras
+from sde_ct.data.volume import GRID_TOLERANCE, Volume
+from sde_ct.errors import InputError
+
+Content = Literal["ct", "spread"]
+# SeriesDescription (64 characters at most), ImageType, window centre and width (HU), SeriesNumber.
+DESCRIPTION = {
+    "ct": "Synthetic CT from MR, research only",
+    "spread": "Spread of synthetic CT (HU), not a CT, research only",
+}
+IMAGE_TYPE = {
+    "ct": ["DERIVED", "SECONDARY", "AXIAL"],
+    "spread": ["DERIVED", "SECONDARY", "AXIAL", "SPREAD"],
+}
+WINDOW = {"ct": (40, 400), "spread": (100, 200)}
+NUMBER = {"ct": 9001, "spread": 9002}  # beyond what scanners count to
+DERIVATION = {
+    "ct": "Synthesized from MR by a trained network; HU are estimates.",
+    "spread": "Standard deviation over draws of a synthetic CT, in HU; not attenuation.",
+}
+SHEAR = 1e-3  # cosine between axes: rounding in headers
+
+
+def write_ct_series(
+    folder: str | os.PathLike,
+    volume: Volume,
+    identity: Identity,
+    *,
+    content: Content = "ct",
+    description: str | None = None,
+) -> Path:
+    """Write one DICOM file a slice (CT Image Storage, int16 HU), whole or not at all.
+
+    The series joins the MR's patient, study and frame of reference and shares no other UID with
+    it; its own UIDs follow from what is written, so that the same volume gives the same files.
+    Slices lie along the volume's last axis and are numbered along their normal.
+
+    Args:
+      folder: to be made; slices are named 0001.dcm and on.
+      volume: HU on the MR's grid, rounded and clipped to int16.
+      identity: of the MR, by `identity_of` or `new_identity`.
+      content: "ct", or "spread" for the standard deviation of the draws.
+      description: SeriesDescription in place of the usual one, 64 characters at most.
+
+    Raises:
+      InputError: the folder exists, the grid is not the MR's, its axes are not perpendicular,
+        a voxel is not finite, or the description is too long.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise InputError(f"{folder} exists: choose another output or remove it first")
+    text = DESCRIPTION[content] if description is None else description
+    _require_writable(folder, volume, identity, text)
+    array, affine, sources = _stacked(volume, identity)
+    common = _common(array, affine, identity, content, text)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+    try:
+        partial.mkdir()
+        for k in range(array.shape[2]):
+            source = sources[k] if sources else None
+            image = _image(common, array[..., k], affine, k, source)
+            image.save_as(partial / f"{k + 1:04d}.dcm", enforce_file_format=True, overwrite=False)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _require_writable(folder: Path, volume: Volume, identity: Identity, text: str) -> None:
+    refused = f"{folder} is not written: "
+    if len(text) > 64:
+        raise InputError(f"{refused}the description has {len(text)} characters; give 64 or fewer")
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{refused}the volume holds voxels that are not finite")
+    scale = max(1.0, np.abs(identity.affine).max())
+    if not np.allclose(volume.affine, identity.affine, rtol=0, atol=GRID_TOLERANCE * scale) or (
+        identity.sources and len(identity.sources) != volume.array.shape[2]
+    ):
+        raise InputError(f"{refused}it does not lie on the MR's grid; resample it to the MR")
+    require_perpendicular(volume, str(folder))
+
+
+def require_perpendicular(volume: Volume, name: str) -> None:
+    """Refuse a grid that no series of DICOM slices can have; `name` is what a sentence calls it."""
+    axes = volume.affine[:3, :3] / volume.spacing
+    if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR:
+        raise InputError(
+            f"{name} is not written as DICOM: its axes are not perpendicular; resample it"
+        )
+
+
+def _stacked(
+    volume: Volume, identity: Identity
+) -> tuple[Int16[np.ndarray, "x y z"], Float[np.ndarray, "4 4"], tuple[tuple[str, str], ...]]:
+    """Voxels in int16, the affine to LPS mm, and the sources, slices along their normal."""
+    limits = np.iinfo(np.int16)
+    array = np.clip(np.rint(volume.array), limits.min, limits.max).astype(np.int16)
+    affine, sources = swap_lps_ras(volume.affine), identity.sources
+    if np.linalg.det(affine[:3, :3]) < 0:  # the last axis runs against the normal of the others
+        array, sources = array[..., ::-1], sources[::-1]
+        affine = affine.copy()
+        affine[:3, 3] += affine[:3, 2] * (array.shape[2] - 1)
+        affine[:3, 2] *= -1
+    return array, affine, sources
+
+
+def _common(
+    array: np.ndarray, affine: np.ndarray, identity: Identity, content: Content, text: str
+) -> Dataset:
+    """Everything that the slices of the series share."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    place = hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
+    header = Dataset()
+    header.update(identity.header)
+    header.SOPClassUID = CTImageStorage
+    header.Modality = "CT"
+    header.SeriesInstanceUID = derived_uid(
+        "series", identity.header.StudyInstanceUID, content, text, place, voxel_sha256(array)
+    )
+    header.SeriesNumber = NUMBER[content]
+    header.SeriesDescription = text
+    header.ImageType = IMAGE_TYPE[content]
+    header.DerivationDescription = DERIVATION[content]
+    header.Manufacturer = header.ManufacturerModelName = "sde_ct"
+    header.SoftwareVersions = _version()
+    header.BurnedInAnnotation = "NO"
+    header.LossyImageCompression = "00"
+    header.AcquisitionNumber = header.KVP = None  # no X-ray was taken; wanted present, if empty
+    header.ImageOrientationPatient = _decimals((affine[:3, :2] / spacing[:2]).T.ravel())
+    header.PixelSpacing = _decimals(spacing[1::-1])  # distance of rows first
+    header.SliceThickness, header.SpacingBetweenSlices = _decimals(spacing[[2, 2]])
+    header.Columns, header.Rows = array.shape[:2]
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
+    header.PixelRepresentation = 1  # signed
+    header.RescaleSlope, header.RescaleIntercept, header.RescaleType = "1", "0", "HU"
+    header.WindowCenter, header.WindowWidth = WINDOW[content]
+    return header
+
+
+def _image(
+    common: Dataset,
+    plane: Int16[np.ndarray, "x y"],
+    affine: np.ndarray,
+    k: int,
+    source: tuple[str, str] | None,
+) -> Dataset:
+    """The data set of slice `k`; `source` is the MR's slice in its place."""
+    image = Dataset()
+    image.update(common)
+    position = affine[:3, 3] + k * affine[:3, 2]
+    image.SOPInstanceUID = derived_uid("image", common.SeriesInstanceUID, str(k))
+    image.InstanceNumber = k + 1
+    image.ImagePositionPatient = _decimals(position)
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    image.SliceLocation = _decimals([position @ normal / np.linalg.norm(normal)])[0]
+    if source is not None:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source
+        image.SourceImageSequence = [reference]
+    image.PixelData = np.ascontiguousarray(plane.T, "<i2").tobytes()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return image
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sde-ct")
+    except metadata.PackageNotFoundError:  # run from its folder
+        return "unknown"
+
+
+def _decimals(values: Iterable[float]) -> list[str]:
+    """Decimal strings of 16 characters at most, as many digits as fit: 1e-9 mm or better."""
+    return [format_number_as_ds(float(v)) for v in values]

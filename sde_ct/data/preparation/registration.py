@@ -1,0 +1,213 @@
+"""A CT moved onto the MR of the same patient.
+
+Rigid: Euler angles and a shift that maximise the mutual information of Mattes et al. (IEEE Trans.
+Med. Imaging 22(1):120, 2003), by SimpleITK. Deformable: a cubic B-spline after that, by elastix.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+from jaxtyping import Bool, Float
+from scipy import ndimage
+
+from sde_ct.data.lps import swap_lps_ras
+from sde_ct.data.overlap import ct_body, dice
+from sde_ct.data.preparation.elastix import deformation
+from sde_ct.data.volume import Volume
+from sde_ct.errors import InputError
+
+Kind = Literal["rigid", "deformable"]
+KINDS: tuple[Kind, ...] = ("rigid", "deformable")
+AIR = -1024.0  # HU
+HU = (-400.0, 800.0)  # what tells tissues apart; beyond it lies air or dense bone and metal
+BRIGHT = 99.5  # percentile of the MR in the body, above it is the coil's work
+MARGIN_MM = 12.0  # around the body, so that its edge counts
+BINS = 32
+SAMPLES = 60_000  # voxels that the metric looks at
+SIGMAS_MM = (8.0, 4.0, 1.0)  # smoothing, coarse to fine
+ALONG_MM = np.arange(-90, 91, 15)  # starts along z: a CT often sees more of the body than an MR
+SEED = 1  # of the sampled voxels: the same files register alike, but for rounding
+
+
+class Registered(NamedTuple):
+    """A CT on the MR's grid."""
+
+    ct: Volume  # HU; AIR where the CT was not measured
+    measured: Bool[np.ndarray, "x y z"]  # where it was
+    matrix: Float[np.ndarray, "4 4"]  # the rigid part: RAS mm of the MR to those of the CT
+    quality: dict[str, Any]  # for the report
+
+
+def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
+    """Find where the CT lies on the MR and resample it there, linearly and once.
+
+    Of the CT as given, moved rigidly and deformed the one that shares most information with the
+    MR is taken; `quality["kept"]` names it where it is not the one asked for.
+
+    Args:
+      ct: HU, any grid and frame of reference.
+      mr: a.u.
+      body: mask on the MR's grid.
+      kind: "rigid" or "deformable".
+
+    Raises:
+      InputError: no start brings the bodies together, or elastix is not installed.
+    """
+    steps = [2 * max(1, round(MARGIN_MM / s)) + 1 for s in mr.spacing]
+    around = ndimage.binary_dilation(body.array > 0, np.ones(steps, bool)).astype(np.uint8)
+    dim = mr.with_array(np.minimum(mr.array, np.percentile(mr.array[body.array > 0], BRIGHT)))
+    soft = ct.with_array(np.clip(ct.array, *HU))
+    try:
+        rigid = _rigid(*map(_image, (dim, soft, mr.with_array(around))), _starts(ct, mr, body))  # type: ignore[call-arg]
+    except RuntimeError as error:
+        raise InputError(
+            "MR and CT could not be registered: register them elsewhere, or leave them out"
+        ) from error
+    matrix = _matrix(rigid)
+    found = {"before": _moved(ct, mr, np.eye(4), None), "rigid": _moved(ct, mr, matrix, None)}
+    told: dict[str, Any] = {}
+    if kind == "deformable":
+        ways = deformation(dim, _moved(soft, mr, matrix, None)[0], around)
+        found["deformable"] = _moved(ct, mr, matrix, ways)
+        told = _size(ways, mr, body)
+    shared = {when: _shared(mr, moved, body) for when, (moved, _) in found.items()}
+    best = max(shared, key=shared.__getitem__)
+    if best != kind:  # a search can end beside the best place, as where it began there
+        told["kept"] = "as given" if best == "before" else best
+        matrix = np.eye(4) if best == "before" else matrix
+    quality = {
+        "kind": kind,
+        "mutual_information": {when: round(value, 4) for when, value in shared.items()},
+        "body_dice": {
+            when: round(dice(body.array * measured, ct_body(moved).array * measured), 4)
+            for when, (moved, measured) in (("before", found["before"]), ("after", found[best]))
+        },
+        "rotation_degrees": [round(float(np.degrees(a)), 3) for a in rigid.GetParameters()[:3]],
+        "translation_mm": [round(float(v), 3) for v in rigid.GetParameters()[3:]],
+    }
+    return Registered(*found[best], matrix, quality | told)
+
+
+def _image(volume: Volume) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
+    affine, spacing = swap_lps_ras(volume.affine), volume.spacing
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetOrigin([float(v) for v in affine[:3, 3]])
+    image.SetDirection([float(v) for v in (affine[:3, :3] / spacing).ravel()])
+    return image
+
+
+def _centre(mask: Volume) -> Float[np.ndarray, "3"]:
+    """LPS mm."""
+    middle = np.argwhere(mask.array > 0).mean(axis=0)
+    return (swap_lps_ras(mask.affine) @ [*middle, 1])[:3]
+
+
+def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]:
+    """As the files say, and with the centres of the bodies together, shifted along the body."""
+    centre = _centre(body)
+    there = ct_body(ct)
+    between = _centre(there) - centre if there.array.any() else np.zeros(3)
+    shifts = [np.zeros(3), *(between + np.array([0, 0, z]) for z in ALONG_MM)]
+    starts = []
+    for shift in shifts:
+        start = sitk.Euler3DTransform()
+        start.SetCenter(centre.tolist())
+        start.SetTranslation([float(v) for v in shift])
+        starts.append(start)
+    return starts
+
+
+def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMethod:
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)  # patients run side by side
+    method.SetMetricAsMattesMutualInformation(BINS)
+    method.SetMetricFixedMask(around)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentage(min(1.0, SAMPLES / fixed.GetNumberOfPixels()), SEED)
+    method.SetInterpolator(sitk.sitkLinear)
+    return method
+
+
+def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
+    method = _method(fixed, around)
+    coarse = [sitk.SmoothingRecursiveGaussian(i, SIGMAS_MM[1]) for i in (fixed, moving)]
+    scores = []
+    for start in starts:
+        method.SetInitialTransform(start)
+        try:
+            scores.append(method.MetricEvaluate(*coarse))  # minus the information
+        except RuntimeError:  # nothing in common
+            scores.append(np.inf)
+    best = sitk.Euler3DTransform(starts[int(np.argmin(scores))])
+    method.SetInitialTransform(best, inPlace=True)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=2.0, minStep=1e-3, numberOfIterations=200, relaxationFactor=0.6
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([1] * len(SIGMAS_MM))  # few slices: only sampling is sparse
+    method.SetSmoothingSigmasPerLevel(list(SIGMAS_MM))
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.Execute(fixed, moving)
+    return best
+
+
+def _moved(
+    ct: Volume, mr: Volume, matrix: Float[np.ndarray, "4 4"], ways: np.ndarray | None
+) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
+    """The CT on the MR's grid, by `ways` (RAS mm) and then by `matrix`, and where it was measured.
+
+    Slice by slice: the places of all voxels at once would take more room than the volumes.
+    """
+    to_index = np.linalg.inv(ct.affine) @ matrix
+    array = np.empty(mr.array.shape, np.float32)
+    measured = np.empty(mr.array.shape, bool)
+    plane = np.indices(mr.array.shape[:2]).reshape(2, -1)
+    limits = np.array(ct.array.shape)[:, None] - 0.5
+    for k in range(mr.array.shape[2]):
+        places = mr.affine[:3, :2] @ plane + (mr.affine[:3, 2] * k + mr.affine[:3, 3])[:, None]
+        if ways is not None:
+            places += ways[..., k, :].reshape(-1, 3).T
+        index = to_index[:3, :3] @ places + to_index[:3, 3:]
+        inside = ((index >= -0.5) & (index <= limits)).all(axis=0)
+        values = ndimage.map_coordinates(ct.array, index, order=1, mode="nearest")
+        array[..., k] = np.where(inside, values, AIR).reshape(array.shape[:2])
+        measured[..., k] = inside.reshape(array.shape[:2])
+    return Volume(array, mr.affine, "HU"), measured
+
+
+def _shared(mr: Volume, ct: Volume, body: Volume) -> float:
+    inside = body.array > 0
+    return mutual_information(mr.array[inside], np.clip(ct.array, *HU)[inside])
+
+
+def _size(ways: Float[np.ndarray, "x y z 3"], mr: Volume, body: Volume) -> dict[str, Any]:
+    """How far voxels of the body went, and the least Jacobian: where it is 0 tissue folds."""
+    inside = body.array > 0
+    length = np.linalg.norm(ways, axis=-1)[inside]
+    by_voxel = np.stack(np.gradient(ways, axis=(0, 1, 2)), axis=-1)  # d way / d index
+    jacobian = np.linalg.det(np.eye(3) + by_voxel @ np.linalg.inv(mr.affine[:3, :3]))
+    return {
+        "deformation_mm": {
+            "mean": round(float(length.mean()), 3),
+            "greatest": round(float(length.max()), 3),
+        },
+        "least_jacobian": round(float(jacobian[inside].min()), 4),
+    }
+
+
+def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Of two images' values at the same places, in nats, from `BINS`² bins of equal width."""
+    joint = np.histogram2d(a, b, BINS)[0] / len(a)
+    apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    seen = joint > 0
+    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+
+
+def _matrix(rigid: sitk.Euler3DTransform) -> Float[np.ndarray, "4 4"]:
+    turn, centre = np.reshape(rigid.GetMatrix(), (3, 3)), np.array(rigid.GetCenter())
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn
+    matrix[:3, 3] = centre - turn @ centre + rigid.GetTranslation()
+    return swap_lps_ras(swap_lps_ras(matrix).T).T

@@ -1,0 +1,46 @@
+"""`report.json` of a preparation: for a person, beside the index that programs read."""
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sde_ct.data.preparation.output import write_json
+
+REPORT = "report.json"
+LIBRARIES = ("sde-ct", "numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
+OF_PROGRAMS = ("files", "sha256", "mr_voxels_sha256", "grid", "mr_percentiles")  # in the index
+
+
+def write_report(
+    output: Path,
+    request: Mapping[str, Any],
+    split: Mapping[str, Any],
+    records: Mapping[str, Mapping[str, Any]],
+    refused: Mapping[str, str],
+) -> None:
+    """Write when and with what versions, what was asked, and per patient what came of it."""
+    parts = {name: part for part, names in split.items() for name in names}
+    values = {
+        "format": "sde_ct preparation report",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | {n: _version(n) for n in LIBRARIES},
+        "request": request,
+        "split": split,
+        "refused": refused,
+        "patients": {
+            name: {"split": parts[name]}
+            | {key: value for key, value in record.items() if key not in OF_PROGRAMS}
+            for name, record in records.items()
+        },
+    }
+    write_json(output / REPORT, values)
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:  # run from its folder
+        return "unknown"

@@ -1,0 +1,189 @@
+"""The series in a patient's folder of DICOM files, and which of them are T2, T1 and CT."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sde_ct.data.dicom.grid import arrange
+from sde_ct.data.dicom.series import Series, slice_files
+from sde_ct.data.dicom.slice import Slice, decoding, read_header, read_slice
+from sde_ct.errors import InputError
+
+SAME = 0.01  # voxels between the corners of two grids that are one
+DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
+LONG_TE, SHORT_TE = 60.0, 30.0  # ms: T2-weighted spin echo from, T1-weighted up to
+LONG_TR, SHORT_TR = 2000.0, 1200.0
+
+
+class Image(NamedTuple):
+    """One series of images; `series` is None, and `broken` says why, where it is no volume."""
+
+    slices: tuple[Slice, ...]
+    series: Series | None
+    broken: str
+    echo_time: float | None  # ms
+    repetition_time: float | None
+    kind: tuple[str, ...]  # ImageType
+
+    @property
+    def modality(self) -> str:
+        return self.slices[0].modality
+
+    @property
+    def text(self) -> str:
+        """How a sentence calls it."""
+        return f"{self.slices[0].description!r} ({self.modality}, {len(self.slices)} slices)"
+
+
+class Found(NamedTuple):
+    """What a folder holds."""
+
+    images: tuple[Image, ...]
+    structures: tuple[Path, ...]  # RTSTRUCT files
+    others: dict[str, int]  # files by modality
+    unreadable: tuple[str, ...]  # a sentence a file
+    people: frozenset[str]  # names and IDs of patients, which no report may hold
+
+
+class Weighting(NamedTuple):
+    name: str  # T1 | T2 | ""
+    why: str
+
+
+def scan(folder: Path) -> Found:
+    """Everything in a folder and below, by series.
+
+    Raises InputError where the images are of several patients, or cannot be read at all.
+    """
+    series: dict[str, list[Slice]] = defaultdict(list)
+    structures, unreadable, people = [], [], set()
+    others: Counter[str] = Counter()
+    for file in _files(folder):
+        try:
+            if (image := read_slice(file)) is not None:
+                series[image.series].append(image)
+                people.add(image.patient)
+                continue
+            header = read_header(file)
+            with decoding(file):
+                modality = str(header.get("Modality") or "DICOMDIR")
+                people.add(f"{header.get('PatientID', '')}\n{header.get('PatientName', '')}")
+        except InputError as error:
+            unreadable.append(str(error))
+            continue
+        others[modality] += 1
+        if modality == "RTSTRUCT":
+            structures.append(file)
+    if len({image.patient for slices in series.values() for image in slices}) > 1:
+        raise InputError(f"{folder} holds images of several patients: keep one a folder")
+    images = tuple(_image(slices, folder) for slices in series.values())
+    named = frozenset(part for both in people for part in both.split("\n") if part)
+    return Found(images, tuple(structures), dict(others), tuple(unreadable), named)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        places = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
+        return [file for place in places for file in slice_files(place)]
+    except PermissionError as error:
+        raise InputError(f"{error.filename} cannot be read: check its permissions") from error
+
+
+def _image(slices: Sequence[Slice], folder: Path) -> Image:
+    header = read_header(slices[0].file)
+    with decoding(slices[0].file):
+        times = [header.get(keyword) for keyword in ("EchoTime", "RepetitionTime")]
+        te, tr = (None if value in (None, "") else float(value) for value in times)
+        kind = tuple(str(v) for v in header.get("ImageType") or ())
+    try:
+        series, broken = Series(folder, *arrange(slices, folder)), ""
+    except InputError as error:
+        series, broken = None, str(error)
+    return Image(tuple(slices), series, broken, te, tr, kind)
+
+
+def weighting(image: Image) -> Weighting:
+    """T1 or T2, by the description or, where it does not say, by the echo and repetition times."""
+    description = image.slices[0].description.casefold()
+    named = [w for w in ("T1", "T2") if re.search(rf"(?<![a-z0-9]){w.lower()}", description)]
+    if len(named) == 1:
+        return Weighting(named[0], f"its description names {named[0]}")
+    te, tr = image.echo_time, image.repetition_time
+    if te is None or tr is None:
+        return Weighting("", "neither its description nor its echo time says how it is weighted")
+    why = f"TE {te:g} ms and TR {tr:g} ms"
+    if te >= LONG_TE and tr >= LONG_TR:
+        return Weighting("T2", why)
+    return Weighting("T1" if te <= SHORT_TE and tr <= SHORT_TR else "", why)
+
+
+def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
+    """The T1 or T2 series and the reason for it. InputError where there is none, or several."""
+    candidates = [i for i in found.images if i.modality == "MR"]
+    matches = [image for image in candidates if weighting(image).name == wanted]
+    if len(matches) != 1:
+        listed = ", ".join(image.text for image in matches or candidates) or "none"
+        raise InputError(
+            f"{len(matches)} of its MR series are {wanted}-weighted ({listed}): "
+            "keep one in the folder"
+        )
+    return matches[0], f"{matches[0].text}: {weighting(matches[0]).why}"
+
+
+def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
+    """The CT that lies on the MR, the reason for it, and whether it is deformed onto the MR.
+
+    The deformed CT is the one in the MR's frame of reference, on its grid where there are several;
+    its description decides between those. Otherwise the only CT there is, the native one.
+
+    Raises InputError where there is none, or several and nothing tells which.
+    """
+    cts = [image for image in found.images if image.modality == "CT"]
+    here = [i for i in cts if mr.slices[0].frame and i.slices[0].frame == mr.slices[0].frame]
+    on_grid = [image for image in here if shift_of(image, mr) is not None]
+    named = [image for image in on_grid or here if DEFORMED.search(image.slices[0].description)]
+    for group in (on_grid, named, here):
+        if len(group) == 1:
+            where = "on the MR's grid" if group[0] in on_grid else "on another grid than the MR"
+            says = ", its description says deformed" if group[0] in named else ""
+            return group[0], f"{group[0].text}: in the MR's frame of reference, {where}{says}", True
+    if not here and len(cts) == 1:
+        return cts[0], f"{cts[0].text}: the native CT, for none lies in the MR's frame", False
+    listed = ", ".join(image.text for image in here or cts) or "none"
+    raise InputError(
+        f"no CT can be told to be the one on the MR ({listed}): keep one in the folder"
+    )
+
+
+def shift_of(image: Image, mr: Image) -> int | None:
+    """The slice of `image` that lies on the first of `mr`; None where the grids are two."""
+    if image.series is None or mr.series is None or image.series.shape[:2] != mr.series.shape[:2]:
+        return None
+    to_index = np.linalg.inv(image.series.affine) @ mr.series.affine
+    shift = round(float(to_index[2, 3]))
+    expected = np.eye(4)
+    expected[2, 3] = shift
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    corners = corners * [*np.array(mr.series.shape) - 1, 1]
+    return shift if np.abs((to_index - expected) @ corners.T).max() <= SAME else None
+
+
+def describe(image: Image, role: str) -> dict[str, Any]:
+    """A series for the report."""
+    first = image.slices[0]
+    told = {
+        "role": role,
+        "modality": image.modality,
+        "description": first.description,
+        "slices": len(image.slices),
+        "pixels": list(first.size),
+        "pixel_mm": [round(float(v), 4) for v in first.spacing],
+    }
+    if image.series is None:
+        return told | {"unusable": image.broken}
+    step = float(np.linalg.norm(image.series.affine[:3, 2]))
+    return told | {"slice_mm": round(step, 4)}

@@ -1,0 +1,173 @@
+"""Where the MR, CT and mask of every patient lie, for each layout of files."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sde_ct.data.dicom.slice import is_dicom
+from sde_ct.data.files import NIFTI_SUFFIXES, read_volume
+from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
+from sde_ct.data.phantom.pelvis import write_cohort
+from sde_ct.data.sources import nnunet
+from sde_ct.data.sources.gold_atlas import find_atlas
+from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
+from sde_ct.errors import InputError
+
+SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
+KINDS = ("mr", "ct", "mask")
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one patient; `mask` is None where the body outline is to be computed."""
+
+    id: str
+    mr: Path  # a file, or a folder that holds one DICOM series
+    ct: Path
+    mask: Path | None
+
+    def read(self) -> Patient:
+        """The volumes as they are in the files. Raises InputError as `read_volume`."""
+        files = {"mr": self.mr, "ct": self.ct, "mask": self.mask}
+        mask = self.mask and read_volume(self.mask, "mask")
+        return Patient(read_volume(self.mr, "a.u."), read_volume(self.ct, "HU"), mask, files)  # type: ignore[arg-type]
+
+    def stamp(self) -> str:
+        """Differs when a file has changed."""
+        return stamp_of((self.mr, self.ct, self.mask))
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Glob patterns of file or folder names, relative to a patient's; no mask where empty."""
+
+    mr: str = "mr*"
+    ct: str = "ct*"
+    mask: str = ""
+
+
+def find_cases(
+    source: str, folder: str | os.PathLike, patterns: Patterns, *, t1: bool = False
+) -> list[Source]:
+    """All patients below `folder`, sorted by name; one without its files says so when read.
+
+    Args:
+      source: "synthrad2023", or "phantom", which has the same layout: any folder, however deep,
+        with `mr.nii.gz`, `ct.nii.gz` and, where there is one, `mask.nii.gz`. "synthrad2025": the
+        same with `.mha`. "pairs": volumes that `patterns` find, directly in `folder` (one patient)
+        or in one folder a patient; NIfTI, MetaImage, or DICOM (the folder or a file of a series).
+        "nnunet": see `nnunet.find`. "gold_atlas": one folder of DICOM files a patient.
+      folder: the input folder.
+      patterns: for "pairs".
+      t1: for "gold_atlas": keep the T1 too.
+
+    Raises:
+      InputError: no such folder, no patients, or two of one name.
+    """
+    folder = Path(folder).absolute()
+    if source not in SOURCES:
+        raise InputError(f"source {source!r} is unknown: use {', '.join(SOURCES)}")
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: check the input path")
+    if source == "gold_atlas":
+        return find_atlas(folder, t1=t1)
+    if source == "nnunet":
+        return [_checked(name, lambda f=files: f) for name, files in nnunet.find(folder).items()]  # type: ignore[misc]
+    if source == "pairs":
+        places = _patient_folders(folder, patterns)
+    else:
+        suffix = ".mha" if source == "synthrad2025" else ".nii.gz"
+        patterns = Patterns(f"mr{suffix}", f"ct{suffix}", f"mask{suffix}")
+        names = (patterns.mr, patterns.ct)
+        places = sorted({path.parent for name in names for path in folder.rglob(name)})
+    if not places:
+        raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
+    _require_distinct(places)
+    cases = [_checked(place.name, lambda p=place: _files(p, patterns)) for place in places]  # type: ignore[misc]
+    asked = source == "pairs" and patterns.mask
+    if asked and not any(isinstance(case, Case) and case.mask for case in cases):
+        raise InputError(f"{folder} holds no mask that matches {patterns.mask!r}: mend the pattern")
+    return cases
+
+
+def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
+    """Patients 1 to `patients` of a phantom cohort; those that are absent are generated.
+
+    Args:
+      folder: the cohort's; patients of the same request that are there already stay as they are.
+      options: of `write_cohort`: shape, spacing, prior, progress.
+
+    Raises:
+      InputError: the folder holds something else, or the request is out of range.
+    """
+    written = write_cohort(Path(folder).absolute(), patients, seed, **options)
+    return [Case(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
+
+
+def _checked(name: str, files: Callable[[], dict[str, Path | None]]) -> Source:
+    """The case of the files, or the reason why there is none."""
+    try:
+        found = files()
+        for kind in ("mr", "ct"):
+            if found[kind] is None:
+                raise InputError(f"{name} has no {kind.upper()}: add the file")
+        if found["mr"] == found["ct"]:
+            raise InputError(f"{found['mr']} matches as MR and as CT: mend the patterns")
+    except InputError as error:
+        return Unusable(name, str(error))
+    return Case(name, found["mr"], found["ct"], found.get("mask"))  # type: ignore[arg-type]
+
+
+def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:
+    def holds(place: Path) -> bool:
+        return any(_matches(place, pattern) for pattern in (patterns.mr, patterns.ct))
+
+    if holds(folder):
+        return [folder]
+    return [place for place in sorted(folder.iterdir()) if place.is_dir() and holds(place)]
+
+
+def _files(place: Path, patterns: Patterns) -> dict[str, Path | None]:
+    found = {kind: _one(place, kind, getattr(patterns, kind)) for kind in KINDS}
+    for kind in ("mr", "ct"):
+        if found[kind] is None:
+            raise InputError(
+                f"{place} holds no {kind.upper()} that matches {getattr(patterns, kind)!r}: "
+                "add the file or mend the pattern"
+            )
+    return found
+
+
+def _one(place: Path, kind: str, pattern: str) -> Path | None:
+    found = _matches(place, pattern) if pattern else []
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:8])
+        raise InputError(f"{place}: {names} all match {pattern!r}: name one as --{kind}")
+    return found[0] if found else None
+
+
+def _matches(place: Path, pattern: str) -> list[Path]:
+    try:
+        found = sorted(path for path in place.glob(pattern) if not path.name.startswith("."))
+    except (ValueError, NotImplementedError, IndexError) as error:
+        raise InputError(f"pattern {pattern!r} is not usable: give a relative glob") from error
+    return [path for path in found if _may_be_a_volume(path)]
+
+
+def _may_be_a_volume(path: Path) -> bool:
+    """A volume by its name, a file that begins as DICOM does, or a folder that holds files."""
+    if path.is_dir():
+        return any(f.is_file() for f in path.iterdir())
+    name = path.name.lower()
+    return path.is_file() and (
+        name.endswith((*NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES)) or is_dicom(path)
+    )
+
+
+def _require_distinct(places: Iterable[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for place in places:
+        other = seen.setdefault(place.name, place)
+        if other is not place:
+            raise InputError(f"{other} and {place} have the same name: rename one patient")

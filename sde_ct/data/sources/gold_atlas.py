@@ -1,0 +1,208 @@
+"""Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): a folder of DICOM files a patient.
+
+About eight series each: T2, T1, the CT as scanned and the CT deformed onto the T2, a registration,
+and structure sets of several observers. Any cohort of that shape can be read.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sde_ct.data.body import body_mask
+from sde_ct.data.files import require_hu
+from sde_ct.data.overlap import known
+from sde_ct.data.resample import resample_on
+from sde_ct.data.sources.atlas_series import (
+    Found,
+    Image,
+    choose_ct,
+    choose_mr,
+    describe,
+    scan,
+    shift_of,
+)
+from sde_ct.data.sources.body_contour import body_contour
+from sde_ct.data.sources.patient import Patient, Source, stamp_of
+from sde_ct.data.volume import Unit, Volume
+from sde_ct.errors import InputError
+
+AIR = -1024.0  # HU
+# The split used most in the literature: site 3 left out, these four test.
+LITERATURE_TEST = ("1_03", "1_06", "2_04", "2_11")
+LITERATURE_WITHOUT = ("3_",)
+
+
+@dataclass(frozen=True)
+class AtlasCase:
+    """One patient's folder."""
+
+    id: str
+    folder: Path
+    t1: bool = False  # keep the T1 too, resampled onto the T2's grid
+
+    def stamp(self) -> str:
+        """Differs when a file has changed."""
+        return stamp_of(sorted(p for p in self.folder.rglob("*") if p.is_file()))
+
+    def read(self) -> Patient:
+        """T2, CT and body mask, and what was chosen. InputError where that cannot be done.
+
+        No name or ID of a patient is in any text of it, except as the folder's name.
+        """
+        found = None
+        try:
+            found = scan(self.folder)
+            return _without_people(self._read(found), found, self.id)
+        except InputError as error:
+            people = found.people if found else ()
+            raise InputError(without(f"{self.folder.name}: {error}", people, self.id)) from None
+
+    def _read(self, found: Found) -> Patient:
+        if not found.images:
+            raise InputError("no DICOM image can be read: give the patient's folder")
+        t2, why_t2 = choose_mr(found, "T2")
+        ct, why_ct, deformed = choose_ct(found, t2)
+        mr, hu, notes = _slices_of_both(t2, ct) if deformed else (_read(t2), _read(ct), [])
+        outline = body_contour(found.structures, mr, t2.slices[0].frame)
+        mask, cut = _inside_fields_of_view(outline.mask or body_mask(mr), mr, hu, deformed)
+        extra, why_t1 = self._t1(found, mr, t2) if self.t1 else ({}, {})
+        roles = {id(t2): "MR", id(ct): "CT"}
+        facts: dict[str, Any] = {
+            "series": [describe(i, roles.get(id(i), "not used")) for i in found.images],
+            "other_files": found.others,
+            "mr_file": t2.slices[0].file.name,  # stands for its series, as for launch/synthesize.py
+            "ct_file": ct.slices[0].file.name,
+            "body_outside_field_of_view": cut,
+            "mask": "drawn" if outline.mask else "computed",
+        }
+        if cut:
+            notes.append(f"{100 * cut:.1f} % of the body lie outside a field of view: masked")
+        files = {"mr": t2.slices[0].file, "ct": ct.slices[0].file, "mask": None}
+        return Patient(
+            mr=mr,
+            ct=hu,
+            mask=mask,
+            files=files,
+            copies=frozenset(files),
+            registered=deformed,
+            extra=extra,
+            chosen={"mr": why_t2, "ct": why_ct, "mask": outline.chosen} | why_t1,
+            facts=facts,
+            warnings=(*found.unreadable, *notes, *outline.warnings),
+        )
+
+    def _t1(self, found: Found, mr: Volume, t2: Image) -> tuple[dict[str, Volume], dict[str, str]]:
+        try:
+            t1, why = choose_mr(found, "T1")
+            if t1.slices[0].frame != t2.slices[0].frame:
+                return {}, {"t1": f"left out: {t1.text} lies in another frame of reference"}
+            return {"t1": resample_on(_read(t1), mr, fill=0.0)}, {"t1": f"{why}; on the T2's grid"}
+        except InputError as error:
+            return {}, {"t1": f"left out: {error}"}
+
+
+def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
+    """A case for every folder that holds files, in it or below; of `folder` itself where it does.
+
+    Raises InputError where there is none.
+    """
+    if _holds_files(folder):
+        return [AtlasCase(folder.name, folder, t1)]
+    places = (p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith("."))
+    cases: list[Source] = [
+        AtlasCase(place.name, place, t1)
+        for place in places
+        if any(_holds_files(p) for p in (place, *place.rglob("*")) if p.is_dir())
+    ]
+    if not cases:
+        raise InputError(f"{folder} holds no patients: give a folder with a subfolder for each")
+    return cases
+
+
+def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(patients left out, patients that test) of the split used most in the literature.
+
+    Raises InputError where a patient of it is missing.
+    """
+    test = []
+    for number in LITERATURE_TEST:
+        matches = [name for name in names if name == number or name.startswith(f"{number}_")]
+        if len(matches) != 1:
+            raise InputError(f"the literature's split tests on {number}: add it, or name --test")
+        test += matches
+    return [name for name in names if name.startswith(LITERATURE_WITHOUT)], test
+
+
+def _holds_files(place: Path) -> bool:
+    return any(p.is_file() and not p.name.startswith(".") for p in place.iterdir())
+
+
+def _read(image: Image) -> Volume:
+    if image.series is None:
+        raise InputError(image.broken)
+    unit: Unit = "HU" if image.modality == "CT" else "a.u."
+    array = image.series.read()
+    if unit == "HU":
+        require_hu(array, image.slices[0].file)
+    return Volume(array, image.series.affine, unit)
+
+
+def _slices_of_both(t2: Image, ct: Image) -> tuple[Volume, Volume, list[str]]:
+    """T2 and CT on the slices that both have; the CT resampled where its grid is another."""
+    mr, hu = _read(t2), _read(ct)
+    shift = shift_of(ct, t2)
+    if shift is None:
+        note = "the deformed CT lies on another grid than the T2 and was resampled onto it"
+        return mr, resample_on(hu, mr, fill=AIR), [note]
+    depth, ct_depth = mr.array.shape[2], hu.array.shape[2]
+    first, last = max(0, -shift), min(depth, ct_depth - shift)
+    if last - first < 2:
+        raise InputError("T2 and deformed CT have fewer than two slices in common")
+    notes = []
+    if (first, last) != (0, depth):
+        notes.append(f"the T2 was cut to the {last - first} of {depth} slices that the CT has too")
+    if last - first < ct_depth:
+        more = ct_depth - (last - first)
+        notes.append(f"{more} of {ct_depth} slices of the CT lie beyond the T2 and were left out")
+    affine = mr.affine.copy()
+    affine[:3, 3] += first * affine[:3, 2]
+    chosen = hu.array[..., first + shift : last + shift]
+    return Volume(mr.array[..., first:last], affine, "a.u."), Volume(chosen, affine, "HU"), notes
+
+
+def _inside_fields_of_view(
+    mask: Volume, mr: Volume, ct: Volume, on_mr: bool
+) -> tuple[Volume, float]:
+    """The mask where both scanners measured, and what share of it fell away."""
+    both = known(mr) & known(ct) if on_mr else known(mr)
+    whole = int(mask.array.sum())
+    cut = mask.with_array((mask.array > 0) & both).array.astype(np.uint8)
+    return mask.with_array(cut), round(1 - int(cut.sum()) / max(1, whole), 4)
+
+
+def _without_people(patient: Patient, found: Found, folder: str) -> Patient:
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return without(value, found.people, folder)
+        if isinstance(value, dict):
+            return {key: clean(inner) for key, inner in value.items()}
+        return [clean(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+    return patient._replace(
+        chosen=clean(dict(patient.chosen)),
+        facts=clean(dict(patient.facts)),
+        warnings=tuple(clean(patient.warnings)),
+    )
+
+
+def without(text: str, people: Iterable[str], folder: str) -> str:
+    """`text` with every name and ID of `people` replaced, but for what the folder is called."""
+    parts = {part for name in people for part in (name, *re.split(r"[\^=\s,]+", name))}
+    for word in sorted(parts, key=len, reverse=True):
+        if len(word) > 2 and word.casefold() not in folder.casefold():
+            text = re.sub(re.escape(word), "[removed]", text, flags=re.IGNORECASE)
+    return text
