@@ -1,6 +1,8 @@
-"""SIGTERM and Ctrl-C in the middle of a training, by the signals themselves."""
+"""SIGTERM and Ctrl-C in the middle of a training, by the signals themselves.
 
-import os
+`raise_signal` reaches this thread at once; `os.kill` may wake another one of the process.
+"""
+
 import signal
 
 import numpy as np
@@ -23,7 +25,7 @@ def signal_at(monkeypatch, step: int, number: int) -> None:
     def counted(telemetry):
         count.append(0)
         if len(count) == step:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         advance(telemetry)
 
     monkeypatch.setattr(Telemetry, "advance", counted)
@@ -51,8 +53,8 @@ def test_ctrl_c_is_polite_once(phantoms, tmp_path, monkeypatch):
         cheap.train(cheap.experiment(), phantoms, tmp_path)
     before = signal.getsignal(signal.SIGINT)
     with Interruption() as interruption:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert interruption.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
