@@ -5,8 +5,8 @@
   python launch/synthesize.py --workdir=out/gan --output=out --draws=1 \\
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
-Cost: about 1 minute on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE GAN 63 HU, PSNR 29.3 dB, SSIM 0.80.
+Cost: half a minute to one on two CPU cores, compilation included. Expected on the demo's
+held-out patients: MAE GAN 65 HU, PSNR 29.0 dB, SSIM 0.79.
 """
 
 from sde_ct.config import (

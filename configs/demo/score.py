@@ -5,9 +5,9 @@
   python launch/synthesize.py --workdir=out/score --output=out --sampler=ode \\
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
-Cost: about 2 minutes on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE EM 75 HU, PSNR 28.4 dB, SSIM 0.76; EM-M 51 HU,
-31.2 dB, 0.85.
+Cost: one to two minutes on two CPU cores, compilation included. Expected on the demo's
+held-out patients: MAE EM 75 HU, PSNR 28.4 dB, SSIM 0.76; EM-M 52 HU,
+31.1 dB, 0.85.
 """
 
 from sde_ct.config import (
