@@ -67,7 +67,8 @@ class Checkpoints:
     def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
         """Write `state` (a tree of arrays, replicated) and `progress` (JSON) as one unit.
 
-        Raises SaveError, the disk as it was, where that fails.
+        Raises SaveError, the checkpoints as they were, where that fails; what Orbax's threads
+        still write then, `tidy` clears.
         """
         part = self._root / f"{step}.part"
         try:

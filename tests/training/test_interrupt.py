@@ -3,6 +3,7 @@
 `raise_signal` reaches this thread at once; `os.kill` may wake another one of the process.
 """
 
+import contextlib
 import signal
 
 import numpy as np
@@ -31,6 +32,14 @@ def signal_at(monkeypatch, step: int, number: int) -> None:
     monkeypatch.setattr(Telemetry, "advance", counted)
 
 
+@contextlib.contextmanager
+def usual_ctrl_c():
+    """Python's own answer to SIGINT, which a shell has programs in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_sigterm_saves_and_the_same_command_goes_on(phantoms, tmp_path, monkeypatch):
     recipe = tiny.write_recipe(cheap.experiment(validate_every=3), tmp_path / "cnn.py")
     usual = [f"--config={recipe}", f"--data={phantoms.folder}"]
@@ -52,7 +61,7 @@ def test_ctrl_c_is_polite_once(phantoms, tmp_path, monkeypatch):
     with pytest.raises(Interrupted, match=r"SIGINT at step 4; .* from step 4"):
         cheap.train(cheap.experiment(), phantoms, tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    with Interruption() as interruption:
+    with usual_ctrl_c(), Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
         assert interruption.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
