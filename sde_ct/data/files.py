@@ -14,6 +14,7 @@ from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import Unit, Volume
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 Format = Literal["NIfTI", "MetaImage", "DICOM"]
@@ -210,13 +211,8 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
     image.set_qform(volume.affine, code="scanner")
     image.header.set_xyzt_units(xyz="mm")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # nibabel chooses the format by the suffix, so the temporary name keeps it.
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with whole(path) as partial:
         nib.save(image, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

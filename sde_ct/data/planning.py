@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from sde_ct.data.lps import swap_lps_ras
 from sde_ct.data.volume import Volume, canonical
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 
@@ -29,12 +30,8 @@ def write_planning_volume(path: str | os.PathLike, volume: Volume) -> Path:
     if not np.isfinite(volume.array).all():
         raise InputError(f"{path} is not written: the volume holds voxels that are not finite")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with whole(path) as partial:
         sitk.WriteImage(_image(volume), str(partial), useCompression=False)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

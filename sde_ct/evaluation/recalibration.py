@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 from sde_ct.evaluation.metrics import CtVolume, tissues
 
@@ -120,13 +121,9 @@ def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
     path = Path(path)
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate anew.")
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        text = json.dumps(recalibration.to_json(), indent=2, allow_nan=False)
+    text = json.dumps(recalibration.to_json(), indent=2, allow_nan=False)
+    with whole(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

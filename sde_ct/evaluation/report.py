@@ -4,12 +4,12 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import Protocol, constants
 from sde_ct.evaluation.statistics import (
@@ -111,12 +111,8 @@ def write_json(path: Path, record: Any) -> None:
 
 
 def _place(path: Path, text: str) -> None:
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _case(r: Row) -> dict[str, Any]:

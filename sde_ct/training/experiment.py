@@ -3,12 +3,12 @@ explains itself.
 """
 
 import json
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sde_ct.config import Experiment, differences, from_dict, to_dict
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 PACKAGES = (
@@ -38,9 +38,8 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
     path = Path(workdir) / "experiment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"config": to_dict(config), "data": data, "versions": versions()}
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> bool:

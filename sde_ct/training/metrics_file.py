@@ -2,9 +2,10 @@
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from sde_ct.data.whole import whole
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -25,6 +26,5 @@ def drop_after(path: Path, step: int) -> None:
     kept = [line for line in read(path) if line["step"] <= step]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     if path.is_file() and path.read_text("utf-8", errors="replace") != text:
-        part = path.with_name(path.name + ".part")
-        part.write_text(text)
-        os.replace(part, path)
+        with whole(path) as partial:
+            partial.write_text(text)

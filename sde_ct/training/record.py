@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import jax
 
 from sde_ct.config import Experiment, to_dict
 from sde_ct.data.prepared import DTYPES, INDEX, Prepared
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 from sde_ct.training.digest import sha256
 from sde_ct.training.experiment import versions
@@ -48,9 +48,8 @@ def record_start(
             "config": to_dict(config),
         }
     )
-    part = path.with_name(NAME + ".part")
-    part.write_text(json.dumps({"starts": starts}, indent=1) + "\n")
-    os.replace(part, path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps({"starts": starts}, indent=1) + "\n")
 
 
 def _starts(workdir: Path) -> list[dict[str, Any]]:
@@ -62,11 +61,11 @@ def _starts(workdir: Path) -> list[dict[str, Any]]:
 
 def data_sha256(prepared: Prepared) -> str:
     """Of the index and every array of a prepared data set, in hex."""
-    whole = hashlib.sha256((prepared.folder / INDEX).read_bytes())
+    total = hashlib.sha256((prepared.folder / INDEX).read_bytes())
     for case in prepared.cases.values():
         for name in DTYPES:
-            whole.update(bytes.fromhex(sha256(case.folder / f"{name}.npy")))
-    return whole.hexdigest()
+            total.update(bytes.fromhex(sha256(case.folder / f"{name}.npy")))
+    return total.hexdigest()
 
 
 def git_state() -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from sde_ct.data.preparation.registration import Kind, register
 from sde_ct.data.prepared import DTYPES
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.data.volume import Volume, same_grid
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 HU = (-1024, 3071)  # what 12 bits hold: below lies padding, above metal
@@ -51,9 +52,9 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
         values = json.loads((folder / RECORD).read_text("utf-8"))
         record, size = values["record"], values["record"]["grid"]["size"]
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in DTYPES]
-        whole = all(list(array.shape) == size for array in arrays)
+        complete = all(list(array.shape) == size for array in arrays)
         drawn = not settings.pictures or picture_of(output, case.id).is_file()
-        return record if whole and drawn and values["stamp"] == case.stamp() else None
+        return record if complete and drawn and values["stamp"] == case.stamp() else None
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
 
@@ -216,8 +217,8 @@ def _warnings(record: Mapping[str, Any]) -> list[str]:
 
 def _share_inside(cut: CutMR) -> float:
     """Of the body's area how much lies within the slices, by the areas of pixel and voxel."""
-    whole = float(cut.body.array.sum())
-    return min(1.0, round(float(cut.mask.sum()) * np.prod(cut.grid.scale) / whole, 4))
+    body = float(cut.body.array.sum())
+    return min(1.0, round(float(cut.mask.sum()) * np.prod(cut.grid.scale) / body, 4))
 
 
 def _copies(patient: Patient, partial: Path, place: Path) -> dict[str, str]:
@@ -232,12 +233,8 @@ def _copies(patient: Patient, partial: Path, place: Path) -> dict[str, str]:
 def _draw(path: Path, name: str, cut: CutMR, hu: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = overview(cut.mr, hu, cut.mask, pixel=cut.grid.pixel_mm, title=name)
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.png")
-    try:
+    with whole(path) as partial:
         picture.savefig(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _replace(partial: Path, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sde_ct.data.prepared import INDEX
 from sde_ct.data.split import Split
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 REQUEST = "request.json"
@@ -59,6 +60,5 @@ def require_same_sides(output: Path, split: Split) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")

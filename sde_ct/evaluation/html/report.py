@@ -8,10 +8,10 @@ keyboard, screen reader or printer's style sheet finds them; it reads whole file
 were chosen to fit; and it would have to be kept here as a copy, for pip does not install it.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 from sde_ct.evaluation.html.fitting import FEW_SLICES, depth_of, plan
 from sde_ct.evaluation.html.page import render
@@ -49,12 +49,8 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
         provenance,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
