@@ -6,7 +6,7 @@ state/          parameters, moving averages and optimisers, by Orbax
 progress.json   the data iterator and what else the host carries
 digest.json     the SHA-256 of every other file
 
-A step is written under the name `<step>.part` and renamed when it is complete, so a killed save
+A step is written under a name `<step>.*.part` and renamed when it is complete, so a killed save
 leaves none. Orbax does not find every flipped byte: the digest does, before anything is read.
 A power cut may leave the newest damaged; the one before it has long been on the disk.
 """
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,12 @@ class Checkpoints:
         """Write `state` (a tree of arrays, replicated) and `progress` (JSON) as one unit.
 
         Raises SaveError, the checkpoints as they were, where that fails; what Orbax's threads
-        still write then, `tidy` clears.
+        still write then, the next save or start clears.
         """
-        part = self._root / f"{step}.part"
+        self._clear()
+        # A name of its own: threads of a save that failed may still write under the last one.
+        part = self._root / f"{step}.{time.time_ns()}.part"
         try:
-            shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             # From the host: Orbax would cut every replicated array in pieces, a program a shape.
             arrays = ocp.args.StandardSave(jax.device_get(state))
@@ -96,13 +98,17 @@ class Checkpoints:
             return  # one checkpoint too many does no harm
         shutil.rmtree(part, ignore_errors=True)
 
+    def _clear(self) -> None:
+        """Remove what killed and failed saves left."""
+        for part in self._root.glob("*.part"):
+            shutil.rmtree(part, ignore_errors=True)
+
     def tidy(self) -> list[str]:
         """Clear what killed saves left; set newest checkpoints aside until one is whole.
 
         Returns a sentence for each that was set aside. It is renamed, not removed.
         """
-        for part in self._root.glob("*.part"):
-            shutil.rmtree(part, ignore_errors=True)
+        self._clear()
         told = []
         for step in reversed(self.steps):
             fault = digest.fault(self.folder(step))

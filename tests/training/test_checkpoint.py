@@ -1,6 +1,7 @@
 """Checkpoints on bad disks: damage is found and set aside, a failed save changes nothing."""
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -142,9 +143,13 @@ def test_a_save_that_fails_leaves_the_disk_as_it_was(size, workdir, capfd):
     with file_size_limit(size), pytest.raises(SaveError, match=r"8 could not be wri.*\(File too l"):
         Checkpoints(workdir).save(8, state(8), {})
     assert "Traceback" not in "".join(capfd.readouterr())
-    assert listing(workdir) == before
+    # Threads of the failed save may write until now, but never where a checkpoint is looked for.
+    late = r"checkpoints/8\.\d+\.part"
+    assert {k: v for k, v in listing(workdir).items() if not re.match(late, k)} == before
     Checkpoints(workdir).save(8, state(8), {"iterator": 8})  # there is room again
     assert newest(workdir)[1] == {"iterator": 8}
+    assert Checkpoints(workdir).tidy() == []
+    assert not list((workdir / "checkpoints").glob("*.part"))
 
 
 def test_a_checkpoint_of_another_network_is_refused(workdir):
