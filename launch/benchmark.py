@@ -66,7 +66,7 @@ TORCH = flags.DEFINE_bool("torch", False, "speed: beside PyTorch and MONAI (extr
 
 DEMO_PHANTOM = {"shape": (64, 48, 6), "spacing": (6.25, 6.25, 13.0)}  # voxels, mm
 TOLD = {"train": 250, "validation": 5, "test": 40}  # patients of the reliability phantoms
-TOLD_STEPS = 1500
+TOLD_STEPS = 10_000
 RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+LOOP = 8  # steps of the DDPM loop that is timed: each is one evaluation
+
 
 def race(contenders: Mapping[str, Callable[[], object]], repeats: int = 7) -> dict[str, float]:
     """Median seconds of a call of each, results waited for.

@@ -11,9 +11,10 @@ import torch
 from monai.networks.nets import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
 
+from sde_ct.benchmark.timing import LOOP
 from sde_ct.config import NetworkConfig
 
-LEARNING_RATE, LOOP = 1e-4, 4  # the loop's steps timed: each is one evaluation
+LEARNING_RATE = 1e-4
 
 
 def network(config: NetworkConfig, device: str) -> Any:
@@ -39,7 +40,7 @@ def parameters(net: Any) -> int:
 def contenders(
     config: NetworkConfig, size: int, batch: int, *, compile_too: bool
 ) -> tuple[dict[str, Callable[[], Any]], int]:
-    """(name -> call) of forward, training step and one step of the DDPM loop; parameter count."""
+    """(name -> call) of forward, training step and `LOOP` steps of DDPM; parameter count."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = network(config, device)
     generator = np.random.default_rng(0)

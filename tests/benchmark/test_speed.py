@@ -37,7 +37,7 @@ def test_the_record_is_complete(monkeypatch):
     measured = speed.measure(TINY, 16, 2, torch=False, repeats=3)
     record["measured"] = [measured]
     record["overheads"] = speed.overheads(TINY, 16, 2)
-    assert set(measured["seconds"]) == {"forward", "train", "train pmap", "matrix"}
+    assert set(measured["seconds"]) == {"forward", "loop", "train", "train pmap", "matrix"}
     assert all(seconds > 0 for seconds in measured["seconds"].values())
     assert 0 < measured["share_forward"] < 2 and 0 < measured["share_train"] < 2
     evaluations = {name: o["evaluations"] for name, o in record["overheads"].items()}
