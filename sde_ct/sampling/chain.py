@@ -19,7 +19,7 @@ class Step(NamedTuple):
     keys: Key[Array, " b"]  # this step's own, one a sample
     first: Bool[Array, ""]
     last: Bool[Array, ""]
-    noise: Float[Array, ""]  # 0 in the last step, 1 before: noise put in last is never taken out
+    noise: Float[Array, ""]  # 0 in a step after which nothing takes noise out again, else 1
 
 
 class Update(Protocol):
@@ -44,12 +44,14 @@ def descend(
 ) -> Samples:
     """Draw x(1) from the prior and scan `update` over the neighbours of `times`.
 
-    `denoise`: end in E[x(0) | x(end)], one more evaluation of the score, unless the end is t = 0.
+    `denoise`: end in E[x(0) | x(end)], one more evaluation of the score, which changes nothing
+    where the end is t = 0. The last step then puts in its noise, which this takes out.
     `memory`: what the first step is given as such.
     """
     batch = shape[0]
     keys = sample_keys(key, batch)
     steps = len(times) - 1
+    cleaned = denoise & (times[-1] > 0)
 
     def body(carry, at):
         index, t, s = at
@@ -59,7 +61,7 @@ def descend(
             keys=fold(keys, index + 1),
             first=index == 0,
             last=index == steps - 1,
-            noise=jnp.where(index < steps - 1, 1.0, 0.0),
+            noise=jnp.where((index < steps - 1) | cleaned, 1.0, 0.0),
         )
         return update(carry[0], step, carry[1]), None
 
@@ -68,7 +70,7 @@ def descend(
     (x, _), _ = jax.lax.scan(body, (start, memory), over)
     if denoise:
         end = jnp.full(batch, times[-1])
-        x, nfe = jnp.where(times[-1] > 0, denoised(sde, score(x, end), x, end), x), nfe + 1
+        x, nfe = jnp.where(cleaned, denoised(sde, score(x, end), x, end), x), nfe + 1
     return Samples(x=x, nfe=jnp.full(batch, nfe, jnp.int32), ok=all_finite(x))
 
 

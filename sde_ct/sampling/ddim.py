@@ -57,7 +57,7 @@ def ddim(
 def ddim_step(
     sde: SDE, score: ScoreFn, x: Float[Array, "b *d"], step: Step, eta: float
 ) -> Float[Array, "b *d"]:
-    """x(t) -> x(s), the equation above; z = 0 in the last step."""
+    """x(t) -> x(s), the equation above; z = 0 where nothing would take it out again."""
     (alpha_t, std_t), (alpha_s, std_s) = sde.marginal(step.t), sde.marginal(step.s)
     clean = denoised(sde, score(x, step.t), x, step.t)
     # 1 - alpha_ts² std_s²/std_t², by the ratio of the noise levels.

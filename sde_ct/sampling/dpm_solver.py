@@ -29,8 +29,9 @@ def dpm_solver(
     SDE: x_s = std_s/std_t e^-h x_t + alpha_s (1 - e^-2h) D + std_s √(1 - e^-2h) z
 
     (Lu et al., arXiv 2211.01095, algorithm 2 and its SDE form). D = x_0 in the first step, and in
-    the last: there the SDE has z = 0, and a grid that ends at t = 0 has h without bound. The ODE
-    form has order two in the step; the SDE form, like `euler_maruyama`, forgets errors made early.
+    the last, where a grid that ends at t = 0 has h without bound; there the SDE has z = 0 unless
+    `denoise` follows. The ODE form has order two in the step; the SDE form, like
+    `euler_maruyama`, forgets errors made early.
 
     Args:
       key: one key, or [b] keys, one for each sample.

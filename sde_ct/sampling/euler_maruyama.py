@@ -23,8 +23,8 @@ def euler_maruyama(
 
     x_s = x_t + (f - g² ∇ log p_t(x_t)) (s - t) + g √(t - s) z,  z ~ N(0, I)
 
-    with s < t neighbours of the grid and z = 0 in the last step (arXiv 2011.13456, eq. 6;
-    arXiv 2209.12104, sampler "EM"). The weak order in the step is one.
+    with s < t neighbours of the grid and z = 0 in the last step unless `denoise` follows (arXiv
+    2011.13456, eq. 6; arXiv 2209.12104, sampler "EM"). The weak order in the step is one.
 
     Args:
       key: one key, or [b] keys, one for each sample.

@@ -29,7 +29,7 @@ def predictor_corrector(
     """Draw samples by Langevin steps at each noise level and Euler-Maruyama steps between levels.
 
     Corrector at t:  x ← x + e ∇ log p_t(x) + √(2e) z,  e = 2 (snr · std(t))²
-    Predictor t → s: the step of `euler_maruyama`, without noise in the last one.
+    Predictor t → s: the step of `euler_maruyama`.
 
     (arXiv 2011.13456, algorithms 2-5; arXiv 2209.12104, sampler "PC", there 10 corrector steps.)
 

@@ -190,6 +190,51 @@ def test_authors_corrector_step(problems):
     np.testing.assert_allclose(x.std((0, 2)) / problems.std[:, 0], 1, atol=0.05)
 
 
+@every_sde
+@pytest.mark.parametrize("sampler", [partial(dpm_solver, stochastic=True), partial(ddim, eta=1.0)])
+def test_noise_that_is_taken_out_again_is_put_in(sampler, sde, gaussian):
+    """Denoising at the end of a chain whose last step had put in none would narrow the draws.
+
+    E[x(0) | x(end)] of exact draws has the standard deviation w / √(w² + r²) w, w the data's and r
+    the noise level at the end. 200 steps are within 1 %, 2^16 draws within .3 %.
+    """
+    width, level = 0.05, 0.1
+    data = gaussian(0.0, width)
+    grid = partial(uniform_log_snr, end=float(sde.time(level)))
+    run = jax.jit(
+        lambda key: sampler(
+            key, sde, data.score(sde), (32, 2048), steps=200, grid=grid, denoise=True
+        )
+    )
+    expected = width**2 / np.hypot(width, level)
+    assert run(jax.random.key(0)).x.std() == pytest.approx(expected, rel=0.03)
+
+
+@every_sde
+def test_churn_is_put_in_where_it_is_asked_for(sde):
+    """A flow that stands still, x_0 = x / alpha everywhere: churn alone moves y = x / alpha."""
+    key, shape, middle = jax.random.key(0), (8, 4096), float(sde.time(2.0))
+    end = float(sde.time(1.5))
+
+    def ended(**options):
+        def grid(sde, steps):
+            return jnp.array([1.0, middle, end])
+
+        def score(x, t):
+            return jnp.zeros_like(x)
+
+        draw = jax.jit(lambda: heun(key, sde, score, shape, steps=2, grid=grid, **options).x)
+        return draw() / float(sde.marginal(end)[0])
+
+    still = ended()
+    # Outside its range only float32 rounds, levels through times and back, for y of up to 200.
+    np.testing.assert_allclose(ended(churn=0.8, churn_range=(2.1, 2.2)), still, atol=0.1)
+    # r^ = (1 + 0.8 / 2) r from r = 2: √(r^² - r²) is put in. 2^15 numbers are within 0.4 %.
+    for factor in (1.0, 2.0):
+        added = ended(churn=0.8, churn_range=(1.9, 2.1), churn_noise=factor) - still
+        assert float(added.std()) == pytest.approx(factor * 2 * np.sqrt(1.4**2 - 1), rel=0.02)
+
+
 def test_few_steps_go_further_on_the_log_snr_grid(gaussian):
     """DDPM's variance is too small, by 2.6 % on this grid, 6.6 % on the other (exact)."""
     sde, data = VESDE.from_sigma(25.0), gaussian(0.1, 0.5)
