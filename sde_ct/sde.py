@@ -92,10 +92,10 @@ class VPSDE(SDE):
 
     def marginal(self, t):
         integral = self._beta_integral(t)
-        return jnp.exp(-0.5 * integral), jnp.sqrt(-jnp.expm1(-integral))
+        return jnp.exp(-0.5 * integral), _root(-jnp.expm1(-integral))
 
     def noise_ratio(self, t):
-        return jnp.sqrt(jnp.expm1(self._beta_integral(t)))
+        return _root(jnp.expm1(self._beta_integral(t)))
 
     def time(self, noise_ratio):
         # The root of ½ (beta_max - beta_min) t² + beta_min t = B, in the form without cancellation.
@@ -145,7 +145,7 @@ class VESDE(SDE):
         return jnp.ones_like(std), std
 
     def noise_ratio(self, t):
-        return self.sigma_min * jnp.sqrt(jnp.expm1(2 * self._log_range() * jnp.asarray(t)))
+        return self.sigma_min * _root(jnp.expm1(2 * self._log_range() * jnp.asarray(t)))
 
     def time(self, noise_ratio):
         return jnp.log1p(jnp.square(noise_ratio / self.sigma_min)) / (2 * self._log_range())
@@ -198,6 +198,12 @@ def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:
         return (alpha * clean - x) / std**2
 
     return clipped
+
+
+def _root(x: Array) -> Array:
+    """√x, with a gradient of 0 at 0: one by an SDE's fields passes through t = 0 then."""
+    above = x > 0
+    return jnp.where(above, jnp.sqrt(jnp.where(above, x, 1.0)), 0.0)
 
 
 def _check_ordered(low_name: str, low: float, high_name: str, high: float) -> None:
