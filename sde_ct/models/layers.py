@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 DType = Any  # of NumPy or JAX
@@ -51,12 +52,22 @@ class NoiseFeatures(nn.Module):
 
     @nn.compact
     def __call__(self, noise: Float[Array, " b"]) -> Float[Array, "b width"]:
-        # Frozen and the same for everyone: a constant of the architecture, not a parameter.
-        frequencies = self.scale * jax.random.normal(jax.random.key(0), (self.width // 2,))
+        frequencies = self.scale * _normals(self.width // 2)
         angle = 2 * jnp.pi * noise[:, None].astype(jnp.float32) * frequencies
         features = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
         features = nn.swish(nn.Dense(self.width, name="hidden")(features))
         return nn.swish(nn.Dense(self.width, name="out")(features))
+
+
+@functools.cache
+def _normals(count: int) -> np.ndarray:
+    """Normal numbers, always the same: a constant of the architecture, not a parameter.
+
+    Whatever generator JAX is set to, by default or by its user: a checkpoint must mean one network.
+    """
+    with jax.ensure_compile_time_eval(), jax.threefry_partitionable(True):
+        key = jax.random.key(0, impl="threefry2x32")
+        return np.asarray(jax.random.normal(key, (count,), jnp.float32))
 
 
 class ResidualBlock(nn.Module):

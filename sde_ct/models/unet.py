@@ -30,7 +30,6 @@ class UNet(nn.Module):
     patch: int = 1  # pixels of a patch x patch square become channels before the first level
     groups: int = 32
     noise_scale: float = 1.0  # frequencies of the noise features
-    outputs: int = 1
     dtype: DType = jnp.float32
     remat: bool = False  # keep no activations inside a residual block, compute them again
 
@@ -42,7 +41,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], noise: Float[Array, " b"] | None = None
-    ) -> Float[Array, "b h w outputs"]:
+    ) -> Float[Array, "b h w 1"]:
         """`noise`: the noise level's label; None for a network that knows no noise."""
         features = None
         if noise is not None:
@@ -56,7 +55,7 @@ class UNet(nn.Module):
         h = self._up(h, skips, features)
         h = nn.swish(GroupNorm(self.groups, name="head_norm")(h))
         zeros = nn.initializers.zeros
-        out = self._conv(self.outputs * self.patch**2, "head", kernel_init=zeros)(h)
+        out = self._conv(self.patch**2, "head", kernel_init=zeros)(h)
         return depth_to_space(out, self.patch).astype(jnp.float32)
 
     def _conv(self, channels: int, name: str, **options) -> nn.Conv:
