@@ -145,7 +145,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             flat.update(flatten(value, name + "."))
         else:
-            flat[name] = value
+            flat[name] = tuple(value) if isinstance(value, list) else value
     return flat
 
 
@@ -183,7 +183,7 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
     if hint is float:
         fits = type(value) in (int, float) and math.isfinite(value)
     elif hint == tuple[int, ...]:
-        fits = isinstance(value, (tuple, list)) and all(type(n) is int for n in value)
+        fits = type(value) is tuple and all(type(n) is int for n in value)
     else:
         fits = type(value) is hint
     if not fits:
@@ -223,6 +223,8 @@ def _check_together(flat: dict[str, Any]) -> None:
         raise InputError(
             f"config.diffusion.listed={listed}: give rising steps from 0 on, the last {steps - 1}."
         )
+    if (fast := flat["sampling.fast_evaluations"]) < 3:  # a step of heun, and the denoising
+        raise InputError(f"config.sampling.fast_evaluations={fast}: give 3 or more.")
     for name in ("training.ema", "training.rollback_rate", "diffusion.time_min"):
         if not flat[name] < 1:
             raise InputError(f"config.{name}={flat[name]} must be below 1.")
@@ -233,6 +235,19 @@ def _check_together(flat: dict[str, Any]) -> None:
     for low, high in pairs:
         if not flat[low] < flat[high]:
             raise InputError(f"config.{low}={flat[low]} must be below config.{high}={flat[high]}.")
+    if not flat["sampling.fast_end"] < (most := _noisiest(flat)):
+        raise InputError(
+            f"config.sampling.fast_end={flat['sampling.fast_end']} must be below the noise level "
+            f"that sampling begins at, {most:.4g} by config.sde."
+        )
+
+
+def _noisiest(flat: dict[str, Any]) -> float:
+    """std / alpha at t = 1."""
+    if flat["sde.kind"] == "ve":
+        return math.sqrt(max(flat["sde.sigma_max"] ** 2 - flat["sde.sigma_min"] ** 2, 0.0))
+    log = (flat["sde.beta_min"] + flat["sde.beta_max"]) / 2
+    return math.sqrt(math.expm1(log)) if log < 700 else math.inf
 
 
 def to_dict(config: Experiment) -> dict[str, Any]:

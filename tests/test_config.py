@@ -99,6 +99,7 @@ WRONG = {
     "training.seed": -1,
     "sampling.snr": math.nan,
     "sampling.em_steps": 0,
+    "sampling.fast_evaluations": 2,
 }
 
 
@@ -112,6 +113,24 @@ def test_a_wrong_value_is_refused_by_its_name(name):
 def test_levels_are_whole_numbers(levels):
     with pytest.raises(InputError, match=r"config\.network\.multipliers"):
         validate(changed("network.multipliers", levels))
+
+
+def test_a_list_of_levels_is_the_tuple():
+    listed = validate(changed("network.multipliers", [1, 2]))
+    assert differences(changed("network.multipliers", (1, 2)), listed) == []
+
+
+@pytest.mark.parametrize(
+    ("sde", "most"), [(SDEConfig("ve", sigma_max=10.0), 9.99999), (SDEConfig("vp"), 152.2)]
+)
+def test_a_sampler_ends_below_the_level_that_it_begins_at(sde, most):
+    config = Experiment(sde=sde)
+    assert float(build_sde(config).noise_ratio(1.0)) == pytest.approx(most, rel=1e-3)
+    config.sampling.fast_end = 0.99 * most
+    validate(config)
+    config.sampling.fast_end = 1.01 * most
+    with pytest.raises(InputError, match=rf"fast_end=.* must be below .* {most:.4g} by"):
+        validate(config)
 
 
 def test_a_warm_up_longer_than_the_decay_is_refused():
