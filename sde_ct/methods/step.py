@@ -84,11 +84,12 @@ def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple
 
 
 def schedule(config: TrainingConfig, peak: float) -> optax.Schedule:
-    """The learning rate by update: linear warm-up and optional cosine decay."""
+    """The learning rate by update: linear warm-up from a first share, optional cosine decay."""
+    first = peak / max(config.warmup, 1)  # at 0 the first update would change nothing
     if config.decay:
-        return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup, config.steps)
+        return optax.warmup_cosine_decay_schedule(first, peak, config.warmup, config.steps)
     if config.warmup:
-        return optax.linear_schedule(0.0, peak, config.warmup)
+        return optax.linear_schedule(first, peak, config.warmup)
     return optax.constant_schedule(peak)
 
 
