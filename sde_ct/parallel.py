@@ -4,6 +4,7 @@ A run of several processes is one `pmap` over the devices of all of them. A batc
 then by device; the state is held by every device, so that each process has all of it at hand.
 """
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -28,15 +29,26 @@ def set_up() -> None:
     """Settings of JAX for a program of its own, made before JAX looks for devices.
 
     Compiled programs are kept on disk from one start to the next, unless a place is set already.
-    On a CPU each core becomes a device: inside a loop XLA runs a network on one core, and
-    sampling on two of them takes half the time.
+    On a CPU each core becomes a device, unless their number is set already: inside a loop XLA
+    runs a network on one core, and sampling on two of them takes half the time.
     """
     if not jax.config.jax_compilation_cache_dir:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sde_ct" / "xla"
+        for entry in folder.glob("*-cache"):
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat().st_size == 0:  # a kill left it; JAX would complain at every start
+                    entry.unlink()
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-        jax.config.update("jax_num_cpu_devices", min(cores, CORES))
+    set_already = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not set_already and jax.config.jax_num_cpu_devices == -1:
+        jax.config.update("jax_num_cpu_devices", min(_cores(), CORES))
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def start(

@@ -3,6 +3,10 @@
 Several processes for real are in `test_multiprocess.py`.
 """
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +14,10 @@ import pytest
 
 from sde_ct import parallel
 from sde_ct.errors import InputError
+
+from .programs import ROOT
+
+CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
 def test_shard_gives_each_device_its_own_rows():
@@ -34,6 +42,23 @@ def test_replicas_agree_compares_bits_and_knows_nan():
 def test_cores_are_used_as_far_as_they_divide_the_batch(batch, count):
     assert len(jax.local_devices()) == 4
     assert parallel.devices_for(batch) == jax.local_devices()[:count]
+
+
+def test_a_program_takes_the_devices_it_is_given_and_clears_its_cache(tmp_path):
+    cache = tmp_path / "sde_ct" / "xla"
+    cache.mkdir(parents=True)
+    (cache / "jit_f-1-cache").touch()  # of a program that was killed
+    (cache / "jit_g-2-cache").write_text("whole")
+    program = (
+        "from sde_ct import parallel; parallel.set_up(); import jax; print(jax.device_count())"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", CACHE)}
+    settings = {"JAX_NUM_CPU_DEVICES": "3", "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": ROOT}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=kept | settings, capture_output=True, text=True
+    )
+    assert done.stdout == "3\n", done.stderr
+    assert [path.name for path in cache.iterdir()] == ["jit_g-2-cache"]
 
 
 def test_shared_out_replicates_the_first_and_splits_the_rest():
