@@ -4,7 +4,8 @@ python launch/train.py --config=configs/demo/score.py --data=data/phantoms --wor
 python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
 
 SIGTERM or Ctrl-C ends it after the step that is being made, which is saved, with status 75 (130
-after Ctrl-C). --dry_run makes a few steps and tells data, shapes, memory and the cost of all.
+after Ctrl-C in a process alone). --dry_run makes a few steps and tells data, shapes, memory and
+the cost of all.
 
 Several processes train one network together: under SLURM's `srun` and on a TPU pod they find each
 other; elsewhere give each --coordinator=HOST:PORT --processes=N --process=I.
@@ -38,7 +39,8 @@ def main() -> None:
     parallel.set_up()
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):
-        prepared, workdir = read_prepared(DATA.value), Path(WORKDIR.value)
+        with peers.agreed():
+            prepared, workdir = read_prepared(DATA.value), Path(WORKDIR.value)
         if not DRY_RUN.value:
             report = None
             if WANDB_PROJECT.value:

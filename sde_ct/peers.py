@@ -22,13 +22,18 @@ from orbax.checkpoint import multihost
 from sde_ct import parallel
 from sde_ct.errors import InputError, Interrupted
 
-LOST = 75  # EX_TEMPFAIL: the same command again may well do
+LOST = 69  # EX_UNAVAILABLE: the same command again may well do
+LONGEST = 2000  # bytes of a sentence that the processes tell each other
 MEETING = 3600  # seconds to wait for the slowest
 MEND = "start all of them again: what has been saved is used."
 
 # How JAX reports a peer that is gone: the library that carries collectives, or a status.
 _GONE = re.compile(r"Gloo|NCCL|oordination|^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
 _WITNESS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
+
+
+class Agreed(InputError):
+    """What one process of the run met, and all of them end with, in order."""
 
 
 @contextlib.contextmanager
@@ -42,8 +47,8 @@ def together(
 
     A block that fails ends this process without waiting for the others: JAX would wait for them
     at the end of the program, while they wait for this one in their next collective. Where
-    another process is gone, one sentence says so, and the status is `LOST`. Interrupted comes to
-    all of them at one step, so that they part in order.
+    another process is gone, one sentence says so, and the status is `LOST`. Interrupted and
+    Agreed come to all of them at one point, so that they part in order.
     """
     if parallel.way_to_start(coordinator, count, index) is None:
         yield
@@ -52,7 +57,7 @@ def together(
     try:
         parallel.start(coordinator, count, index, patience)
         yield
-    except Interrupted:
+    except (Interrupted, Agreed):
         _part(dismiss)
         raise
     except BaseException as error:
@@ -113,6 +118,37 @@ def meet() -> None:
 
 
 _meetings = itertools.count()  # every process counts the same ones
+
+
+@contextlib.contextmanager
+def agreed() -> Iterator[None]:
+    """The block, to whose end every process comes: InputError or OSError of one is that of all.
+
+    Else the others would be left waiting in their next collective, end as if a machine had been
+    lost, and be started again by the scheduler. Raises Agreed, or for a process alone what was
+    raised.
+    """
+    trouble = ""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        if jax.process_count() == 1:
+            raise
+        trouble = str(error)
+    if jax.process_count() > 1:
+        for sentence in _all_told(trouble):
+            if sentence:
+                raise Agreed(sentence)
+
+
+def _all_told(sentence: str) -> list[str]:
+    """Of every process its sentence, when all have told one."""
+    meet()
+    text = np.zeros(LONGEST, np.uint8)
+    content = np.frombuffer(sentence.encode()[:LONGEST], np.uint8)
+    text[: len(content)] = content
+    every = np.asarray(multihost_utils.process_allgather(text))
+    return [row.tobytes().rstrip(b"\0").decode(errors="replace") for row in every]
 
 
 def connect(devices: Sequence[jax.Device]) -> None:

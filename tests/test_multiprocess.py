@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -155,6 +156,29 @@ def looks(i: int, phantoms) -> int:
 
 
 @pytest.mark.slow
+def test_what_one_finds_unusable_ends_all_and_none_is_started_again(runs, phantoms, tmp_path):
+    """The first alone looks at the work directory: it is another experiment's."""
+    run = Run(tmp_path, phantoms)
+    shutil.copytree(runs("cnn"), run.workdir)
+    run.start(2, devices=1, pause=0)
+    assert run.statuses(120) == [2, 2], run.log(0) + run.log(1)
+    for i in (0, 1):
+        [told] = [line for line in run.log(i).splitlines() if line.startswith("error: ")]
+        assert "was trained with another configuration (method: cnn -> diffusion" in told
+
+
+@pytest.mark.slow
+def test_ctrl_c_to_all_saves(phantoms, tmp_path):
+    run = Run(tmp_path, phantoms)
+    run.start(2, devices=1)
+    run.wait_for_step(12)
+    for process in run.processes:
+        process.send_signal(signal.SIGINT)
+    assert run.statuses() == [75, 75], run.log(0) + run.log(1)
+    assert 12 <= run.final()[0] < 24
+
+
+@pytest.mark.slow
 def test_four_processes_train_as_one(runs, phantoms, tmp_path):
     run = Run(tmp_path, phantoms)
     run.start(4, devices=1, pause=0)
@@ -175,8 +199,8 @@ def test_the_death_of_one_ends_all_and_a_restart_goes_on(victim, runs, phantoms,
     statuses = run.statuses(parallel.HEARTBEAT + 30)
     assert time.monotonic() - killed < parallel.HEARTBEAT + 30
     other = 1 - victim
-    # 75 where a collective failed; an abort where JAX's own watch came first.
-    assert statuses[other] in (75, -signal.SIGABRT), run.log(other)
+    # LOST where a collective failed; an abort where JAX's own watch came first.
+    assert statuses[other] in (peers.LOST, -signal.SIGABRT), run.log(other)
     told = [line for line in run.log(other).splitlines() if line.startswith("error: ")]
     assert len(told) == 1 and told[0].endswith(peers.MEND), run.log(other)
 

@@ -6,18 +6,19 @@ python launch/cluster/check.py --devices=16 --memory=80 --config=configs/gold_at
 Checks recipe, data, work directory, the batch against the devices, and the memory against theirs.
 """
 
-import os
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
 from sde_ct.cli import run
-from sde_ct.config import Experiment, differences, require_recipe, validate
+from sde_ct.config import require_recipe, validate
 from sde_ct.data.prepared import read_prepared
 from sde_ct.doctor.cost import GB, estimate
 from sde_ct.errors import InputError
-from sde_ct.training.experiment import read_experiment
+from sde_ct.training.data import describe
+from sde_ct.training.dry_run import writable
+from sde_ct.training.experiment import check_experiment
 from sde_ct.training.loop import check_fit
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, as for train.py.")
@@ -33,7 +34,8 @@ def main() -> None:
     config, devices = validate(CONFIG.value), DEVICES.value
     prepared = read_prepared(DATA.value)
     check_fit(config, prepared, devices)
-    _check_workdir(Path(WORKDIR.value), config)
+    check_experiment(Path(WORKDIR.value), config, describe(config.data, prepared))
+    writable(Path(WORKDIR.value))
     each = config.data.batch_size // devices
     cost = estimate(config, prepared.size)
     needed = (cost.state_bytes + each * cost.kept_bytes) / GB
@@ -47,19 +49,6 @@ def main() -> None:
     print(f"{DATA.value}: {len(prepared.of('train'))} training patients, {height} x {width}")
     print(share)
     print(f"{WORKDIR.value}: {config.training.steps} steps")
-
-
-def _check_workdir(workdir: Path, config: Experiment) -> None:
-    if (workdir / "experiment.json").exists():
-        odd = differences(read_experiment(workdir)[0], config)
-        if odd:
-            raise InputError(
-                f"{workdir} was trained with another configuration ({'; '.join(odd)}): give "
-                "another --workdir, or the same configuration."
-            )
-    place = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{place} can't be written to: give another --workdir.")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 # IMAGE is built from the Dockerfile with --build-arg=EXTRA=tpu. --data and --workdir are paths in
 # the pods, on the xpk storage STORAGE if it is given. The dry run checks the paths where it is
 # started, and writes the JobSet that would be created to jobset.yaml. Pods that are taken away (75),
-# killed or aborted restart; unusable input (2) ends the job.
+# left by another one (69), killed or aborted restart; unusable input (2) ends the job.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${CLUSTER:?give CLUSTER=name}" "${IMAGE:?give IMAGE=image}" "${TPU_TYPE:?give TPU_TYPE=type}"
@@ -23,7 +23,7 @@ command="python launch/train.py"
 [ ${#given[@]} -eq 0 ] || command+=$(printf ' %q' "${given[@]}")
 run=(xpk workload create --cluster="$CLUSTER" --workload="${NAME:-sde-ct}"
   --tpu-type="$TPU_TYPE" --num-slices="$slices" --docker-image="$IMAGE" --command="$command"
-  --max-restarts=100 "--restart-on-exit-codes=1,75" --termination-grace-period-seconds=120)
+  --max-restarts=100 "--restart-on-exit-codes=1,69,75" --termination-grace-period-seconds=120)
 [ -z "${STORAGE-}" ] || run+=(--storage="$STORAGE")
 
 if [ -n "$dry_run" ]; then

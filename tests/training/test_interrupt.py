@@ -56,6 +56,12 @@ def test_sigterm_saves_and_the_same_command_goes_on(phantoms, tmp_path, monkeypa
     np.testing.assert_array_equal(one["ema"], other["ema"])
 
 
+def test_a_signal_in_the_last_step_finds_the_run_at_its_end(phantoms, tmp_path, monkeypatch):
+    signal_at(monkeypatch, 8, signal.SIGTERM)
+    cheap.train(cheap.experiment(), phantoms, tmp_path)
+    assert Checkpoints(tmp_path, keep=None).latest == 8
+
+
 def test_ctrl_c_is_polite_once(phantoms, tmp_path, monkeypatch):
     signal_at(monkeypatch, 4, signal.SIGINT)  # a step that is saved anyway
     with pytest.raises(Interrupted, match=r"SIGINT at step 4; .* from step 4"):
