@@ -153,17 +153,12 @@ def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bo
     return {key: turn(image) for key, image in example.items()}
 
 
-def eval_batches(source: Slices, batch_size: int) -> Iterator[tuple[Example, int]]:
-    """All examples once, in order, as (batch [batch_size, h, w, ·], how many of it are real).
-
-    The last batch is filled up with its own last example.
-    """
+def eval_batches(source: Slices, batch_size: int) -> Iterator[Example]:
+    """All examples once, in order, as batches [batch_size, h, w, ·], the last one perhaps less."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")
     for first in range(0, len(source), batch_size):
-        count = min(batch_size, len(source) - first)
-        rows = [source[i] for i in range(first, first + count)]
-        yield _stack(rows + [rows[-1]] * (batch_size - count)), count
+        yield _stack([source[i] for i in range(first, min(first + batch_size, len(source)))])
 
 
 def fit_intensity(intensity: Intensity, prepared: Prepared) -> Intensity:

@@ -70,12 +70,10 @@ class TrainingBatches:
         self._iterator.set_state(state)
 
 
-def validation_batches(config: DataConfig, prepared: Prepared) -> Iterator[Batch]:
-    """The validation slices once; none where no patient was set aside. The last may be padded."""
+def validation_batches(config: DataConfig, prepared: Prepared, size: int) -> Iterator[Batch]:
+    """The validation slices once, the last batch a smaller one; none without such patients."""
     if prepared.split["validation"]:
-        for example, _ in eval_batches(
-            slices_of(config, prepared, "validation"), config.batch_size
-        ):
+        for example in eval_batches(slices_of(config, prepared, "validation"), size):
             yield Batch(**example)  # type: ignore[arg-type]
 
 

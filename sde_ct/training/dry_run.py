@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from sde_ct import parallel
+from sde_ct import parallel, peers
 from sde_ct.config import Experiment, validate
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
@@ -37,12 +37,14 @@ def dry_run(
     Raises InputError where `train` would, up to its first step.
     """
     validate(config)
-    devices = devices or parallel.devices_for(config.data.batch_size)
-    check_fit(config, prepared, len(devices))
-    batches = TrainingBatches(config.data, prepared, config.training.seed)
-    looks = looks_of(config, prepared)
-    known = check_experiment(workdir, config, describe(config.data, prepared))
-    place = _writable(workdir)
+    with peers.agreed():
+        devices = devices or parallel.devices_for(config.data.batch_size)
+        check_fit(config, prepared, len(devices))
+        batches = TrainingBatches(config.data, prepared, config.training.seed)
+        looks = looks_of(config, prepared, len(devices))
+        known = check_experiment(workdir, config, describe(config.data, prepared))
+        place = writable(workdir)
+    peers.connect(devices)
     method = build_method(config, parallel.AXIS)
     local, rows = parallel.local(devices), parallel.share(config.data.batch_size)
 
@@ -83,8 +85,9 @@ def dry_run(
         f"{left * seconds * len(devices) / 3600:.2g} device hours, without looks and saves",
         f"work directory: {workdir} {'goes on' if known else 'would be made'}; nothing was written",
     ]
-    if kept > free:
-        raise InputError(f"{place} has no room for {_size(kept)} of checkpoints: make some.")
+    with peers.agreed():
+        if kept > free:
+            raise InputError(f"{place} has no room for {_size(kept)} of checkpoints: make some.")
     return lines
 
 
@@ -127,7 +130,7 @@ def _told(seconds: float) -> str:
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
 
 
-def _writable(workdir: Path) -> Path:
+def writable(workdir: Path) -> Path:
     """The folder that is there of the way to `workdir`; InputError where it can't be written to."""
     place = Path(workdir).absolute()
     while not place.exists():

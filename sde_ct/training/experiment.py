@@ -43,14 +43,16 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
 
 def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> bool:
-    """Whether the directory is this experiment's; False where it is nobody's yet.
+    """Whether the directory is this experiment's; False where it is nobody's yet: an earlier start
+    may have recorded itself, but saved nothing.
 
     Raises InputError where it belongs to another.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir} is a file: give a folder as --workdir.")
-    if not (workdir / "experiment.json").exists():
+    saved = any((workdir / "checkpoints").glob("[0-9]*"))  # a damaged one is something too
+    if not saved or not (workdir / "experiment.json").exists():
         return False
     stored, stored_data = read_experiment(workdir)
     odd = differences(stored, config)

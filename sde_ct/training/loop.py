@@ -88,32 +88,44 @@ def train(
       Interrupted: SIGTERM or Ctrl-C came; the last step made is saved.
     """
     validate(config)
+    last = min(stop_at or config.training.steps, config.training.steps)
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        with peers.agreed():
+            run = _ready(stack, config, prepared, Path(workdir), devices, show, report)
+        peers.connect(run.devices)
+        try:
+            state = run.go_on(last, interruption)
+        except Diverged as trouble:
+            with peers.agreed():  # it came to all at one step
+                state = run.go_on(last, interruption, after=trouble)
+        run.checkpoints.close()
+    return state
+
+
+def _ready(
+    stack: contextlib.ExitStack,
+    config: Experiment,
+    prepared: Prepared,
+    workdir: Path,
+    devices: list[jax.Device] | None,
+    show: bool,
+    report: Callable[[int, dict[str, float]], None] | None,
+) -> "Run":
+    """The run, its directory locked until `stack` is left; InputError where something is unfit."""
     devices = devices or parallel.devices_for(config.data.batch_size)
     check_fit(config, prepared, len(devices))
     # Data that cannot be used are refused before anything is written.
     batches = TrainingBatches(config.data, prepared, config.training.seed)
-    looks = looks_of(config, prepared) if peers.is_primary() else []
-    workdir = Path(workdir)
-    last = min(stop_at or config.training.steps, config.training.steps)
+    looks = looks_of(config, prepared, len(devices)) if peers.is_primary() else []
     checkpoints = Checkpoints(workdir, config.training.keep_checkpoints)
-    with contextlib.ExitStack() as stack:
-        interruption = stack.enter_context(Interruption())
-        if peers.is_primary():
-            stack.enter_context(locked(workdir))
-            write_experiment(workdir, config, describe(config.data, prepared))
-            for sentence in checkpoints.tidy():
-                logging.warning("%s", sentence)
-            record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
-        peers.connect(devices)
-        run = Run(
-            config, prepared.size, workdir, devices, batches, looks, checkpoints, show, report
-        )
-        try:
-            state = run.go_on(last, interruption)
-        except Diverged as trouble:
-            state = run.go_on(last, interruption, after=trouble)
-        checkpoints.close()
-    return state
+    if peers.is_primary():
+        stack.enter_context(locked(workdir))
+        write_experiment(workdir, config, describe(config.data, prepared))
+        for sentence in checkpoints.tidy():
+            logging.warning("%s", sentence)
+        record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
+    return Run(config, prepared.size, workdir, devices, batches, looks, checkpoints, show, report)
 
 
 @dataclass
@@ -178,9 +190,12 @@ class Run:
                 ):
                     progress.judge(loss)
                     telemetry.scalars(progress.step, "best", {"loss": progress.best_loss})
-                if save and (progress.step == last or not metrics["skipped"]):
-                    self._save(state, progress, telemetry, final=progress.step == last)
-            if interruption.signal is not None:
+                if progress.step == last:
+                    with peers.agreed():
+                        self._save(state, progress, telemetry, final=True)
+                elif save and not metrics["skipped"]:
+                    self._save(state, progress, telemetry)
+            if interruption.signal is not None and progress.step < last:
                 self._settle(pending, 0, progress, watch, telemetry)
                 self._leave(state, progress, interruption.signal)
         return state
@@ -192,7 +207,8 @@ class Run:
         if step is None:
             self.batches.set_state(self._first_batch)
             return initialised(fresh), Progress()
-        state, stored = self.checkpoints.restore(fresh, step)
+        with peers.agreed():
+            state, stored = self.checkpoints.restore(fresh, step)
         progress, iterator = Progress.from_json(stored)
         self.batches.set_state(iterator)
         return state, progress

@@ -17,32 +17,37 @@ from sde_ct.training.preview import preview
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch
 
-BATCHES = 4  # at most, so that a look at the validation set stays cheap
+SLICES = 64  # at most, so that a look at the validation set stays cheap
 KEY = 1 << 30  # folded into the seed: validation noise is the same at every look
 
 
-def looks_of(config: Experiment, prepared: Prepared) -> list[Batch]:
-    """The batches that every look is taken at."""
-    return list(itertools.islice(validation_batches(config.data, prepared), BATCHES))
+def looks_of(config: Experiment, prepared: Prepared, devices: int) -> list[Batch]:
+    """The batches that every look is taken at: as large as a device's part in training."""
+    each = max(config.data.batch_size // devices, 1)
+    batches = validation_batches(config.data, prepared, each)
+    return list(itertools.islice(batches, max(SLICES // each, 1)))
 
 
 def onlooker(
     config: Experiment, batches: list[Batch], telemetry: Telemetry
 ) -> Callable[[Any, int], float | None]:
-    """`look(state, step)`: a few synthetic slices, and the mean loss over the batches, which it
-    returns; None where there is no batch.
+    """`look(state, step)`: a few synthetic slices, and the mean loss over the slices of all
+    batches, which it returns; None where there is no batch.
     """
     method = build_method(config)
     evaluate, show = parallel.seldom(method.loss), preview(config)
 
     def look(state: Any, step: int) -> float | None:
-        state, losses = jax.device_get(state), []
-        for number, batch in enumerate(batches):
-            keys = example_keys(config.training.seed, KEY + number, len(batch.mr))
-            losses.append(jax.device_get(evaluate(state, keys, batch)))
-        if not losses:
+        if not batches:
             return None
-        mean = {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
+        state, losses, sizes = jax.device_get(state), [], [len(batch.mr) for batch in batches]
+        for number, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
+            keys = example_keys(config.training.seed, KEY + number, size)
+            losses.append(jax.device_get(evaluate(state, keys, batch)))
+        mean = {
+            name: float(np.average([loss[name] for loss in losses], weights=sizes))
+            for name in losses[0]
+        }
         telemetry.scalars(step, "validation", mean)
         for name, images in show(method.weights(state), batches[0]).items():
             telemetry.images(step, name, images)

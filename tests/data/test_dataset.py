@@ -191,12 +191,9 @@ def test_augmentation_is_half_and_half():
 def test_evaluation_sees_every_slice_once_in_order(data, size):
     source = Slices(data, "test", Intensity())
     batches = list(eval_batches(source, size))
-    assert {batch["ct"].shape[0] for batch, _ in batches} == {size}
-    assert sum(count for _, count in batches) == 14
-    rows = np.concatenate([batch["ct"][:count] for batch, count in batches])
+    assert {len(batch["ct"]) for batch in batches[:-1]} <= {size}
+    rows = np.concatenate([batch["ct"] for batch in batches])
     np.testing.assert_array_equal(rows, np.stack([source[i]["ct"] for i in range(14)]))
-    batch, count = batches[-1]
-    assert all(np.array_equal(row, source[13]["ct"]) for row in batch["ct"][count:])
 
 
 def test_the_per_slice_inverse_learns_the_median_range_of_training_slices(data):

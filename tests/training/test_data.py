@@ -32,6 +32,7 @@ def test_a_work_directory_of_before_the_ranges_goes_on(phantoms, tmp_path):
     config = tiny.experiment()
     data = describe(config.data, phantoms)
     write_experiment(tmp_path, config, {k: v for k, v in data.items() if k != "seen"})
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)  # one that saved nothing binds nobody
     write_experiment(tmp_path, config, data)
     assert "seen" not in json.loads((tmp_path / "experiment.json").read_text())["data"]
     with pytest.raises(InputError, match="was trained on other data"):

@@ -15,6 +15,7 @@ from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.telemetry import Telemetry
+from sde_ct.training.validation import looks_of, onlooker
 
 from .. import tiny
 from ..programs import listing
@@ -125,6 +126,32 @@ def test_another_configuration_or_other_data_are_refused(runs, phantoms, tmp_pat
     with pytest.raises(InputError, match=r"other data.*--workdir"):
         tiny.train(tiny.experiment(), swapped, workdir)
     assert listing(workdir) == before
+
+
+def test_a_start_that_saved_nothing_binds_nobody(phantoms, tmp_path, monkeypatch):
+    """As one whose first step ran out of memory: the mended configuration may follow."""
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "go_on", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tiny.train(tiny.experiment(), phantoms, tmp_path)
+    smaller = tiny.experiment("cnn", steps=2)
+    smaller.data.batch_size = 4
+    tiny.train(smaller, phantoms, tmp_path)
+    assert read_experiment(tmp_path)[0] == smaller
+
+
+def test_a_look_is_as_large_as_a_devices_part_and_counts_each_slice_once(phantoms, tmp_path):
+    config, slices = tiny.experiment(), len(phantoms.of("validation")[0])
+    for devices, each in ((1, 8), (2, 4), (8, 1)):
+        sizes = [len(batch.mr) for batch in looks_of(config, phantoms, devices)]
+        assert sum(sizes) == slices == 6 and max(sizes) <= each
+    said = {}
+    for devices in (1, 2):
+        with Telemetry(tmp_path, "", 0, 1, batch=8, show=False) as telemetry:
+            look = onlooker(config, looks_of(config, phantoms, devices), telemetry)
+            said[devices] = look(tiny.initial_state(config, phantoms), 0)
+    # Other noise by batch, the same slices: a fresh network's loss is that of the data.
+    assert said[1] == pytest.approx(said[2], rel=0.1)
 
 
 UNFIT = {
