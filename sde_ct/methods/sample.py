@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from sde_ct.config import DiffusionConfig, Experiment, SamplingConfig
+from sde_ct.config import DataConfig, DiffusionConfig, Experiment, SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods.build import build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
@@ -118,15 +118,19 @@ def draw_fn(config: Experiment, sampler: str | None) -> Draw:
         raise InputError(f"A diffusion network needs a sampler: one of {', '.join(SAMPLERS)}.")
     sde, form = build_sde(config), form_of(config)
     run = sampler_fn(sampler, config, sde)
-    lowest = 0.0 if config.data.intensity == "slice_minmax" else -1.0
 
     def draw(params, keys, mr):
         score = score_fn(params, mr, sde=sde, network=network, form=form)
         if config.sampling.clip_denoised:
-            score = clip_denoised(sde, score, lowest, 1.0)
+            score = clip_denoised(sde, score, lowest(config.data), 1.0)
         return run(keys, sde, score, (*mr.shape[:-1], 1))
 
     return draw
+
+
+def lowest(data: DataConfig) -> float:
+    """The least value of a CT or MR in model units; the greatest is 1."""
+    return 0.0 if data.intensity == "slice_minmax" else -1.0
 
 
 def slice_keys(seed: int, case: int, slices: ArrayLike, draws: ArrayLike) -> Array:

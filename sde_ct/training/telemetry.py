@@ -1,6 +1,7 @@
 """What a run shows while it runs: a progress bar, TensorBoard, and metrics.jsonl."""
 
 import json
+import math
 import resource
 import sys
 import time
@@ -78,7 +79,8 @@ class Telemetry:
             event = Event(step=step, summary=summary.scalar(f"{group}/{name}", value))
             self._write_event(event)
         self._flush()
-        self._write_line({"step": step, "group": group, **values})
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._write_line({"step": step, "group": group, **finite})  # JSON knows no NaN
         if self._report:
             self._report(step, {f"{group}/{name}": value for name, value in values.items()})
 
@@ -110,9 +112,9 @@ class Telemetry:
         self._write_line({"step": step, "group": "warning", "text": sentence})
 
     def images(self, step: int, name: str, images: np.ndarray) -> None:
-        """Show [n, h, w] images in [-1, 1] side by side."""
+        """Show [n, h, w] images in [0, 1] side by side."""
         row = np.concatenate([np.flipud(image) for image in images], axis=1)
-        gray = ((np.clip(row, -1, 1) + 1) / 2).astype(np.float32)
+        gray = np.clip(row, 0, 1).astype(np.float32)
         self._write_event(Event(step=step, summary=summary.image(name, gray, dataformats="HW")))
 
     def _write_line(self, line: dict) -> None:

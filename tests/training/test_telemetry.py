@@ -44,6 +44,14 @@ def test_each_step_stands_once_whatever_was_cut_off(tmp_path):
     )
 
 
+def test_what_is_not_finite_is_null_and_each_line_json(tmp_path):
+    with Telemetry(tmp_path, "cnn", 0, 2, batch=4, show=False) as telemetry:
+        telemetry.scalars(1, "train", FIGURES | {"loss": float("nan")})
+    [line] = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    found = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["loss"] is None and found["gradient_norm"] == 2.0
+
+
 def test_a_full_disk_is_told_once_and_ends_nothing(tmp_path, caplog):
     write(tmp_path, 0, 1)
     size = (tmp_path / "metrics.jsonl").stat().st_size

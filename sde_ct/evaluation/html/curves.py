@@ -69,7 +69,8 @@ def _losses(records: Records) -> dict[str, dict[int, float]]:
 
 
 def _is_loss(record: Mapping[str, Any], group: str) -> bool:
-    return record.get("group") == group and "loss" in record and "step" in record
+    """A step whose loss was not finite has null for it."""
+    return record.get("group") == group and record.get("loss") is not None and "step" in record
 
 
 def _words(series: Mapping[str, Mapping[str, Mapping[int, float]]]) -> str:
