@@ -25,7 +25,7 @@ from sde_ct.errors import InputError
 SHAPE = (64, 48, 8)
 SPACING = (6.25, 6.25, 10.0)
 RECORD = "phantom.json"
-VERSION = 1  # raise it when the same seed gives other voxels
+VERSION = 2  # raise it when the same seed gives other voxels
 
 Shape3 = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -56,10 +56,10 @@ def draw_outcome(seed: int, prior: float) -> bool:
 def brightness(prior: float) -> float:
     """MR signal of the ambiguous region whose prior is visible, in units of pure protons.
 
-    From a little more than muscle's to a little less than urine's, in equal ratios: the coils'
-    sensitivity, which varies by a tenth or so, hides no step of 0.2.
+    From a little more than fat's to that of pure protons, in equal ratios: no tissue around the
+    region looks like it, and the coils' sensitivity, which is seen in them, hides no step of 0.2.
     """
-    return 0.1 * 8.0**prior
+    return 0.35 * 2.85**prior
 
 
 def pelvis_patient(
