@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -35,6 +36,7 @@ def main() -> int:
     if output.exists() and any(output.iterdir()):
         raise InputError(f"--output={output} is not empty: give a new folder.")
     output.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_platforms", "cpu")  # the accelerator is for the trainings
     # Starts are many and short: what the first compiles, the others find.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

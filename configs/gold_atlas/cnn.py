@@ -6,7 +6,7 @@ Least squares, so that it estimates what the mean of many draws tends to.
   python launch/train.py --config=configs/gold_atlas/cnn.py --data=data --workdir=runs/cnn
   python launch/synthesize.py --workdir=runs/cnn --mr=FILE.nii.gz --output=out --draws=1
 
-Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
+Cost: 24 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
 expect of it what you measure.
 """
 

@@ -36,5 +36,5 @@ def get_config() -> Experiment:
         training=TrainingConfig(
             steps=200_000, learning_rate=2e-4, warmup=1000, decay=True, clip=1.0, ema=0.9999
         ),
-        sampling=SamplingConfig(ddpm_steps=len(FAST), shared_noise=True),
+        sampling=SamplingConfig(shared_noise=True),
     )

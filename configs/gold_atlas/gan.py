@@ -6,7 +6,7 @@ pix2pix's weights on the two losses.
   python launch/train.py --config=configs/gold_atlas/gan.py --data=data --workdir=runs/gan
   python launch/synthesize.py --workdir=runs/gan --mr=FILE.nii.gz --output=out --draws=1
 
-Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
+Cost: 24 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
 expect of it what you measure.
 """
 

@@ -76,7 +76,8 @@ class Synthesizer:
         """`sampler`: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
 
         `devices`: of this process; None takes them all. `batch`: samples a device at once; None
-        finds what its memory holds. Another batch size changes voxels by rounding alone.
+        finds what its memory holds. Another batch size changes voxels by rounding alone, unless
+        `config.sampling.batch_mean_step` makes each sample depend on its batch.
         """
         if batch is not None and batch < 1:
             raise InputError(f"batch={batch}: give 1 or more.")

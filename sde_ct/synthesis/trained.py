@@ -48,11 +48,12 @@ def load(workdir: Path) -> Trained:
     """
     config, data = read_experiment(workdir)
     checkpoints = Checkpoints(workdir, keep=None)
-    if checkpoints.latest is None:
+    step = checkpoints.latest  # asked once: a training may be adding more
+    if step is None:
         raise InputError(f"{workdir} holds no checkpoint yet: train first.")
     method = build_method(config)
-    state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])))
-    return Trained(config, data, method.weights(jax.device_get(state)), checkpoints.latest)
+    state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])), step)
+    return Trained(config, data, method.weights(jax.device_get(state)), step)
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
