@@ -20,7 +20,7 @@ fi
 for ((left = ${RESTARTS:-3}; ; left--)); do
   status=0
   run_and_forward "$python" launch/train.py "$@" || status=$?
-  case $status in 0 | 2 | 75 | 130) exit "$status" ;; esac # done; unusable input; told to stop
+  case $status in 0 | 2 | 75) exit "$status" ;; esac # done; unusable input; told to stop
   [ "$left" -gt 0 ] || exit "$status"
   echo "status $status: started again" >&2
 done

@@ -7,19 +7,21 @@ header() { sed -n "s/^#SBATCH --$1=\([^ ]*\).*/\1/p" "$0"; }
 # How a SIGTERM is handed on to a command, given its process.
 hand_on() { kill -TERM "$1" 2>/dev/null; }
 
-# Runs a command, hands a SIGTERM on to it, and returns its status.
+# Runs a command, hands a SIGTERM on to it, or a Ctrl-C as one, and returns its status.
 run_and_forward() {
   local status=0 told='' again=0 step
+  set -m # a group of its own: a Ctrl-C comes here alone, and the command is not deaf to it
   "$@" &
+  set +m
   step=$!
-  trap 'told=yes; hand_on "$step"' TERM
+  trap 'told=yes; hand_on "$step"' TERM INT
   wait "$step" || status=$?
   while [ -n "$told" ]; do # the signal ended `wait`, not the command
     told='' again=0
     wait "$step" || again=$?
     [ "$again" -eq 127 ] || status=$again # 127: it had ended before the signal came
   done
-  trap - TERM
+  trap - TERM INT
   return "$status"
 }
 
