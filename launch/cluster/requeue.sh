@@ -37,6 +37,9 @@ run_and_requeue() {
     *) [ "${SLURM_RESTART_COUNT:-0}" -lt "${RESTARTS:-10}" ] || return "$status" ;;
   esac
   echo "status $status: queued again" >&2
-  scontrol requeue "$SLURM_JOB_ID"
+  for _ in 1 2 3 4 5; do # a controller that is busy may not answer
+    scontrol requeue "$SLURM_JOB_ID" && break
+    sleep 10
+  done
   return "$status"
 }
