@@ -1,7 +1,7 @@
 """Whether MR and CT show the same body in the same place."""
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 from scipy import ndimage
 
 from sde_ct.data.volume import Volume, canonical, restore
@@ -30,19 +30,3 @@ def dice(a: Shaped[np.ndarray, "..."], b: Shaped[np.ndarray, "..."]) -> float:
     a, b = a > 0, b > 0
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else 0.0
-
-
-def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
-    """Where a scanner measured: not in what pads a circular field of view to a rectangle.
-
-    Padding is the volume's least value where it is joined, within a slice (the plane of the first
-    two axes), to one of the slice's corners; air in the field of view is noisy.
-    """
-    array = np.asarray(volume.array)
-    least = array == array.min()
-    padding = np.zeros(array.shape, bool)
-    for z in range(array.shape[2]):
-        labels, _ = ndimage.label(least[..., z])
-        corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]]
-        padding[..., z] = np.isin(labels, corners[corners > 0])
-    return ~padding

@@ -4,7 +4,8 @@ import numpy as np
 from scipy import ndimage
 
 from sde_ct.data.body import body_mask
-from sde_ct.data.overlap import ct_body, dice, known
+from sde_ct.data.field_of_view import measured
+from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.volume import Volume, same_grid
 from sde_ct.doctor.finding import Finding, error, warning
 
@@ -22,7 +23,7 @@ def overlap(mr: Volume, ct: Volume) -> list[Finding]:
     """
     found = [] if same_grid(mr, ct.with_array(ct.array, mr.unit)) else [_other_grid()]
     in_mr = body_mask(mr).array > 0
-    in_ct, seen = (_on_grid(mask, ct, mr) for mask in (ct_body(ct).array, known(ct)))
+    in_ct, seen = (_on_grid(mask, ct, mr) for mask in (ct_body(ct).array, measured(ct)))
     if (in_mr & seen).sum() < BOTH * in_mr.sum() or not (in_ct & seen).any():
         what = "MR and CT show no common part of the body"
         return [*found, error(what, "register the CT to the MR, or pair the right files")]

@@ -145,6 +145,14 @@ def test_misregistration_is_named_and_measured(patient):
     assert "no common part" in said(overlap(mr, far))
 
 
+def test_a_shift_of_a_ct_whose_air_was_set_to_one_value_is_told_in_full(patient):
+    """Such air is no padding, which would be left out of what is compared."""
+    air = patient.mask.with_array(patient.mask.array == 0)
+    masked = patient.ct.with_array(np.where(air.array, -1024, patient.ct.array))
+    found = said(overlap(patient.mr, shifted(masked, 6, 0, 0)))  # 37.5 mm
+    assert float(found.split("centres ")[1].split()[0]) == pytest.approx(37.5, abs=6.25)
+
+
 def test_a_ct_on_its_own_grid_is_compared_where_both_see(patient):
     """Half the slices at another place of voxel 0: the same body, so only the grid differs."""
     ct = patient.ct

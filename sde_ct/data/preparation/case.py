@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from sde_ct.data.body import body_mask
+from sde_ct.data.field_of_view import measured
 from sde_ct.data.files import write_volume
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.grid import to_slices
@@ -101,43 +103,63 @@ def picture_of(output: Path, name: str) -> Path:
 
 
 def _aligned(patient: Patient, kind: Kind | None) -> Patient:
-    """The patient with CT and mask on the MR's grid, registered where that is asked for."""
+    """The patient with CT and mask on the MR's grid, registered where that is asked for.
+
+    Its mask is the body where both scanners measured it.
+    """
     _require_same_grid(patient, "mask")
-    if kind and not patient.registered:
-        return _registered(patient, kind)
-    if patient.registered is False:
+    moves = kind is not None and not patient.registered
+    if patient.registered is False and not moves:
         raise InputError(
             f"the CT is not registered to the MR ({patient.chosen.get('ct', 'nothing says so')}): "
             "give --register=deformable or --register=rigid"
         )
-    _require_same_grid(patient, "ct")
-    if kind:
-        told = {"registration": "none: the CT is deformed onto the MR already"}
-        return patient._replace(chosen={**patient.chosen, **told})
-    return patient
-
-
-def _registered(patient: Patient, kind: Kind) -> Patient:
+    if not moves:
+        _require_same_grid(patient, "ct")
     body = body_mask(patient.mr) if patient.mask is None else patient.mask
     if not body.array.any():
         raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
-    ct, measured, _, quality = register(patient.ct, patient.mr, body, kind)
-    mask = body.with_array(body.array * measured)
-    lost = 1 - mask.array.sum() / body.array.sum()
+    if moves:
+        return _registered(patient, body, kind)  # type: ignore[arg-type]
+    if kind:
+        told = {"registration": "none: the CT is deformed onto the MR already"}
+        patient = patient._replace(chosen={**patient.chosen, **told})
+    return _masked(patient, body, measured(patient.ct) if patient.seen is None else patient.seen)
+
+
+def _registered(patient: Patient, body: Volume, kind: Kind) -> Patient:
+    ct, there, _, quality = register(patient.ct, patient.mr, body, kind)
     warnings = list(patient.warnings)
-    if lost > 0:
-        warnings.append(f"{100 * lost:.1f} % of the body lie outside the CT: masked")
     if quality.get("least_jacobian", 1.0) <= 0:
         warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     if "kept" in quality:
         warnings.append(f"{kind} registration raised no mutual information: {quality['kept']} kept")
-    how = "computed" if patient.mask is None else "given"
-    return patient._replace(
+    patient = patient._replace(
         ct=ct,
-        mask=mask,
-        copies=patient.copies | {"ct", "mask"},
-        facts={"mask": how} | dict(patient.facts) | {"registration": quality},
+        copies=patient.copies | {"ct"},
+        facts={**patient.facts, "registration": quality},
         warnings=tuple(warnings),
+    )
+    return _masked(patient, body, there if patient.seen is None else there & patient.seen)
+
+
+def _masked(patient: Patient, body: Volume, seen: Bool[np.ndarray, "x y z"]) -> Patient:
+    """The patient with the part of its body that was `seen` as mask."""
+    inside = (body.array > 0) & seen
+    if not inside.any():
+        raise InputError(
+            f"{patient.files['ct']} shows nothing of the MR's body: register it, or pair the right "
+            "files"
+        )
+    lost = int((body.array > 0).sum()) - int(inside.sum())
+    share = round(lost / (lost + int(inside.sum())), 4)
+    told = {"mask": "computed" if patient.mask is None else "given"}
+    warned = f"{100 * share:.1f} % of the body lie outside a field of view: masked"
+    return patient._replace(
+        mask=body.with_array(inside.astype(np.uint8)),
+        copies=patient.copies | ({"mask"} if lost else set()),
+        facts={**told, **patient.facts, "body_outside_field_of_view": share},
+        warnings=(*patient.warnings, *([warned] if share else [])),
     )
 
 
@@ -191,12 +213,11 @@ def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR
         "hu_range": [int(hu.min()), int(hu.max())],
         "hu_range_in_file": [float(ct.array.min()), float(ct.array.max())],
         "metal_ml": round(metal, 3),
-        "mask": "given" if patient.mask is not None else "computed",
         "body_fraction": float(cut.mask.mean()),
         "body_in_slices": inside,
         "body_overlap_dice": round(overlap, 4),
         "chosen": dict(patient.chosen),
-        **patient.facts,  # may say better where the mask came from
+        **patient.facts,
     }
     return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, hu
 

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from sde_ct.data.field_of_view import measured
 from sde_ct.data.lps import swap_lps_ras
 from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.preparation.elastix import deformation
@@ -65,11 +66,15 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
             "MR and CT could not be registered: register them elsewhere, or leave them out"
         ) from error
     matrix = _matrix(rigid)
-    found = {"before": _moved(ct, mr, np.eye(4), None), "rigid": _moved(ct, mr, matrix, None)}
+    seen = measured(ct)
+    found = {
+        "before": _moved(ct, seen, mr, np.eye(4), None),
+        "rigid": _moved(ct, seen, mr, matrix, None),
+    }
     told: dict[str, Any] = {}
     if kind == "deformable":
-        ways = deformation(dim, _moved(soft, mr, matrix, None)[0], around)
-        found["deformable"] = _moved(ct, mr, matrix, ways)
+        ways = deformation(dim, _moved(soft, seen, mr, matrix, None)[0], around)
+        found["deformable"] = _moved(ct, seen, mr, matrix, ways)
         told = _size(ways, mr, body)
     shared = {when: _shared(mr, moved, body) for when, (moved, _) in found.items()}
     best = max(shared, key=shared.__getitem__)
@@ -154,15 +159,21 @@ def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
 
 
 def _moved(
-    ct: Volume, mr: Volume, matrix: Float[np.ndarray, "4 4"], ways: np.ndarray | None
+    ct: Volume,
+    seen: Bool[np.ndarray, "a b c"],
+    mr: Volume,
+    matrix: Float[np.ndarray, "4 4"],
+    ways: np.ndarray | None,
 ) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
     """The CT on the MR's grid, by `ways` (RAS mm) and then by `matrix`, and where it was measured.
 
+    `seen` tells where it was on its own grid: what is interpolated takes nothing of the rest.
     Slice by slice: the places of all voxels at once would take more room than the volumes.
     """
     to_index = np.linalg.inv(ct.affine) @ matrix
     array = np.empty(mr.array.shape, np.float32)
-    measured = np.empty(mr.array.shape, bool)
+    there = np.empty(mr.array.shape, bool)
+    share = seen.astype(np.float32)
     plane = np.indices(mr.array.shape[:2]).reshape(2, -1)
     limits = np.array(ct.array.shape)[:, None] - 0.5
     for k in range(mr.array.shape[2]):
@@ -170,11 +181,12 @@ def _moved(
         if ways is not None:
             places += ways[..., k, :].reshape(-1, 3).T
         index = to_index[:3, :3] @ places + to_index[:3, 3:]
-        inside = ((index >= -0.5) & (index <= limits)).all(axis=0)
         values = ndimage.map_coordinates(ct.array, index, order=1, mode="nearest")
+        whole = ndimage.map_coordinates(share, index, order=1, mode="nearest") > 1 - 1e-3
+        inside = whole & ((index >= -0.5) & (index <= limits)).all(axis=0)
         array[..., k] = np.where(inside, values, AIR).reshape(array.shape[:2])
-        measured[..., k] = inside.reshape(array.shape[:2])
-    return Volume(array, mr.affine, "HU"), measured
+        there[..., k] = inside.reshape(array.shape[:2])
+    return Volume(array, mr.affine, "HU"), there
 
 
 def _shared(mr: Volume, ct: Volume, body: Volume) -> float:

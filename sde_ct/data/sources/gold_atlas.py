@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.data.body import body_mask
+from sde_ct.data.field_of_view import known, measured, moved
 from sde_ct.data.files import require_hu
-from sde_ct.data.overlap import known
 from sde_ct.data.resample import resample_on
 from sde_ct.data.sources.atlas_series import (
     Found,
@@ -66,9 +65,8 @@ class AtlasCase:
             raise InputError("no DICOM image can be read: give the patient's folder")
         t2, why_t2 = choose_mr(found, "T2")
         ct, why_ct, deformed = choose_ct(found, t2)
-        mr, hu, notes = _slices_of_both(t2, ct) if deformed else (_read(t2), _read(ct), [])
+        mr, hu, seen, notes = _slices_of_both(t2, ct) if deformed else _apart(t2, ct)
         outline = body_contour(found.structures, mr, t2.slices[0].frame)
-        mask, cut = _inside_fields_of_view(outline.mask or body_mask(mr), mr, hu, deformed)
         extra, why_t1 = self._t1(found, mr, t2) if self.t1 else ({}, {})
         roles = {id(t2): "MR", id(ct): "CT"}
         facts: dict[str, Any] = {
@@ -76,16 +74,14 @@ class AtlasCase:
             "other_files": found.others,
             "mr_file": t2.slices[0].file.name,  # stands for its series, as for launch/synthesize.py
             "ct_file": ct.slices[0].file.name,
-            "body_outside_field_of_view": cut,
             "mask": "drawn" if outline.mask else "computed",
         }
-        if cut:
-            notes.append(f"{100 * cut:.1f} % of the body lie outside a field of view: masked")
         files = {"mr": t2.slices[0].file, "ct": ct.slices[0].file, "mask": None}
         return Patient(
             mr=mr,
             ct=hu,
-            mask=mask,
+            mask=outline.mask,
+            seen=seen,
             files=files,
             copies=frozenset(files),
             registered=deformed,
@@ -151,13 +147,22 @@ def _read(image: Image) -> Volume:
     return Volume(array, image.series.affine, unit)
 
 
-def _slices_of_both(t2: Image, ct: Image) -> tuple[Volume, Volume, list[str]]:
+Pair = tuple[Volume, Volume, np.ndarray, list[str]]  # T2, CT, where both were measured, notes
+
+
+def _apart(t2: Image, ct: Image) -> Pair:
+    """T2 and native CT; where the CT was measured, its registration tells."""
+    mr = _read(t2)
+    return mr, _read(ct), known(mr), []
+
+
+def _slices_of_both(t2: Image, ct: Image) -> Pair:
     """T2 and CT on the slices that both have; the CT resampled where its grid is another."""
     mr, hu = _read(t2), _read(ct)
-    shift = shift_of(ct, t2)
+    shift, seen = shift_of(ct, t2), measured(hu)
     if shift is None:
         note = "the deformed CT lies on another grid than the T2 and was resampled onto it"
-        return mr, resample_on(hu, mr, fill=AIR), [note]
+        return mr, resample_on(hu, mr, fill=AIR), known(mr) & moved(seen, hu, mr), [note]
     depth, ct_depth = mr.array.shape[2], hu.array.shape[2]
     first, last = max(0, -shift), min(depth, ct_depth - shift)
     if last - first < 2:
@@ -170,18 +175,13 @@ def _slices_of_both(t2: Image, ct: Image) -> tuple[Volume, Volume, list[str]]:
         notes.append(f"{more} of {ct_depth} slices of the CT lie beyond the T2 and were left out")
     affine = mr.affine.copy()
     affine[:3, 3] += first * affine[:3, 2]
-    chosen = hu.array[..., first + shift : last + shift]
-    return Volume(mr.array[..., first:last], affine, "a.u."), Volume(chosen, affine, "HU"), notes
-
-
-def _inside_fields_of_view(
-    mask: Volume, mr: Volume, ct: Volume, on_mr: bool
-) -> tuple[Volume, float]:
-    """The mask where both scanners measured, and what share of it fell away."""
-    both = known(mr) & known(ct) if on_mr else known(mr)
-    whole = int(mask.array.sum())
-    cut = mask.with_array((mask.array > 0) & both).array.astype(np.uint8)
-    return mask.with_array(cut), round(1 - int(cut.sum()) / max(1, whole), 4)
+    here, there = slice(first, last), slice(first + shift, last + shift)
+    return (
+        Volume(mr.array[..., here], affine, "a.u."),
+        Volume(hu.array[..., there], affine, "HU"),
+        known(mr)[..., here] & seen[..., there],
+        notes,
+    )
 
 
 def _without_people(patient: Patient, found: Found, folder: str) -> Patient:

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
@@ -21,6 +23,7 @@ class Patient(NamedTuple):
     files: Mapping[str, Path | None]  # "mr", "ct", "mask": a file, or a folder of one series
     copies: frozenset[str] = frozenset()  # not as in the files: prepared data keeps copies
     registered: bool | None = None  # CT to MR by its source; None: nothing is said of it
+    seen: np.ndarray | None = None  # where scanners measured, on the MR's grid; None: not told
     extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
     chosen: Mapping[str, str] = NOTHING  # what was chosen and why, a sentence each
     facts: Mapping[str, Any] = NOTHING  # for the report, JSON

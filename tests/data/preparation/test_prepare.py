@@ -95,6 +95,33 @@ def test_padding_of_a_scanner_counts_as_air_and_a_missing_mask_is_computed(tmp_p
     assert (mask >= truth).all() and (mask[:, 3:-3, 2:-2] <= around[3:-3, 2:-2]).all()
 
 
+def test_what_the_ct_did_not_measure_is_masked(cohort, tmp_path):
+    """Padding around a round field of view; and air that was set to one value, which is air."""
+    x, y, _ = np.indices(SHAPE)
+    disc = (x - 9.5) ** 2 + (y - 8.5) ** 2 <= 7**2
+    for name, padding in (("1PA001", -2000), ("1PA002", -1024)):
+        files = patient(seed=int(name[-1]))
+        kept = disc if name == "1PA001" else files["mask"] > 0
+        save(
+            cohort / f"Task1/pelvis/{name}/ct.nii.gz",
+            np.where(kept, files["ct"], padding).astype("i2"),
+        )
+    data = prepared_of(cohort, tmp_path / "data")
+    report = json.loads((tmp_path / "data" / "report.json").read_text())["patients"]
+    body = patient(seed=1)["mask"] > 0
+    mask = read_volume(data.cases["1PA001"].files["mask"], "mask").array
+    np.testing.assert_array_equal(mask > 0, body & disc)
+    lost = 1 - (body & disc).sum() / body.sum()
+    assert report["1PA001"]["body_outside_field_of_view"] == pytest.approx(lost, abs=1e-4)
+    assert f"{100 * lost:.1f} % of the body lie outside" in report["1PA001"]["warnings"][0]
+    slices = data.cases["1PA001"]
+    assert slices.load("ct")[slices.load("mask") > 0].min() > -100 and slices.files["ct"]
+    whole = report["1PA002"]
+    assert whole["body_outside_field_of_view"] == 0 and whole["warnings"] == []
+    assert data.cases["1PA002"].files["mask"].endswith("1PA002/mask.nii.gz")
+    assert "pelvis" in data.cases["1PA002"].files["mask"]  # the given one
+
+
 def other_grid(path):
     affine = AFFINE.copy()
     affine[2, 3] += 1.0

@@ -76,6 +76,20 @@ def test_what_the_ct_did_not_measure_is_told(patient):
     assert not lost[..., :5].any() and (found.ct.array[~found.measured] == -1024).all()
 
 
+def test_padding_within_the_ct_is_not_measured(patient):
+    """A round field of view, of which interpolation takes no part of the rim."""
+    x, y, _ = np.indices(patient.ct.array.shape)
+    disc = (x - 31.5) ** 2 + (y - 25.5) ** 2 <= 22**2
+    hu = np.where(disc, patient.ct.array, -2000)
+    ct = Volume(hu, turned(*MOVED["near"]) @ patient.ct.affine, "HU")
+    found = register(ct, patient.mr, patient.mask, "rigid")
+    assert "kept" not in found.quality and (found.ct.array[~found.measured] == -1024).all()
+    inside = found.measured & (patient.mask.array > 0)
+    assert found.ct.array[inside].min() > -1000  # tissue, gas; the mean with padding is below
+    lost = (~found.measured)[patient.mask.array > 0].mean()
+    assert lost == pytest.approx((~disc)[patient.mask.array > 0].mean(), abs=0.1)
+
+
 def test_a_ct_that_lies_right_stays_there(patient):
     """A search ends near the place; the better of the two is taken."""
     found = register(patient.ct, patient.mr, patient.mask, "rigid")

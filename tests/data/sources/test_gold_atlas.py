@@ -289,7 +289,7 @@ def test_a_damaged_file_of_an_unused_series_is_a_warning(patient):
     assert found.mr.array.shape == found.ct.array.shape == (64, 64, 8)
     assert len(found.warnings) == 5 and all("damaged" in w or "lacks" in w for w in found.warnings)
     assert found.chosen["mask"].startswith("computed from the MR: no")
-    assert found.facts["mask"] == "computed" and found.mask.array.any()
+    assert found.facts["mask"] == "computed" and found.mask is None
 
 
 def test_a_deformed_ct_on_another_grid_of_the_frame_is_resampled(patient, prepared):
@@ -306,6 +306,28 @@ def test_a_deformed_ct_on_another_grid_of_the_frame_is_resampled(patient, prepar
     ct = read_volume(data.cases["1_03_P"].files["ct"], "HU").array
     expected = 0.5 * (ct[:-1] + ct[1:])
     np.testing.assert_allclose(found.ct.array[1:][:, 2:-2], expected[:, 2:-2], atol=0.1)
+
+
+def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, tmp_path):
+    """Site 2 pads with -2000 HU; its CT is cut to the middle 36 of 64 columns."""
+    folder = patient("2_04_P")
+    for path, header in headers(folder, "CT", "CTtoMR DIR").items():
+        row = np.array(header.ImageOrientationPatient[:3], float)
+        place = np.array(header.ImagePositionPatient, float)
+        place = place + 14 * float(header.PixelSpacing[1]) * row
+        pixels = np.ascontiguousarray(header.pixel_array[:, 14:50]).tobytes()
+        place = [f"{v:.8g}" for v in place]
+        edit(path, ImagePositionPatient=place, Columns=36, PixelData=pixels)
+    (case,) = find_cases("gold_atlas", tmp_path, Patterns())
+    split = {"train": ("2_04_P",)}
+    data = prepare([case], tmp_path / "d", source="gold_atlas", split=split)
+    ct, mask = (read_volume(data.cases["2_04_P"].files[k], u) for k, u in UNITS)
+    inside = mask.array > 0
+    assert inside.any() and not inside[:13].any() and not inside[51:].any()
+    assert (ct.array[inside] > -1020).all()  # neither filled nor mixed with padding
+    report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["2_04_P"]
+    assert report["body_outside_field_of_view"] > 0.2
+    assert any("outside a field of view: masked" in warning for warning in report["warnings"])
 
 
 def test_the_split_of_the_literature():
