@@ -30,6 +30,7 @@ class Roi(NamedTuple):
     kind: str  # RT ROI interpreted type: EXTERNAL, ORGAN, …; may be empty
     frame: str  # frame of reference; may be empty
     polygons: tuple[Polygon, ...]  # closed
+    instance: str  # UID of its set
 
 
 def read_structures(file: Path) -> tuple[Roi, ...]:
@@ -64,6 +65,7 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
                 kinds.get(int(roi.ROINumber), ""),
                 str(roi.get("ReferencedFrameOfReferenceUID") or ""),
                 tuple(contours.get(int(roi.ROINumber), ())),
+                str(header.get("SOPInstanceUID") or file),
             )
             for roi in header.StructureSetROISequence
         ]

@@ -7,12 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sde_ct.data.body import body_mask
 from sde_ct.data.dicom.rtstruct import Roi, rasterise, read_structures
+from sde_ct.data.overlap import dice
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
-BODY = re.compile(r"^\s*(external|body|skin|outer.?contour)", re.IGNORECASE)
+# Whole names: "External iliac nodes" is none of them.
+BODY = re.compile(
+    r"\W*(external|body|skin|outer[ _.-]?contour)"
+    r"([ _.-]*(contour|outline|surface|observer|obs|consensus|staple|\d+))*\W*$",
+    re.IGNORECASE,
+)
 AGREED = ("consensus", "staple")  # of several observers; the first is preferred
+MAJORITY, ALIKE = 3, 0.8  # outlines, and the Dice of each with what most of them agree in
+LEAST_LIKE = 0.85  # Dice of an outline with the body that the MR shows
 
 
 class BodyContour(NamedTuple):
@@ -26,54 +35,79 @@ class BodyContour(NamedTuple):
 def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
     """The body mask on the MR's grid from the best outline that can be read.
 
-    An outline is a structure of type EXTERNAL or named like one. The observers' consensus is
-    preferred, then STAPLE, then what most of the other outlines agree in.
+    The observers' consensus is preferred, then STAPLE, then what most of the other outlines agree
+    in, or, where fewer than three agree, the one that is most like the body that the MR shows.
 
     Args:
       files: RTSTRUCT files.
       mr: the MR.
       frame: its frame of reference; outlines in another are passed over.
     """
-    outlines: list[Roi] = []
-    warnings = []
-    for file in files:
-        try:
-            outlines += [roi for roi in read_structures(file) if _is_body(roi)]
-        except InputError as error:
-            warnings.append(f"structure set passed over: {error}")
-    here = [roi for roi in outlines if not roi.frame or not frame or roi.frame == frame]
-    if len(here) < len(outlines):
-        apart = len(outlines) - len(here)
-        warnings.append(f"{apart} outlines lie in another frame of reference and were passed over")
-    for group, why in _ranked(here):
-        masks = []
+    outlines, warnings = _outlines(files, frame)
+    for group, why in _ranked(outlines):
+        drawn: list[tuple[Roi, Volume]] = []
         for roi in group:
             try:
-                masks.append(rasterise(roi.polygons, mr).array)
+                drawn.append((roi, rasterise(roi.polygons, mr)))
             except InputError as error:
                 warnings.append(f"outline {roi.name!r} passed over: {error}")
-        if masks:
-            most = (np.mean(masks, axis=0) > 0.5).astype(np.uint8)
-            found = f"{group[0].name!r} of {group[0].set!r}" if len(group) == 1 else ""
-            return BodyContour(
-                mr.with_array(most, "mask"), f"{found}{why.format(len(masks))}", tuple(warnings)
-            )
+        if drawn:
+            seen = body_mask(mr)
+            mask, chosen = _agreed(drawn, why, seen)
+            if (likeness := dice(mask.array, seen.array)) < LEAST_LIKE and seen.array.any():
+                warnings.append(
+                    f"the outline and the body that the MR shows overlap by {likeness:.2f} (Dice): "
+                    "look at the picture"
+                )
+            return BodyContour(mask, chosen, tuple(warnings))
     reason = "no structure set" if not files else "no outline of the body that can be used"
     return BodyContour(None, f"computed from the MR: {reason}", tuple(warnings))
 
 
-def _is_body(roi: Roi) -> bool:
-    return roi.kind == "EXTERNAL" or BODY.match(roi.name) is not None
+def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
+    """The outlines of the body in the MR's frame, and what was passed over.
+
+    In each structure set those of type EXTERNAL; where it has none, those named like one.
+    """
+    found: list[Roi] = []
+    warnings, known = [], set()
+    for file in files:
+        try:
+            structures = read_structures(file)
+        except InputError as error:
+            warnings.append(f"structure set passed over: {error}")
+            continue
+        structures = tuple(roi for roi in structures if roi.instance not in known)
+        known |= {roi.instance for roi in structures}  # a set that was exported twice counts once
+        typed = [roi for roi in structures if roi.kind == "EXTERNAL"]
+        found += typed or [roi for roi in structures if BODY.match(roi.name)]
+    here = [roi for roi in found if not roi.frame or not frame or roi.frame == frame]
+    if len(here) < len(found):
+        apart = len(found) - len(here)
+        warnings.append(f"{apart} outlines lie in another frame of reference and were passed over")
+    return here, warnings
 
 
 def _ranked(outlines: Sequence[Roi]) -> list[tuple[list[Roi], str]]:
-    """Groups of outlines, the best first, and why each would be taken."""
+    """Groups of outlines, the best first, and what each is."""
     ranked = []
     left = list(outlines)
     for word in AGREED:
         named = [roi for roi in left if word in f"{roi.set} {roi.name}".casefold()]
-        left = [roi for roi in left if roi not in named]
-        ranked += [([roi], f": the observers' {word}") for roi in named]
-    if len(left) > 1:
-        ranked.append((left, "what most of {} outlines agree in"))
-    return ranked + [([roi], ": the only outline of the body") for roi in left[:1]]
+        left = [roi for roi in left if not any(roi is other for other in named)]
+        ranked += [([roi], f"the observers' {word}") for roi in named]
+    return [*ranked, (left, "the only outline of the body")] if left else ranked
+
+
+def _agreed(drawn: Sequence[tuple[Roi, Volume]], why: str, seen: Volume) -> tuple[Volume, str]:
+    """One mask of a group of outlines, and which it is."""
+    masks = [mask.array for _, mask in drawn]
+    most = np.mean(masks, axis=0) > 0.5
+    alike = [mask for mask in masks if dice(mask, most) >= ALIKE]
+    if len(alike) >= MAJORITY:
+        agreed = (np.mean(alike, axis=0) > 0.5).astype(np.uint8)
+        return seen.with_array(agreed), f"what most of {len(masks)} outlines agree in"
+    roi, mask = max(drawn, key=lambda pair: dice(pair[1].array, seen.array))
+    if len(drawn) > 1:
+        why = f"of {len(drawn)} outlines the one most like the body that the MR shows"
+    return mask, f"{roi.name!r} of {roi.set!r}: {why}"

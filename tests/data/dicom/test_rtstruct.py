@@ -1,5 +1,7 @@
 """Contours as masks: areas against closed forms, holes, slices between contours."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -97,11 +99,11 @@ def test_contours_across_the_slices_or_apart_are_refused():
         rasterise([circle(like, 40, 15)], like)
 
 
-def write(folder, like, sets, frame="MR"):
+def write(folder, like, sets, frame="MR", types=None):
     folder.mkdir(exist_ok=True)
     for number, (series, rois) in enumerate(sets.items()):
         polygons = {n: [circle(like, k, r) for k in range(SIZE[2])] for n, r in rois.items()}
-        save_all(folder, [structures(OWNER, series, frame, polygons, {})], [number])
+        save_all(folder, [structures(OWNER, series, frame, polygons, types or {})], [number])
     return sorted(folder.iterdir())
 
 
@@ -129,6 +131,57 @@ def test_the_outline_that_observers_agree_in_is_taken(tmp_path, name):
     found = body_contour(write(tmp_path / "s", like, sets), like, OWNER.frame("MR"))
     assert why in found.chosen and not found.warnings
     assert volume_radius(found.mask) == pytest.approx(radius, abs=0.3)
+
+
+def body_of(radius):
+    """An MR that shows a bright cylinder of some mm."""
+    like = frame()
+    mask = rasterise([circle(like, k, radius) for k in range(SIZE[2])], like).array
+    noise = np.random.default_rng(0).integers(0, 20, SIZE)
+    return Volume((200.0 * mask + noise).astype("f4"), like.affine, "a.u.")
+
+
+NODES = {"External iliac nodes": 3, "Body of the uterus": 4, "Skin fold": 2}
+
+
+@pytest.mark.parametrize("types", [{}, {"outline": "EXTERNAL"}])
+def test_structures_whose_names_begin_like_an_outlines_are_none(tmp_path, types):
+    """By the whole name, or by the type where one is of it."""
+    name = "outline" if types else "BODY"
+    files = write(tmp_path / "s", frame(), {"RTSS": {**NODES, name: 16}}, types=types)
+    found = body_contour(files, body_of(16), OWNER.frame("MR"))
+    assert volume_radius(found.mask) == pytest.approx(16, abs=0.3) and not found.warnings
+    assert found.chosen == f"'{name}' of 'RTSS': the only outline of the body"
+
+
+def test_few_outlines_that_differ_are_not_intersected(tmp_path):
+    """The one most like what the MR shows is taken, as of two sets, or of three that differ."""
+    sets = {"a": {"Body": 5}, "b": {"Body": 17}, "c": {"External": 24}}
+    for count in (2, 3):
+        some = dict(list(sets.items())[:count])
+        files = write(tmp_path / str(count), frame(), some)
+        found = body_contour(files, body_of(16), OWNER.frame("MR"))
+        assert volume_radius(found.mask) == pytest.approx(17, abs=0.3)
+        assert found.chosen.startswith(f"'Body' of 'b': of {count} outlines the one most like")
+
+
+def test_an_outline_of_something_else_is_warned_of(tmp_path):
+    files = write(tmp_path / "s", frame(), {"RTSS": {"External": 12}})
+    found = body_contour(files, body_of(20), OWNER.frame("MR"))
+    assert volume_radius(found.mask) == pytest.approx(12, abs=0.3)
+    # Of circles of 12 and 20 mm: 2 * 144 / (144 + 400); the computed outline is up to 1 mm wider.
+    told = float(found.warnings[0].split("overlap by ")[1].split()[0])
+    assert told == pytest.approx(0.53, abs=0.06)
+
+
+def test_a_set_that_was_exported_twice_counts_once(tmp_path):
+    files = write(tmp_path / "s", frame(), {"Consensus": {"External": 14}, "b": {"External": 16}})
+    twice = [*files, shutil.copy(files[0], tmp_path / "again.dcm")]
+    found = body_contour(twice, frame(), OWNER.frame("MR"))
+    assert found == body_contour(files, frame(), OWNER.frame("MR"))._replace(mask=found.mask)
+    observers = write(tmp_path / "o", frame(), {"a": OBSERVERS})
+    twice = [observers[0], shutil.copy(observers[0], tmp_path / "o2.dcm")]
+    assert "most of 5" in body_contour(twice, frame(), OWNER.frame("MR")).chosen
 
 
 def test_structures_that_cannot_be_used_are_passed_over_with_a_reason(tmp_path):
