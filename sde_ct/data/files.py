@@ -12,6 +12,7 @@ import numpy as np
 from sde_ct.data import metaimage
 from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import is_dicom
+from sde_ct.data.hounsfield import require_hu
 from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import Unit, Volume
 from sde_ct.data.whole import whole
@@ -33,8 +34,6 @@ DAMAGE = (
     MemoryError,
 )
 MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to hold the unit
-HU_OFFSET = 1024  # the offset at which scanners store CT numbers as unsigned integers
-DENSE, SHARE = 4000, 0.05  # HU; only metal is beyond, and no such part of a patient is metal
 VOXEL_MM = (0.01, 100.0)  # what may be a voxel's size
 
 
@@ -59,9 +58,10 @@ def read_volume(path: str | os.PathLike, unit: Unit) -> Volume:
     """
     path = Path(path)
     array, affine = _read(path, MODALITIES.get(unit))
+    volume = Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
     if unit == "HU":
-        require_hu(array, path)
-    return Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
+        require_hu(volume, path)
+    return volume
 
 
 def read_any(path: str | os.PathLike) -> Volume:
@@ -164,25 +164,6 @@ def _require_place(header: Any, path: Path) -> None:
         raise InputError(
             f"{path} is mirrored by its sform against its qform: write the right one to both"
         )
-
-
-def require_hu(array: np.ndarray, path: Path) -> None:
-    """Refuse what no patient in HU can be: water is 0, air -1000, fat -100, bone above 200."""
-    low, high = float(array.min()), float(array.max())
-    found = f"{path} is not in HU (values {low:g} to {high:g})"
-    if low >= -1.5 and high <= 1.5:
-        raise InputError(f"{found}: it looks scaled to [0, 1] or [-1, 1]; give the original CT")
-    if low >= 0 and high >= HU_OFFSET:
-        raise InputError(f"{found}: it looks like HU + {HU_OFFSET}; subtract {HU_OFFSET}")
-    if low == high:
-        raise InputError(f"{found}: every voxel is the same; give the original CT")
-    if (beyond := float((array > DENSE).mean())) > SHARE:
-        raise InputError(
-            f"{found}: {100 * beyond:.0f} % is above {DENSE}, as in a wrong byte order or type; "
-            "give the original CT"
-        )
-    if low >= 0 or (low > -200 and high < 100):
-        raise InputError(f"{found}: it holds no air or no bone; give the original CT")
 
 
 def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = False) -> Path:

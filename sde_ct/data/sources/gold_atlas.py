@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sde_ct.data.field_of_view import known, measured, moved
-from sde_ct.data.files import require_hu
+from sde_ct.data.hounsfield import require_hu
 from sde_ct.data.resample import resample_on
 from sde_ct.data.sources.atlas_series import (
     Found,
@@ -141,10 +141,10 @@ def _read(image: Image) -> Volume:
     if image.series is None:
         raise InputError(image.broken)
     unit: Unit = "HU" if image.modality == "CT" else "a.u."
-    array = image.series.read()
+    volume = Volume(image.series.read(), image.series.affine, unit)
     if unit == "HU":
-        require_hu(array, image.slices[0].file)
-    return Volume(array, image.series.affine, unit)
+        require_hu(volume, image.slices[0].file)
+    return volume
 
 
 Pair = tuple[Volume, Volume, np.ndarray, list[str]]  # T2, CT, where both were measured, notes
