@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from sde_ct.data import metaimage
+from sde_ct.data.corners import corners_apart
 from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.hounsfield import require_hu
@@ -151,7 +152,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_place(header: Any, path: Path) -> None:
-    """Refuse headers from which tools read two mirrored places, or make up one of their own."""
+    """Refuse headers from which tools read two places, or make up one of their own."""
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
     if sform is None and qform is None:
         raise InputError(
@@ -163,6 +164,12 @@ def _require_place(header: Any, path: Path) -> None:
     if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         raise InputError(
             f"{path} is mirrored by its sform against its qform: write the right one to both"
+        )
+    apart = corners_apart(sform, qform, header.get_data_shape())
+    if not apart <= np.linalg.norm(sform[:3, :3], axis=0).max():
+        raise InputError(
+            f"{path} lies in two places, up to {apart:.3g} apart, by its sform and its qform: "
+            "write the right one to both"
         )
 
 

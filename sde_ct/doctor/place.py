@@ -6,6 +6,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from sde_ct.data.corners import corners_apart
 from sde_ct.data.volume import Volume
 from sde_ct.doctor.finding import Finding, error, warning
 
@@ -74,8 +75,7 @@ def nifti_header(path: Path) -> list[Finding]:
     sform, qform = header.get_sform(coded=True), header.get_qform(coded=True)
     if not sform[1] or not qform[1]:
         return []
-    corners = np.array(np.meshgrid(*([0, n - 1] for n in header.get_data_shape()[:3]), [1]))
-    apart = np.abs((sform[0] - qform[0]) @ corners.reshape(4, -1)).max()
+    apart = corners_apart(sform[0], qform[0], header.get_data_shape())
     if apart <= AGREE_MM:
         return []
     return [

@@ -96,6 +96,33 @@ def test_unusable_files_are_refused_in_one_sentence(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
+HALF_TURN = np.diag([-2.0, -2, 3, 1])
+PLACES = {  # qform beside the sform diag(2, 2, 3), and how far apart the farthest voxels lie
+    "half a turn": (HALF_TURN, "25.6"),  # 2 * |(5 * 2, 4 * 2)|
+    "100 mm": (np.diag([2.0, 2, 3, 1]) + 100 * np.eye(4, k=3), "100"),
+    "two voxels": (np.diag([2.0, 2, 3, 1]) + 6 * np.eye(4, k=3), "6"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_two_places_in_one_header_are_refused(tmp_path, name):
+    qform, apart = PLACES[name]
+    image = nib.Nifti1Image(CT, np.diag([2.0, 2, 3, 1]))
+    image.set_qform(qform, code="scanner")
+    nib.save(image, tmp_path / "ct.nii.gz")
+    with pytest.raises(InputError, match=rf"two places, up to {apart} apart, by its sform and"):
+        read_volume(tmp_path / "ct.nii.gz", "HU")
+
+
+def test_places_within_a_voxel_are_one(tmp_path):
+    """Shear, which no qform holds, and rounding; the sform counts."""
+    image = nib.Nifti1Image(CT, OBLIQUE)
+    image.set_qform(OBLIQUE, code="scanner")
+    nib.save(image, tmp_path / "ct.nii.gz")
+    assert np.abs(image.get_qform() - OBLIQUE).max() > 0.01
+    np.testing.assert_array_equal(read_volume(tmp_path / "ct.nii.gz", "HU").affine, OBLIQUE)
+
+
 def test_other_formats_are_refused(tmp_path):
     path = tmp_path / "scan.png"
     path.write_bytes(b"anything")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sde_ct.data.corners import corners_apart
 from sde_ct.data.dicom.grid import arrange
 from sde_ct.data.dicom.series import Series, slice_files
 from sde_ct.data.dicom.slice import Slice, decoding, read_header, read_slice
@@ -167,9 +168,7 @@ def shift_of(image: Image, mr: Image) -> int | None:
     shift = round(float(to_index[2, 3]))
     expected = np.eye(4)
     expected[2, 3] = shift
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-    corners = corners * [*np.array(mr.series.shape) - 1, 1]
-    return shift if np.abs((to_index - expected) @ corners.T).max() <= SAME else None
+    return shift if corners_apart(to_index, expected, mr.series.shape) <= SAME else None
 
 
 def describe(image: Image, role: str) -> dict[str, Any]:
