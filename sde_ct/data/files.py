@@ -136,11 +136,13 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with quiet("nibabel.global"):  # what nibabel would mend is refused here
             image = nib.load(path)
+            if not isinstance(image, nib.Nifti1Pair):  # CIFTI has the same suffix
+                raise InputError(f"{path} holds a {type(image).__name__}: give a NIfTI volume")
             if path.name.lower().endswith(".gz"):
                 # nibabel stops before the checksum at the end of the file; this does not.
                 image = type(image).from_bytes(gzip.decompress(path.read_bytes()))  # type: ignore[attr-defined]
-            array = np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
-        scale = MILLIMETRES[image.header.get_xyzt_units()[0]]  # type: ignore[attr-defined]
+            array = np.asanyarray(image.dataobj)
+        scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
         _require_place(image.header, path)
     except InputError:
         raise
@@ -148,7 +150,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} cannot be read: check its permissions") from error
     except DAMAGE as error:
         raise InputError(f"{path} is damaged or not NIfTI: copy or export it again") from error
-    return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)  # type: ignore[attr-defined]
+    return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
 
 
 def _require_place(header: Any, path: Path) -> None:

@@ -130,6 +130,14 @@ def test_other_formats_are_refused(tmp_path):
         read_volume(path, "a.u.")
 
 
+def test_cifti_has_the_suffix_and_is_no_volume(tmp_path):
+    voxels = nib.cifti2.BrainModelAxis.from_mask(np.ones((3, 3, 3), bool), affine=np.eye(4))
+    axes = nib.cifti2.ScalarAxis(["x"]), voxels
+    nib.save(nib.Cifti2Image(np.zeros((1, 27), "f4"), axes), tmp_path / "mr.dscalar.nii")
+    with pytest.raises(InputError, match="holds a Cifti2Image: give a NIfTI volume"):
+        read_volume(tmp_path / "mr.dscalar.nii", "a.u.")
+
+
 def test_a_ct_in_hu_is_read_as_it_is(tmp_path):
     volume = read_volume(save(tmp_path / "ct.nii", CT), "HU")
     np.testing.assert_array_equal(volume.array, CT)
