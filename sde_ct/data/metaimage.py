@@ -6,6 +6,8 @@ have to guess is refused here.
 
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ PLACE = {
     ("TransformMatrix", "Rotation", "Orientation"): 9,
     ("ElementSpacing",): 3,
 }
+UNSCALED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 HEADER_BYTES = 65536
 
 
@@ -39,17 +42,12 @@ def read_metaimage(
     Raises InputError where the file is damaged, cut short, colour, not 3D, or its header says
     nothing of its place.
     """
-    try:
+    with _decoding(path):
         fields, start = _header(path)
         _require_fields(fields, path)
-        _require_voxels(fields, path, start)
-        image = _read_quietly(path)
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: check its permissions") from error
-    except (OSError, ValueError, KeyError, RuntimeError, zlib.error, MemoryError) as error:
-        raise InputError(f"{path} is damaged or not MetaImage: copy or export it again") from error
+        header, source = _beside(fields, path)
+        _require_voxels(fields, path, source, start if source == header else 0)
+        image = _read_quietly(header)
     direction = np.reshape(image.GetDirection(), (3, 3))
     if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=100 * GRID_TOLERANCE):
         raise InputError(
@@ -59,6 +57,25 @@ def read_metaimage(
     affine[:3, :3] = direction * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     return sitk.GetArrayFromImage(image).T, swap_lps_ras(affine)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The header's file and, where it is another, that of the voxels. InputError as for reading."""
+    with _decoding(path):
+        header, source = _beside(_header(path)[0], path)
+    return [header] if source == header else [header, source]
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: check its permissions") from error
+    except (OSError, ValueError, KeyError, RuntimeError, zlib.error, MemoryError) as error:
+        raise InputError(f"{path} is damaged or not MetaImage: copy or export it again") from error
 
 
 def _read_quietly(path: Path) -> sitk.Image:
@@ -79,10 +96,18 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     start = 0
     while "ElementDataFile" not in fields:
         end = head.index(b"\n", start)  # ValueError where there is no such field
-        name, value = head[start:end].decode("ascii").split("=", 1)
+        name, value = _text(head[start:end]).split("=", 1)
         fields[name.strip()] = value.strip()
         start = end + 1
     return fields, start
+
+
+def _text(line: bytes) -> str:
+    """Names of files and comments may hold any letters, in the encoding of their writer."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _require_fields(fields: dict[str, str], path: Path) -> None:
@@ -96,6 +121,11 @@ def _require_fields(fields: dict[str, str], path: Path) -> None:
         raise InputError(f"{path} has {fields['NDims']} dimensions: give one 3D volume")
     if fields.get("ElementNumberOfChannels", "1") != "1" or fields["ElementType"] not in BYTES:
         raise InputError(f"{path} holds {fields['ElementType']} voxels: give plain grey values")
+    if (unit := fields.get("DistanceUnits", "mm")) not in ("mm", "?"):
+        raise InputError(f"{path} has DistanceUnits of {unit}: write it in mm")
+    for name, plain in UNSCALED.items():
+        if float(fields.get(name, plain)) != plain:
+            raise InputError(f"{path} has {name} = {fields[name]}: write the scaled values")
     for names, count in PLACE.items():
         for name in names:
             # MetaIO takes what begins as a number for one.
@@ -106,7 +136,20 @@ def _require_fields(fields: dict[str, str], path: Path) -> None:
                 raise ValueError(name)
 
 
-def _require_voxels(fields: dict[str, str], path: Path, start: int) -> None:
+def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
+    """The header, or what it is a link to, and the file of its voxels, which lies beside it."""
+    name = fields["ElementDataFile"]
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
+    if name in ("LOCAL", "Local", "local"):
+        return path, path
+    for header in (path, path.resolve()):
+        if (header.parent / name).is_file():
+            return header, header.parent / name
+    raise InputError(f"{path} names its voxels {name!r}, which is no file beside it: add it")
+
+
+def _require_voxels(fields: dict[str, str], path: Path, source: Path, start: int) -> None:
     """The data are there, whole, and as many as the header says."""
     if fields.get("BinaryData", "True") != "True" or int(fields.get("HeaderSize", "0")):
         raise InputError(f"{path} holds voxels in an unusual form: export it as plain binary data")
@@ -114,14 +157,8 @@ def _require_voxels(fields: dict[str, str], path: Path, start: int) -> None:
     expected = math.prod(shape) * BYTES[fields["ElementType"]]
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError("DimSize")
-    name = fields["ElementDataFile"]
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
-    source = path if name in ("LOCAL", "Local", "local") else path.parent / name
-    if not source.is_file():
-        raise InputError(f"{path} names its voxels {name!r}, which is no file beside it: add it")
     with source.open("rb") as file:
-        file.seek(start if source == path else 0)
+        file.seek(start)
         data = file.read()
     found = len(data)
     if fields.get("CompressedData", "False") == "True":

@@ -1,6 +1,7 @@
 """MetaImage files as they should be, and every way in which they are not."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ CT = np.random.default_rng(0).integers(-1024, 1500, SHAPE).astype(np.int16)
 
 
 def save(path, array=CT, *, compress=True, vector=False):
+    path.parent.mkdir(exist_ok=True)
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T), isVector=vector)
     if image.GetDimension() == 3:
         image.SetSpacing(SPACING)
@@ -56,6 +58,31 @@ def header(path, pattern, text):
     changed = re.sub(pattern, text, head.decode(), flags=re.MULTILINE)
     assert changed != head.decode()
     path.write_bytes(changed.encode() + mark + data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_comment_may_hold_any_letters(tmp_path, encoding):
+    path = save(tmp_path / "ct.mha")
+    head = b"ObjectType = Image\n"
+    comment = head + "Comment = Prüfung\n".encode(encoding)
+    path.write_bytes(path.read_bytes().replace(head, comment))
+    np.testing.assert_array_equal(read_volume(path, "HU").array, CT)
+
+
+@pytest.mark.parametrize("folder", [".", "voxels"])
+def test_a_linked_header_finds_its_voxels(tmp_path, folder):
+    """Beside the link, or beside what it leads to, and there in a subfolder too."""
+    path = save(tmp_path / "there" / "ct.mhd", compress=False)
+    (path.parent / folder).mkdir(exist_ok=True)
+    (path.parent / "ct.raw").rename(path.parent / folder / "ct.raw")
+    path.write_text(path.read_text().replace("= ct.raw", f"= {folder}/ct.raw"))
+    link = tmp_path / "here" / "mr.mhd"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    np.testing.assert_array_equal(read_volume(link, "HU").array, CT)
+    shutil.copytree(path.parent / folder, link.parent / folder, dirs_exist_ok=True)
+    (path.parent / folder / "ct.raw").unlink()
+    np.testing.assert_array_equal(read_volume(link, "HU").array, CT)
 
 
 def damage(path):
@@ -113,6 +140,13 @@ BAD = {
     ),
     "huge": (lambda p: header(p, r"^DimSize.*$", "DimSize = 90000 90000 90000"), "or is damaged"),
     "not one": (lambda p: header(p, r"^DimSize.*$", "DimSize = 12 10 0"), "damaged"),
+    "metres": (
+        lambda p: header(p, "^NDims", "DistanceUnits = m\nNDims"), "DistanceUnits of m: write it in"
+    ),
+    "slope": (
+        lambda p: header(p, "^NDims", "ElementToIntensityFunctionSlope = 2\nNDims"),
+        "ElementToIntensityFunctionSlope = 2: write the scaled values",
+    ),
     "offset": (lambda p: save(p, CT + 1024), r"HU \+ 1024; subtract"),
     "nan": (
         lambda p: save(p, np.where(CT > 1400, np.nan, CT).astype("f4")), "are not finite: replace"
