@@ -124,6 +124,16 @@ def format_of(path: str | os.PathLike) -> Format:
     raise InputError(f"{path} is not a NIfTI file, a MetaImage or DICOM: convert it to .nii.gz")
 
 
+def files_of(path: Path) -> list[Path]:
+    """Every file that `read_volume` reads for a path. Raises InputError where nothing is there."""
+    match format_of(path):
+        case "MetaImage":
+            return metaimage.files_of(path)
+        case "DICOM":
+            return sorted(image.file for image in open_series(path).slices)
+    return [path]
+
+
 def _read_dicom(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarray]:
     series = open_series(path)
     if modality and series.modality != modality:

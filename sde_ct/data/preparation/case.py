@@ -4,26 +4,23 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
-from sde_ct.data.body import body_mask
-from sde_ct.data.field_of_view import measured
-from sde_ct.data.files import write_volume
+from sde_ct.data.files import files_of, write_volume
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.grid import to_slices
 from sde_ct.data.inputs import CutMR, cut_mr
 from sde_ct.data.overlap import ct_body, dice
+from sde_ct.data.preparation.aligned import aligned
 from sde_ct.data.preparation.picture import overview
-from sde_ct.data.preparation.registration import Kind, register
+from sde_ct.data.preparation.registration import Kind
 from sde_ct.data.prepared import DTYPES
 from sde_ct.data.sources.patient import Patient, Source
-from sde_ct.data.volume import Volume, same_grid
 from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
@@ -77,9 +74,10 @@ def prepare_case(case: Source, output: Path, settings: Settings) -> dict[str, An
 
     Raises InputError with the reason where the patient is unusable.
     """
-    stamp = case.stamp()
-    patient = _aligned(case.read(), settings.register)
+    stamp, found, digests = _read(case)
+    patient = aligned(found, settings.register)
     record, cut, hu = _sliced(patient, settings)
+    record["sha256"] = {k: digest for k, digest in digests.items() if k not in patient.copies}
     folder = output / "cases" / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -98,85 +96,19 @@ def prepare_case(case: Source, output: Path, settings: Settings) -> dict[str, An
     return record
 
 
+def _read(case: Source) -> tuple[str, Patient, dict[str, str]]:
+    """The patient, the stamp of its files, and the digests of those that stand for a volume."""
+    try:
+        stamp, patient = case.stamp(), case.read()
+        paths = {k: path for k, path in patient.files.items() if path and k not in patient.copies}
+        return stamp, patient, {kind: _sha256(files_of(path)) for kind, path in paths.items()}
+    except OSError as error:  # of its files; those that are written are everybody's affair
+        reason = f"{error.filename or case.id} cannot be read ({error.strerror}): check the file"
+        raise InputError(reason) from error
+
+
 def picture_of(output: Path, name: str) -> Path:
     return output / "qc" / f"{name}.png"
-
-
-def _aligned(patient: Patient, kind: Kind | None) -> Patient:
-    """The patient with CT and mask on the MR's grid, registered where that is asked for.
-
-    Its mask is the body where both scanners measured it.
-    """
-    _require_same_grid(patient, "mask")
-    moves = kind is not None and not patient.registered
-    if patient.registered is False and not moves:
-        raise InputError(
-            f"the CT is not registered to the MR ({patient.chosen.get('ct', 'nothing says so')}): "
-            "give --register=deformable or --register=rigid"
-        )
-    if not moves:
-        _require_same_grid(patient, "ct")
-    body = body_mask(patient.mr) if patient.mask is None else patient.mask
-    if not body.array.any():
-        raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
-    if moves:
-        return _registered(patient, body, kind)  # type: ignore[arg-type]
-    if kind:
-        told = {"registration": "none: the CT is deformed onto the MR already"}
-        patient = patient._replace(chosen={**patient.chosen, **told})
-    return _masked(patient, body, measured(patient.ct) if patient.seen is None else patient.seen)
-
-
-def _registered(patient: Patient, body: Volume, kind: Kind) -> Patient:
-    ct, there, _, quality = register(patient.ct, patient.mr, body, kind)
-    warnings = list(patient.warnings)
-    if quality.get("least_jacobian", 1.0) <= 0:
-        warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
-    if "kept" in quality:
-        warnings.append(f"{kind} registration raised no mutual information: {quality['kept']} kept")
-    patient = patient._replace(
-        ct=ct,
-        copies=patient.copies | {"ct"},
-        facts={**patient.facts, "registration": quality},
-        warnings=tuple(warnings),
-    )
-    return _masked(patient, body, there if patient.seen is None else there & patient.seen)
-
-
-def _masked(patient: Patient, body: Volume, seen: Bool[np.ndarray, "x y z"]) -> Patient:
-    """The patient with the part of its body that was `seen` as mask."""
-    inside = (body.array > 0) & seen
-    if not inside.any():
-        raise InputError(
-            f"{patient.files['ct']} shows nothing of the MR's body: register it, or pair the right "
-            "files"
-        )
-    lost = int((body.array > 0).sum()) - int(inside.sum())
-    share = round(lost / (lost + int(inside.sum())), 4)
-    told = {"mask": "computed" if patient.mask is None else "given"}
-    warned = f"{100 * share:.1f} % of the body lie outside a field of view: masked"
-    return patient._replace(
-        mask=body.with_array(inside.astype(np.uint8)),
-        copies=patient.copies | ({"mask"} if lost else set()),
-        facts={**told, **patient.facts, "body_outside_field_of_view": share},
-        warnings=(*patient.warnings, *([warned] if share else [])),
-    )
-
-
-def _require_same_grid(patient: Patient, kind: str) -> None:
-    volume: Volume | None = getattr(patient, kind)
-    if volume is None or same_grid(volume, patient.mr):
-        return
-    if volume.array.shape != patient.mr.array.shape:
-        what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
-    else:
-        gap = float(np.abs(volume.affine - patient.mr.affine).max())
-        what = f"affines that differ by up to {gap:.3g}"
-    path, mr = patient.files[kind], patient.files["mr"]
-    mend = " or give --register" if kind == "ct" else ""
-    raise InputError(
-        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{mend}"  # type: ignore[union-attr]
-    )
 
 
 def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR, np.ndarray]:
@@ -200,11 +132,6 @@ def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR
     inside = _share_inside(cut)
     record = {
         "files": {kind: path and str(path) for kind, path in patient.files.items()},
-        "sha256": {
-            kind: _sha256(path)
-            for kind, path in patient.files.items()
-            if path and kind not in patient.copies
-        },
         "mr_voxels_sha256": voxel_sha256(mr.array),
         "slices": cut.grid.size[0],
         "voxel_mm": [float(s) for s in mr.spacing],
@@ -267,10 +194,10 @@ def _replace(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sha256(path: Path) -> str:
-    """Of a file's content; of a folder, of those of its files in the order of their names."""
-    if path.is_dir():
-        parts = (_sha256(file) for file in sorted(path.iterdir()) if file.is_file())
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(files: Sequence[Path]) -> str:
+    """Of the content of one file; of several, of those of each in their order."""
+    digests = []
+    for path in files:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -45,7 +45,7 @@ class AtlasCase:
 
     def stamp(self) -> str:
         """Differs when a file has changed."""
-        return stamp_of(sorted(p for p in self.folder.rglob("*") if p.is_file()))
+        return stamp_of([self.folder, *sorted(p for p in self.folder.rglob("*") if p.is_dir())])
 
     def read(self) -> Patient:
         """T2, CT and body mask, and what was chosen. InputError where that cannot be done.

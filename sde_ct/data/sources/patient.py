@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from sde_ct.data.files import files_of, format_of
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
@@ -59,12 +60,21 @@ class Unusable(NamedTuple):
 
 
 def stamp_of(paths: Iterable[Path | None]) -> str:
-    """A digest of names, sizes and times of change of files and of what is in folders."""
+    """A digest of names, sizes and times of change of files and of what goes with them.
+
+    With a folder go its files, with a header the voxels that it names, with a DICOM file its
+    folder's, among which the rest of its series is; no DICOM header is read for it.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        if path is None:
-            continue
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in sorted(_going_with(path)) if path else ():
             status = file.stat()
             digest.update(f"{file}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _going_with(path: Path) -> list[Path]:
+    if path.is_dir() or format_of(path) == "DICOM":
+        folder = path if path.is_dir() else path.parent
+        return [file for file in folder.iterdir() if file.is_file()]  # no link to nowhere
+    return files_of(path)
