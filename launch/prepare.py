@@ -14,11 +14,13 @@ again does what is missing: after an interruption, a mended file, a patient adde
 
 import os
 from functools import partial
+from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
+from sde_ct.data.preparation.output import require_apart, sides
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.preparation.registration import KINDS
 from sde_ct.data.sources.cohorts import SOURCES, Patterns, find_cases, phantom_cases
@@ -57,22 +59,28 @@ PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", 
 
 
 def main() -> None:
+    output = Path(OUTPUT.value)
+    require_apart(output, Path(INPUT.value))
     cases, left_out, test = _cases(), [], TEST.value
     if SPLIT.value == "literature":
         left_out, named = literature_split([case.id for case in cases])
         cases, test = [case for case in cases if case.id not in left_out], ",".join(named)
     names = [case.id for case in cases]
-    split = split_patients(
+    draw = partial(
+        split_patients,
         names,
         validation=parse_share(VALIDATION.value, names),
         test=parse_share(test, names),
         seed=SPLIT_SEED.value,
     )
+    split = draw(before=sides(output))
+    if split != draw():
+        print(f"{output} keeps the sides of its patients: shares and seed are for new ones")
     if left_out:
         print(f"left out by --split={SPLIT.value}: {', '.join(left_out)}")
     prepared = prepare(
         cases,
-        OUTPUT.value,
+        output,
         source=SOURCE.value,
         split=split,
         spacing=_pair("spacing", SPACING.value, float),
@@ -87,7 +95,7 @@ def main() -> None:
         ),
         report=tqdm.write,
     )
-    print(f"{OUTPUT.value}: {len(prepared.cases)} of {len(cases)} patients; report.json, qc/")
+    print(f"{output}: {len(prepared.cases)} of {len(cases)} patients; report.json, qc/")
 
 
 def _cases() -> list[Source]:

@@ -120,6 +120,9 @@ FLAGS = {
     "nobody trains": (["--test=anna,bert"], "no patient is left for training"),
     "size": (["--size=large"], "--size=large: give one number, or two as y,x"),
     "existing": (["--output=EMPTY"], "exists: choose another output"),
+    "input": (["--output=INPUT"], "in is the input folder: give another output beside it"),
+    "in the input": (["--output=INPUT/data"], "in/data lies in the input folder"),
+    "around the input": (["--output=INPUT/.."], "holds the input folder"),
 }
 
 
@@ -128,7 +131,9 @@ def test_prepare_refuses_a_request(name, place):
     flags, sentence = FLAGS[name]
     (place / "empty").mkdir()
     before = listing(place)
-    flags = [flag.replace("EMPTY", str(place / "empty")) for flag in flags]
+    places = {"EMPTY": place / "empty", "INPUT": place / "in"}
+    for word, folder in places.items():
+        flags = [flag.replace(word, str(folder)) for flag in flags]
     assert sentence in prepare(place, *flags).error
     assert listing(place) == before
 

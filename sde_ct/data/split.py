@@ -1,6 +1,7 @@
 """Training, validation and test patients: always whole patients, never slices of one."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -9,16 +10,28 @@ from sde_ct.errors import InputError
 SPLITS = ("train", "validation", "test")
 Share = float | Sequence[str]  # a fraction of the patients, or their names
 Split = dict[str, tuple[str, ...]]
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 def split_patients(
-    patients: Sequence[str], *, validation: Share = 0.1, test: Share = 0.2, seed: int = 0
+    patients: Sequence[str],
+    *,
+    validation: Share = 0.1,
+    test: Share = 0.2,
+    seed: int = 0,
+    before: Mapping[str, str] = NOBODY,
 ) -> Split:
-    """Divide patients; the same names and seed give the same split in any order of the names.
+    """Divide patients; the same arguments give the same split in any order of the names.
 
     A fraction is rounded to whole patients, at least one where it is above 0 and training keeps
     one; of few patients validation goes without first, then test. Named patients are taken as
     they are.
+
+    Args:
+      patients: their names.
+      validation, test: of the patients, those before included.
+      seed: of what is drawn.
+      before: name -> part of an earlier split, which patients keep; only others are drawn.
 
     Raises:
       InputError: no patients, a fraction outside [0, 1), an unknown name, a patient in two
@@ -26,22 +39,24 @@ def split_patients(
     """
     if not patients:
         raise InputError("no patients to split: check the input folder and the patterns")
-    named = {
-        key: tuple(share)
-        for key, share in (("test", test), ("validation", validation))
-        if not isinstance(share, (int, float))
-    }
+    shares = {"test": test, "validation": validation}
+    named = {key: tuple(s) for key, s in shares.items() if not isinstance(s, (int, float))}
     check_split({"train": (), **named}, patients, complete=False)
     taken = {name for names in named.values() for name in names}
-    free = sorted(set(patients) - taken)
+    split = {
+        key: [n for n in sorted(set(patients) - taken) if before.get(n) == key]
+        for key in SPLITS
+        if key not in named
+    }
+    free = sorted(set(patients) - taken - {name for names in split.values() for name in names})
     free = [free[i] for i in np.random.default_rng(seed).permutation(len(free))]
-    split: dict[str, tuple[str, ...]] = dict(named)
-    for key, share in (("test", test), ("validation", validation)):
+    for key, share in shares.items():
         if key not in named:
-            count = min(_count(key, share, len(patients)), max(0, len(free) - 1))  # type: ignore[arg-type]
-            split[key], free = tuple(sorted(free[:count])), free[count:]
-    split["train"] = tuple(sorted(free))
-    return check_split({key: split[key] for key in SPLITS}, patients)
+            count = _count(key, share, len(patients)) - len(split[key])  # type: ignore[arg-type]
+            count = max(0, min(count, len(free) - (not split["train"])))
+            split[key], free = sorted(split[key] + free[:count]), free[count:]
+    split["train"] = sorted(split["train"] + free)
+    return check_split({key: named.get(key, split.get(key, ())) for key in SPLITS}, patients)
 
 
 def _count(key: str, fraction: float, total: int) -> int:

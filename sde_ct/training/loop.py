@@ -17,6 +17,7 @@ from absl import logging
 
 from sde_ct import parallel, peers
 from sde_ct.config import Experiment, validate
+from sde_ct.data.lock import locked
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.methods import build_method, build_network
@@ -25,7 +26,6 @@ from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import write_experiment
 from sde_ct.training.interrupt import Interruption
 from sde_ct.training.keys import example_keys
-from sde_ct.training.lock import locked
 from sde_ct.training.progress import Progress
 from sde_ct.training.record import record_start
 from sde_ct.training.telemetry import Telemetry
@@ -120,7 +120,7 @@ def _ready(
     looks = looks_of(config, prepared, len(devices)) if peers.is_primary() else []
     checkpoints = Checkpoints(workdir, config.training.keep_checkpoints)
     if peers.is_primary():
-        stack.enter_context(locked(workdir))
+        stack.enter_context(locked(workdir, "training", "--workdir"))
         write_experiment(workdir, config, describe(config.data, prepared))
         for sentence in checkpoints.tidy():
             logging.warning("%s", sentence)

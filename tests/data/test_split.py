@@ -36,6 +36,20 @@ def test_counts_of_the_default_fractions(patients, counts):
     assert tuple(len(split[key]) for key in SPLITS) == counts
 
 
+def test_patients_keep_the_sides_that_they_had():
+    """Of 10 patients 2 test and 1 validates; new ones fill up what is short, and no more."""
+    before = {name: "train" for name in NAMES[:5]} | {NAMES[5]: "test"}
+    for seed in range(5):
+        split = split_patients(NAMES, seed=seed, before=before)
+        assert set(NAMES[:5]) <= set(split["train"]) and NAMES[5] in split["test"]
+        assert [len(split[key]) for key in SPLITS] == [7, 1, 2]
+    many = dict.fromkeys(NAMES[:6], "test")
+    split = split_patients(NAMES, before=many)
+    assert split["test"] == tuple(NAMES[:6]) and len(split["validation"]) == 1
+    assert split_patients(NAMES, before={}) == split_patients(NAMES)
+    assert split_patients(NAMES[:2], before={NAMES[0]: "test"})["train"] == (NAMES[1],)
+
+
 def test_the_seed_matters():
     splits = {split_patients(NAMES, seed=seed)["test"] for seed in range(20)}
     assert len(splits) > 5

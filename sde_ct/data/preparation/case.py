@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,20 @@ LEAST_INSIDE = 0.999  # of the body's voxels, within the slices
 class Settings:
     """What is done to every patient alike."""
 
-    spacing: tuple[float, float] | None = None
-    size: tuple[int, int] | None = None
-    crop_to_body: bool = False
-    register: Kind | None = None  # CT to MR
-    pictures: bool = False
+    spacing: tuple[float, float] | None = None  # in-plane pixel (y, x), mm; None: each MR's own
+    size: tuple[int, int] | None = None  # (h, w) to cut or pad to; None needs MRs of one size
+    crop_to_body: bool = False  # cut about the middle of the body, else about the slice's
+    register: Kind | None = None  # CT to MR, where a source has not; None: it is on the MR's grid
+    pictures: bool = False  # draw qc/ID.png
+
+    def require_sound(self) -> None:
+        """InputError for sizes that no slice has."""
+        for name in ("spacing", "size"):
+            values = getattr(self, name)
+            if values is not None and (len(values) != 2 or not all(0 < v < inf for v in values)):
+                raise InputError(f"{name} = {values}: give two finite numbers above 0, as y,x")
+        if self.crop_to_body and self.size is None:
+            raise InputError("crop_to_body needs the size of the slices: give --size too")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,25 +68,34 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
         return None
 
 
-def attempt(case: Source, output: Path, settings: Settings) -> dict[str, Any] | str:
+def attempt(
+    case: Source, output: Path, settings: Settings, others: list[int] | None
+) -> dict[str, Any] | str:
     """The record of the patient, or the reason why it is refused; nothing half-written stays."""
     try:
-        return prepare_case(case, output, settings)
+        return prepare_case(case, output, settings, others)
     except InputError as error:
         return str(error)
 
 
-def prepare_case(case: Source, output: Path, settings: Settings) -> dict[str, Any]:
+def prepare_case(
+    case: Source, output: Path, settings: Settings, others: list[int] | None
+) -> dict[str, Any]:
     """Write `output`/cases/ID, whole or not at all, and return its record.
 
     The folder holds the slices (see `prepared`), `case.json`, and MR, CT and mask as NIfTI where
-    they are not a file's own voxels.
+    they are not a file's own voxels. `others`: [h, w] of the slices of an existing data set.
 
     Raises InputError with the reason where the patient is unusable.
     """
     stamp, found, digests = _read(case)
     patient = aligned(found, settings.register)
     record, cut, hu = _sliced(patient, settings)
+    if others and list(cut.grid.size[1:]) != others:
+        raise InputError(
+            f"its slices have {list(cut.grid.size[1:])} pixels, those of {output} {others}: leave "
+            "it out, or prepare all anew with one --size"
+        )
     record["sha256"] = {k: digest for k, digest in digests.items() if k not in patient.copies}
     folder = output / "cases" / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")

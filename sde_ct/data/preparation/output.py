@@ -37,25 +37,54 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
     if changed:
         was = ", ".join(f"{key}: {before.get(key)} -> {request.get(key)}" for key in changed)
         raise InputError(f"{output} was prepared otherwise ({was}): choose another output")
-    for leftover in (output / "cases").glob(".*"):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
     return False
+
+
+def sweep(output: Path) -> None:
+    """Take away what a run that was killed left half-written; for the process that has the lock."""
+    for leftover in (output / "cases").glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def index_of(output: Path) -> dict[str, Any]:
+    """The index of an existing data set; empty where there is none yet, or a damaged one."""
+    try:
+        index = json.loads((output / INDEX).read_text("utf-8"))
+        return index if isinstance(index, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def sides(output: Path) -> dict[str, str]:
+    """The part of the split that every patient of an existing data set is in."""
+    try:
+        split = index_of(output).get("split", {})
+        return {name: part for part, names in split.items() for name in names}
+    except (TypeError, AttributeError):
+        return {}
 
 
 def require_same_sides(output: Path, split: Split) -> None:
     """No patient changes sides in data that a network may have been trained on."""
-    try:
-        old = json.loads((output / INDEX).read_text("utf-8"))["split"]
-        before = {name: part for part, names in old.items() for name in names}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or damaged
-        return
+    before = sides(output)
     for part, names in split.items():
         for name in names:
             if before.get(name, part) != part:
                 raise InputError(
                     f"{output} has patient {name} in {before[name]}, now it would be in {part}: "
-                    "give the same patients and shares, or another output"
+                    "leave it there, or give another output"
                 )
+
+
+def require_apart(output: Path, source: Path) -> None:
+    """An output beside the patients' folder: neither may be taken for, or lost with, the other."""
+    out, patients = output.resolve(), source.resolve()
+    if out == patients:
+        raise InputError(f"{output} is the input folder: give another output beside it")
+    if patients in out.parents:
+        raise InputError(f"{output} lies in the input folder {source}: give an output beside it")
+    if out in patients.parents:
+        raise InputError(f"{output} holds the input folder {source}: give an output beside it")
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

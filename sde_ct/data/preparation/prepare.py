@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,9 +13,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from sde_ct.data.lock import locked
 from sde_ct.data.preparation.case import Settings, attempt, kept
-from sde_ct.data.preparation.output import claim, require_same_sides, write_json
-from sde_ct.data.preparation.registration import Kind
+from sde_ct.data.preparation.output import (
+    claim,
+    index_of,
+    require_same_sides,
+    sweep,
+    write_json,
+)
 from sde_ct.data.preparation.report import write_report
 from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
 from sde_ct.data.sources.patient import Source
@@ -30,81 +37,75 @@ def prepare(
     *,
     source: str,
     split: Split,
-    spacing: tuple[float, float] | None = None,
-    size: tuple[int, int] | None = None,
-    crop_to_body: bool = False,
-    register: Kind | None = None,
-    pictures: bool = False,
     workers: int = 1,
     progress: Callable[[Iterable[Outcome], int], Iterable[Outcome]] = lambda outcomes, _: outcomes,
     report: Callable[[str], None] = lambda line: None,
+    **settings: Any,
 ) -> Prepared:
     """Write the prepared data set to `output`, patient by patient, each whole or not at all.
 
     A patient that is unusable is refused with its reason, in `report.json` too, and the rest goes
-    on. The same call again, after an interruption or a mended file, does only what is missing and
-    what comes from files that changed.
+    on. The same call again, after an interruption, a mended file or with more patients, does only
+    what is missing and what comes from files that changed.
 
     Args:
       cases: as `find_cases` found them.
       output: a folder that does not exist yet, or that this very request was writing.
       source: recorded.
       split: from `split_patients`; recorded, without the patients that are refused.
-      spacing: in-plane pixel size (y, x) in mm; None keeps each MR's own.
-      size: (h, w); slices are cut or padded to it about their centre. None needs MR volumes
-        that are equally large in plane.
-      crop_to_body: cut them about the middle of the body instead; needs `size`.
-      register: move every CT onto its MR, "rigid" or "deformable", but for those that a source
-        has deformed onto it; None needs them on the MR's grid.
-      pictures: draw `qc/ID.png` of every patient.
       workers: processes; 1 stays in this one.
       progress: wraps what is done as it comes; its second argument is how much there will be.
       report: takes one line a patient.
+      settings: of `Settings`.
 
     Raises:
-      InputError: `output` holds something else, there are no cases, none is usable, none is left
-        for training, or slices differ in size; then nothing is left of a new `output`.
+      InputError: `output` holds something else or another process prepares it, there are no
+        cases, none is usable, none is left for training, or slices differ in size; then nothing
+        is left of a new `output`, and an old one is as it was.
     """
     output = Path(output)
     if not cases:
         raise InputError("no patients to prepare: check the input folder and the patterns")
-    settings = Settings(spacing, size, crop_to_body, register, pictures)
-    _require_sound(settings)
+    chosen = Settings(**settings)
+    chosen.require_sound()
     split = check_split(split, [case.id for case in cases])
-    request = json.loads(json.dumps({"source": source} | settings.to_json()))
+    request = json.loads(json.dumps({"source": source} | chosen.to_json()))
     fresh = claim(output, request)
-    try:
-        if not fresh:
+    with locked(output, "preparing data", "--output"):
+        try:
+            sweep(output)
             require_same_sides(output, split)
-        records, refused = _run(cases, output, settings, split, workers, progress, report)
-        left = _without(split, refused)
-        if not left["train"]:
-            raise InputError(_nobody(refused, len(cases)))
-        index = {
-            "format": "sde_ct prepared data",
-            "version": VERSION,
-            "source": source,
-            "spacing": spacing,
-            "size": next(iter(records.values()))["grid"]["size"][1:],
-            "split": left,
-            "cases": records,
-        }
-        write_report(output, request, left, records, refused)
-        write_json(output / INDEX, index)
-    except InputError:
-        if fresh:
-            shutil.rmtree(output)
-        raise
+            records, refused = _run(cases, output, chosen, split, workers, progress, report)
+            _finish(output, request, split, records, refused)
+        except InputError:
+            if fresh:
+                shutil.rmtree(output)
+            raise
     return read_prepared(output)
 
 
-def _require_sound(settings: Settings) -> None:
-    for name in ("spacing", "size"):
-        values = getattr(settings, name)
-        if values is not None and (len(values) != 2 or not all(v > 0 for v in values)):
-            raise InputError(f"{name} = {values}: give two numbers above 0, as y,x")
-    if settings.crop_to_body and settings.size is None:
-        raise InputError("crop_to_body needs the size of the slices: give --size too")
+def _finish(
+    output: Path,
+    request: dict[str, Any],
+    split: Split,
+    records: dict[str, dict[str, Any]],
+    refused: dict[str, str],
+) -> None:
+    """Write report and index. InputError where nobody is left for training."""
+    left = {part: tuple(n for n in names if n not in refused) for part, names in split.items()}
+    if not left["train"]:
+        raise InputError(_nobody(refused, len(records) + len(refused)))
+    index = {
+        "format": "sde_ct prepared data",
+        "version": VERSION,
+        "source": request["source"],
+        "spacing": request["spacing"],
+        "size": next(iter(records.values()))["grid"]["size"][1:],
+        "split": left,
+        "cases": records,
+    }
+    write_report(output, request, left, records, refused)
+    write_json(output / INDEX, index)
 
 
 def _run(
@@ -116,15 +117,17 @@ def _run(
         if (record := kept(case, output, settings)) is not None:
             found[case.id] = record
             report(_line(case.id, record, split, "  (kept)"))
+    _require_one_size(found, output)
     todo = [case for case in cases if case.id not in found]
-    work = partial(attempt, output=output, settings=settings)
+    others = index_of(output).get("size")
+    work = partial(attempt, output=output, settings=settings, others=others)
     with closing(_outcomes(todo, work, workers)) as outcomes:  # type: ignore[type-var]  # processes end with an error
         for name, outcome in progress(outcomes, len(todo)):
             found[name] = outcome
             if isinstance(outcome, str):
                 report(f"{name}  refused  {outcome}")
             else:
-                _require_one_size({k: v for k, v in found.items() if not isinstance(v, str)})
+                _require_one_size(found, output)
                 report(_line(name, outcome, split))
     ordered = {case.id: found[case.id] for case in cases}
     for name, other in _twins(ordered).items():
@@ -166,17 +169,20 @@ def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _require_one_size(records: dict[str, Any]) -> None:
+def _require_one_size(found: dict[str, dict[str, Any] | str], output: Path) -> None:
+    """InputError where slices differ in size; those of an unusual one are taken away."""
+    records = {name: record for name, record in found.items() if not isinstance(record, str)}
     sizes = {name: tuple(record["grid"]["size"][1:]) for name, record in records.items()}
-    first, last = next(iter(sizes)), next(reversed(sizes))
-    if sizes[first] != sizes[last]:
-        raise InputError(
-            f"slices of {first} are {sizes[first]}, of {last} {sizes[last]} pixels: give one --size"
-        )
-
-
-def _without(split: Split, refused: dict[str, str]) -> Split:
-    return {part: tuple(n for n in names if n not in refused) for part, names in split.items()}
+    if len(set(sizes.values())) < 2:
+        return
+    usual = Counter(sizes.values()).most_common(1)[0][0]
+    like = next(name for name, size in sizes.items() if size == usual)
+    odd = [name for name, size in sizes.items() if size != usual]
+    for name in odd:
+        shutil.rmtree(output / "cases" / name)
+    raise InputError(
+        f"slices of {like} are {usual}, of {odd[0]} {sizes[odd[0]]} pixels: give one --size"
+    )
 
 
 def _nobody(refused: dict[str, str], patients: int) -> str:

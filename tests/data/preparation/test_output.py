@@ -1,0 +1,105 @@
+"""An output that is there already: it goes on as it began, whatever comes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sde_ct.data.preparation import prepare as preparing
+from sde_ct.data.preparation.prepare import prepare
+from sde_ct.data.prepared import read_prepared
+from sde_ct.data.sources.cohorts import Patterns, find_cases
+from sde_ct.data.split import split_patients
+from sde_ct.errors import InputError
+
+from ...programs import call
+from ..conftest import patient, save
+from .test_prepare import prepared_of, times
+
+
+def test_another_request_for_the_same_folder_is_refused(cohort, tmp_path):
+    output = tmp_path / "data"
+    data = prepared_of(cohort, output, size=(16, 16))
+    with pytest.raises(InputError, match=r"otherwise \(size: \[16, 16\] -> None\)"):
+        prepared_of(cohort, output)
+    names = list(data.cases)
+    (moved,) = data.split["test"]
+    split = {"train": [n for n in names if n != names[0]], "test": [names[0]]}
+    cases = find_cases("synthrad2023", cohort, Patterns())
+    assert moved != names[0]
+    with pytest.raises(InputError, match="now it would be in"):
+        prepare(cases, output, source="synthrad2023", split=split, size=(16, 16))
+    assert read_prepared(output) == data
+
+
+def test_sides_are_kept_where_a_patient_is_added(cohort, tmp_path):
+    """By the default fractions, whoever it is; the split drawn anew would move patients."""
+    first = call(
+        "prepare", "--source=synthrad2023", f"--input={cohort}", f"--output={tmp_path / 'd'}"
+    )
+    assert first.status == 0 and "keeps the sides" not in first.out
+    before = read_prepared(tmp_path / "d").split
+    for number in range(5, 8):
+        for kind, array in patient(seed=number).items():
+            save(cohort / f"Task1/pelvis/1PA00{number}/{kind}.nii.gz", array)
+        done = call(
+            "prepare", "--source=synthrad2023", f"--input={cohort}", f"--output={tmp_path / 'd'}"
+        )
+        assert done.status == 0, done.err
+        after = read_prepared(tmp_path / "d").split
+        assert all(set(names) <= set(after[part]) for part, names in before.items())
+        before = after
+    assert {part: len(names) for part, names in after.items()} == {
+        "train": 5, "validation": 1, "test": 2,
+    }  # fmt: skip
+
+
+def test_slices_of_another_size_spoil_no_data_that_are_there(cohort, tmp_path):
+    """A new patient, and one whose files changed; whatever is run, and again."""
+    place, output = cohort / "Task1" / "pelvis", tmp_path / "data"
+    before = prepared_of(cohort, output)
+    for name in ("1PA000", "1PA009"):
+        for kind, array in patient((22, 18, 7), seed=9).items():
+            save(place / name / f"{kind}.nii.gz", array)
+        if name == "1PA000":  # not the same patient twice
+            save(place / name / "mr.nii.gz", patient((22, 18, 7), seed=8)["mr"])
+    cases = find_cases("synthrad2023", cohort, Patterns())
+    part = {name: part for part, names in before.split.items() for name in names}
+    split = split_patients([case.id for case in cases], before=part)
+    for _ in range(2):
+        data = prepare(cases, output, source="synthrad2023", split=split)
+        assert sorted(data.cases) == ["1PA001", "1PA002", "1PA003", "1PA004"]
+        refused = json.loads((output / "report.json").read_text())["refused"]
+        assert sorted(refused) == ["1PA000", "1PA009"] and not (output / "cases/1PA009").exists()
+        assert "its slices have [18, 22] pixels, those of" in refused["1PA009"]
+
+
+def test_an_interrupted_run_of_two_sizes_is_found_by_the_next(cohort, tmp_path, monkeypatch):
+    """What is kept is checked as what is new."""
+    for kind, array in patient((22, 18, 7), seed=9).items():
+        save(cohort / f"Task1/pelvis/1PA004/{kind}.nii.gz", array)
+    output = tmp_path / "data"
+    with monkeypatch.context() as patched:
+        patched.setattr(preparing, "_require_one_size", lambda *_: None)
+        patched.setattr(preparing, "_finish", lambda *_: output.rename(tmp_path / "never"))
+        with pytest.raises(InputError, match="does not exist"):
+            prepared_of(cohort, output)
+    (tmp_path / "never").rename(output)
+    with pytest.raises(InputError, match=r"slices of 1PA000 are .*, of 1PA004"):
+        prepared_of(cohort, output)
+    assert sorted(times(output)) == ["1PA000", "1PA001", "1PA002", "1PA003"]
+
+
+def test_a_second_preparation_of_one_output_is_refused(cohort, tmp_path, monkeypatch):
+    """While the first is at its second patient; which it then ends as if alone."""
+    output, saved, refusals = tmp_path / "data", np.save, []
+
+    def meanwhile(path, *args, **options):
+        if "1PA001" in str(path) and not refusals:
+            with pytest.raises(InputError, match="Another process is preparing data in") as error:
+                prepared_of(cohort, output)
+            refusals.append(error)
+        saved(path, *args, **options)
+
+    monkeypatch.setattr(np, "save", meanwhile)
+    assert len(prepared_of(cohort, output).cases) == 5 and refusals
