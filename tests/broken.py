@@ -242,7 +242,7 @@ DICOM = {
     ),
     "enhanced": (
         lambda f: edit(f / "IM004.dcm", SharedFunctionalGroupsSequence=[pydicom.Dataset()]),
-        "multi-frame image",
+        "is an enhanced image: export it with one file a slice",
     ),
 }
 

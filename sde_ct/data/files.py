@@ -11,6 +11,7 @@ import numpy as np
 
 from sde_ct.data import metaimage
 from sde_ct.data.corners import corners_apart
+from sde_ct.data.dicom.series import SUFFIXES as DICOM_SUFFIXES
 from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.hounsfield import require_hu
@@ -117,7 +118,7 @@ def format_of(path: str | os.PathLike) -> Format:
     if name.endswith(metaimage.SUFFIXES):
         return "MetaImage"
     try:
-        if is_dicom(path):
+        if name.endswith(DICOM_SUFFIXES) or is_dicom(path):
             return "DICOM"
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: check its permissions") from error
@@ -177,16 +178,23 @@ def _require_place(header: Any, path: Path) -> None:
         raise InputError(
             f"{path} is mirrored by its sform against its qform: write the right one to both"
         )
-    apart = corners_apart(sform, qform, header.get_data_shape())
-    if not apart <= np.linalg.norm(sform[:3, :3], axis=0).max():
+    if not _is_one_place(header):
+        apart = corners_apart(sform, qform, header.get_data_shape())
         raise InputError(
             f"{path} lies in two places, up to {apart:.3g} apart, by its sform and its qform: "
             "write the right one to both"
         )
 
 
+def _is_one_place(header: Any) -> bool:
+    """Whether sform and qform put every voxel within one of each other."""
+    sform, qform = header.get_sform(), header.get_qform()
+    apart = corners_apart(sform, qform, header.get_data_shape())
+    return bool(apart <= np.linalg.norm(sform[:3, :3], axis=0).max())
+
+
 def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = False) -> Path:
-    """Write a NIfTI file whole or not at all, in mm, with sform and qform set.
+    """Write a NIfTI file whole or not at all, in mm, with sform and, where it can, qform set.
 
     HU are rounded to int16 and clipped to its range, a mask becomes uint8, other units float32.
 
@@ -209,6 +217,8 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
     image = nib.Nifti1Image(_stored(volume), volume.affine)
     image.set_sform(volume.affine, code="scanner")
     image.set_qform(volume.affine, code="scanner")
+    if not _is_one_place(image.header):  # a qform holds no shear: better none than another place
+        image.set_qform(None)
     image.header.set_xyzt_units(xyz="mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:

@@ -44,7 +44,7 @@ def examine(path: Path, kind: voxels.Kind | None = None) -> Examined:
 
 
 def _dicom(path: Path, kind: voxels.Kind | None) -> Examined:
-    seen = series.survey(path if path.is_dir() else path.parent)
+    seen = series.survey(path) if path.is_dir() else series.survey(path.parent, path)
     findings = list(seen.findings)
     modalities = sorted({some[0].modality for some in seen.series.values()})
     title = f"{path.name}: DICOM, {seen.files} files, {' and '.join(modalities) or 'no image'}"

@@ -1,8 +1,8 @@
-"""What names a patient: found where it must not be, and kept off the screen."""
+"""Patients named where they must not be: in files' headers, texts and names."""
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +11,14 @@ from pydicom.dataset import Dataset
 
 from sde_ct.data.files import DAMAGE, NIFTI_SUFFIXES
 from sde_ct.data.metaimage import HEADER_BYTES, SUFFIXES
+from sde_ct.data.names import NOBODY, TAGS, WITHHELD, mentions, withhold
 from sde_ct.doctor.finding import Finding, warning
 
-TAGS = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate")
-NOBODY = {"unknown", "anonymous", "anonymized", "anonymised", "patient", "none", "name", "phantom"}
-SHORTEST = 3  # letters of a name that are looked for
 PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # DICOM's way to write a name: Doe^Jane
 FIELDS = re.compile(r"Patient_?s?_?(Name|ID|BirthDate|Address)", re.IGNORECASE)
 TAG_LINES = re.compile(r"^0010[|,](0010|0020|0030)\s*=\s*\S", re.MULTILINE)  # ITK's MetaImage
 TEXT = {".json", ".csv", ".txt", ".log", ".jsonl"}
 LARGEST = 4_000_000  # bytes of a text file that is searched
-WITHHELD = "[name]"
-
-
-def secrets_of(header: Dataset) -> set[str]:
-    """The words of a DICOM header that name the patient, in lower case."""
-    words: set[str] = set()
-    for tag in TAGS:
-        text = str(header.get(tag) or "").casefold()
-        parts = re.split(r"[\W_]+", text) if tag == "PatientName" else [text.strip()]
-        words |= {part for part in parts if len(part) >= SHORTEST and part not in NOBODY}
-    return words
-
-
-def withhold(text: str, secrets: Iterable[str]) -> str:
-    """The text without the patient's names."""
-    text = PERSON.sub(WITHHELD, text)
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = re.sub(re.escape(secret), WITHHELD, text, flags=re.IGNORECASE)
-    return text
 
 
 def named_files(folder: Path, secrets: Collection[str]) -> list[Finding]:
@@ -50,7 +29,7 @@ def named_files(folder: Path, secrets: Collection[str]) -> list[Finding]:
     where: dict[str, list[str]] = {}
     for path in sorted(p for p in folder.rglob("*") if not p.is_symlink()):
         for what in _named(path, folder, secrets):
-            where.setdefault(what, []).append(withhold(str(path.relative_to(folder)), secrets))
+            where.setdefault(what, []).append(unnamed(str(path.relative_to(folder)), secrets))
     return [
         warning(
             f"a patient is named in {what}: {files[0]}"
@@ -80,11 +59,13 @@ def _named(path: Path, folder: Path, secrets: Collection[str]) -> Iterator[str]:
             yield "text or JSON"
 
 
+def unnamed(text: str, secrets: Collection[str]) -> str:
+    """The text without the patient's names, nor any other that is written as DICOM does."""
+    return withhold(PERSON.sub(WITHHELD, text), secrets)
+
+
 def _names(text: str, secrets: Collection[str]) -> bool:
-    low = text.casefold()
-    return bool(PERSON.search(text)) or any(
-        re.search(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", low) for secret in secrets
-    )
+    return bool(PERSON.search(text)) or mentions(text, secrets)
 
 
 def _nifti_text(path: Path) -> str:

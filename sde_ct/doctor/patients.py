@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sde_ct.data.dicom.people import secrets_in
 from sde_ct.data.dicom.series import slice_files
 from sde_ct.data.files import NIFTI_SUFFIXES
 from sde_ct.data.metaimage import SUFFIXES
 from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, Source, find_cases
+from sde_ct.data.sources.walk import folders, subfolders
 from sde_ct.data.volume import Volume
-from sde_ct.doctor import names, series, sets
+from sde_ct.doctor import names, sets
 from sde_ct.doctor.examine import CHECKS, attempt, examine
 from sde_ct.doctor.finding import Finding
 from sde_ct.doctor.overlap import overlap
@@ -19,6 +21,7 @@ from sde_ct.errors import InputError
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 Typed = tuple[Kind | None, Volume]
+IMAGES = (*NIFTI_SUFFIXES, *SUFFIXES)
 UNITS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
@@ -26,14 +29,22 @@ def layout_of(folder: Path) -> str | None:
     """The source that `prepare.py` would take a raw folder as; None where it is none of them."""
     if (folder / "imagesTr").is_dir():
         return "nnunet"
+    everywhere = folders(folder)
     for source, suffix in (("synthrad2023", ".nii.gz"), ("synthrad2025", ".mha")):
-        if any((mr.parent / f"ct{suffix}").is_file() for mr in folder.rglob(f"mr{suffix}")):
+        if any((p / f"mr{suffix}").is_file() and (p / f"ct{suffix}").is_file() for p in everywhere):
             return source
-    places = [folder, *(p for p in sorted(folder.iterdir()) if p.is_dir())]
-    usual = Patterns()
-    if any(any(p.glob(usual.mr)) and any(p.glob(usual.ct)) for p in places):
+    if any(_is_pair(place) for place in (folder, *subfolders(folder))):
         return "pairs"
-    return "gold_atlas" if any(slice_files(p) for p in places[1:]) else None
+    return "gold_atlas" if any(slice_files(p) for p in everywhere[1:]) else None
+
+
+def _is_pair(place: Path) -> bool:
+    """Whether MR and CT are called so; slices of a flat series, mr0001.dcm and on, are none."""
+    usual = Patterns()
+    return all(
+        any(p.is_dir() or p.name.lower().endswith(IMAGES) for p in place.glob(pattern))
+        for pattern in (usual.mr, usual.ct)
+    )
 
 
 def raw(folder: Path, progress: Progress) -> tuple[Report, int]:
@@ -83,10 +94,9 @@ def _patient(case: Source, root: Path) -> tuple[list[Found], dict[str, Volume], 
     else:
         patient = attempt(case.read)
         folder = root / case.id if (root / case.id).is_dir() else root
+        secrets |= secrets_in(folders(folder))
         if isinstance(patient, Finding):
-            found = [*at(case.id, [patient]), *_unpaired(folder, root)]
-            return found, {}, _secrets_in(folder)
-        secrets |= _secrets_in(folder)
+            return [*at(case.id, [patient]), *_unpaired(folder, root)], {}, secrets
         for kind, one in (("MR", patient.mr), ("CT", patient.ct), ("mask", patient.mask)):
             if one is not None:
                 volumes[kind] = one
@@ -94,10 +104,6 @@ def _patient(case: Source, root: Path) -> tuple[list[Found], dict[str, Volume], 
     if {"MR", "CT"} <= volumes.keys():
         found += at(case.id, overlap(volumes["MR"], volumes["CT"]))
     return found, volumes, secrets
-
-
-def _secrets_in(folder: Path) -> set[str]:
-    return set(series.survey(folder).secrets)
 
 
 def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
@@ -115,9 +121,8 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
 
 
 def _volume_files(folder: Path) -> list[Path]:
-    suffixes = (*NIFTI_SUFFIXES, *SUFFIXES)
-    every = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path in every if path.name.lower().endswith(suffixes)]
+    every = (path for place in folders(folder) for path in sorted(place.iterdir()))
+    return [p for p in every if p.is_file() and p.name.lower().endswith(IMAGES)]
 
 
 def _each(files: Iterable[Path], root: Path) -> tuple[list[Found], dict[str, Typed]]:

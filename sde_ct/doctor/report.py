@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sde_ct.doctor.finding import Finding
-from sde_ct.doctor.names import withhold
+from sde_ct.doctor.names import unnamed
 
 WIDTH, GROUPS, SHOWN = 100, 18, 4  # columns, findings on a screen, places named for each
 
@@ -46,7 +46,7 @@ def screen(report: Report) -> str:
     if not groups:
         lines.append("healthy  nothing found")
     lines += [f"cost     {cost}" for cost in report.costs]
-    return "\n".join(_wrapped(withhold(line, report.secrets)) for line in lines)
+    return "\n".join(_wrapped(unnamed(line, report.secrets)) for line in lines)
 
 
 def _told(severity: str, some: list[Found], mend: str) -> list[str]:

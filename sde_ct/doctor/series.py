@@ -9,9 +9,17 @@ from pydicom.uid import UID
 
 from sde_ct.data.dicom.grid import arrange
 from sde_ct.data.dicom.series import slice_files
-from sde_ct.data.dicom.slice import Slice, decoding, read_header, read_slice, require_decoder
+from sde_ct.data.dicom.slice import (
+    Slice,
+    decoding,
+    is_beside,
+    read_header,
+    require_decoder,
+    series_of,
+    slice_of,
+)
+from sde_ct.data.names import secrets_of
 from sde_ct.doctor.finding import Finding, error, refused, warning
-from sde_ct.doctor.names import secrets_of
 from sde_ct.errors import InputError
 
 
@@ -25,30 +33,43 @@ class Survey(NamedTuple):
     whole: bool  # whether the images are one volume
 
 
-def survey(folder: Path) -> Survey:
-    """Read every header below no other folder; voxels are left alone."""
+def survey(folder: Path, wanted: Path | None = None) -> Survey:
+    """Read every header below no other folder; voxels are left alone.
+
+    `wanted`: a file whose series alone is looked at; every name in the folder is a secret all
+    the same.
+    """
     files = slice_files(folder)
     series: dict[str, list[Slice]] = defaultdict(list)
     said: dict[Finding, int] = defaultdict(int)
     secrets: set[str] = set()
+    uid = _uid(wanted) if wanted else ""
     for file in files:
         try:
             header = read_header(file)
             with decoding(file):
                 secrets |= secrets_of(header)
-            image = read_slice(file)
-            for finding in _tags(header, file) if image else ():
+            if is_beside(header, file) or (uid and series_of(header, file) not in (uid, "")):
+                continue
+            image = slice_of(header, file)
+            for finding in _tags(header, file):
                 said[finding] += 1
         except InputError as problem:
             said[_anonymous(refused(problem), file)] += 1
             continue
-        if image is not None:
-            series[image.series].append(image)
+        series[image.series].append(image)
     findings = [_counted(finding, count) for finding, count in said.items()]
-    more = _together(series, folder)
-    findings += more
+    findings += _together(series, folder)
     whole = len(series) == 1 and not any(f.severity == "error" for f in findings)
-    return Survey(dict(series), findings, frozenset(secrets), len(files), whole)
+    count = sum(map(len, series.values())) if wanted else len(files)
+    return Survey(dict(series), findings, frozenset(secrets), count, whole)
+
+
+def _uid(file: Path) -> str:
+    try:
+        return series_of(read_header(file), file)
+    except InputError:
+        return ""
 
 
 def _tags(header: Dataset, file: Path) -> list[Finding]:

@@ -123,6 +123,16 @@ def test_places_within_a_voxel_are_one(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "ct.nii.gz", "HU").affine, OBLIQUE)
 
 
+def test_a_sheared_volume_is_written_so_that_it_can_be_read(tmp_path):
+    """By the sform alone, for a qform would put it elsewhere."""
+    sheared = OBLIQUE @ (np.eye(4) + 2 * np.eye(4, k=2))
+    sheared[:3, 3] = 0
+    volume = Volume(np.tile(CT, (1, 1, 10)), sheared.astype("f8"), "HU")
+    path = write_volume(tmp_path / "a.nii.gz", volume)
+    np.testing.assert_allclose(read_volume(path, "HU").affine, sheared, atol=1e-5)
+    assert nib.load(path).header["qform_code"] == 0
+
+
 def test_other_formats_are_refused(tmp_path):
     path = tmp_path / "scan.png"
     path.write_bytes(b"anything")

@@ -7,6 +7,7 @@ import stat
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -75,7 +76,55 @@ def test_a_cohort_of_dicom_is_sound_but_for_its_implant(tmp_path):
     done = doctor(cohort)
     assert done.status == 1 and "3_01_P CT: metal" in done.out and "up to 19000" in done.out
     assert "mixed in one folder" in doctor(cohort / "1_01_P").out
-    assert "Phantom" not in done.out
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    """One patient with an implant; nobody writes to it."""
+    root = tmp_path_factory.mktemp("atlas")
+    write_gold_atlas(root, seed=1, patients=("3_01_P",), shape=(64, 56, 6))
+    return root
+
+
+def test_a_named_file_is_examined_as_its_series_is(atlas):
+    """In a folder of eight series, whose first by the alphabet is a CT."""
+    folder = atlas / "3_01_P"
+    series = {"ax": ("MR", 6), "deformed": ("CT", 5)}
+    for path in folder.iterdir():
+        header = pydicom.dcmread(path)
+        if header.SeriesDescription in series:
+            kind, count = series.pop(header.SeriesDescription)
+            done = doctor(path)
+            assert f"{path.name}: DICOM, {count} files, {kind}\n" in done.out
+            assert "mixed" not in done.out and ("metal" in done.out) == (kind == "CT")
+            assert "not in HU" not in done.out
+    assert not series
+
+
+def test_a_patients_series_in_subfolders_name_nobody(atlas, tmp_path):
+    """They are read as prepare.py reads them; what their tags and folders say is withheld."""
+    folder = tmp_path / "Doe_Jane"
+    for path in (atlas / "3_01_P").iterdir():
+        header = pydicom.dcmread(path)
+        header.PatientName, header.PatientID = "Doe^Jane", "J-17"
+        (folder / header.SeriesDescription).mkdir(parents=True, exist_ok=True)
+        header.save_as(folder / header.SeriesDescription / path.name)
+    done = doctor(tmp_path)
+    assert "1 patient, --source=gold_atlas" in done.out and "CT: metal" in done.out
+    assert "[name]_[name] CT" in done.out
+    assert not re.search("doe|jane|j-17", done.out + done.err, re.IGNORECASE)
+    shutil.rmtree(folder / "ax")
+    done = doctor(tmp_path)
+    assert "are T2-weighted" in done.out
+    assert not re.search("doe|jane|j-17", done.out + done.err, re.IGNORECASE)
+
+
+def test_a_flat_folder_of_small_names_is_no_pair(atlas, tmp_path):
+    for path in (atlas / "3_01_P").iterdir():
+        (tmp_path / "p").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "p" / path.name.lower())
+    done = doctor(tmp_path)
+    assert "1 patient, --source=gold_atlas" in done.out and "all match" not in done.out
 
 
 def as_nnunet(cohort, place):

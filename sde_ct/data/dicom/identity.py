@@ -1,7 +1,6 @@
 """Whose images a written series joins: patient, study and frame of reference."""
 
 import copy
-import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydicom.uid import UID
 from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import decoding, read_header
 from sde_ct.data.fingerprint import voxel_sha256
+from sde_ct.data.names import words_of
 from sde_ct.data.volume import Volume
 
 # Of the MR's tags, those that a derived series shares with it; the others tell of its acquisition.
@@ -44,13 +44,10 @@ class Identity:
 
     def named_in(self, text: str) -> bool:
         """Whether a part of the patient's name is in `text`; two letters only as a word."""
-        name, text = str(self.header.get("PatientName") or "").casefold(), text.casefold()
-        words = set(_words(text))
-        return any(part in words or (len(part) > 2 and part in text) for part in _words(name))
-
-
-def _words(text: str) -> list[str]:
-    return [word for word in re.split(r"[\W_]+", text) if len(word) > 1]
+        name, words = str(self.header.get("PatientName") or ""), words_of(text)
+        return any(
+            part in words or (len(part) > 2 and part in text.casefold()) for part in words_of(name)
+        )
 
 
 def identity_of(path: Path) -> Identity:

@@ -9,10 +9,18 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.data.dicom.grid import arrange
-from sde_ct.data.dicom.slice import Slice, is_dicom, read_plane, read_slice
+from sde_ct.data.dicom.slice import (
+    Slice,
+    is_beside,
+    is_dicom,
+    read_header,
+    read_plane,
+    series_of,
+    slice_of,
+)
 from sde_ct.errors import InputError
 
-SUFFIXES = ("", ".dcm", ".dicom", ".ima")  # of files that claim to be slices
+SUFFIXES = (".dcm", ".dicom", ".ima")  # of files that claim to be slices
 SHOWN = 8  # series that a sentence names
 
 
@@ -50,14 +58,11 @@ def open_series(path: Path) -> Series:
       path: a folder that holds one series of images, or one file of the series wanted.
 
     Raises:
-      InputError: there is no image, or there are several patients or series; a file is damaged,
-        colour, multi-frame or lacks a tag; the slices are no volume (see `arrange`).
+      InputError: there is no image, or there are several patients or series; a file is damaged;
+        a slice is colour, multi-frame or lacks a tag; the slices are no volume (see `arrange`).
     """
     folder = path if path.is_dir() else path.parent
-    images = _images(folder)
-    if path != folder:
-        wanted = {image.series for image in images if image.file == path}
-        images = [image for image in images if image.series in wanted]
+    images = _images(folder, None if path == folder else path)
     if not images:
         raise InputError(_nothing(path))
     patients = len({image.patient for image in images})
@@ -68,23 +73,36 @@ def open_series(path: Path) -> Series:
 
 
 def slice_files(folder: Path) -> list[Path]:
-    """The files directly in a folder that claim to hold slices; hidden ones are passed over."""
+    """The files directly in a folder that claim to hold slices; hidden ones are passed over.
+
+    By their suffix, their first bytes, or, so that a damaged slice claims too, by figures in a
+    name without a suffix, such as IM0001 or 1.2.840.113; any without one where nothing else is.
+    """
     files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-    return [file for file in files if _claims_to_be_a_slice(file)]
+    bare = [f for f in files if not f.suffix or f.suffix[1:].isdigit()]
+    claiming = [
+        file
+        for file in files
+        if file.suffix.lower() in SUFFIXES
+        or (file in bare and any(c.isdigit() for c in file.name))
+        or is_dicom(file)
+    ]
+    return [f for f in claiming or bare if f.name.upper() != "DICOMDIR"]
 
 
-def _images(folder: Path) -> list[Slice]:
+def _images(folder: Path, wanted: Path | None) -> list[Slice]:
+    """The slices in a folder, or those of one file's series; nothing is asked of the others."""
     try:
-        slices = [read_slice(file) for file in slice_files(folder)]
+        headers = {file: read_header(file) for file in slice_files(folder)}
     except PermissionError as error:
         raise InputError(f"{error.filename} cannot be read: check its permissions") from error
-    return [image for image in slices if image is not None]
-
-
-def _claims_to_be_a_slice(file: Path) -> bool:
-    """Numbers as a suffix are part of a name such as 1.2.840.113; a damaged slice claims too."""
-    suffix = file.suffix.lower()
-    return suffix in SUFFIXES or suffix[1:].isdigit() or is_dicom(file)
+    headers = {file: header for file, header in headers.items() if not is_beside(header, file)}
+    if wanted:
+        if wanted not in headers:
+            return []
+        uid = slice_of(headers[wanted], wanted).series
+        headers = {f: h for f, h in headers.items() if series_of(h, f) in (uid, "")}
+    return [slice_of(header, file) for file, header in headers.items()]
 
 
 def _require_one_series(images: Sequence[Slice], folder: Path) -> None:

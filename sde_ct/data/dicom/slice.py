@@ -1,6 +1,7 @@
 """One DICOM file: what its tags say of the slice that it holds, and its voxels."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +12,26 @@ import numpy as np
 import pydicom
 from jaxtyping import Float
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import GRID_TOLERANCE
 from sde_ct.errors import InputError
 
-# Objects that lie beside the images of a patient and are none themselves.
+# Objects that lie beside the images of a patient and are none themselves, by modality and class.
 COMPANIONS = ("REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SEG", "SR", "PR", "KO", "DOC")
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
+STORAGE = "1.2.840.10008.5.1.4.1.1."  # spectra, presentations, raw data, reports, documents, RT:
+NO_IMAGES = tuple(STORAGE + end for end in ("4.2", "11.", "66", "88.", "104.", "481."))
+PICTURE = f"{STORAGE}7"  # secondary capture: a screenshot or dose report where it has no place
 REQUIRED = (
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Rows", "Columns"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
 )
+SCALE = ("RescaleSlope", "RescaleIntercept")
 LARGEST_MM = 1e5  # no scanner is larger; a damaged number is, as a rule
 
 
@@ -54,28 +60,39 @@ def is_dicom(path: Path) -> bool:
 def read_header(file: Path) -> Dataset:
     """All tags but the voxels. Raises InputError where they cannot be read."""
     with decoding(file):
-        return pydicom.dcmread(file, stop_before_pixels=True)
+        return _parsed(file, stop_before_pixels=True)
 
 
-def read_slice(file: Path) -> Slice | None:
-    """The slice that a file holds; None for what goes with images (structures, registrations).
+def is_beside(header: Dataset, file: Path) -> bool:
+    """Whether a file is of what goes with images: structures, reports, screenshots, directories."""
+    with decoding(file):
+        kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
+        if not (modality := _text(header, "Modality")):  # a damaged file, where it is no directory
+            return kind == DIRECTORY
+        if kind.startswith(PICTURE):
+            return not header.get("ImagePositionPatient")
+        return kind.startswith(NO_IMAGES) or modality in COMPANIONS
+
+
+def series_of(header: Dataset, file: Path) -> str:
+    """The UID of its series; empty where it tells none."""
+    with decoding(file):
+        return str(header.get("SeriesInstanceUID") or "")
+
+
+def slice_of(header: Dataset, file: Path) -> Slice:
+    """The slice that a file of images holds.
 
     Raises InputError where the file is damaged, colour or multi-frame, or lacks a tag.
     """
-    header = read_header(file)
     with decoding(file):
-        meta = header.file_meta
-        if meta.get("MediaStorageSOPClassUID") == DIRECTORY:
-            return None
         if not (modality := _text(header, "Modality")):
             raise InputError(f"{file} lacks Modality: export the series again with all its tags")
-        if modality in COMPANIONS:
-            return None
-        _require_plain_image(header, file)
+        _require_plain_image(header, modality, file)
         return Slice(
             file=file,
             modality=modality,
-            patient=f"{header.get('PatientID', '')}\n{header.get('PatientName', '')}",
+            patient=_person(header),
             series=str(header.SeriesInstanceUID),
             description=_text(header, "SeriesDescription") or "unnamed",
             frame=str(header.get("FrameOfReferenceUID") or ""),
@@ -96,13 +113,32 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
     file = image.file
     with decoding(file):
         # From memory: a damaged length then asks for no more than the file holds.
-        header = pydicom.dcmread(io.BytesIO(file.read_bytes()))
+        header = _parsed(io.BytesIO(file.read_bytes()))
         require_decoder(header.file_meta.TransferSyntaxUID, file)
+        for keyword in SCALE:
+            if keyword in header and _is_empty(header, keyword):
+                del header[keyword]
         plane = np.asarray(apply_modality_lut(header.pixel_array, header))
         if plane.shape != image.size[::-1]:
             raise ValueError(f"{plane.shape} voxels")
         with np.errstate(over="ignore"):
             return plane.T.astype(np.float32)
+
+
+def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
+    """A data set, also of a file that was written without the preamble of a DICOM file."""
+    try:
+        return pydicom.dcmread(source, **options)
+    except InvalidDicomError:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        data = pydicom.dcmread(source, force=True, **options)
+        if not data.get("SOPClassUID"):  # any file gives a data set
+            raise
+        implicit, _ = data.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        data.file_meta.setdefault("TransferSyntaxUID", syntax)
+        return data
 
 
 @contextmanager
@@ -124,24 +160,34 @@ def decoding(file: Path) -> Iterator[None]:
         raise InputError(f"{file} is damaged or not DICOM: copy or export it again") from error
 
 
-def _require_plain_image(header: Dataset, file: Path) -> None:
+def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
     """One frame of grey values with a place in the patient."""
-    if (frames := int(header.get("NumberOfFrames") or 1)) != 1 or (
-        "SharedFunctionalGroupsSequence" in header
-    ):
-        raise InputError(
-            f"{file} is a multi-frame image ({frames} frames): export it with one file a slice"
-        )
-    kind = _text(header, "PhotometricInterpretation") or "MONOCHROME2"
-    if int(header.get("SamplesPerPixel") or 1) != 1 or kind != "MONOCHROME2":
-        raise InputError(f"{file} holds {kind} pixels: give the series of plain grey values")
-    lacking = [keyword for keyword in REQUIRED if header.get(keyword) in (None, "", [])]
-    if ("RescaleSlope" in header) != ("RescaleIntercept" in header):
-        lacking.append("RescaleIntercept" if "RescaleSlope" in header else "RescaleSlope")
+    frames = int(header.get("NumberOfFrames") or 1)
+    if frames != 1 or "SharedFunctionalGroupsSequence" in header:
+        kind = f"a multi-frame image ({frames} frames)" if frames != 1 else "an enhanced image"
+        raise InputError(f"{file} is {kind}: export it with one file a slice")
+    colours = _text(header, "PhotometricInterpretation") or "MONOCHROME2"
+    if int(header.get("SamplesPerPixel") or 1) != 1 or colours != "MONOCHROME2":
+        raise InputError(f"{file} holds {colours} pixels: give the series of plain grey values")
+    lacking = [keyword for keyword in REQUIRED if _is_empty(header, keyword)]
+    scale = [keyword for keyword in SCALE if _is_empty(header, keyword)]
+    # Without them an MR is as stored; of a CT nobody knows then what its numbers are.
+    if len(scale) == 1 or (modality == "CT" and not header.get("ModalityLUTSequence")):
+        lacking += scale
     if lacking:
         raise InputError(
             f"{file} lacks {', '.join(lacking)}: export the series again with all its tags"
         )
+
+
+def _is_empty(header: Dataset, keyword: str) -> bool:
+    return header.get(keyword) in (None, "", [])
+
+
+def _person(header: Dataset) -> str:
+    """ID and name, alike however the name is written: capitals, trailing separators, scripts."""
+    name = str(header.get("PatientName") or "").split("=")[0]
+    return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
 
 
 def _text(header: Dataset, keyword: str) -> str:

@@ -75,7 +75,7 @@ def attempt(
     try:
         return prepare_case(case, output, settings, others)
     except InputError as error:
-        return str(error)
+        return case.clean(str(error))
 
 
 def prepare_case(

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from sde_ct.data.corners import corners_apart
 from sde_ct.data.dicom.grid import arrange
 from sde_ct.data.dicom.series import Series, slice_files
-from sde_ct.data.dicom.slice import Slice, decoding, read_header, read_slice
+from sde_ct.data.dicom.slice import Slice, decoding, is_beside, read_header, slice_of
+from sde_ct.data.names import secrets_of
+from sde_ct.data.sources.walk import folders
 from sde_ct.errors import InputError
 
 SAME = 0.01  # voxels between the corners of two grids that are one
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
 LONG_TE, SHORT_TE = 60.0, 30.0  # ms: T2-weighted spin echo from, T1-weighted up to
 LONG_TR, SHORT_TR = 2000.0, 1200.0
+PREPARED = {"EP", "IR"}  # diffusion, FLAIR, STIR: their times tell nothing of T1 and T2
 
 
 class Image(NamedTuple):
@@ -28,7 +32,7 @@ class Image(NamedTuple):
     broken: str
     echo_time: float | None  # ms
     repetition_time: float | None
-    kind: tuple[str, ...]  # ImageType
+    sequence: frozenset[str]  # ScanningSequence
 
     @property
     def modality(self) -> str:
@@ -47,7 +51,7 @@ class Found(NamedTuple):
     structures: tuple[Path, ...]  # RTSTRUCT files
     others: dict[str, int]  # files by modality
     unreadable: tuple[str, ...]  # a sentence a file
-    people: frozenset[str]  # names and IDs of patients, which no report may hold
+    secrets: frozenset[str]  # what names the patient, which no report may hold
 
 
 class Weighting(NamedTuple):
@@ -61,50 +65,50 @@ def scan(folder: Path) -> Found:
     Raises InputError where the images are of several patients, or cannot be read at all.
     """
     series: dict[str, list[Slice]] = defaultdict(list)
-    structures, unreadable, people = [], [], set()
+    headers: dict[str, Dataset] = {}  # the first of each series
+    structures, unreadable = [], []
     others: Counter[str] = Counter()
+    secrets: set[str] = set()
     for file in _files(folder):
         try:
-            if (image := read_slice(file)) is not None:
-                series[image.series].append(image)
-                people.add(image.patient)
-                continue
             header = read_header(file)
             with decoding(file):
-                modality = str(header.get("Modality") or "DICOMDIR")
-                people.add(f"{header.get('PatientID', '')}\n{header.get('PatientName', '')}")
+                secrets |= secrets_of(header)
+                modality = str(header.get("Modality") or "unknown")
+            if not is_beside(header, file):
+                image = slice_of(header, file)
+                series[image.series].append(image)
+                headers.setdefault(image.series, header)
+                continue
         except InputError as error:
             unreadable.append(str(error))
             continue
         others[modality] += 1
         if modality == "RTSTRUCT":
             structures.append(file)
-    if len({image.patient for slices in series.values() for image in slices}) > 1:
+    if len({image.patient for some in series.values() for image in some}) > 1:
         raise InputError(f"{folder} holds images of several patients: keep one a folder")
-    images = tuple(_image(slices, folder) for slices in series.values())
-    named = frozenset(part for both in people for part in both.split("\n") if part)
-    return Found(images, tuple(structures), dict(others), tuple(unreadable), named)
+    images = tuple(_image(some, headers[uid], folder) for uid, some in series.items())
+    return Found(images, tuple(structures), dict(others), tuple(unreadable), frozenset(secrets))
 
 
 def _files(folder: Path) -> list[Path]:
     try:
-        places = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]
-        return [file for place in places for file in slice_files(place)]
+        return [file for place in folders(folder) for file in slice_files(place)]
     except PermissionError as error:
         raise InputError(f"{error.filename} cannot be read: check its permissions") from error
 
 
-def _image(slices: Sequence[Slice], folder: Path) -> Image:
-    header = read_header(slices[0].file)
+def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
     with decoding(slices[0].file):
         times = [header.get(keyword) for keyword in ("EchoTime", "RepetitionTime")]
         te, tr = (None if value in (None, "") else float(value) for value in times)
-        kind = tuple(str(v) for v in header.get("ImageType") or ())
+        kinds = np.atleast_1d(header.get("ScanningSequence") or ())
     try:
         series, broken = Series(folder, *arrange(slices, folder)), ""
     except InputError as error:
         series, broken = None, str(error)
-    return Image(tuple(slices), series, broken, te, tr, kind)
+    return Image(tuple(slices), series, broken, te, tr, frozenset(map(str, kinds)))
 
 
 def weighting(image: Image) -> Weighting:
@@ -117,6 +121,8 @@ def weighting(image: Image) -> Weighting:
     if te is None or tr is None:
         return Weighting("", "neither its description nor its echo time says how it is weighted")
     why = f"TE {te:g} ms and TR {tr:g} ms"
+    if image.sequence & PREPARED:
+        return Weighting("", f"{why} of an echo-planar or inversion-recovery sequence")
     if te >= LONG_TE and tr >= LONG_TR:
         return Weighting("T2", why)
     return Weighting("T1" if te <= SHORT_TE and tr <= SHORT_TR else "", why)

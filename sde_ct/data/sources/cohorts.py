@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sde_ct.data.dicom.people import secrets_in
+from sde_ct.data.dicom.series import slice_files
 from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.files import NIFTI_SUFFIXES, read_volume
 from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
+from sde_ct.data.names import withhold
 from sde_ct.data.phantom.pelvis import write_cohort
 from sde_ct.data.sources import nnunet
 from sde_ct.data.sources.gold_atlas import find_atlas
 from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
+from sde_ct.data.sources.walk import folders, is_empty, subfolders
 from sde_ct.errors import InputError
 
 SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
@@ -36,6 +40,11 @@ class Case:
     def stamp(self) -> str:
         """Differs when a file has changed."""
         return stamp_of((self.mr, self.ct, self.mask))
+
+    def clean(self, text: str) -> str:
+        """A text without the names and IDs of DICOM files, but for what the case is called."""
+        paths = [path for path in (self.mr, self.ct, self.mask) if path]
+        return withhold(text, secrets_in({p if p.is_dir() else p.parent for p in paths}), self.id)
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ def find_cases(
         suffix = ".mha" if source == "synthrad2025" else ".nii.gz"
         patterns = Patterns(f"mr{suffix}", f"ct{suffix}", f"mask{suffix}")
         names = (patterns.mr, patterns.ct)
-        places = sorted({path.parent for name in names for path in folder.rglob(name)})
+        places = [p for p in folders(folder) if any(os.path.lexists(p / name) for name in names)]
     if not places:
         raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
     _require_distinct(places)
@@ -120,12 +129,24 @@ def _checked(name: str, files: Callable[[], dict[str, Path | None]]) -> Source:
 
 
 def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:
-    def holds(place: Path) -> bool:
-        return any(_matches(place, pattern) for pattern in (patterns.mr, patterns.ct))
+    """The folder itself or those in it, also such as were meant to be a patient's."""
 
-    if holds(folder):
+    def found(place: Path) -> list[Path]:
+        return [p for pattern in (patterns.mr, patterns.ct) for p in _matches(place, pattern)]
+
+    # A folder of NIfTI files called mr01 is a patient, no MR.
+    if any(path.is_file() or slice_files(path) for path in found(folder)):
         return [folder]
-    return [place for place in sorted(folder.iterdir()) if place.is_dir() and holds(place)]
+    places = subfolders(folder)
+    if not any(found(place) for place in places):
+        return []
+    return [p for p in places if found(p) or is_empty(p) or _holds_volumes(p)]
+
+
+def _holds_volumes(place: Path) -> bool:
+    """Whether volumes are in a folder, whatever they are called."""
+    inside = [path for path in place.iterdir() if not path.name.startswith(".")]
+    return any(slice_files(p) if p.is_dir() else _may_be_a_volume(p) for p in inside)
 
 
 def _files(place: Path, patterns: Patterns) -> dict[str, Path | None]:

@@ -4,16 +4,19 @@ About eight series each: T2, T1, the CT as scanned and the CT deformed onto the 
 and structure sets of several observers. Any cohort of that shape can be read.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sde_ct.data.dicom.people import secrets_in
+from sde_ct.data.dicom.series import SUFFIXES, slice_files
+from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.field_of_view import known, measured, moved
 from sde_ct.data.hounsfield import require_hu
+from sde_ct.data.names import mentions, withhold
 from sde_ct.data.resample import resample_on
 from sde_ct.data.sources.atlas_series import (
     Found,
@@ -25,7 +28,8 @@ from sde_ct.data.sources.atlas_series import (
     shift_of,
 )
 from sde_ct.data.sources.body_contour import body_contour
-from sde_ct.data.sources.patient import Patient, Source, stamp_of
+from sde_ct.data.sources.patient import EMPTY, Patient, Source, Unusable, stamp_of
+from sde_ct.data.sources.walk import folders, is_empty, subfolders
 from sde_ct.data.volume import Unit, Volume
 from sde_ct.errors import InputError
 
@@ -44,21 +48,23 @@ class AtlasCase:
     t1: bool = False  # keep the T1 too, resampled onto the T2's grid
 
     def stamp(self) -> str:
-        """Differs when a file has changed."""
-        return stamp_of([self.folder, *sorted(p for p in self.folder.rglob("*") if p.is_dir())])
+        """Differs when a file has changed, or more is wanted of them."""
+        return stamp_of(folders(self.folder)) + (" T1" if self.t1 else "")
+
+    def clean(self, text: str) -> str:
+        """A text without the names and IDs of the files' patient, but for the folder's name."""
+        return withhold(text, secrets_in(folders(self.folder)), self.id)
 
     def read(self) -> Patient:
         """T2, CT and body mask, and what was chosen. InputError where that cannot be done.
 
-        No name or ID of a patient is in any text of it, except as the folder's name.
+        No name or ID of a patient is in any text of the result, except as the folder's name.
         """
-        found = None
         try:
             found = scan(self.folder)
-            return _without_people(self._read(found), found, self.id)
+            return _without_names(self._read(found), found.secrets, self.id)
         except InputError as error:
-            people = found.people if found else ()
-            raise InputError(without(f"{self.folder.name}: {error}", people, self.id)) from None
+            raise InputError(f"{self.folder.name}: {error}") from None
 
     def _read(self, found: Found) -> Patient:
         if not found.images:
@@ -72,8 +78,12 @@ class AtlasCase:
         facts: dict[str, Any] = {
             "series": [describe(i, roles.get(id(i), "not used")) for i in found.images],
             "other_files": found.others,
-            "mr_file": t2.slices[0].file.name,  # stands for its series, as for launch/synthesize.py
-            "ct_file": ct.slices[0].file.name,
+            # They stand for their series, as for launch/synthesize.py; but not where they name one.
+            **{
+                f"{role}_file": image.slices[0].file.name
+                for role, image in (("mr", t2), ("ct", ct))
+                if not mentions(image.slices[0].file.name, found.secrets)
+            },
             "mask": "drawn" if outline.mask else "computed",
         }
         files = {"mr": t2.slices[0].file, "ct": ct.slices[0].file, "mask": None}
@@ -102,21 +112,26 @@ class AtlasCase:
 
 
 def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
-    """A case for every folder that holds files, in it or below; of `folder` itself where it does.
+    """A case for every folder that holds slices, in it or below; of `folder` itself where it does.
+
+    Notes and directories beside the patients' folders are passed over; a folder without any file
+    is a patient that is refused.
 
     Raises InputError where there is none.
     """
-    if _holds_files(folder):
+    if any(file.suffix.lower() in SUFFIXES or is_dicom(file) for file in slice_files(folder)):
         return [AtlasCase(folder.name, folder, t1)]
-    places = (p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith("."))
-    cases: list[Source] = [
-        AtlasCase(place.name, place, t1)
-        for place in places
-        if any(_holds_files(p) for p in (place, *place.rglob("*")) if p.is_dir())
-    ]
-    if not cases:
+    places = subfolders(folder)
+    holding = [place for place in places if any(slice_files(p) for p in folders(place))]
+    if not holding and slice_files(folder):
+        return [AtlasCase(folder.name, folder, t1)]
+    if not holding:
         raise InputError(f"{folder} holds no patients: give a folder with a subfolder for each")
-    return cases
+    return [
+        AtlasCase(place.name, place, t1) if place in holding else Unusable(place.name, EMPTY)
+        for place in places
+        if place in holding or is_empty(place)
+    ]
 
 
 def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -131,10 +146,6 @@ def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
             raise InputError(f"the literature's split tests on {number}: add it, or name --test")
         test += matches
     return [name for name in names if name.startswith(LITERATURE_WITHOUT)], test
-
-
-def _holds_files(place: Path) -> bool:
-    return any(p.is_file() and not p.name.startswith(".") for p in place.iterdir())
 
 
 def _read(image: Image) -> Volume:
@@ -184,10 +195,10 @@ def _slices_of_both(t2: Image, ct: Image) -> Pair:
     )
 
 
-def _without_people(patient: Patient, found: Found, folder: str) -> Patient:
+def _without_names(patient: Patient, secrets: Collection[str], keep: str) -> Patient:
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            return without(value, found.people, folder)
+            return withhold(value, secrets, keep)
         if isinstance(value, dict):
             return {key: clean(inner) for key, inner in value.items()}
         return [clean(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -197,12 +208,3 @@ def _without_people(patient: Patient, found: Found, folder: str) -> Patient:
         facts=clean(dict(patient.facts)),
         warnings=tuple(clean(patient.warnings)),
     )
-
-
-def without(text: str, people: Iterable[str], folder: str) -> str:
-    """`text` with every name and ID of `people` replaced, but for what the folder is called."""
-    parts = {part for name in people for part in (name, *re.split(r"[\^=\s,]+", name))}
-    for word in sorted(parts, key=len, reverse=True):
-        if len(word) > 2 and word.casefold() not in folder.casefold():
-            text = re.sub(re.escape(word), "[removed]", text, flags=re.IGNORECASE)
-    return text

@@ -35,7 +35,7 @@ def find(folder: Path) -> dict[str, Files]:
     names = sorted(
         match[1]
         for path in images.glob(f"*{ending}")
-        if (match := re.fullmatch(rf"(.+)_\d{{4}}{re.escape(ending)}", path.name))
+        if (match := re.fullmatch(rf"([^.].*)_\d{{4}}{re.escape(ending)}", path.name))
     )
     if not names:
         raise InputError(f"{images} holds no X_0000{ending}: check the folder and dataset.json")

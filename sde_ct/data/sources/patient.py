@@ -12,6 +12,7 @@ from sde_ct.data.files import files_of, format_of
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
+EMPTY = "its folder is empty: copy its files again, or remove it"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -45,6 +46,10 @@ class Source(Protocol):
         """Differs when a file of the patient has changed."""
         ...
 
+    def clean(self, text: str) -> str:
+        """A text about it without the names and IDs that its files hold."""
+        ...
+
 
 class Unusable(NamedTuple):
     """A patient that was refused when it was found."""
@@ -57,6 +62,9 @@ class Unusable(NamedTuple):
 
     def stamp(self) -> str:
         return ""
+
+    def clean(self, text: str) -> str:
+        return text
 
 
 def stamp_of(paths: Iterable[Path | None]) -> str:

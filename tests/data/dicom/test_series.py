@@ -8,6 +8,7 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
@@ -92,6 +93,81 @@ def test_one_file_stands_for_its_series(tmp_path):
     assert "give the named file" in sentence
     for name, array in (("A001.dcm", MR), ("B004.dcm", MR // 2)):
         np.testing.assert_array_equal(read_volume(folder / name, "a.u.").array, array)
+
+
+def screenshot(folder, **tags):
+    """One picture of a screen, without a place in the patient."""
+    shown = write_series(folder, MR[..., :1], number=9, prefix="SC", SOPClassUID=CAPTURE)
+    place = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
+    edit(shown / "SC001.dcm", **place, **tags)
+
+
+CAPTURE, SPECTRUM = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.4.2"
+BESIDE = {
+    "screenshot": lambda f: screenshot(f, Modality="OT"),
+    "dose report": lambda f: screenshot(f, Modality="MR"),
+    "spectrum": lambda f: screenshot(f, SOPClassUID=SPECTRUM),
+    "readme": lambda f: (f / "README").write_text("no image"),
+    "directory": lambda f: (f / "DICOMDIR").write_bytes(bytes(128) + b"DICM"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_pictures_and_notes_beside_the_slices_are_passed_over(tmp_path, name):
+    folder = write_series(tmp_path / "t2", MR)
+    BESIDE[name](folder)
+    for path in (folder, folder / "IM001.dcm"):
+        np.testing.assert_array_equal(read_volume(path, "a.u.").array, MR)
+
+
+def test_of_a_named_series_alone_is_anything_asked(tmp_path):
+    """Another series beside it is in colour; what may be of the series is still refused."""
+    folder = write_series(tmp_path / "t2", MR)
+    write_series(folder, MR, number=2, prefix="C", SamplesPerPixel=3, PlanarConfiguration=0,
+                 PhotometricInterpretation="RGB")  # fmt: skip
+    np.testing.assert_array_equal(read_volume(folder / "IM001.dcm", "a.u.").array, MR)
+    with pytest.raises(InputError, match=r"C001\.dcm holds RGB pixels"):
+        read_volume(folder, "a.u.")
+    edit(folder / "IM007.dcm", SeriesInstanceUID=None)
+    with pytest.raises(InputError, match=r"IM007\.dcm lacks SeriesInstanceUID"):
+        read_volume(folder / "IM001.dcm", "a.u.")
+
+
+def test_a_damaged_slice_without_a_suffix_still_counts(tmp_path):
+    folder = write_series(tmp_path / "t2", MR)
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(""))
+    np.testing.assert_array_equal(read_volume(folder, "a.u.").array, MR)
+    truncate(folder / "IM007", 0)
+    with pytest.raises(InputError, match="IM007 is damaged or not DICOM"):
+        read_volume(folder, "a.u.")
+
+
+@pytest.mark.parametrize("name", ["DOE^JANE", "Doe^Jane^^^", "doe^jane=山田"])
+def test_one_patient_whose_name_is_written_in_two_ways(tmp_path, name):
+    folder = write_series(tmp_path / "t2", MR)
+    edit(folder / "IM002.dcm", SpecificCharacterSet="ISO_IR 192", PatientName=name)
+    np.testing.assert_array_equal(read_volume(folder, "a.u.").array, MR)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_files_without_a_preamble_are_read(tmp_path, syntax):
+    """As old exports wrote them: the data set alone."""
+    folder = write_series(tmp_path / "t2", MR)
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        image.preamble = None
+        implicit = syntax == ImplicitVRLittleEndian
+        del image.file_meta
+        pydicom.dcmwrite(path, image, implicit_vr=implicit, little_endian=True)
+        assert path.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_array_equal(read_volume(folder, "a.u.").array, MR)
+    np.testing.assert_array_equal(read_volume(folder / "IM001.dcm", "a.u.").array, MR)
+
+
+def test_an_empty_scale_is_none(tmp_path):
+    folder = write_series(tmp_path / "t2", MR, RescaleSlope="", RescaleIntercept="")
+    np.testing.assert_array_equal(read_volume(folder, "a.u.").array, MR)
 
 
 def test_lossless_compression_that_pydicom_reads_is_no_obstacle(tmp_path):
@@ -218,6 +294,14 @@ BAD = {
         lambda f: edit(f / "IM004.dcm", NumberOfFrames=4),
         r"multi-frame image \(4 frames\): export it with one file a slice",
     ),
+    "enhanced": (
+        lambda f: edit(f / "IM004.dcm", SharedFunctionalGroupsSequence=[], NumberOfFrames=1),
+        "IM004.dcm is an enhanced image: export it with one file a slice",
+    ),
+    "empty scale": (
+        lambda f: edit(f / "IM004.dcm", RescaleSlope=2, RescaleIntercept=""),
+        "lacks RescaleIntercept",
+    ),
     "colour": (colour, "holds RGB pixels: give the series of plain grey"),
     "compressed": (
         lambda f: recode(f / "IM004.dcm", JPEGLSLossless),
@@ -229,7 +313,16 @@ BAD = {
     "truncated tags": (lambda f: truncate(f / "IM004.dcm", 300), "IM004.dcm (is damaged|lacks)"),
     "zero bytes": (lambda f: truncate(f / "IM004.dcm", 0), "IM004.dcm is damaged or not DICOM"),
     "of text": (lambda f: (f / "IM004.dcm").write_text("no image"), "IM004.dcm is damaged or not"),
-    "CT": (lambda f: [edit(p, Modality="CT") for p in f.iterdir()], "series of CT: give one of MR"),
+    "CT": (
+        lambda f: [
+            edit(p, Modality="CT", RescaleSlope=1, RescaleIntercept=0) for p in f.iterdir()
+        ],
+        "series of CT: give one of MR",
+    ),
+    "CT of no scale": (
+        lambda f: [edit(p, Modality="CT") for p in f.iterdir()],
+        "lacks RescaleSlope, RescaleIntercept: export",
+    ),
 }  # fmt: skip
 
 

@@ -77,6 +77,9 @@ class Locked(NamedTuple):
     def stamp(self):
         raise PermissionError(13, "Permission denied", "/there/mr.nii")
 
+    def clean(self, text):
+        return text
+
 
 def test_what_the_system_does_not_let_us_read_refuses_its_patient_alone(cohort, tmp_path):
     cases = [*find_cases("synthrad2023", cohort, Patterns()), Locked("x")]

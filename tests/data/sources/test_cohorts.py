@@ -74,6 +74,38 @@ def test_synthrad2025(tmp_path):
     assert (cases[0].mr, cases[0].mask) == (folder / "mr.mha", folder / "mask.mha")
 
 
+def test_linked_patients_are_found_and_loops_are_not_followed(tmp_path):
+    touch(tmp_path / "disk", "1PA001/mr.nii.gz", "1PA001/ct.nii.gz")
+    root = touch(tmp_path / "cohort", "Task1/1PA002/mr.nii.gz", "Task1/1PA002/ct.nii.gz")
+    (root / "Task1" / "1PA001").symlink_to(tmp_path / "disk" / "1PA001")
+    (root / "Task1" / "back").symlink_to(root)
+    (root / "Task1" / ".1PA003").symlink_to(tmp_path / "disk" / "1PA001")
+    cases = find_cases("synthrad2023", root, Patterns())
+    assert [case.id for case in cases] == ["1PA001", "1PA002"]
+
+
+def test_of_pairs_nothing_is_left_out_unsaid(tmp_path):
+    """Hidden folders are none, folders of notes neither; lost or misnamed files are told of."""
+    root = touch(tmp_path, *(f"{p}/{k}.nii" for p in ("a", ".b") for k in ("mr", "ct")),
+                 "c/T2.nii", "d/t2/IM0001", "notes/x.txt")  # fmt: skip
+    (root / "e" / "deeper").mkdir(parents=True)
+    cases = find_cases("pairs", root, Patterns())
+    assert [case.id for case in cases] == ["a", "c", "d", "e"]
+    for case in cases[1:]:
+        with pytest.raises(InputError, match="holds no MR that matches 'mr\\*'"):
+            case.read()
+
+
+def test_patients_called_mr_are_no_mrs(tmp_path):
+    """A folder that the MR's pattern matches at the root is one only if it holds a series."""
+    root = touch(tmp_path / "a", *(f"mr0{n}/{k}.nii" for n in (1, 2) for k in ("mr", "ct")))
+    assert [case.id for case in find_cases("pairs", root, Patterns())] == ["mr01", "mr02"]
+    write_series(tmp_path / "b" / "mr", voxels())
+    touch(tmp_path / "b", "ct.nii")
+    (case,) = find_cases("pairs", tmp_path / "b", Patterns())
+    assert (case.id, case.mr.name) == ("b", "mr")
+
+
 def describe(root, **values) -> Path:
     root.mkdir(exist_ok=True)
     (root / "dataset.json").write_text(json.dumps(values))
@@ -99,6 +131,7 @@ def test_nnunet(tmp_path, name):
     number = 1 if name == "channels" else 0
     mr = f"imagesTr/p_1_{number:04d}{ending}"
     touch(describe(tmp_path / "d", **description), mr, ct, *[mask] * bool(mask))
+    touch(tmp_path / "d", mr.replace("p_1", "._p_1"))  # what macOS leaves
     (case,) = find_cases("nnunet", tmp_path / "d", Patterns())
     assert case.id == "p_1" and case.mr == tmp_path / "d" / mr
     assert case.ct == tmp_path / "d" / ct and case.mask == (mask and tmp_path / "d" / mask)

@@ -1,6 +1,7 @@
 """Gold Atlas's importer, held to a cohort of phantoms written as such data come."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sde_ct.data.phantom.gold_atlas import PATIENTS, write_gold_atlas
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.body_contour import BODY
 from sde_ct.data.sources.cohorts import Patterns, find_cases
-from sde_ct.data.sources.gold_atlas import AtlasCase, literature_split, without
+from sde_ct.data.sources.gold_atlas import AtlasCase, literature_split
 from sde_ct.errors import InputError
 
 from ...programs import call
@@ -177,11 +178,60 @@ def test_no_name_or_id_of_a_patient_is_written(atlas, prepared):
         assert not any(person.encode() in text for person in people), path
 
 
-def test_names_are_taken_out_of_sentences():
-    text = "/d/1_01_P/DOE_MR1.dcm of 'Doe^Jane' (ID 1_01_P, 77-12) is damaged"
-    people = ["Doe^Jane", "1_01_P", "77-12"]
-    expected = "/d/1_01_P/[removed]_MR1.dcm of '[removed]' (ID 1_01_P, [removed]) is damaged"
-    assert without(text, people, "1_01_P") == expected
+NAMED = {  # how a patient is called, and the T2's description that holds a part of it
+    "short": ("Li^Wu", "t2 Li"),
+    "double": ("Meyer-Schmidt^Anne-Marie", "t2 Schmidt Anne"),
+    "no capitals": ("山田^太郎", "t2 山田様"),
+}
+
+
+def call_all(folder: Path, person: str, prefix: str = "") -> None:
+    """Give every file another patient's name."""
+    for path in list(folder.iterdir()):
+        header = pydicom.dcmread(path)
+        header.SpecificCharacterSet, header.PatientName = "ISO_IR 192", person
+        path.unlink()
+        header.save_as(folder / f"{prefix}{path.name}")
+
+
+def prepare_one(root: Path, output: Path, **options) -> dict:
+    """The report on the patients below a folder."""
+    cases = find_cases("gold_atlas", root, Patterns())
+    split = {"train": tuple(case.id for case in cases)}
+    prepare(cases, output, source="gold_atlas", split=split, **options)
+    return json.loads((output / "report.json").read_text())
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_of_all_kinds_are_taken_out_of_descriptions(patient, tmp_path, name):
+    person, description = NAMED[name]
+    folder = patient("1_03_P")
+    for path in series_of(folder, *T2):
+        edit(path, SpecificCharacterSet="ISO_IR 192", SeriesDescription=description)
+    call_all(folder, person)
+    told = prepare_one(tmp_path, tmp_path.parent / f"{tmp_path.name}_out")
+    chosen = told["patients"]["1_03_P"]["chosen"]
+    assert chosen["mr"].startswith("'t2 [name]") and "(MR, 8 slices)" in chosen["mr"]
+    assert "in the MR's frame of reference" in chosen["ct"]
+    assert not any(part in json.dumps(told, ensure_ascii=False) for part in ("Li", "Schm", "山田"))
+
+
+def test_files_that_name_the_patient_are_named_nowhere(patient, atlas, tmp_path):
+    """Not in what was chosen, nor in a refusal that comes late, as that of an empty body."""
+    folder = patient("1_03_P")
+    call_all(folder, "Doe^Jane", "DOE_JANE_")
+    output = tmp_path.parent / f"{tmp_path.name}_out"
+    told = prepare_one(tmp_path, output)["patients"]["1_03_P"]
+    assert "mr_file" not in told and "ct_file" not in told
+    for path in folder.glob("DOE_JANE_MR*"):
+        edit(path, PixelData=bytes(64 * 64 * 2))
+    for path in folder.glob("*RTSTRUCT*"):
+        path.unlink()
+    shutil.copytree(atlas / "2_04_P", tmp_path / "2_04_P")
+    refused = prepare_one(tmp_path, output.with_name("other"))["refused"]["1_03_P"]
+    assert re.search(r"1_03_P/\[name\]_\[name\]_MR\d+\.dcm has an empty body mask", refused)
+    for path in [*output.rglob("*.json"), *output.with_name("other").rglob("*.json")]:
+        assert "jane" not in path.read_text().lower()
 
 
 def series_of(folder, modality, description):
@@ -328,6 +378,61 @@ def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, t
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["2_04_P"]
     assert report["body_outside_field_of_view"] > 0.2
     assert any("outside a field of view: masked" in warning for warning in report["warnings"])
+
+
+def test_what_lies_beside_the_patients_makes_them_no_single_one(atlas, tmp_path):
+    """Tables, notes and a directory of the export at the root; links in place of folders."""
+    root = tmp_path / "cohort"
+    (root / "1_09_P").mkdir(parents=True)  # nothing was copied into it
+    (root / "docs").mkdir()
+    for place in ("patients.csv", "README", "docs/plan.pdf"):
+        (root / place).write_text("no image")
+    (root / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    for name in NAMES[:2]:
+        (root / name).symlink_to(atlas / name)
+    (root / ".hidden").symlink_to(atlas / NAMES[2])
+    cases = find_cases("gold_atlas", root, Patterns())
+    assert [case.id for case in cases] == ["1_03_P", "1_09_P", "2_04_P"]
+    assert cases[0].read().mr.array.shape == (64, 64, 8)
+    with pytest.raises(InputError, match="its folder is empty: copy its files again"):
+        cases[1].read()
+
+
+def test_series_in_linked_subfolders_are_read_and_loops_are_not_followed(atlas, tmp_path):
+    folder = tmp_path / "1_03_P"
+    folder.mkdir()
+    (folder / "series").symlink_to(atlas / "1_03_P")
+    (folder / "again").symlink_to(folder)
+    (case,) = find_cases("gold_atlas", tmp_path, Patterns())
+    assert case.read().mr.array.shape == (64, 64, 8)
+
+
+def test_t1_is_added_by_a_second_run(patient, tmp_path):
+    patient("1_03_P")
+    output, t1 = tmp_path / "d", tmp_path / "d/cases/1_03_P/t1.nii.gz"
+    for wanted in (False, True, False):
+        cases = find_cases("gold_atlas", tmp_path, Patterns(), t1=wanted)[:1]
+        prepare(cases, output, source="gold_atlas", split={"train": ("1_03_P",)})
+        assert t1.is_file() == wanted
+
+
+@pytest.mark.parametrize("sequence", ["EP", ["SE", "IR"]])
+def test_times_of_prepared_sequences_tell_no_weighting(patient, sequence):
+    """Diffusion, STIR and FLAIR have a T2's echo and repetition times."""
+    folder = patient("3_01_P")
+    copy_series(folder, "MR", "ax", SeriesDescription="ax 3", ScanningSequence=sequence)
+    assert AtlasCase("3_01_P", folder).read().chosen["mr"].startswith("'ax' (MR, 8 slices): TE 96")
+    for path in series_of(folder, "MR", "ax"):
+        path.unlink()
+    with pytest.raises(InputError, match="0 of its MR series are T2-weighted"):
+        AtlasCase("3_01_P", folder).read()
+
+
+def test_a_name_written_otherwise_is_the_same_patients(patient):
+    folder = patient("1_03_P")
+    for path in folder.glob("CT*"):
+        edit(path, PatientName=f"{pydicom.dcmread(path).PatientName}^^^".upper())
+    assert AtlasCase("1_03_P", folder).read().mr.array.shape == (64, 64, 8)
 
 
 def test_the_split_of_the_literature():

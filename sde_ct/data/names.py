@@ -1,0 +1,57 @@
+"""What names a patient: the words of a DICOM header, and texts without them."""
+
+import re
+import unicodedata
+from collections.abc import Collection
+from typing import Any
+
+TAGS = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate")
+# Words that name nobody, though such a tag holds them, and without which no sentence is readable.
+NOBODY = {
+    *("unknown", "anonymous", "anonymized", "anonymised", "patient", "none", "name", "phantom"),
+    *("mr", "mrs", "ms", "dr", "prof", "ct", "t1", "t2"),
+}
+SHORTEST, FIGURES = 2, 5  # letters; digits of a number that is no size or count
+LETTER, ALNUM = r"[^\W\d_]", r"[^\W_]"
+WITHHELD = "[name]"
+
+
+def words_of(text: str) -> set[str]:
+    """The words of letters in a text, in lower case; one letter is a word where scripts have it."""
+    found = re.findall(f"{LETTER}+", unicodedata.normalize("NFC", text))
+    words = {form for word in found for form in (word.lower(), word.casefold())}
+    return {word for word in words if len(word) >= SHORTEST or not _is_cased(word)}
+
+
+def secrets_of(header: Any) -> frozenset[str]:
+    """What of a DICOM header names the patient, in lower case: words of the name, and IDs."""
+    name, *others = (str(header.get(tag) or "") for tag in TAGS)
+    secrets = words_of(name) | set(re.findall(r"\d+", name))
+    secrets |= {unicodedata.normalize("NFC", text).strip().lower() for text in others}
+    return frozenset(s for s in secrets - NOBODY if len(s) >= (FIGURES if s.isdigit() else 1))
+
+
+def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
+    """The text without its secrets, whole words each, but for those that `keep` has too."""
+    text = unicodedata.normalize("NFC", text)
+    for secret in sorted(secrets, key=len, reverse=True):
+        if not re.search(_pattern(secret), keep, re.IGNORECASE):
+            text = re.sub(_pattern(secret), WITHHELD, text, flags=re.IGNORECASE)
+    return text
+
+
+def mentions(text: str, secrets: Collection[str]) -> bool:
+    """Whether one of the secrets is in a text, as a whole word."""
+    return withhold(text, secrets) != unicodedata.normalize("NFC", text)
+
+
+def _pattern(secret: str) -> str:
+    """A name ends where letters do, an ID where letters and figures do."""
+    if not _is_cased(secret) and not any(c.isdigit() for c in secret):
+        return re.escape(secret)  # of a script that puts no space between words
+    part = ALNUM if any(c.isdigit() for c in secret) else LETTER
+    return f"(?<!{part}){re.escape(secret)}(?!{part})"
+
+
+def _is_cased(word: str) -> bool:
+    return word.upper() != word.lower()
