@@ -58,7 +58,12 @@ PATIENTS = flags.DEFINE_integer("patients", 8, "Phantoms to generate in --input,
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 
 
+# Flags that say something to one source alone.
+OF_SOURCE = {"pairs": (MR, CT, MASK), "gold_atlas": (T1,), "phantom": (PATIENTS, PHANTOM_SEED)}
+
+
 def main() -> None:
+    _require_effect()
     output = Path(OUTPUT.value)
     require_apart(output, Path(INPUT.value))
     cases, left_out, test = _cases(), [], TEST.value
@@ -96,6 +101,16 @@ def main() -> None:
         report=tqdm.write,
     )
     print(f"{output}: {len(prepared.cases)} of {len(cases)} patients; report.json, qc/")
+
+
+def _require_effect() -> None:
+    """InputError for a flag that would change nothing."""
+    for source, given in OF_SOURCE.items():
+        for flag in given:
+            if flag.present and source != SOURCE.value:
+                raise InputError(f"--{flag.name} is for --source={source} alone: leave it out")
+    if SPLIT.value and TEST.present:
+        raise InputError(f"--split={SPLIT.value} says which patients test: leave out --test")
 
 
 def _cases() -> list[Source]:

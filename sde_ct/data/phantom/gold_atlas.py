@@ -7,11 +7,13 @@ from the pelvis phantom; the numbering of patients is only as far Gold Atlas's a
 split needs it.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -26,14 +28,23 @@ from sde_ct.data.phantom.dicom import (
     save_all,
     structures,
 )
-from sde_ct.data.phantom.pelvis import PhantomPatient, Shape3, Spacing, pelvis_patient
+from sde_ct.data.phantom.pelvis import (
+    PhantomPatient,
+    Shape3,
+    Spacing,
+    pelvis_patient,
+    require_possible,
+)
 from sde_ct.data.phantom.tissues import Tissue, spin_echo, table
 from sde_ct.data.resample import resample_on
 from sde_ct.data.volume import Volume
+from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 SHAPE = (96, 96, 14)  # of the T2
 SPACING = (4.6, 4.6, 5.0)
+RECORD = "phantom.json"
+VERSION = 1  # raise it when the same seed gives other voxels
 MORE = 2  # slices that the native CT sees beyond the T2, at each end
 IMPLANT_HU, IMPLANT_MM = 19000, 22.0
 THINNED = 3  # of the points of the consensus a person draws every so many
@@ -95,17 +106,39 @@ def write_gold_atlas(
       progress: wraps the names.
 
     Raises:
-      InputError: a name with no site, or a request that is out of range.
+      InputError: a name with no site, a request that is out of range, or a folder that holds
+        patients of another request.
     """
     root = Path(directory)
     for name in patients:
         if name[:1] not in SITES:
             raise InputError(f"patient {name!r} begins with no site: use {', '.join(SITES)}")
-    root.mkdir(parents=True, exist_ok=True)
+    require_possible(seed, shape, spacing)
+    request = {"seed": seed, "shape": list(shape), "spacing_mm": list(spacing)}
+    _claim(root, patients, {"version": VERSION, **request})
     for name in progress(patients):
         if not (root / name).exists():
             _write(root / name, name, seed, shape, spacing)
     return [root / name for name in patients]
+
+
+def _claim(root: Path, patients: Sequence[str], record: dict[str, Any]) -> None:
+    """Make the cohort's folder and say in it what it holds, which must be all that it holds."""
+    path = root / RECORD
+    try:
+        same = json.loads(path.read_text("utf-8")) == record
+    except FileNotFoundError:
+        same = not any((root / name).exists() for name in patients)
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        raise InputError(
+            f"{root} holds patients of another seed or grid: choose an empty folder or remove them"
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with whole(path) as partial:
+            partial.write_text(json.dumps(record) + "\n", "utf-8")
 
 
 def _write(folder: Path, name: str, seed: int, shape: Shape3, spacing: Spacing) -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -84,7 +85,7 @@ def pelvis_patient(
     Raises:
       InputError: if seed, shape, spacing or prior is out of range.
     """
-    _check(seed, shape, spacing, prior)
+    require_possible(seed, shape, spacing, prior)
     outcome = draw_outcome(seed, prior) if bone_like is None else bone_like
     anatomy = _stream(seed, "anatomy")
     habitus = draw_habitus(anatomy)
@@ -133,39 +134,37 @@ def write_cohort(
     Raises:
       InputError: if a request is out of range, or a folder holds something else.
     """
-    for each in (prior, *visible_priors):
-        _check(seed, shape, spacing, each)
     if patients < 1:
         raise InputError(f"patients must be at least 1, not {patients}.")
-    root = Path(directory) / "Task1" / "pelvis"
-    request = {"shape": list(shape), "spacing_mm": list(spacing)}
-    request |= {"prior_visible": True} if visible_priors else {}
-    numbers = range(1, patients + 1)
+    options: dict[str, Any] = {"shape": shape, "spacing": spacing}
+    options["prior_visible"] = bool(visible_priors)
     in_turn = visible_priors or (prior,)
-    priors = {n: float(in_turn[(n - 1) % len(in_turn)]) for n in numbers}
-    records = {
-        n: {"version": VERSION, "seed": seed, "patient": n, **request, "prior": priors[n]}
-        for n in numbers
-    }
-    folders = [root / f"1PA{n:03d}" for n in numbers]
-    done = {n for n in numbers if _is_complete(folders[n - 1], records[n])}
+    for each in in_turn:
+        require_possible(seed, shape, spacing, each)
+    root = Path(directory) / "Task1" / "pelvis"
+    folders = {n: root / f"1PA{n:03d}" for n in range(1, patients + 1)}
+    priors = {n: float(in_turn[(n - 1) % len(in_turn)]) for n in folders}
+    records = {n: _record(seed, n, priors[n], options) for n in folders}
+    missing = {n for n in folders if not _is_complete(folders[n], records[n])}
     root.mkdir(parents=True, exist_ok=True)
-    for n in progress(numbers):
-        if n in done:
-            continue
-        patient_seed = int(np.random.SeedSequence([seed, n]).generate_state(1)[0])
-        patient = pelvis_patient(
-            patient_seed,
-            shape=shape,
-            spacing=spacing,
-            prior=priors[n],
-            prior_visible=bool(visible_priors),
-        )
-        _write(folders[n - 1], patient, records[n] | {"patient_seed": patient_seed})
-    return folders
+    for n in progress(tuple(folders)):
+        if n in missing:
+            own_seed = int(np.random.SeedSequence([seed, n]).generate_state(1)[0])
+            patient = pelvis_patient(own_seed, prior=priors[n], **options)
+            _write(folders[n], patient, records[n] | {"patient_seed": own_seed})
+    return list(folders.values())
 
 
-def _check(seed: int, shape: Shape3, spacing: Spacing, prior: float) -> None:
+def _record(seed: int, number: int, prior: float, options: dict[str, Any]) -> dict[str, Any]:
+    """What a patient's folder says it holds."""
+    grid = {"shape": list(options["shape"]), "spacing_mm": list(options["spacing"])}
+    visible = {"prior_visible": True} if options["prior_visible"] else {}
+    told = {"version": VERSION, "seed": seed, "patient": number}
+    return {**told, **grid, **visible, "prior": prior}
+
+
+def require_possible(seed: int, shape: Shape3, spacing: Spacing, prior: float = 0.5) -> None:
+    """InputError for what no phantom can be made of."""
     if seed < 0:
         raise InputError(f"seed must be 0 or greater, not {seed}.")
     if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
