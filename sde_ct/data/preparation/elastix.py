@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sde_ct.data.lps import swap_lps_ras
+from sde_ct.data.lps import itk_grid, swap_lps_ras
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 
@@ -80,8 +80,8 @@ def deformation(
 
 def _image(itk: Any, volume: Volume, dtype: type) -> Any:
     image = itk.image_from_array(np.ascontiguousarray(volume.array.T, dtype))
-    affine, spacing = swap_lps_ras(volume.affine), volume.spacing
-    image.SetSpacing([float(s) for s in spacing])
-    image.SetOrigin([float(v) for v in affine[:3, 3]])
-    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(affine[:3, :3] / spacing)))
+    grid = itk_grid(volume.affine)
+    image.SetOrigin(grid.origin)
+    image.SetSpacing(grid.spacing)
+    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(grid.direction)))
     return image

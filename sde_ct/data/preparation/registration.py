@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from sde_ct.data.field_of_view import measured
-from sde_ct.data.lps import swap_lps_ras
+from sde_ct.data.lps import itk_grid, swap_lps_ras
 from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.preparation.elastix import deformation
 from sde_ct.data.volume import Volume
@@ -95,11 +95,13 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
 
 
 def _image(volume: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
-    affine, spacing = swap_lps_ras(volume.affine), volume.spacing
-    image.SetSpacing([float(s) for s in spacing])
-    image.SetOrigin([float(v) for v in affine[:3, 3]])
-    image.SetDirection([float(v) for v in (affine[:3, :3] / spacing).ravel()])
+    image, grid = (
+        sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T)),
+        itk_grid(volume.affine),
+    )
+    image.SetOrigin(grid.origin)
+    image.SetSpacing(grid.spacing)
+    image.SetDirection(grid.direction.ravel().tolist())
     return image
 
 
