@@ -1,40 +1,22 @@
 """Volumes on disk: NIfTI, MetaImage and DICOM in, NIfTI out; every way to be unusable is named."""
 
-import gzip
 import os
-import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
 
-from sde_ct.data import metaimage
-from sde_ct.data.corners import corners_apart
+from sde_ct.data import metaimage, nifti
 from sde_ct.data.dicom.series import SUFFIXES as DICOM_SUFFIXES
 from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.hounsfield import require_hu
-from sde_ct.data.quiet import quiet
 from sde_ct.data.volume import Unit, Volume
 from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
 Format = Literal["NIfTI", "MetaImage", "DICOM"]
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
-MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
-# What nibabel, gzip and NumPy raise on damaged headers and data.
-DAMAGE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    KeyError,
-    OverflowError,
-    MemoryError,
-)
 MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to hold the unit
 VOXEL_MM = (0.01, 100.0)  # what may be a voxel's size
 
@@ -78,7 +60,7 @@ def _read(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Finite float32 voxels on three axes and a regular affine."""
     match format_of(path):
         case "NIfTI":
-            array, affine = _read_nifti(path)
+            array, affine = nifti.read_nifti(path)
         case "MetaImage":
             array, affine = metaimage.read_metaimage(path)
         case "DICOM":
@@ -113,7 +95,7 @@ def format_of(path: str | os.PathLike) -> Format:
         return "DICOM"
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the path")
-    if name.endswith(NIFTI_SUFFIXES):
+    if name.endswith(nifti.SUFFIXES):
         return "NIfTI"
     if name.endswith(metaimage.SUFFIXES):
         return "MetaImage"
@@ -142,57 +124,6 @@ def _read_dicom(path: Path, modality: str | None) -> tuple[np.ndarray, np.ndarra
     return series.read(), series.affine
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels, scaled as the header says, and the affine in millimetres."""
-    try:
-        with quiet("nibabel.global"):  # what nibabel would mend is refused here
-            image = nib.load(path)
-            if not isinstance(image, nib.Nifti1Pair):  # CIFTI has the same suffix
-                raise InputError(f"{path} holds a {type(image).__name__}: give a NIfTI volume")
-            if path.name.lower().endswith(".gz"):
-                # nibabel stops before the checksum at the end of the file; this does not.
-                image = type(image).from_bytes(gzip.decompress(path.read_bytes()))  # type: ignore[attr-defined]
-            array = np.asanyarray(image.dataobj)
-        scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
-        _require_place(image.header, path)
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: check its permissions") from error
-    except DAMAGE as error:
-        raise InputError(f"{path} is damaged or not NIfTI: copy or export it again") from error
-    return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
-
-
-def _require_place(header: Any, path: Path) -> None:
-    """Refuse headers from which tools read two places, or make up one of their own."""
-    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
-    if sform is None and qform is None:
-        raise InputError(
-            f"{path} says nothing of its place in the patient (sform_code and qform_code are 0): "
-            "convert it again with its geometry"
-        )
-    if sform is None or qform is None:
-        return
-    if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
-        raise InputError(
-            f"{path} is mirrored by its sform against its qform: write the right one to both"
-        )
-    if not _is_one_place(header):
-        apart = corners_apart(sform, qform, header.get_data_shape())
-        raise InputError(
-            f"{path} lies in two places, up to {apart:.3g} apart, by its sform and its qform: "
-            "write the right one to both"
-        )
-
-
-def _is_one_place(header: Any) -> bool:
-    """Whether sform and qform put every voxel within one of each other."""
-    sform, qform = header.get_sform(), header.get_qform()
-    apart = corners_apart(sform, qform, header.get_data_shape())
-    return bool(apart <= np.linalg.norm(sform[:3, :3], axis=0).max())
-
-
 def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = False) -> Path:
     """Write a NIfTI file whole or not at all, in mm, with sform and, where it can, qform set.
 
@@ -208,7 +139,7 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
         are not finite.
     """
     path = Path(path)
-    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+    if not path.name.lower().endswith(nifti.SUFFIXES):
         raise InputError(f"{path} is not a NIfTI name: let it end in .nii.gz")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: choose another output or remove it first")
@@ -217,7 +148,9 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
     image = nib.Nifti1Image(_stored(volume), volume.affine)
     image.set_sform(volume.affine, code="scanner")
     image.set_qform(volume.affine, code="scanner")
-    if not _is_one_place(image.header):  # a qform holds no shear: better none than another place
+    if not nifti.is_one_place(
+        image.header
+    ):  # a qform holds no shear: better none than another place
         image.set_qform(None)
     image.header.set_xyzt_units(xyz="mm")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from sde_ct.data.dicom.people import secrets_in
 from sde_ct.data.dicom.series import slice_files
-from sde_ct.data.files import NIFTI_SUFFIXES
 from sde_ct.data.metaimage import SUFFIXES
+from sde_ct.data.nifti import SUFFIXES as NIFTI_SUFFIXES
 from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, Source, find_cases
 from sde_ct.data.sources.walk import folders, subfolders
 from sde_ct.data.volume import Volume

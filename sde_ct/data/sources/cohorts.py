@@ -8,9 +8,10 @@ from pathlib import Path
 from sde_ct.data.dicom.people import secrets_in
 from sde_ct.data.dicom.series import slice_files
 from sde_ct.data.dicom.slice import is_dicom
-from sde_ct.data.files import NIFTI_SUFFIXES, read_volume
+from sde_ct.data.files import read_volume
 from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
 from sde_ct.data.names import withhold
+from sde_ct.data.nifti import SUFFIXES as NIFTI_SUFFIXES
 from sde_ct.data.phantom.pelvis import write_cohort
 from sde_ct.data.sources import nnunet
 from sde_ct.data.sources.gold_atlas import find_atlas
