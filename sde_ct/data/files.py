@@ -148,10 +148,8 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
     image = nib.Nifti1Image(_stored(volume), volume.affine)
     image.set_sform(volume.affine, code="scanner")
     image.set_qform(volume.affine, code="scanner")
-    if not nifti.is_one_place(
-        image.header
-    ):  # a qform holds no shear: better none than another place
-        image.set_qform(None)
+    if not nifti.is_one_place(image.header):
+        image.set_qform(None)  # it holds no shear: better none than one of another place
     image.header.set_xyzt_units(xyz="mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:

@@ -9,6 +9,7 @@ DIR/cases/<id>/case.json      the record, kept for a run that goes on
 DIR/report.json               what was chosen, found, refused and warned of
 DIR/qc/<id>.png               what it looks like
 DIR/request.json              what was asked for
+DIR/lock                      held by the process that prepares it
 """
 
 import json

@@ -12,7 +12,7 @@ from sde_ct.data.dicom.grid import arrange
 from sde_ct.data.dicom.slice import (
     Slice,
     is_beside,
-    is_dicom,
+    may_be_dicom,
     read_header,
     read_plane,
     series_of,
@@ -85,7 +85,7 @@ def slice_files(folder: Path) -> list[Path]:
         for file in files
         if file.suffix.lower() in SUFFIXES
         or (file in bare and any(c.isdigit() for c in file.name))
-        or is_dicom(file)
+        or may_be_dicom(file)
     ]
     return [f for f in claiming or bare if f.name.upper() != "DICOMDIR"]
 

@@ -57,6 +57,14 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def may_be_dicom(path: Path) -> bool:
+    """`is_dicom`, and where a file cannot be read: its sentence comes from reading it."""
+    try:
+        return is_dicom(path)
+    except OSError:
+        return True
+
+
 def read_header(file: Path) -> Dataset:
     """All tags but the voxels. Raises InputError where they cannot be read."""
     with decoding(file):

@@ -59,8 +59,8 @@ def _masked(patient: Patient, body: Volume, seen: Bool[np.ndarray, "x y z"]) -> 
     inside = (body.array > 0) & seen
     if not inside.any():
         raise InputError(
-            f"{patient.files['ct']} shows nothing of the MR's body: register it, or pair the right "
-            "files"
+            f"{patient.files['mr']} and {patient.files['ct']} show no common part of the body: "
+            "pair the right files, or give --register"
         )
     lost = int((body.array > 0).sum()) - int(inside.sum())
     share = round(lost / (lost + int(inside.sum())), 4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sde_ct.data.dicom.people import secrets_in
 from sde_ct.data.dicom.series import slice_files
-from sde_ct.data.dicom.slice import is_dicom
+from sde_ct.data.dicom.slice import may_be_dicom
 from sde_ct.data.files import read_volume
 from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
 from sde_ct.data.names import withhold
@@ -183,7 +183,7 @@ def _may_be_a_volume(path: Path) -> bool:
         return any(f.is_file() for f in path.iterdir())
     name = path.name.lower()
     return path.is_file() and (
-        name.endswith((*NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES)) or is_dicom(path)
+        name.endswith((*NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES)) or may_be_dicom(path)
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sde_ct.data.dicom.people import secrets_in
 from sde_ct.data.dicom.series import SUFFIXES, slice_files
-from sde_ct.data.dicom.slice import is_dicom
+from sde_ct.data.dicom.slice import may_be_dicom
 from sde_ct.data.field_of_view import known, measured, moved
 from sde_ct.data.hounsfield import require_hu
 from sde_ct.data.names import mentions, withhold
@@ -119,7 +119,7 @@ def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
 
     Raises InputError where there is none.
     """
-    if any(file.suffix.lower() in SUFFIXES or is_dicom(file) for file in slice_files(folder)):
+    if any(f.suffix.lower() in SUFFIXES or may_be_dicom(f) for f in slice_files(folder)):
         return [AtlasCase(folder.name, folder, t1)]
     places = subfolders(folder)
     holding = [place for place in places if any(slice_files(p) for p in folders(place))]

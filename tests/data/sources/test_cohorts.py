@@ -96,6 +96,27 @@ def test_of_pairs_nothing_is_left_out_unsaid(tmp_path):
             case.read()
 
 
+@pytest.mark.parametrize("source", ["pairs", "gold_atlas"])
+def test_a_file_that_cannot_be_read_is_its_patients_affair(tmp_path, monkeypatch, source):
+    """It may be an image: reading it tells."""
+    for name in ("a", "b"):
+        write_series(tmp_path / name / "mr", voxels() + 1000)
+        write_series(tmp_path / name / "ct", voxels(), modality="CT", number=2)
+    locked = (tmp_path / "a" / "mr" / "IM001.dcm").rename(tmp_path / "a" / "mr" / "locked.img")
+    opened = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    first, second = find_cases(source, tmp_path, Patterns())
+    assert (first.id, second.id) == ("a", "b") and second.stamp()
+    with pytest.raises(InputError, match=r"locked\.img cannot be read: check its permissions"):
+        first.read()
+
+
 def test_patients_called_mr_are_no_mrs(tmp_path):
     """A folder that the MR's pattern matches at the root is one only if it holds a series."""
     root = touch(tmp_path / "a", *(f"mr0{n}/{k}.nii" for n in (1, 2) for k in ("mr", "ct")))
