@@ -19,8 +19,7 @@ WITHHELD = "[name]"
 def words_of(text: str) -> set[str]:
     """The words of letters in a text, in lower case; one letter is a word where scripts have it."""
     found = re.findall(f"{LETTER}+", unicodedata.normalize("NFC", text))
-    words = {form for word in found for form in (word.lower(), word.casefold())}
-    return {word for word in words if len(word) >= SHORTEST or not _is_cased(word)}
+    return {form for word in found for form in (word.lower(), word.casefold()) if _is_long(form)}
 
 
 def secrets_of(header: Any) -> frozenset[str]:
@@ -28,7 +27,7 @@ def secrets_of(header: Any) -> frozenset[str]:
     name, *others = (str(header.get(tag) or "") for tag in TAGS)
     secrets = words_of(name) | set(re.findall(r"\d+", name))
     secrets |= {unicodedata.normalize("NFC", text).strip().lower() for text in others}
-    return frozenset(s for s in secrets - NOBODY if len(s) >= (FIGURES if s.isdigit() else 1))
+    return frozenset(filter(_is_long, secrets - NOBODY))
 
 
 def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
@@ -40,9 +39,9 @@ def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
     return text
 
 
-def mentions(text: str, secrets: Collection[str]) -> bool:
-    """Whether one of the secrets is in a text, as a whole word."""
-    return withhold(text, secrets) != unicodedata.normalize("NFC", text)
+def mentions(text: str, secrets: Collection[str], keep: str = "") -> bool:
+    """Whether `withhold` takes something out of a text."""
+    return withhold(text, secrets, keep) != unicodedata.normalize("NFC", text)
 
 
 def _pattern(secret: str) -> str:
@@ -51,6 +50,13 @@ def _pattern(secret: str) -> str:
         return re.escape(secret)  # of a script that puts no space between words
     part = ALNUM if any(c.isdigit() for c in secret) else LETTER
     return f"(?<!{part}){re.escape(secret)}(?!{part})"
+
+
+def _is_long(secret: str) -> bool:
+    """Whether it names anybody: no initial, no small number."""
+    if secret.isdigit():
+        return len(secret) >= FIGURES
+    return len(secret) >= SHORTEST or (secret.isalpha() and not _is_cased(secret))
 
 
 def _is_cased(word: str) -> bool:

@@ -46,6 +46,14 @@ def test_air_that_was_set_to_one_value_is_measured(patient, lowest):
         assert measured(patient.ct.with_array(hu)).all()
 
 
+@pytest.mark.parametrize("mean", [-1024, -1031, -1040])
+def test_noise_of_air_that_was_cut_off_is_measured(patient, mean):
+    """As where 12 bits end: half, three quarters or nine tenths of the air are at -1024 HU."""
+    noise = np.random.default_rng(0).normal(mean, 11, patient.ct.array.shape)
+    hu = np.where(patient.ct.array < -900, np.maximum(noise.round(), -1024), patient.ct.array)
+    assert measured(patient.ct.with_array(hu)).all()
+
+
 def test_on_another_grid_nothing_unseen_is_mixed_in():
     """A voxel half-way between a seen and an unseen one is a mixture of both."""
     seen = np.ones((6, 5, 4), bool)

@@ -21,6 +21,7 @@ SECRETS = {
     "hyphens": (header("Meyer-Schmidt^Anne-Marie"), {"meyer", "schmidt", "anne", "marie"}),
     "short": (header("Li^Wu", "12"), {"li", "wu"}),
     "initials": (header("D^J", "100"), set()),
+    "one letter": (header("Doe", "A"), {"doe"}),
     "scripts": (header("Yamada^Tarou=山田^太郎"), {"yamada", "tarou", "山田", "太郎"}),
     "figures": (header("Test 000123", "8775070"), {"test", "000123", "8775070"}),
     "birthday": (header("Anonymous", PatientBirthDate="19600102"), {"19600102"}),

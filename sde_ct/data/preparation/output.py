@@ -18,16 +18,7 @@ REQUEST = "request.json"
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
     """Whether `output` is new; it is made then, and says what is being prepared in it."""
-    if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
-        try:
-            (partial / "cases").mkdir()
-            write_json(partial / REQUEST, request)
-            partial.chmod(0o755)
-            os.rename(partial, output)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    if not output.exists() and _made(output, request):
         return True
     try:
         before = json.loads((output / REQUEST).read_text("utf-8"))
@@ -38,6 +29,24 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
         was = ", ".join(f"{key}: {before.get(key)} -> {request.get(key)}" for key in changed)
         raise InputError(f"{output} was prepared otherwise ({was}): choose another output")
     return False
+
+
+def _made(output: Path, request: dict[str, Any]) -> bool:
+    """Make the folder whole or not at all; False where another process was first."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+    try:
+        (partial / "cases").mkdir()
+        write_json(partial / REQUEST, request)
+        partial.chmod(0o755)
+        os.rename(partial, output)
+    except OSError:
+        if not (output / REQUEST).exists():
+            raise
+        return False
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return True
 
 
 def sweep(output: Path) -> None:

@@ -82,7 +82,7 @@ class AtlasCase:
             **{
                 f"{role}_file": image.slices[0].file.name
                 for role, image in (("mr", t2), ("ct", ct))
-                if not mentions(image.slices[0].file.name, found.secrets)
+                if not mentions(image.slices[0].file.name, found.secrets, self.id)
             },
             "mask": "drawn" if outline.mask else "computed",
         }

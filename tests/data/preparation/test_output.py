@@ -1,11 +1,13 @@
 """An output that is there already: it goes on as it began, whatever comes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sde_ct.data.preparation import prepare as preparing
+from sde_ct.data.preparation.output import claim
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import read_prepared
 from sde_ct.data.sources.cohorts import Patterns, find_cases
@@ -88,6 +90,15 @@ def test_an_interrupted_run_of_two_sizes_is_found_by_the_next(cohort, tmp_path, 
     with pytest.raises(InputError, match=r"slices of 1PA000 are .*, of 1PA004"):
         prepared_of(cohort, output)
     assert sorted(times(output)) == ["1PA000", "1PA001", "1PA002", "1PA003"]
+
+
+def test_an_output_that_another_process_made_meanwhile_is_its(tmp_path, monkeypatch):
+    """Both found none; the second goes on as one that came later, as far as the lock lets it."""
+    assert claim(tmp_path / "d", {"source": "s"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", lambda path: path.name != "d")
+        assert not claim(tmp_path / "d", {"source": "s"})
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
 def test_a_second_preparation_of_one_output_is_refused(cohort, tmp_path, monkeypatch):
