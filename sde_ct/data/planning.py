@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from sde_ct.data.lps import itk_grid
+from sde_ct.data.lps import swap_lps_ras
 from sde_ct.data.volume import Volume, canonical
 from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
@@ -41,14 +41,15 @@ def _image(volume: Volume) -> sitk.Image:
     last = np.array([ras.array.shape[0] - 1, ras.array.shape[1] - 1, 0, 1])
     affine = ras.affine @ np.diag([-1.0, -1.0, 1.0, 1.0])
     affine[:, 3] = ras.affine @ last
+    affine = swap_lps_ras(affine)
     if volume.unit == "HU":
         limits = np.iinfo(np.int16)
         stored = np.clip(np.rint(flipped), limits.min, limits.max).astype(np.int16)
     else:
         stored = (flipped > 0).astype(np.uint8)
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
-    grid = itk_grid(affine)
-    image.SetOrigin(grid.origin)
-    image.SetSpacing(grid.spacing)
-    image.SetDirection(grid.direction.ravel().tolist())
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     return image
