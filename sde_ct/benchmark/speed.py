@@ -64,9 +64,9 @@ def example(size: int, batch: int) -> Batch:
     return Batch(mr, ct, np.ones_like(mask))  # type: ignore[arg-type]
 
 
-def flops(compiled: Any) -> float:
-    """What XLA counts in a compiled program."""
-    cost = compiled.cost_analysis()
+def flops(program: Any) -> float:
+    """What XLA counts in a program, lowered or compiled."""
+    cost = program.cost_analysis()
     return float((cost[0] if isinstance(cost, list) else cost)["flops"])
 
 

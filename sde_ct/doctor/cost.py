@@ -21,14 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from sde_ct import parallel
+from sde_ct.benchmark.speed import flops
 from sde_ct.benchmark.timing import race
 from sde_ct.config import Experiment
 from sde_ct.methods import build_method, build_network
+from sde_ct.synthesis.synthesizer import BATCH
 from sde_ct.training.loop import fresh_state
 
 PROBE = 32  # side of the slices, in pixels, that are timed
 TRAINING = 3  # evaluations' worth of FLOPs in a training step
-BATCH = 10  # slices that a device synthesizes at once where it does not tell its memory
 GB = 1e9
 
 
@@ -76,7 +77,7 @@ def estimate(config: Experiment, size: tuple[int, int]) -> Cost:
     own = _bytes(parameters)
     return Cost(
         parameters=sum(x.size for x in jax.tree.leaves(parameters)),
-        evaluation_flops=_flops(jax.jit(function).lower(parameters, *inputs(1))),
+        evaluation_flops=flops(jax.jit(function).lower(parameters, *inputs(1))),
         rate=_rate(config),
         state_bytes=_bytes(state) + own,
         kept_bytes=max(0.0, _bytes(kept) - own),
@@ -128,9 +129,9 @@ def _rate(config: Experiment) -> float:
     mapped = parallel.shared_out(lambda p, given: function(p, *given), devices)
     given = parallel.shard(inputs(len(devices)), len(devices))
     arguments = parallel.replicate(params, devices), (given,)
-    flops = _flops(jax.jit(function).lower(shapes, *inputs(1)))
+    work = flops(jax.jit(function).lower(shapes, *inputs(1)))
     call = functools.partial(mapped, *arguments)
-    return flops * len(devices) / race({"level": call}, repeats=5)["level"]
+    return work * len(devices) / race({"level": call}, repeats=5)["level"]
 
 
 def _live(function: Callable, *arguments: Any) -> float:
@@ -158,11 +159,6 @@ def _is_literal(v: Any) -> bool:
 
 def _size(shape: Any) -> int:
     return shape.size * shape.dtype.itemsize
-
-
-def _flops(lowered: Any) -> float:
-    cost = lowered.cost_analysis()
-    return float((cost[0] if isinstance(cost, list) else cost)["flops"])
 
 
 def _bytes(tree: Any) -> float:
