@@ -65,8 +65,8 @@ REPEATS = flags.DEFINE_integer("repeats", 7, "speed: timed calls of each.", lowe
 TORCH = flags.DEFINE_bool("torch", False, "speed: beside PyTorch and MONAI (extra `bench`).")
 
 DEMO_PHANTOM = {"shape": (64, 48, 6), "spacing": (6.25, 6.25, 13.0)}  # voxels, mm
-TOLD = {"train": 250, "validation": 5, "test": 40}  # patients of the reliability phantoms
-TOLD_STEPS = 10_000
+TOLD = {"train": 500, "validation": 5, "test": 40}  # patients of the reliability phantoms
+TOLD_STEPS = 20_000
 RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 
