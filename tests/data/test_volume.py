@@ -45,15 +45,49 @@ def test_canonical_keeps_every_voxel_in_its_place_and_restore_undoes_it(axes, si
     np.testing.assert_array_equal(back.affine, volume.affine)
 
 
-@given(st.floats(0, 5e-5), st.sampled_from([(0, 0), (1, 3), (2, 1)]))
-def test_same_grid_tolerates_rounding_only(gap, entry):
-    a = oriented((0, 1, 2), (1, 1, 1))
+def scanned(spacing=(0.875, 0.875, 2.5), turned=0.0, origin=(-240.0, -240.0, -900.0)) -> Volume:
+    """A pelvis as scanners store it, 447 x 447 x 208 mm, far from the origin along z."""
+    c, s = np.cos(turned), np.sin(turned)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.diag(spacing)
+    affine[:3, 3] = origin
+    return Volume(np.broadcast_to(np.uint8(0), (512, 512, 84)), affine, "mask")
+
+
+@given(
+    st.lists(st.floats(-1e-4, 1e-4), min_size=9, max_size=9),
+    st.lists(st.floats(-0.005, 0.005), min_size=3, max_size=3),
+)
+def test_headers_rounded_to_four_digits_tell_the_same_grid(cosines, places):
+    """Cosines and mm: the far corner is then off by 0.2 mm at most."""
+    a = scanned()
     affine = a.affine.copy()
-    affine[entry] += gap
+    affine[:3, :3] += np.reshape(cosines, (3, 3)) * a.spacing
+    affine[:3, 3] += places
     assert same_grid(a, Volume(a.array, affine, "HU"))
-    affine[entry] += 0.01  # 0.01 mm: beyond 1e-4 of the largest entry, 20 mm
-    assert not same_grid(a, Volume(a.array, affine, "HU"))
-    assert not same_grid(a, Volume(a.array[1:], a.affine, "HU"))
+
+
+@pytest.mark.parametrize(
+    ("change", "corner"),
+    [
+        ({"spacing": (0.95, 0.95, 2.5)}, 54.2),
+        ({"spacing": (0.876, 0.876, 2.5)}, 0.72),
+        ({"spacing": (0.875, 0.875, 2.58)}, 6.6),
+        ({"turned": 0.001}, 0.63),
+        ({"origin": (-240.0, -240.0, -900.44)}, 0.44),  # half a pixel
+    ],
+)
+def test_a_grid_elsewhere_is_another_however_far_the_origin(change, corner):
+    """The distance of the farthest corner, mm, worked out by hand."""
+    a, b = scanned(), scanned(**change)
+    last = np.array([*(n - 1 for n in a.array.shape), 1])
+    assert np.linalg.norm((b.affine - a.affine) @ last) == pytest.approx(corner, rel=0.02)
+    assert not same_grid(a, b) and not same_grid(b, a)
+
+
+def test_another_shape_is_another_grid():
+    a = scanned()
+    assert not same_grid(a, Volume(a.array[1:], a.affine, "mask"))
 
 
 def test_spacing_is_the_length_of_a_voxel():

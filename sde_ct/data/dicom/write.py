@@ -17,7 +17,7 @@ from pydicom.valuerep import format_number_as_ds
 from sde_ct.data.dicom.identity import Identity, derived_uid
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.lps import swap_lps_ras
-from sde_ct.data.volume import GRID_TOLERANCE, Volume
+from sde_ct.data.volume import Volume, same_place
 from sde_ct.errors import InputError
 
 Content = Literal["ct", "spread"]
@@ -91,9 +91,9 @@ def _require_writable(folder: Path, volume: Volume, identity: Identity, text: st
         raise InputError(f"{refused}the description has {len(text)} characters; give 64 or fewer")
     if not np.isfinite(volume.array).all():
         raise InputError(f"{refused}the volume holds voxels that are not finite")
-    scale = max(1.0, np.abs(identity.affine).max())
-    if not np.allclose(volume.affine, identity.affine, rtol=0, atol=GRID_TOLERANCE * scale) or (
-        identity.sources and len(identity.sources) != volume.array.shape[2]
+    shape = volume.array.shape
+    if not same_place(volume.affine, identity.affine, shape) or (
+        identity.sources and len(identity.sources) != shape[2]
     ):
         raise InputError(f"{refused}it does not lie on the MR's grid; resample it to the MR")
     require_perpendicular(volume, str(folder))

@@ -198,9 +198,12 @@ def test_hu_are_rounded_and_clipped(tmp_path):
 
 
 SHEARED = AFFINE + np.array([[0, 0.1, 0, 0], *[[0] * 4] * 3])
+FAR = AFFINE + np.array([*[[0] * 4] * 2, [0, 0, 0, -800], [0] * 4])
+WIDER = FAR @ np.diag([1.05, 1.05, 1, 1])  # 0.9 mm off at the corner
 REFUSED = {
     "not finite": (voxels() * np.float32(np.nan), AFFINE, AFFINE, {}, "not finite"),
     "elsewhere": (voxels(), AFFINE, AFFINE + np.eye(4, k=3), {}, "not lie on the MR's grid"),
+    "wider": (voxels(), WIDER, FAR, {}, "not lie on the MR's grid"),
     "sheared": (voxels(), SHEARED, SHEARED, {}, "axes are not perpendicular"),
     "long": (voxels(), AFFINE, AFFINE, {"description": "x" * 65}, "65 characters; give 64"),
 }
