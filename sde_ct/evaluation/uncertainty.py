@@ -150,7 +150,20 @@ def _remaining(
         return np.cumsum(lowest_first)[kept - 1] / kept / error.mean()
 
 
-def decompose(members: Sequence[Float[np.ndarray, "m x y z"]]) -> Decomposition:
+def moments(
+    draws: Sequence[CtVolume],
+) -> tuple[Float[np.ndarray, "x y z"], Float[np.ndarray, "x y z"]]:
+    """Mean and variance (M - 1 in the denominator) of M >= 2 draws, HU and HU², float64.
+
+    One draw after the other, which takes the memory of a few volumes however many there are.
+    """
+    require_draws(len(draws))
+    nothing = np.zeros(draws[0].shape)
+    mean = sum(draws, start=nothing) / len(draws)
+    return mean, sum((np.square(draw - mean) for draw in draws), start=nothing) / (len(draws) - 1)
+
+
+def decompose(members: Sequence[Sequence[CtVolume]]) -> Decomposition:
     """Variance of several networks' draws, split into what each says and where they disagree.
 
     Law of total variance: the mean over networks of the draws' variance is the data's ambiguity;
@@ -164,16 +177,15 @@ def decompose(members: Sequence[Float[np.ndarray, "m x y z"]]) -> Decomposition:
     Raises:
         InputError: fewer than 2 networks or draws, or different shapes.
     """
-    if len(members) < 2 or len({draws.shape for draws in members}) > 1:
+    shapes = [(len(draws), *draws[0].shape) for draws in members]
+    if len(members) < 2 or len(set(shapes)) > 1:
         raise InputError(
             f"A decomposition needs as many draws on one grid from each of at least 2 networks, "
-            f"and the shapes are {[draws.shape for draws in members]}: draw them alike."
+            f"and the shapes are {shapes}: draw them alike."
         )
-    m = len(members[0])
-    require_draws(m)
-    within = np.mean([x.var(axis=0, ddof=1, dtype=np.float64) for x in members], axis=0)
-    means = [x.mean(axis=0, dtype=np.float64) for x in members]
-    return Decomposition(within, np.var(means, axis=0, ddof=1) - within / m)
+    means, variances = zip(*map(moments, members), strict=True)
+    within = np.mean(variances, axis=0)
+    return Decomposition(within, moments(means)[1] - within / len(members[0]))
 
 
 def evaluate_draws(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.data.grid import from_slices
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.evaluation.uncertainty import decompose
@@ -77,23 +76,22 @@ def join(drawn: Sequence[Drawn], air: float) -> SyntheticCT:
     where they disagree, but for voxels where that would be below 0 by chance and is written as 0.
     A network without randomness leaves nothing open: `within` is then None.
     """
-    hu, grid = np.concatenate([one.hu for one in drawn]), drawn[0].shown.grid
-
-    def deviation(variance: np.ndarray) -> Volume:
-        return from_slices(np.sqrt(np.maximum(variance, 0)), grid, fill=0.0)
-
     together = Drawn(
-        hu,
+        np.concatenate([one.hu for one in drawn]),
         drawn[0].shown,
         evaluations=float(np.mean([one.evaluations for one in drawn])),
         seconds=float(np.mean([one.seconds for one in drawn])),
         warnings=tuple(dict.fromkeys(w for one in drawn for w in one.warnings)),
     )
-    ct = summary(together, air)
-    if len(drawn[0].hu) == 1:
-        between = deviation(hu.var(axis=0, ddof=1, dtype=np.float64))
-        return replace(ct, spread=between, between=between)
-    found = decompose([one.hu for one in drawn])
+    ct, each = summary(together, air), len(drawn[0].hu)
+    if each == 1:
+        return replace(ct, between=ct.spread)
+
+    def deviation(variance: np.ndarray) -> Volume:
+        return ct.mean.with_array(np.sqrt(np.maximum(variance, 0)).astype(np.float32))
+
+    arrays = [draw.array for draw in ct.draws]
+    found = decompose([arrays[first : first + each] for first in range(0, len(arrays), each)])
     return replace(
         ct,
         spread=deviation(found.within + found.between),

@@ -18,6 +18,7 @@ from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.evaluation.calibration import spread_warning
+from sde_ct.evaluation.uncertainty import moments
 from sde_ct.methods import build_network
 from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.synthesis.trained import Trained
@@ -229,13 +230,22 @@ class Synthesizer:
 
 
 def summary(drawn: Drawn, air: float) -> SyntheticCT:
-    """The draws, their mean and spread on the MR's grid; `air` where no slice reaches."""
+    """The draws on the MR's grid, `air` where no slice reaches, and the mean and spread of those.
+
+    Interpolation blurs what varies from draw to draw, so that the spread is taken after it.
+    """
     hu, shown, several = drawn.hu, drawn.shown, len(drawn.hu) > 1
     collapsed = spread_warning(hu, shown.mask[..., 0]) if several else None
+    draws = tuple(from_slices(draw, shown.grid, fill=air) for draw in hu)
+    mean, spread = draws[0], None
+    if several:
+        average, variance = moments([draw.array for draw in draws])
+        mean = mean.with_array(average.astype(np.float32))
+        spread = mean.with_array(np.sqrt(variance).astype(np.float32))
     return SyntheticCT(
-        draws=tuple(from_slices(draw, shown.grid, fill=air) for draw in hu),
-        mean=from_slices(hu.mean(0), shown.grid, fill=air),
-        spread=from_slices(hu.std(0, ddof=1), shown.grid, fill=0.0) if several else None,
+        draws=draws,
+        mean=mean,
+        spread=spread,
         evaluations=drawn.evaluations,
         seconds=drawn.seconds,
         slices=len(shown.mr),

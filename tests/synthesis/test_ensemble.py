@@ -110,6 +110,21 @@ def test_a_known_disagreement_is_found(drawn, apart, noise):
         assert between < noise / np.sqrt(12)
 
 
+def test_what_draws_share_after_interpolation_is_split_and_no_more(workdirs, phantoms):
+    """Networks with pixels of 32 mm on an MR of 16 mm: the parts are those of the draws written."""
+    (case,) = phantoms.of("test")
+    networks = [load(w) for w in workdirs("diffusion")]
+    networks = [n._replace(data=n.data | {"spacing": [32.0, 32.0]}) for n in networks]
+    members = [Synthesizer(one, "em", jax.devices()[:1]) for one in networks]
+    ct = DeepEnsemble(members)(read_volume(case.files["mr"], "a.u."), case="one", draws=4)
+    draws = np.stack([draw.array for draw in ct.draws]).astype(float)
+    within = np.mean([draws[:2].var(0, ddof=1), draws[2:].var(0, ddof=1)], axis=0)
+    np.testing.assert_allclose(ct.within.array, np.sqrt(within), atol=1e-3)
+    means = [draws[:2].mean(0), draws[2:].mean(0)]
+    between = np.maximum(np.var(means, axis=0, ddof=1) - within / 2, 0)
+    np.testing.assert_allclose(ct.between.array, np.sqrt(between), atol=1e-2)
+
+
 def test_networks_without_randomness_only_disagree(workdirs, mr_file, tmp_path):
     one, other = workdirs("cnn")
     usual = [f"--workdir={one}", f"--workdir={other}", f"--mr={mr_file}"]

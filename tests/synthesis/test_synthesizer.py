@@ -82,6 +82,16 @@ def test_a_ct_lies_on_the_mrs_own_grid_in_hu(runs, mr_file, tmp_path):
     assert np.median(spread) > 1
 
 
+@pytest.mark.parametrize("pixel", [8.0, 32.0])
+def test_the_spread_is_that_of_the_draws_on_the_mrs_own_grid(trained, held_out, pixel):
+    """A network with pixels of half and of twice the MR's 16 mm: the draws are interpolated."""
+    other = trained._replace(data=trained.data | {"spacing": [pixel, pixel]})
+    ct = Synthesizer(other, "em", jax.devices()[:1])(**held_out, draws=3)
+    draws = np.stack([draw.array for draw in ct.draws])
+    np.testing.assert_allclose(ct.mean.array, draws.mean(0, dtype=float), atol=1e-3)
+    np.testing.assert_allclose(ct.spread.array, draws.std(0, ddof=1, dtype=float), atol=1e-3)
+
+
 def test_another_orientation_of_the_array_gives_the_same_ct(draws_of, mr_file):
     """The same voxels stored flipped and with axes swapped: the CT is stored so too."""
     mr = read_volume(mr_file, "a.u.")
