@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sde_ct.data.dicom.identity import Identity
-from sde_ct.data.dicom.write import write_ct_series
+from sde_ct.data.dicom.write import Content, write_ct_series
 from sde_ct.data.files import write_volume
 from sde_ct.synthesis.synthesizer import SyntheticCT
 
@@ -16,6 +16,8 @@ KINDS = {
     "sct_lower": "lower",
     "sct_upper": "upper",
 }
+# Those that are written as DICOM too, and what `write_ct_series` calls them.
+SERIES: dict[str, Content] = {"sct": "ct", "sct_std": "spread"}
 
 
 def outputs(
@@ -27,7 +29,7 @@ def outputs(
     each: bool = False,
     dicom: bool = False,
 ) -> tuple[str, ...]:
-    """The paths that `write` will have written: files, and a folder of DICOM series.
+    """The paths that `write` will have written: files, and folders of DICOM slices.
 
     Args:
       draws: of all networks.
@@ -46,7 +48,8 @@ def outputs(
     }
     paths = [f"{kind}/{name}.nii.gz" for kind in KINDS if wanted[kind]]
     paths += [_draw(name, n) for n in range(draws if each else 0)]
-    return (*paths, *([f"dicom/{name}"] if dicom else ()))
+    paths += [f"dicom/{name}/{kind}" for kind in SERIES if dicom and wanted[kind]]
+    return tuple(paths)
 
 
 def write(
@@ -62,11 +65,11 @@ def write(
             write_volume(folder / kind / f"{name}.nii.gz", volume)
     for n, draw in enumerate(ct.draws if each else ()):
         write_volume(folder / _draw(name, n), draw)
-    if dicom is not None:
-        series = folder / "dicom" / name
-        write_ct_series(series / "sct", ct.mean, dicom)
-        if ct.spread is not None:
-            write_ct_series(series / "sct_std", ct.spread, dicom, content="spread")
+    if dicom is None:
+        return
+    for kind, content in SERIES.items():
+        if (volume := getattr(ct, KINDS[kind])) is not None:
+            write_ct_series(folder / "dicom" / name / kind, volume, dicom, content=content)
 
 
 def _draw(name: str, number: int) -> str:

@@ -162,7 +162,8 @@ class Job:
             "workdirs": list(self._request.workdirs),
             "evaluations": ct.evaluations,
             "versions": versions(),
-            "warnings": [*ct.warnings, *notes],
+            "warnings": list(ct.warnings),
+            **({"notes": list(notes)} if self._request.dicom else {}),
         }
 
     def _sentence(self, delivery: Delivery, ct: SyntheticCT) -> str:

@@ -106,8 +106,7 @@ def test_a_metaimage_is_taken_too_and_its_new_identity_is_said(runs, mr_folder, 
     sitk.WriteImage(image, str(tmp_path / name))
     out, case = tmp_path / "out", name.split(".")[0].split("/")[0]
     done = synthesize(runs("cnn"), tmp_path / name, out, "--dicom")
-    warnings = json.loads((out / f"{case}.json").read_text())["warnings"]
-    notes = [warning for warning in warnings if "network" not in warning]
+    notes = json.loads((out / f"{case}.json").read_text())["notes"]
     assert "The MR is no DICOM" in notes[0] and "PatientPosition" in notes[1]
     assert all(f"note: {note}" in done.out for note in notes)
     mr, ct = read_volume(tmp_path / name, "a.u."), read_volume(out / "dicom" / case / "sct", "HU")
@@ -117,10 +116,10 @@ def test_a_metaimage_is_taken_too_and_its_new_identity_is_said(runs, mr_folder, 
 
 def test_a_second_run_changes_nothing(runs, mr_folder, tmp_path):
     out = tmp_path / "out"
-    (out / "dicom" / "pelvis t2").mkdir(parents=True)
+    (out / "dicom" / "pelvis t2" / "sct").mkdir(parents=True)
     usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={out}", "--dicom"]
-    assert "dicom/pelvis t2 exists: give another --output" in call("synthesize", *usual).error
-    assert set(listing(out)) == {"dicom", "dicom/pelvis t2"}
+    assert "dicom/pelvis t2/sct exists: give another --output" in call("synthesize", *usual).error
+    assert set(listing(out)) == {"dicom", "dicom/pelvis t2", "dicom/pelvis t2/sct"}
 
 
 def test_a_folder_of_several_series_is_refused_with_their_names(runs, mr_folder, tmp_path):

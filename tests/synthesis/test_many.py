@@ -125,15 +125,13 @@ def test_an_incomplete_volume_is_done_again(done, runs, cohort, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(done[0], out)
     (out / "sct_std" / "anna.nii.gz").unlink()
-    request = json.loads((out / "bert.json").read_text())
-    (out / ".partial-bert").mkdir()
-    (out / ".partial-bert" / "request.json").write_text(json.dumps(request))
-    (out / "bert.json").unlink()
-    (out / "sct" / "bert.nii.gz").write_bytes(b"")
+    (out / ".partial-bert" / "sct_std").mkdir(parents=True)
+    for path in ("bert.json", "sct_std/bert.nii.gz"):
+        (out / path).rename(out / ".partial-bert" / path)
     flags = ["--sampler=em", "--draws=2", f"--mr={cohort}", f"--output={out}"]
     again = call("synthesize", f"--workdir={runs('diffusion')}", *flags)
     assert again.status == 0, again.err
-    assert again.out.count("nothing to do") == 1 and "carl is complete" in again.out
+    assert again.out.count("nothing to do") == 2 and "carl is complete" in again.out
     assert sorted(listing(out)) == sorted(listing(done[0]))
     for name in ("anna", "bert"):
         for kind in ("sct", "sct_std"):
