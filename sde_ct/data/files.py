@@ -12,7 +12,7 @@ from sde_ct.data.dicom.series import SUFFIXES as DICOM_SUFFIXES
 from sde_ct.data.dicom.series import open_series
 from sde_ct.data.dicom.slice import is_dicom
 from sde_ct.data.hounsfield import require_hu
-from sde_ct.data.volume import Unit, Volume
+from sde_ct.data.volume import Unit, Volume, rounded_hu
 from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
@@ -159,6 +159,5 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
 
 def _stored(volume: Volume) -> np.ndarray:
     if volume.unit == "HU":
-        limits = np.iinfo(np.int16)
-        return np.clip(np.rint(volume.array), limits.min, limits.max).astype(np.int16)
+        return rounded_hu(volume.array)
     return np.asarray(volume.array).astype(np.uint8 if volume.unit == "mask" else np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from sde_ct.data.lps import swap_lps_ras
-from sde_ct.data.volume import Volume, canonical
+from sde_ct.data.volume import Volume, left_posterior_superior, rounded_hu
 from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 
@@ -36,17 +36,12 @@ def write_planning_volume(path: str | os.PathLike, volume: Volume) -> Path:
 
 
 def _image(volume: Volume) -> sitk.Image:
-    ras = canonical(volume)
-    flipped = ras.array[::-1, ::-1]  # axes to the left and to posterior
-    last = np.array([ras.array.shape[0] - 1, ras.array.shape[1] - 1, 0, 1])
-    affine = ras.affine @ np.diag([-1.0, -1.0, 1.0, 1.0])
-    affine[:, 3] = ras.affine @ last
-    affine = swap_lps_ras(affine)
+    turned = left_posterior_superior(volume)
+    affine = swap_lps_ras(turned.affine)
     if volume.unit == "HU":
-        limits = np.iinfo(np.int16)
-        stored = np.clip(np.rint(flipped), limits.min, limits.max).astype(np.int16)
+        stored = rounded_hu(turned.array)
     else:
-        stored = (flipped > 0).astype(np.uint8)
+        stored = (turned.array > 0).astype(np.uint8)
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored.transpose(2, 1, 0)))
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())

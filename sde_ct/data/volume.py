@@ -6,7 +6,7 @@ from typing import Literal
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int16, Shaped
 
 Unit = Literal["HU", "a.u.", "mask"]  # CT, MR (arbitrary units), 0/1
 
@@ -57,6 +57,23 @@ def canonical(volume: Volume) -> Volume:
     array = nib.orientations.apply_orientation(volume.array, orientation)
     affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
     return Volume(np.asarray(array), affine, volume.unit)
+
+
+def left_posterior_superior(volume: Volume) -> Volume:
+    """The volume with axes flipped and swapped, never interpolated, to lie closest to LPS+.
+
+    That is the order of voxels of DICOM's axial slices, first row anterior, first column right.
+    """
+    ras = canonical(volume)
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turn[:2, 3] = np.array(ras.array.shape[:2]) - 1
+    return Volume(ras.array[::-1, ::-1], ras.affine @ turn, volume.unit)
+
+
+def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:
+    """HU as files hold them: rounded, clipped to int16."""
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(array), limits.min, limits.max).astype(np.int16)
 
 
 def restore(volume: Volume, like: Volume) -> Volume:

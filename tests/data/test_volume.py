@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sde_ct.data.volume import Volume, canonical, restore, same_grid
+from sde_ct.data.volume import Volume, canonical, left_posterior_superior, restore, same_grid
 
 SHAPE = (3, 4, 5)
 ORIENTATIONS = list(product(permutations(range(3)), product((1, -1), repeat=3)))
@@ -43,6 +43,14 @@ def test_canonical_keeps_every_voxel_in_its_place_and_restore_undoes_it(axes, si
     back = restore(upright, volume)
     np.testing.assert_array_equal(back.array, volume.array)
     np.testing.assert_array_equal(back.affine, volume.affine)
+
+
+@pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
+def test_turned_to_left_posterior_superior_every_voxel_keeps_its_place(axes, signs):
+    volume = oriented(axes, signs, tilt=0.3)
+    turned = left_posterior_superior(volume)
+    assert (np.diag(turned.affine)[:3] * [-1, -1, 1] > 0).all()
+    assert world_of(turned) == world_of(volume)
 
 
 def scanned(spacing=(0.875, 0.875, 2.5), turned=0.0, origin=(-240.0, -240.0, -900.0)) -> Volume:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int16, Shaped, UInt8
 
-from sde_ct.data.volume import Volume, canonical
+from sde_ct.data.volume import Volume, canonical, rounded_hu
 
 LEVELS = 4095  # steps over an MR's range where its values are no small integers
 ALL = slice(None)
@@ -19,12 +19,6 @@ class Quantised(NamedTuple):
 
     voxels: Int16[np.ndarray, "z y x"]
     slope: float
-
-
-def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:
-    """HU as `write_volume` stores them: rounded, within int16."""
-    limits = np.iinfo(np.int16)
-    return np.clip(np.rint(array), limits.min, limits.max).astype(np.int16)
 
 
 def quantise_hu(volume: Volume, z: slice | np.ndarray = ALL) -> Int16[np.ndarray, "z y x"]:

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 
 from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.volume import Volume, canonical
-from sde_ct.evaluation.html.encoding import encode, quantise_hu, quantise_mr, rounded_hu
+from sde_ct.data.volume import Volume, canonical, rounded_hu
+from sde_ct.evaluation.html.encoding import encode, quantise_hu, quantise_mr
 from sde_ct.evaluation.html.fitting import Plan, depth_of, drawn, middle, most_draws, plan
 from sde_ct.evaluation.html.views import PatientView, require_one_grid
 
