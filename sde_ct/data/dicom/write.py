@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int16
@@ -14,28 +13,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
+from sde_ct.data.dicom.contents import LABELS, Content
 from sde_ct.data.dicom.identity import Identity, derived_uid
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.lps import swap_lps_ras
-from sde_ct.data.volume import Volume, same_place
+from sde_ct.data.volume import Volume, left_posterior_superior, rounded_hu, same_place
 from sde_ct.errors import InputError
 
-Content = Literal["ct", "spread"]
-# SeriesDescription (64 characters at most), ImageType, window centre and width (HU), SeriesNumber.
-DESCRIPTION = {
-    "ct": "Synthetic CT from MR, research only",
-    "spread": "Spread of synthetic CT (HU), not a CT, research only",
-}
-IMAGE_TYPE = {
-    "ct": ["DERIVED", "SECONDARY", "AXIAL"],
-    "spread": ["DERIVED", "SECONDARY", "AXIAL", "SPREAD"],
-}
-WINDOW = {"ct": (40, 400), "spread": (100, 200)}
-NUMBER = {"ct": 9001, "spread": 9002}  # beyond what scanners count to
-DERIVATION = {
-    "ct": "Synthesized from MR by a trained network; HU are estimates.",
-    "spread": "Standard deviation over draws of a synthetic CT, in HU; not attenuation.",
-}
 SHEAR = 1e-3  # cosine between axes: rounding in headers
 
 
@@ -45,32 +29,30 @@ def write_ct_series(
     identity: Identity,
     *,
     content: Content = "ct",
-    description: str | None = None,
 ) -> Path:
     """Write one DICOM file a slice (CT Image Storage, int16 HU), whole or not at all.
 
     The series joins the MR's patient, study and frame of reference and shares no other UID with
     it; its own UIDs follow from what is written, so that the same volume gives the same files.
-    Slices lie along the volume's last axis and are numbered along their normal.
+    Slices are those of the MR's series, numbered along their normal, or axial ones where the MR
+    is of no series, from inferior to superior.
 
     Args:
       folder: to be made; slices are named 0001.dcm and on.
       volume: HU on the MR's grid, rounded and clipped to int16.
       identity: of the MR, by `identity_of` or `new_identity`.
-      content: "ct", or "spread" for the standard deviation of the draws.
-      description: SeriesDescription in place of the usual one, 64 characters at most.
+      content: what the voxels are.
 
     Raises:
-      InputError: the folder exists, the grid is not the MR's, its axes are not perpendicular,
-        a voxel is not finite, or the description is too long.
+      InputError: the folder exists, the grid is not the MR's, its axes are not perpendicular, or
+        a voxel is not finite.
     """
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder} exists: choose another output or remove it first")
-    text = DESCRIPTION[content] if description is None else description
-    _require_writable(folder, volume, identity, text)
+    _require_writable(folder, volume, identity)
     array, affine, sources = _stacked(volume, identity)
-    common = _common(array, affine, identity, content, text)
+    common = _common(array, affine, identity, content)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
     try:
@@ -85,10 +67,8 @@ def write_ct_series(
     return folder
 
 
-def _require_writable(folder: Path, volume: Volume, identity: Identity, text: str) -> None:
+def _require_writable(folder: Path, volume: Volume, identity: Identity) -> None:
     refused = f"{folder} is not written: "
-    if len(text) > 64:
-        raise InputError(f"{refused}the description has {len(text)} characters; give 64 or fewer")
     if not np.isfinite(volume.array).all():
         raise InputError(f"{refused}the volume holds voxels that are not finite")
     shape = volume.array.shape
@@ -108,13 +88,35 @@ def require_perpendicular(volume: Volume, name: str) -> None:
         )
 
 
+def joined(identity: Identity) -> str:
+    """All that a series takes from its MR's: tags kept and the slices referred to."""
+    tags = (f"{element.tag} {element.value}" for element in identity.header)
+    return "\n".join((*tags, *(" ".join(source) for source in identity.sources)))
+
+
+def slice_notes(identity: Identity) -> list[str]:
+    """What a planner should know of the slices before using them."""
+    if not identity.sources or _is_axial(identity.affine):
+        return []
+    return [
+        "The MR's slices are not axial and nor are those of its CT series (ImageType REFORMATTED): "
+        "reformat it to axial slices before planning."
+    ]
+
+
+def _is_axial(affine: Float[np.ndarray, "4 4"]) -> bool:
+    """Whether slices along the last axis are nearer to axial than to sagittal or coronal."""
+    return int(np.abs(affine[:3, 2]).argmax()) == 2
+
+
 def _stacked(
     volume: Volume, identity: Identity
 ) -> tuple[Int16[np.ndarray, "x y z"], Float[np.ndarray, "4 4"], tuple[tuple[str, str], ...]]:
     """Voxels in int16, the affine to LPS mm, and the sources, slices along their normal."""
-    limits = np.iinfo(np.int16)
-    array = np.clip(np.rint(volume.array), limits.min, limits.max).astype(np.int16)
-    affine, sources = swap_lps_ras(volume.affine), identity.sources
+    if not identity.sources:
+        volume = left_posterior_superior(volume)
+    array, sources = rounded_hu(volume.array), identity.sources
+    affine = swap_lps_ras(volume.affine)
     if np.linalg.det(affine[:3, :3]) < 0:  # the last axis runs against the normal of the others
         array, sources = array[..., ::-1], sources[::-1]
         affine = affine.copy()
@@ -123,23 +125,22 @@ def _stacked(
     return array, affine, sources
 
 
-def _common(
-    array: np.ndarray, affine: np.ndarray, identity: Identity, content: Content, text: str
-) -> Dataset:
+def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, content: Content) -> Dataset:
     """Everything that the slices of the series share."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing, labels = np.linalg.norm(affine[:3, :3], axis=0), LABELS[content]
     place = hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
     header = Dataset()
     header.update(identity.header)
     header.SOPClassUID = CTImageStorage
     header.Modality = "CT"
     header.SeriesInstanceUID = derived_uid(
-        "series", identity.header.StudyInstanceUID, content, text, place, voxel_sha256(array)
+        "series", joined(identity), content, place, voxel_sha256(array)
     )
-    header.SeriesNumber = NUMBER[content]
-    header.SeriesDescription = text
-    header.ImageType = IMAGE_TYPE[content]
-    header.DerivationDescription = DERIVATION[content]
+    header.SeriesNumber = labels.number
+    header.SeriesDescription = labels.description
+    plane = "AXIAL" if _is_axial(affine) else "REFORMATTED"
+    header.ImageType = ["DERIVED", "SECONDARY", plane, *labels.kind]
+    header.DerivationDescription = labels.derivation
     header.Manufacturer = header.ManufacturerModelName = "sde_ct"
     header.SoftwareVersions = _version()
     header.BurnedInAnnotation = "NO"
@@ -153,7 +154,7 @@ def _common(
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
     header.PixelRepresentation = 1  # signed
     header.RescaleSlope, header.RescaleIntercept, header.RescaleType = "1", "0", "HU"
-    header.WindowCenter, header.WindowWidth = WINDOW[content]
+    header.WindowCenter, header.WindowWidth = labels.window
     return header
 
 

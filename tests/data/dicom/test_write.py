@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from pydicom.uid import CTImageStorage
 
 from sde_ct.data.dicom.identity import identity_of, new_identity
-from sde_ct.data.dicom.write import write_ct_series
+from sde_ct.data.dicom.write import slice_notes, write_ct_series
 from sde_ct.data.files import read_volume
 from sde_ct.data.volume import Volume, same_grid
 from sde_ct.errors import InputError
@@ -134,6 +134,11 @@ def test_the_spread_is_another_series_that_says_so(written, mr_folder, tmp_path)
     assert other.FrameOfReferenceUID == ct.FrameOfReferenceUID
     itk = sitk.GetArrayFromImage(read_itk(folder)).T
     np.testing.assert_array_equal(itk, np.rint(spread.array))
+    assert "Standard deviation over draws" in other.DerivationDescription
+    scaled = write_ct_series(tmp_path / "std", spread, identity, content="calibrated spread")
+    corrected = images(scaled)[0]
+    assert "scaled by tissue to the errors found" in corrected.DerivationDescription
+    assert corrected.SeriesInstanceUID != other.SeriesInstanceUID
 
 
 def test_the_same_volume_gives_the_same_files_and_another_gives_other_uids(mr_folder, tmp_path):
@@ -146,6 +151,72 @@ def test_the_same_volume_gives_the_same_files_and_another_gives_other_uids(mr_fo
         assert path.read_bytes() == (b / path.name).read_bytes()
     assert images(a)[0].SeriesInstanceUID != images(c)[0].SeriesInstanceUID
     assert {i.SOPInstanceUID for i in images(a)}.isdisjoint(i.SOPInstanceUID for i in images(c))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"PatientID": "CORRECTED-42"},
+        {"FrameOfReferenceUID": "1.2.3.4.5"},
+        {"PatientPosition": "HFS"},
+        {"StudyInstanceUID": "1.2.3.4.6"},
+    ],
+)
+def test_the_same_voxels_of_another_identity_are_other_images(mr_folder, tmp_path, changes):
+    """A UID that two contents share makes a planning system show the one for the other."""
+    hu = read_volume(mr_folder, "a.u.").with_array(voxels(), "HU")
+    one = images(write_ct_series(tmp_path / "one", hu, identity_of(mr_folder)))
+    for path in mr_folder.iterdir():
+        edit(path, **changes)
+    other = images(write_ct_series(tmp_path / "other", hu, identity_of(mr_folder)))
+    assert one[0].SeriesInstanceUID != other[0].SeriesInstanceUID
+    assert {i.SOPInstanceUID for i in one}.isdisjoint(i.SOPInstanceUID for i in other)
+
+
+def test_other_slices_referred_to_make_other_images(tmp_path):
+    hu, series = Volume(voxels(), AFFINE, "HU"), []
+    for number in (1, 2):
+        folder = write_series(tmp_path / f"mr{number}", MR, number=number)
+        mr = read_volume(folder, "a.u.")
+        written = write_ct_series(
+            tmp_path / f"ct{number}", mr.with_array(hu.array, "HU"), identity_of(folder)
+        )
+        series.append(images(written)[0].SeriesInstanceUID)
+    assert series[0] != series[1]
+
+
+ORIENTED = {
+    "RAS": [(1, 0, 0), (0, 1, 0), (0, 0, 3)],
+    "LAS": [(-1, 0, 0), (0, 1, 0), (0, 0, 3)],
+    "LPI": [(-1, 0, 0), (0, -1, 0), (0, 0, -3)],
+    "PSR, slices sagittal": [(0, -1, 0), (0, 0, 1), (3, 0, 0)],
+}
+
+
+@pytest.mark.parametrize("name", ORIENTED)
+def test_an_mr_of_no_series_gives_axial_slices_upwards_however_it_is_stored(name, tmp_path):
+    """First row anterior, first column right, as a planning system shows a supine patient."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(ORIENTED[name]).T
+    volume = Volume(voxels(), affine, "HU")
+    identity = new_identity(volume)
+    series = images(write_ct_series(tmp_path / "sct", volume, identity))
+    heights = [float(image.ImagePositionPatient[2]) for image in series]
+    assert all(list(image.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0] for image in series)
+    assert heights == sorted(heights) and len(set(heights)) == len(heights)
+    assert list(series[0].ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
+    assert series[0].PatientPosition == "HFS" and slice_notes(identity) == []
+
+
+@pytest.mark.parametrize("name", ["sagittal", "coronal"])
+def test_slices_that_are_not_axial_are_not_called_so(name, tmp_path):
+    folder = write_series(tmp_path / "mr", MR, axes=ACQUISITIONS[name])
+    mr, identity = read_volume(folder, "a.u."), identity_of(folder)
+    written = write_ct_series(tmp_path / "sct", mr.with_array(voxels(), "HU"), identity)
+    assert list(images(written)[0].ImageType) == ["DERIVED", "SECONDARY", "REFORMATTED"]
+    (note,) = slice_notes(identity)
+    assert "slices are not axial" in note and "reformat it to axial slices" in note
+    assert judged("dciodvfy", [written / "0003.dcm"]) == []
 
 
 def test_an_mr_that_is_no_dicom_gets_an_identity_of_its_own_and_says_so(tmp_path):
@@ -201,20 +272,19 @@ SHEARED = AFFINE + np.array([[0, 0.1, 0, 0], *[[0] * 4] * 3])
 FAR = AFFINE + np.array([*[[0] * 4] * 2, [0, 0, 0, -800], [0] * 4])
 WIDER = FAR @ np.diag([1.05, 1.05, 1, 1])  # 0.9 mm off at the corner
 REFUSED = {
-    "not finite": (voxels() * np.float32(np.nan), AFFINE, AFFINE, {}, "not finite"),
-    "elsewhere": (voxels(), AFFINE, AFFINE + np.eye(4, k=3), {}, "not lie on the MR's grid"),
-    "wider": (voxels(), WIDER, FAR, {}, "not lie on the MR's grid"),
-    "sheared": (voxels(), SHEARED, SHEARED, {}, "axes are not perpendicular"),
-    "long": (voxels(), AFFINE, AFFINE, {"description": "x" * 65}, "65 characters; give 64"),
+    "not finite": (voxels() * np.float32(np.nan), AFFINE, AFFINE, "not finite"),
+    "elsewhere": (voxels(), AFFINE, AFFINE + np.eye(4, k=3), "not lie on the MR's grid"),
+    "wider": (voxels(), WIDER, FAR, "not lie on the MR's grid"),
+    "sheared": (voxels(), SHEARED, SHEARED, "axes are not perpendicular"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(name, tmp_path):
-    array, affine, of_mr, options, sentence = REFUSED[name]
+    array, affine, of_mr, sentence = REFUSED[name]
     identity = new_identity(Volume(voxels(), of_mr, "a.u."))
     with pytest.raises(InputError, match=sentence):
-        write_ct_series(tmp_path / "sct", Volume(array, affine, "HU"), identity, **options)
+        write_ct_series(tmp_path / "sct", Volume(array, affine, "HU"), identity)
     assert not list(tmp_path.iterdir())
 
 
