@@ -1,8 +1,12 @@
 """How a synthetic CT came about, in plain JSON values, without what could name the patient."""
 
+import hashlib
+import hmac
 from typing import Any
 
 from sde_ct.config import to_dict
+from sde_ct.data.dicom.identity import Identity
+from sde_ct.data.dicom.write import joined
 from sde_ct.data.files import Format
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume
@@ -28,3 +32,12 @@ def image(mr: Volume, format: Format, mask: Volume | None) -> dict[str, Any]:
         "sha256": voxel_sha256(mr.array),
         "mask_sha256": voxel_sha256(mask.array) if mask else None,
     }
+
+
+def series(identity: Identity, mr: Volume) -> str:
+    """What identifies patient, study, frame and slices that CT series join, hex.
+
+    Salted with the voxels, so that no list of hashed names tells whose it is.
+    """
+    salt = voxel_sha256(mr.array).encode()
+    return hmac.new(salt, joined(identity).encode(), hashlib.sha256).hexdigest()

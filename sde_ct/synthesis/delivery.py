@@ -19,7 +19,9 @@ from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 from sde_ct.training.digest import sha256
 
-RESULTS = "results"  # in NAME.json: {path: SHA-256}
+# In NAME.json:
+RESULTS = "results"  # {path: SHA-256}
+SERIES = "joined_series"  # `Delivery.series`
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Delivery:
       name: of the volume.
       request: plain JSON values that the results follow from; part of `NAME.json`.
       outputs: paths of the results below `folder`, files or folders of DICOM slices.
+      series: what DICOM slices join, see `account.series`; None where there are none.
     """
 
     folder: Path
     name: str
     request: dict[str, Any]
     outputs: tuple[str, ...]
+    series: str | None = None
 
     def is_complete(self) -> bool:
         """Whether there is nothing left to do, after the moves of a killed run are ended.
@@ -62,6 +66,7 @@ class Delivery:
             write(stage)
             digests = _results(told) | {path: _sha256(stage / path) for path in missing}
             told = (told or {}) | self.request | account | {RESULTS: digests}
+            told |= {SERIES: self.series} if self.series else {}
             with whole(stage / self._sidecar.name) as partial:
                 partial.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
         except BaseException:
@@ -85,6 +90,11 @@ class Delivery:
             raise InputError(
                 f"{self._sidecar} tells of another request ({'; '.join(changed[:3])}): give "
                 "another --output or remove it."
+            )
+        if self.series and (told or {}).get(SERIES, self.series) != self.series:
+            raise InputError(
+                f"{self._sidecar} tells of DICOM series that join another patient, study, frame of "
+                "reference or series than the MR's now: give another --output."
             )
         missing, digests = [], _results(told)
         for output in self.outputs:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from sde_ct.data.dicom.contents import Content
 from sde_ct.data.dicom.identity import Identity
-from sde_ct.data.dicom.write import Content, write_ct_series
+from sde_ct.data.dicom.write import write_ct_series
 from sde_ct.data.files import write_volume
 from sde_ct.synthesis.synthesizer import SyntheticCT
 
@@ -16,8 +17,7 @@ KINDS = {
     "sct_lower": "lower",
     "sct_upper": "upper",
 }
-# Those that are written as DICOM too, and what `write_ct_series` calls them.
-SERIES: dict[str, Content] = {"sct": "ct", "sct_std": "spread"}
+SERIES = ("sct", "sct_std")  # those that are written as DICOM too
 
 
 def outputs(
@@ -67,9 +67,11 @@ def write(
         write_volume(folder / _draw(name, n), draw)
     if dicom is None:
         return
-    for kind, content in SERIES.items():
-        if (volume := getattr(ct, KINDS[kind])) is not None:
-            write_ct_series(folder / "dicom" / name / kind, volume, dicom, content=content)
+    series = folder / "dicom" / name
+    write_ct_series(series / "sct", ct.mean, dicom)
+    if ct.spread is not None:
+        content: Content = "spread" if ct.lower is None else "calibrated spread"
+        write_ct_series(series / "sct_std", ct.spread, dicom, content=content)
 
 
 def _draw(name: str, number: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sde_ct.data.dicom.identity import Identity, identity_of, new_identity
-from sde_ct.data.dicom.write import require_perpendicular
+from sde_ct.data.dicom.write import require_perpendicular, slice_notes
 from sde_ct.data.files import Format, format_of, read_volume
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.volume import Volume
@@ -59,7 +59,7 @@ class Done(NamedTuple):
     name: str
     sentence: str
     warnings: tuple[str, ...] = ()  # of the MR or of the spread
-    notes: tuple[str, ...] = ()  # what had to be made up for DICOM
+    notes: tuple[str, ...] = ()  # what of the DICOM was made up, or is unusual
 
 
 class Job:
@@ -103,11 +103,12 @@ class Job:
         if request.dicom:
             require_perpendicular(mr, str(source.path))
         name = _name(source, kind, mr, identity)
-        delivery = self._delivery(name, account.image(mr, kind, mask))
+        series = account.series(identity, mr) if request.dicom else None
+        delivery = self._delivery(name, account.image(mr, kind, mask), series)
         if delivery.is_complete():
             return Done(name, f"{name} is complete: nothing to do.")
         ct = self._synthetic_ct(mr, name, mask)
-        notes = identity.notes if request.dicom else ()
+        notes = (*identity.notes, *slice_notes(identity)) if request.dicom else ()
         write = partial(
             files.write, name=name, ct=ct, each=request.each,
             dicom=identity if request.dicom else None,
@@ -134,7 +135,7 @@ class Job:
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )
 
-    def _delivery(self, name: str, image: dict[str, Any]) -> Delivery:
+    def _delivery(self, name: str, image: dict[str, Any], series: str | None) -> Delivery:
         request = self._request
         paths = files.outputs(
             name,
@@ -144,7 +145,8 @@ class Job:
             each=request.each,
             dicom=request.dicom,
         )
-        return Delivery(request.output, name, {"case": name, **self._asked, "input": image}, paths)
+        asked = {"case": name, **self._asked, "input": image}
+        return Delivery(request.output, name, asked, paths, series)
 
     def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:
         ct = self._synthesize(

@@ -10,11 +10,11 @@ import SimpleITK as sitk
 
 from sde_ct.data.files import read_volume, write_volume
 from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.volume import Volume, same_grid
+from sde_ct.data.volume import Volume, left_posterior_superior, same_grid
 from sde_ct.synthesis import load
 
 from ..programs import call, listing
-from .dicom_series import ACQUISITIONS, write_series
+from .dicom_series import ACQUISITIONS, edit, write_series
 
 SHAPE, SPACING = (23, 17, 7), (14.0, 17.0, 9.0)
 
@@ -110,7 +110,7 @@ def test_a_metaimage_is_taken_too_and_its_new_identity_is_said(runs, mr_folder, 
     assert "The MR is no DICOM" in notes[0] and "PatientPosition" in notes[1]
     assert all(f"note: {note}" in done.out for note in notes)
     mr, ct = read_volume(tmp_path / name, "a.u."), read_volume(out / "dicom" / case / "sct", "HU")
-    assert same_grid(Volume(mr.array, mr.affine, "HU"), ct)
+    assert same_grid(left_posterior_superior(mr), ct)
     assert not (out / "dicom" / case / "sct_std").exists()
 
 
@@ -120,6 +120,35 @@ def test_a_second_run_changes_nothing(runs, mr_folder, tmp_path):
     usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={out}", "--dicom"]
     assert "dicom/pelvis t2/sct exists: give another --output" in call("synthesize", *usual).error
     assert set(listing(out)) == {"dicom", "dicom/pelvis t2", "dicom/pelvis t2/sct"}
+
+
+@pytest.mark.parametrize("changes", [{"PatientID": "P-42"}, {"FrameOfReferenceUID": "1.2.3.4"}])
+def test_a_corrected_identity_is_not_passed_over(runs, mr_folder, tmp_path, changes):
+    """The series would join another patient's images, or other coordinates."""
+    out = tmp_path / "out"
+    synthesize(runs("cnn"), mr_folder, out)
+    added = synthesize(runs("cnn"), mr_folder, out, "--dicom")  # joins what is there
+    assert "7 slices" in added.out
+    text = (out / "pelvis t2.json").read_text()
+    assert len(json.loads(text)["joined_series"]) == 64
+    assert "Doe" not in text and "J-17" not in text
+    before = listing(out)
+    assert "nothing to do" in synthesize(runs("cnn"), mr_folder, out, "--dicom").out
+    for path in mr_folder.iterdir():
+        edit(path, **changes)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={out}"]
+    error = call("synthesize", *usual, "--dicom").error
+    assert "pelvis t2.json tells of DICOM series that join another patient" in error
+    assert "nothing to do" in call("synthesize", *usual).out  # NIfTI files join nothing
+    assert listing(out) == before
+
+
+def test_a_sagittal_mr_is_written_so_and_the_planner_told(runs, tmp_path):
+    axes = ACQUISITIONS["sagittal"]
+    folder = write_series(tmp_path / "t2", mr_voxels(), axes=axes, spacing=SPACING)
+    done = synthesize(runs("cnn"), folder, tmp_path / "out", "--dicom")
+    (note,) = json.loads((tmp_path / "out" / "t2.json").read_text())["notes"]
+    assert "slices are not axial" in note and f"note: {note}" in done.out
 
 
 def test_a_folder_of_several_series_is_refused_with_their_names(runs, mr_folder, tmp_path):

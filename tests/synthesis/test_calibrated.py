@@ -6,6 +6,7 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from sde_ct.evaluation import recalibration
@@ -109,6 +110,14 @@ def test_what_has_no_correction_is_refused(calibrated, runs, usual, tmp_path):
     damaged = call("synthesize", f"--workdir={tmp_path / 'run'}", *usual, "--calibrated").error
     assert "calibration.json is damaged" in damaged
     assert not [p for p in listing(tmp_path) if p.startswith("out")]
+
+
+def test_a_corrected_spread_says_so_in_dicom(calibrated, usual, phantoms, tmp_path):
+    flags = [f"--workdir={calibrated()}", *usual, "--calibrated", "--dicom"]
+    assert call("synthesize", *flags).status == 0
+    (name,) = phantoms.split["test"]
+    image = pydicom.dcmread(tmp_path / "out" / "dicom" / name / "sct_std" / "0001.dcm")
+    assert "scaled by tissue to the errors found" in image.DerivationDescription
 
 
 def test_of_an_mr_unlike_the_trainings_the_coverage_is_not_stated_without_a_word(
