@@ -8,6 +8,7 @@ and after. What is fitted holds for this sampler, this number of draws and this 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from sde_ct.comparison import Patient, held_out
 from sde_ct.data.prepared import Prepared, read_prepared
 from sde_ct.errors import InputError
 from sde_ct.evaluation import recalibration
-from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, verify
+from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, record, verify
 from sde_ct.methods.sample import SAMPLERS
 from sde_ct.synthesis import Synthesizer, Trained, load
+from sde_ct.synthesis.calibrated import network
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", required=True)
 DATA = flags.DEFINE_string("data", None, "The prepared data it was trained with.", required=True)
@@ -49,14 +51,16 @@ def main() -> None:
         sampler=SAMPLER.value,
         draws=DRAWS.value,
         coverage=COVERAGE.value,
-        step=trained.step,
+        network=network(trained),
     )
-    recalibration.write(path, found)
     test = _synthesized(synthesize, held_out(prepared, "test"))
+    verified = verify(found, test or validation)
+    told = record(verified, "test" if test else "validation, which were fitted")
+    recalibration.write(path, replace(found, verified=told))
     print(f"{path}: fitted on {', '.join(patient.id for patient in patients)}.")
     if not test:
         print("There is no test patient; the figures are those of the fitted patients themselves.")
-    for line in lines(found, verify(found, test or validation)):
+    for line in lines(found, verified):
         print(line)
 
 

@@ -6,7 +6,7 @@ patients alike, however large: voxels of one patient are no independent witnesse
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,10 @@ from sde_ct.evaluation.metrics import CtVolume, tissues
 
 NAME = "calibration.json"  # beside the checkpoints that it was fitted with
 SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored: intervals where all draws agree
+HOLDS_FOR = (
+    "a voxel of the body, taken at random from a patient like those of the fit; not voxels outside "
+    "the body, nor every patient or place"
+)
 LOWEST = -1024.0  # HU: no CT holds less
 
 
@@ -49,11 +53,13 @@ class Recalibration:
 
     Attributes:
         coverage: share of voxels that the intervals are to cover, in (0, 1).
-        sampler, draws, step: whose spread was corrected; None for `step` where unknown.
+        sampler, draws: whose spread was corrected.
         factors: of the spread, by variance scaling.
         half_widths: of the intervals, in spreads.
         patients, voxels: that each tissue was fitted on; with no patient (too few voxels for a
             quantile) its half-width is that of the whole body.
+        network: what drew: plain JSON values of its step, weights and sampling options.
+        verified: what the intervals cover on other patients, plain JSON values.
     """
 
     coverage: float
@@ -63,7 +69,8 @@ class Recalibration:
     half_widths: ByTissue
     patients: ByTissue
     voxels: ByTissue
-    step: int | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+    verified: dict[str, Any] = field(default_factory=dict)
 
     @property
     def guaranteed(self) -> ByTissue:
@@ -101,7 +108,7 @@ class Recalibration:
             name: value._asdict() if isinstance(value, ByTissue) else value
             for name, value in vars(self).items()
         }
-        return figures | {"guaranteed": self.guaranteed._asdict()}
+        return figures | {"guaranteed": self.guaranteed._asdict(), "holds_for": HOLDS_FOR}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Recalibration":
@@ -113,6 +120,8 @@ class Recalibration:
                 raise ValueError(name)
         if not 0 < figures["coverage"] < 1:
             raise ValueError("coverage")
+        for name in ("network", "verified"):
+            figures[name] = dict(figures[name])
         return cls(**figures)
 
 

@@ -1,7 +1,7 @@
 """Corrections of a spread fitted on validation patients, who weigh alike, however large."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +31,7 @@ def fit(
     sampler: str,
     draws: int,
     coverage: float = COVERAGE,
-    step: int | None = None,
+    network: dict[str, Any] | None = None,
 ) -> Recalibration:
     """The corrections by tissue from validation patients.
 
@@ -43,7 +43,7 @@ def fit(
 
     Args:
         patients: at least one.
-        sampler, draws, step: what the spreads come from.
+        sampler, draws, network: what the spreads come from.
         coverage: share of voxels to cover.
 
     Raises:
@@ -72,7 +72,7 @@ def fit(
         factors[name] = _factor(_parts(errors, parts), _parts(spreads, parts), draws, name)
         half_widths[name] = _quantile(_parts(scores, parts) if enough else scores, coverage)
     found = (ByTissue(**figures) for figures in (factors, half_widths, having, voxels))
-    return Recalibration(coverage, sampler, draws, *found, step=step)  # type: ignore[arg-type, misc]
+    return Recalibration(coverage, sampler, draws, *found, network=network or {})  # type: ignore[arg-type, misc]
 
 
 class Verified(NamedTuple):
@@ -133,11 +133,25 @@ def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
         *table,
         f"Stated coverage {fitted.coverage:.0%}; guaranteed for a voxel of a new patient "
         f"exchangeable with the fitted ones: at least {promise or 'nothing'}.",
-        *filter(None, [caveat(max(v.patients for v in verified.values()))]),
+        *filter(None, [caveat(max(v.patients for v in verified.values()), paired=False)]),
     ]
 
 
-_WIDTHS = (16, 8, 19, 15)
+def record(verified: Mapping[str, Verified], patients: str) -> dict[str, Any]:
+    """The verification, JSON-ready; `patients`: whose figures these are."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(one) for one in value]
+        return None if np.isnan(value) else value
+
+    return {
+        "patients": patients,
+        "tissues": {
+            name: {figure: plain(value) for figure, value in v._asdict().items()}
+            for name, v in verified.items()
+        },
+    }
 
 
 def _percent(interval: Interval) -> str:

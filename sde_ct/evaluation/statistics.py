@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
 
 
 def bootstrap_interval(
-    values: Float[np.ndarray, " patients"] | Sequence[float], *, seed: int = SEED
+    values: Float[np.ndarray, " patients"] | Sequence[float],
 ) -> Interval:
     """The `LEVEL` interval of the mean over patients; the same values give the same bounds.
 
@@ -62,7 +62,7 @@ def bootstrap_interval(
         n_resamples=RESAMPLES,
         confidence_level=LEVEL,
         method="BCa",
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(SEED),
     ).confidence_interval
     return Interval(float(found.low), float(found.high))
 
@@ -114,12 +114,16 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def caveat(patients: int) -> str | None:
-    """The sentence that results on so few patients must carry, or None where they are enough."""
+def caveat(patients: int, *, paired: bool = True) -> str | None:
+    """The sentence that results on so few patients must carry, or None where they are enough.
+
+    `paired`: whether they can be compared between methods.
+    """
     if patients >= ENOUGH_PATIENTS:
         return None
+    test = "no paired comparison can reach p < 0.05 and " if paired else ""
     return (
-        f"{patients} patient{'s' if patients != 1 else ''}: with fewer than {ENOUGH_PATIENTS} no "
-        "paired comparison can reach p < 0.05 and the intervals over patients are too narrow; "
-        "read the differences as a description of these patients."
+        f"{patients} patient{'s' if patients != 1 else ''}: with fewer than {ENOUGH_PATIENTS} "
+        f"{test}the intervals over patients are too narrow; read the "
+        f"{'differences' if paired else 'figures'} as a description of these patients."
     )

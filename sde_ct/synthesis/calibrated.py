@@ -2,17 +2,29 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from sde_ct.config import to_dict
 from sde_ct.errors import InputError
 from sde_ct.evaluation import recalibration
 from sde_ct.evaluation.recalibration import Recalibration
+from sde_ct.synthesis.delivery import differences
 from sde_ct.synthesis.synthesizer import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 
 UNLIKE = (
-    "The stated coverage is that of patients like those of the fit: this MR is unlike the "
-    "training's, so that nothing is known of it."
+    "The stated coverage is that of patients like those of the fit; where an MR is unlike the "
+    "training's, nothing is known of it."
 )
+
+
+def network(trained: Trained) -> dict[str, Any]:
+    """What a correction belongs to: plain JSON values of the weights and how they are sampled."""
+    return {
+        "step": trained.step,
+        "weights_sha256": trained.sha256(),
+        "sampling": to_dict(trained.config)["sampling"],
+    }
 
 
 def correction_for(
@@ -21,22 +33,22 @@ def correction_for(
     """The correction beside a checkpoint.
 
     Raises:
-      InputError: there is none, or it was fitted for another sampler, number of draws or step.
+      InputError: there is none, or it was fitted for another sampler, number of draws, network or
+        way to sample it.
     """
     path = Path(workdir) / recalibration.NAME
     if trained.config.method != "diffusion":
         raise InputError(f"A {trained.config.method} has no spread: leave out --calibrated.")
     found = recalibration.read(path)
-    for words, fitted, asked in (
-        ("sampler", found.sampler, sampler),
-        ("number of draws", found.draws, draws),
-        ("step", found.step, trained.step if found.step is not None else None),
-    ):
-        if fitted != asked:
-            raise InputError(
-                f"{path} was fitted for another {words} ({fitted}, not {asked}): synthesize as it "
-                "was fitted, or calibrate anew (launch/calibrate.py)."
-            )
+    changed = differences(
+        {"sampler": found.sampler, "draws": found.draws, **found.network},
+        {"sampler": sampler, "draws": draws, **network(trained)},
+    )
+    if changed:
+        raise InputError(
+            f"{path} was fitted for another request ({changed[0]}): synthesize as it was fitted, "
+            "or remove it and calibrate anew (launch/calibrate.py)."
+        )
     return found
 
 
@@ -54,5 +66,5 @@ def apply(correction: Recalibration, ct: SyntheticCT) -> SyntheticCT:
         spread=ct.spread.with_array(spread),
         lower=ct.mean.with_array(lower),
         upper=ct.mean.with_array(upper),
-        warnings=(*ct.warnings, UNLIKE) if ct.warnings else (),
+        unseen=(*ct.unseen, UNLIKE) if ct.unseen else (),
     )

@@ -32,7 +32,9 @@ def calibrated(workdir, phantoms):
 
 def test_intervals_cover_what_is_stated_of_the_fitted_patient(calibrated, workdir, phantoms):
     found = recalibration.read(workdir / recalibration.NAME)
-    assert (found.sampler, found.draws, found.coverage, found.step) == ("em", DRAWS, 0.8, 24)
+    assert (found.sampler, found.draws, found.coverage) == ("em", DRAWS, 0.8)
+    assert found.network["step"] == 24 and found.network["sampling"]["em_steps"] == 8
+    assert found.network["weights_sha256"] == load(workdir).sha256()
     (patient,) = held_out(phantoms, "validation")
     synthesize = Synthesizer(load(workdir), "em")
     ct = synthesize(patient.mr, case=patient.id, draws=DRAWS, seed=0, mask=patient.mask)
@@ -56,6 +58,23 @@ def test_it_tells_of_the_test_patients(calibrated, workdir):
     (line,) = (line for line in done.out.splitlines() if line.startswith("all"))
     before, after = (float(word.rstrip("%")) for word in line.split()[1:3])
     assert 0 < before < 100 and 50 < after <= 100
+    told = recalibration.read(workdir / recalibration.NAME).verified
+    assert told["patients"] == "test" and told["tissues"]["all"]["patients"] == 1
+    assert told["tissues"]["all"]["after"] == pytest.approx(after / 100, abs=5e-4)
+    assert told["tissues"]["all"]["interval"] == [None, None]  # of one patient there is none
+    assert "paired" not in done.out  # nothing is compared
+
+
+def test_nothing_is_written_where_the_test_patients_cannot_be_read(phantoms, runs, tmp_path):
+    workdir = shutil.copytree(runs("diffusion"), tmp_path / "run")
+    data = shutil.copytree(phantoms.folder, tmp_path / "data")
+    index = json.loads((data / "dataset.json").read_text())
+    (name,) = index["split"]["test"]
+    index["cases"][name]["files"]["mr"] = str(tmp_path / "gone.nii.gz")
+    (data / "dataset.json").write_text(json.dumps(index))
+    usual = [f"--workdir={workdir}", f"--data={data}", "--sampler=em", "--draws=2"]
+    assert "gone.nii.gz does not exist" in call("calibrate", *usual).error
+    assert not (workdir / recalibration.NAME).exists()
 
 
 def test_what_is_refused(calibrated, workdir, phantoms, tmp_path):

@@ -1,6 +1,7 @@
 """Corrections of spreads whose fault is known in closed form."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import special, stats
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation import recalibration as rec
-from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, verify
+from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, record, verify
 from sde_ct.evaluation.uncertainty import spread_skill
 
 SHAPE = (16, 16, 10)
@@ -168,7 +169,8 @@ def test_a_tissue_nobody_had_takes_the_half_width_of_all():
 
 
 def test_the_file_gives_back_what_was_written(tmp_path):
-    found = fit(_patients(2, seed=6), step=700, **SETTINGS)
+    found = fit(_patients(2, seed=6), network={"step": 700}, **SETTINGS)
+    found = replace(found, verified=record(verify(found, _patients(2, seed=7)), "test"))
     path = rec.write(tmp_path / rec.NAME, found)
     assert rec.read(path) == found
     assert list(tmp_path.iterdir()) == [path]
@@ -178,13 +180,14 @@ def test_the_file_gives_back_what_was_written(tmp_path):
     assert path.read_bytes() == before
     with pytest.raises(InputError, match="does not exist: calibrate first"):
         rec.read(tmp_path / "none.json")
-    record = json.loads(before)
-    record["half_widths"]["air"] = float("nan")
+    told = json.loads(before)
+    assert "not voxels outside the body" in told["holds_for"]
+    told["half_widths"]["air"] = float("nan")
     for text in (
         "{",
         "[]",
         "{}",
-        json.dumps(record),
+        json.dumps(told),
         json.dumps(json.loads(before) | {"coverage": 9}),
     ):
         path.write_text(text)
