@@ -13,7 +13,8 @@ between them; out/sct_std_within/ holds what they leave open together, out/sct_s
 they disagree.
 
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
-then corrected, and out/sct_lower/ and out/sct_upper/ bound every voxel with a stated coverage.
+then corrected, and out/sct_lower/ and out/sct_upper/ bound every voxel; the coverage that
+out/NAME.json states is that of voxels of the body.
 
 Many volumes: give --mr several times, a folder of files or of DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason and the others go on;

@@ -81,7 +81,7 @@ def join(drawn: Sequence[Drawn], air: float) -> SyntheticCT:
         drawn[0].shown,
         evaluations=float(np.mean([one.evaluations for one in drawn])),
         seconds=float(np.mean([one.seconds for one in drawn])),
-        warnings=tuple(dict.fromkeys(w for one in drawn for w in one.warnings)),
+        unseen=tuple(dict.fromkeys(w for one in drawn for w in one.unseen)),
     )
     ct, each = summary(together, air), len(drawn[0].hu)
     if each == 1:

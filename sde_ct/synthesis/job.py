@@ -173,8 +173,8 @@ class Job:
         covered = ""
         if self._correction:
             covered = (
-                "; its CT lies within the bounds with a probability of about "
-                f"{self._correction.coverage:.0%}, if the patient is like those of the fit"
+                f"; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
+                "within the bounds, if the patient is like those of the fit"
             )
         return (
             f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {self._draws} draws"

@@ -40,13 +40,19 @@ class SyntheticCT:
     evaluations: float  # network evaluations a slice and draw, mean
     seconds: float  # a slice and draw, without compilation
     slices: int
-    warnings: tuple[str, ...] = ()  # of an MR unlike the training's, or a spread that says nothing
+    unseen: tuple[str, ...] = ()  # what of the MR the network has never seen
+    collapsed: str | None = None  # of a spread that says nothing
     # Of several networks, see `ensemble.join`; standard deviations, HU.
     within: Volume | None = None
     between: Volume | None = None
     # Bounds of calibrated intervals, see `calibrated.apply`; HU.
     lower: Volume | None = None
     upper: Volume | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All that a reader must know before trusting the voxels."""
+        return (*self.unseen, *filter(None, [self.collapsed]))
 
 
 class Drawn(NamedTuple):
@@ -56,7 +62,7 @@ class Drawn(NamedTuple):
     shown: NetworkInput
     evaluations: float  # a slice and draw, mean
     seconds: float  # a slice and draw, without compilation
-    warnings: tuple[str, ...]  # what of the MR the network has never seen
+    unseen: tuple[str, ...]  # what of the MR the network has never seen
 
 
 class Synthesizer:
@@ -249,7 +255,8 @@ def summary(drawn: Drawn, air: float) -> SyntheticCT:
         evaluations=drawn.evaluations,
         seconds=drawn.seconds,
         slices=len(shown.mr),
-        warnings=(*drawn.warnings, *filter(None, [collapsed])),
+        unseen=drawn.unseen,
+        collapsed=collapsed,
     )
 
 

@@ -9,9 +9,13 @@ import numpy as np
 import pydicom
 import pytest
 
+from sde_ct.data.volume import Volume
 from sde_ct.evaluation import recalibration
 from sde_ct.evaluation.metrics import AIR_BELOW, BONE_ABOVE
 from sde_ct.evaluation.recalibration import ByTissue, Recalibration
+from sde_ct.synthesis import SyntheticCT
+from sde_ct.synthesis import load as load_network
+from sde_ct.synthesis.calibrated import UNLIKE, apply, network
 
 from ..programs import call, listing
 
@@ -23,19 +27,20 @@ FITTED = Recalibration(
     half_widths=ByTissue(1.0, 2.0, 3.0),
     patients=ByTissue(4, 4, 4),
     voxels=ByTissue(100, 1000, 100),
-    step=24,
 )
 
 
 @pytest.fixture
 def calibrated(runs, tmp_path):
     """`calibrated(**changes)`: a copy of the work directory with a correction in it."""
+    fitted_for = network(load_network(runs("diffusion")))
 
-    def copy(**changes):
+    def copy(network=(), **changes):
         workdir = tmp_path / "run"
         shutil.rmtree(workdir, ignore_errors=True)
         shutil.copytree(runs("diffusion"), workdir)
-        recalibration.write(workdir / recalibration.NAME, dataclasses.replace(FITTED, **changes))
+        fitted = dataclasses.replace(FITTED, network=fitted_for | dict(network), **changes)
+        recalibration.write(workdir / recalibration.NAME, fitted)
         return workdir
 
     return copy
@@ -60,7 +65,7 @@ def test_spread_and_bounds_are_the_fitted_ones(calibrated, usual, phantoms, tmp_
     (name,), out = phantoms.split["test"], tmp_path / "calibrated"
     done = call("synthesize", f"--workdir={workdir}", *usual, f"--output={out}", "--calibrated")
     assert done.status == 0, done.err
-    assert "CT lies within the bounds with a probability of about 90%" in done.out
+    assert "in about 90% of the body's voxels the CT lies within the bounds" in done.out
     mean, spread = (load(tmp_path / "out", kind, name) for kind in ("sct", "sct_std"))
     np.testing.assert_array_equal(load(out, "sct", name), mean)
     expected = FITTED.apply(mean, spread)
@@ -78,15 +83,18 @@ def test_spread_and_bounds_are_the_fitted_ones(calibrated, usual, phantoms, tmp_
     told = json.loads((out / f"{name}.json").read_text())
     assert told["calibrated"]["coverage"] == 0.9
     assert told["calibrated"]["guaranteed"]["bone"] == pytest.approx(0.72)
+    assert "not voxels outside the body" in told["calibrated"]["holds_for"]
     assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["calibrated"] is None
     error = call("synthesize", f"--workdir={workdir}", *usual, "--calibrated").error
     assert "tells of another request (calibrated" in error
 
 
 REFUSED = {
-    "sampler": ({"sampler": "ddpm"}, [], "another sampler (ddpm, not em)"),
-    "draws": ({"draws": 10}, [], "another number of draws (10, not 3)"),
-    "step": ({"step": 12}, [], "another step (12, not 24)"),
+    "sampler": ({"sampler": "ddpm"}, [], "(sampler: ddpm -> em)"),
+    "draws": ({"draws": 10}, [], "(draws: 10 -> 3)"),
+    "step": ({"network": {"step": 12}}, [], "(step: 12 -> 24)"),
+    "weights": ({"network": {"weights_sha256": "f00"}}, [], "(weights_sha256: f00 -> "),
+    "options": ({"network": {"sampling": {}}}, [], "(sampling.ddpm_steps: absent -> 8)"),
     "steps": ({}, ["--evaluations=4"], "leave out --evaluations"),
 }
 
@@ -133,4 +141,12 @@ def test_of_an_mr_unlike_the_trainings_the_coverage_is_not_stated_without_a_word
     assert done.status == 0, done.err
     warnings = json.loads((tmp_path / "out" / "z.json").read_text())["warnings"]
     assert any("distance of slices" in w for w in warnings)
-    assert "this MR is unlike the training's, so" in warnings[-1] and warnings[-1] in done.err
+    assert warnings[-1] == UNLIKE and UNLIKE in done.err
+
+
+def test_a_collapsed_spread_does_not_make_the_mr_unlike_the_trainings():
+    volume = Volume(np.zeros((4, 4, 3), np.float32), np.eye(4), "HU")
+    ct = SyntheticCT((volume,), volume, volume, 8, 0.1, 3, collapsed="The spread has collapsed.")
+    assert apply(FITTED, ct).warnings == ("The spread has collapsed.",)
+    both = apply(FITTED, dataclasses.replace(ct, unseen=("The voxels are larger.",)))
+    assert both.warnings == ("The voxels are larger.", UNLIKE, "The spread has collapsed.")
