@@ -12,8 +12,8 @@ With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, 
 judges the draws: calibration by tissue, and how many are enough.
 
 --export-dose=DIR writes every evaluated case as matRad and pyRadPlan read it, with the masks in
---structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (extra `dose`)
-and writes gamma.json.
+--structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy, RTDOSE files,
+NIfTI or MetaImage (extra `dose`), and writes gamma.json.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
@@ -29,7 +29,6 @@ from absl import flags
 from tqdm import tqdm
 
 from sde_ct.cli import run
-from sde_ct.data.files import read_volume
 from sde_ct.errors import InputError
 from sde_ct.evaluation import dose, judgement
 from sde_ct.evaluation.cases import evaluate_methods, parse_slices
@@ -70,7 +69,9 @@ _EXPORT = flags.DEFINE_string(
     "export-dose", None, "Folder to write CT, synthetic CT and structures to, for dose engines."
 )
 _STRUCTURES = flags.DEFINE_string("structures", None, "Folder of folders <case> of masks.")
-_GAMMA = flags.DEFINE_list("gamma", [], "Doses on the real and on the synthetic CT, Gy: A,B.")
+_GAMMA = flags.DEFINE_list(
+    "gamma", [], "Doses on the real and on the synthetic CT, Gy: A,B; RTDOSE, NIfTI or MetaImage."
+)
 flags.mark_flags_as_required(["prediction", "reference", "output"])
 
 TISSUES = ("all", "air", "soft", "bone")
@@ -98,26 +99,25 @@ def main() -> None:
     table = [row for of_one in found.values() for row in of_one.rows]
     if not table:
         raise InputError(_nothing_left(refused))
+    names = {row.patient for row in table}
+    if exports:
+        dose.export_files(Path(_EXPORT.value), [exports[name] for name in sorted(names)])
     cases = [case for files in matched.values() for case in files.cases]
     settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
     everywhere = [*predictions, reference, *filter(None, (mask, spread, *draws))]
-    write_metrics(output, table, protocol, settings, refused=_record(refused, everywhere))
+    left_out = _record(refused, everywhere)
+    write_metrics(output, table, protocol, settings, refused=left_out)
     print(text_table(summarise(table)), end="")
     judged = {method: of_one.judged for method, of_one in found.items() if of_one.judged}
     if judged:
         write_json(output / judgement.NAME, judgement.record(judged))
         print("", *judgement.lines(judged, TISSUES), sep="\n")
-    for row in table:
-        if row.patient in exports:
-            dose.export_files(*exports[row.patient])
     if judged_doses:
         write_json(output / dose.NAME, dose.record(judged_doses))
         print(*dose.lines(judged_doses), sep="\n")
-    if sentence := caveat(len({row.patient for row in table})):
+    if sentence := caveat(len(names)):
         print(sentence)
-    names = {row.patient for row in table}
     shown = patients_of(table, {method: files.cases for method, files in matched.items()})
-    left_out = _record(refused, everywhere)
     report = Report(
         title=f"Synthetic CTs, protocol {protocol.name}",
         rows=table,
@@ -129,7 +129,7 @@ def main() -> None:
         warnings=[
             *filter(None, [caveat(len(names))]),
             *judgement.warnings(judged),
-            *(f"Left out: {r['case']} of {r['method']}. {r['reason']}" for r in left_out),
+            *(f"Left out of {m}: {c}. {reason}" for m, c, reason in _by_reason(left_out)),
         ],
     )
     write_report(output / REPORT, report)
@@ -154,23 +154,20 @@ def _methods(predictions: Sequence[Path]) -> list[str]:
 
 
 def _exports(cases: Sequence[CaseFiles]) -> dict[str, tuple]:
-    """What `dose.export_files` takes of every case, after refusing what it would refuse late."""
+    """Every case with its structures, after refusing what the export would refuse late."""
     place, structures = Path(_EXPORT.value), _STRUCTURES.value and Path(_STRUCTURES.value)
     if len(_PREDICTION.value) > 1:
         raise InputError("--export-dose belongs to one method: give one --prediction with it.")
     for case in cases:
         if (place / case.name).exists():
             raise InputError(f"{place / case.name} exists: choose another --export-dose.")
-    return {
-        case.name: (case, place / case.name, dose.structures_of(structures, case.name))
-        for case in cases
-    }
+    return {case.name: (case, dose.structures_of(structures, case.name)) for case in cases}
 
 
 def _gamma() -> list[dose.Gamma]:
     if len(_GAMMA.value) != 2:
         raise InputError("--gamma: give two dose grids, REFERENCE,EVALUATED.")
-    return dose.gamma(*(read_volume(path, "a.u.") for path in _GAMMA.value))
+    return dose.gamma_of_files(*map(Path, _GAMMA.value))
 
 
 def _bar(cases: Sequence[CaseFiles], method: str) -> Iterable[CaseFiles]:
@@ -186,10 +183,16 @@ def _mask_of(case: CaseFiles) -> str:
 
 def _tell(refused: Mapping[str, Sequence[Refusal]]) -> None:
     """Name every refused case once, those of one reason together."""
-    for method, cases in refused.items():
-        for reason in dict.fromkeys(case.reason for case in cases):
-            names = ", ".join(case.case for case in cases if case.reason == reason)
-            print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
+    for method, names, reason in _by_reason(_record(refused, ())):
+        print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
+
+
+def _by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
+    """Method, cases and reason, once for all cases of one reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in refused:
+        found.setdefault((one["method"], one["reason"]), []).append(one["case"])
+    return [(method, ", ".join(cases), reason) for (method, reason), cases in found.items()]
 
 
 def _nothing_left(refused: Mapping[str, Sequence[Refusal]]) -> str:

@@ -12,6 +12,8 @@ matRad: `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`.
 structures' names from the files, and BODY for the patient's outline.
 """
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from sde_ct.data.dicom.dose import read_rtdose
+from sde_ct.data.files import format_of, read_volume
 from sde_ct.data.planning import write_planning_volume
 from sde_ct.data.volume import Volume, canonical, same_grid
 from sde_ct.errors import InputError
@@ -49,16 +53,12 @@ def export_case(
     """Write one case; see the module.
 
     Raises:
-        InputError: the folder exists, volumes lie on different grids, a structure is called
-            `BODY`, or a name is no file's.
+        InputError: the folder exists or volumes lie on different grids.
     """
     if folder.exists():
         raise InputError(f"{folder} exists: choose another output or remove it first.")
     volumes = {"sct": sct, f"structures/{BODY}": mask}
-    for name, structure in structures.items():
-        if name.upper() == BODY or not name or "/" in name:
-            raise InputError(f"A structure is called '{name}': give it another name.")
-        volumes[f"structures/{name}"] = structure
+    volumes |= {f"structures/{name}": structure for name, structure in structures.items()}
     for name, volume in volumes.items():
         if not same_grid(canonical(volume), canonical(ct)):
             raise InputError(f"{folder.name}: {name} lies on another grid than the CT: resample.")
@@ -70,7 +70,7 @@ def structures_of(place: Path | None, case: str) -> dict[str, Path]:
     """The masks in `place`/`case`, by name; none where no place is given.
 
     Raises:
-        InputError: the folder is missing or holds no volume.
+        InputError: the folder is missing, holds no volume, or one that is called `BODY`.
     """
     if place is None:
         return {}
@@ -78,16 +78,42 @@ def structures_of(place: Path | None, case: str) -> dict[str, Path]:
     found = volumes_in(folder) if folder.is_dir() else {}
     if not found:
         raise InputError(f"{folder} holds no structures: put a mask for each there.")
+    for name, path in found.items():
+        if name.upper() == BODY:
+            raise InputError(f"{path}: {BODY} is the mask's own name: give it another.")
     return found
 
 
-def export_files(files: CaseFiles, folder: Path, structures: Mapping[str, Path] = {}) -> None:
-    """`export_case` of files on disk."""
-    ct, sct, mask = read_case(files)
-    masks = {
-        name: read_on_grid(path, "mask", ct, files.reference) for name, path in structures.items()
-    }
-    export_case(folder, ct, sct, mask, masks)
+def export_files(place: Path, cases: Sequence[tuple[CaseFiles, Mapping[str, Path]]]) -> None:
+    """`export_case` of files on disk with their structures to `place`/CASE: of all, or of none."""
+    made, stage = not place.exists(), place / f".partial-{os.getpid()}"
+    try:
+        for files, structures in cases:
+            ct, sct, mask = read_case(files)
+            masks = {
+                name: read_on_grid(path, "mask", ct, files.reference)
+                for name, path in structures.items()
+            }
+            export_case(stage / files.name, ct, sct, mask, masks)
+        for files, _ in cases:
+            (stage / files.name).rename(place / files.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if made and place.exists() and not any(place.iterdir()):
+            place.rmdir()
+
+
+def gamma_of_files(reference: Path, evaluated: Path) -> list[Gamma]:
+    """`gamma` of two dose grids on disk: RTDOSE, NIfTI or MetaImage, Gy."""
+    if not find_spec("pymedphys"):
+        raise InputError("--gamma: pymedphys is missing; pip install '.[dose]'.")
+    return gamma(*(_read_dose(path) for path in (reference, evaluated)))
+
+
+def _read_dose(path: Path) -> Volume:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the file of the dose.")
+    return read_rtdose(path) if format_of(path) == "DICOM" else read_volume(path, "a.u.")
 
 
 def gamma(reference: Volume, evaluated: Volume) -> list[Gamma]:
@@ -98,11 +124,8 @@ def gamma(reference: Volume, evaluated: Volume) -> list[Gamma]:
         evaluated: dose on the synthetic CT, Gy; its grid may be another, its axes not.
 
     Raises:
-        InputError: pymedphys is missing, axes point elsewhere, or a dose is empty, negative or
-            not finite.
+        InputError: axes point elsewhere, or a dose is empty, negative or not finite.
     """
-    if not find_spec("pymedphys"):
-        raise InputError("--gamma: pymedphys is missing; pip install '.[dose]'.")
     import pymedphys
 
     pair = [canonical(dose) for dose in (reference, evaluated)]

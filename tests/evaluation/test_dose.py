@@ -11,6 +11,7 @@ from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.evaluation import dose
 
+from ..data.dicom.test_dose import DOSE, write_dose
 from ..programs import call
 
 SHAPE = (12, 10, 6)
@@ -82,8 +83,6 @@ def test_what_is_not_exported(exported):
     moved = Volume(body.array, body.affine + np.eye(4, k=3), "mask")
     with pytest.raises(InputError, match="Rectum lies on another grid"):
         dose.export_case(exported.with_name("p2"), ct, sct, body, {"Rectum": moved})
-    with pytest.raises(InputError, match="called 'Body'"):
-        dose.export_case(exported.with_name("p2"), ct, sct, body, {"Body": body})
     assert not exported.with_name("p2").exists()
 
 
@@ -166,6 +165,49 @@ def test_the_program_exports_what_it_evaluates(cohort):
     error = call("evaluate", *usual, f"--output={cohort / 'new'}").error
     assert "oar/b holds no structures" in error
     assert not (cohort / "new").exists() and not (cohort / "dose2").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "affine", "sentence"),
+    [
+        ("Body", None, "oar/b/Body.nii.gz: BODY is the mask's own name: give it another"),
+        ("Rectum", np.diag([2.0, 2, 2, 1]), "oar/b/Rectum.nii.gz (12 x 10 x 6 voxels of 2 x 2"),
+    ],
+    ids=["name", "grid"],
+)
+def test_an_export_that_cannot_be_leaves_nothing_behind(cohort, name, affine, sentence):
+    """Neither figures, so that the same command goes, mended, nor the cases before it."""
+    (cohort / "oar/b/Rectum.nii.gz").unlink()
+    image = nib.load(cohort / "ref/b/mask.nii.gz")
+    moved = nib.Nifti1Image(image.dataobj, image.affine if affine is None else affine)
+    nib.save(moved, cohort / f"oar/b/{name}.nii.gz")
+    usual = [f"--prediction={cohort / 'sct'}", f"--reference={cohort / 'ref'}"]
+    usual += [f"--export-dose={cohort / 'dose'}", f"--structures={cohort / 'oar'}"]
+    usual += [f"--output={cohort / 'out'}"]
+    assert sentence in call("evaluate", *usual).error
+    assert not (cohort / "out").exists() and not (cohort / "dose").exists()
+    (cohort / f"oar/b/{name}.nii.gz").unlink()
+    nib.save(image, cohort / "oar/b/Rectum.nii.gz")
+    assert call("evaluate", *usual).status == 0
+
+
+def test_doses_are_read_from_rtdose_too(tmp_path, monkeypatch):
+    """The grid that pymedphys is to be given; it need not be there for that."""
+    seen = []
+    monkeypatch.setattr(dose, "find_spec", lambda name: name)
+    monkeypatch.setattr(dose, "gamma", lambda *pair: seen.extend(pair))
+    file = write_dose(tmp_path / "RD.dcm")
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), np.float32), np.eye(4)), tmp_path / "d.nii")
+    dose.gamma_of_files(file, tmp_path / "d.nii")
+    assert seen[0].array.max() == pytest.approx(DOSE.max()) and seen[1].array.shape == (3, 3, 3)
+    with pytest.raises(InputError, match="is a folder: give the file of the dose"):
+        dose.gamma_of_files(file, tmp_path)
+
+
+def test_what_is_missing_is_told_before_any_file_is_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(dose, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pymedphys is missing; pip install"):
+        dose.gamma_of_files(tmp_path / "none", tmp_path / "none")
 
 
 def test_the_program_compares_two_doses(cohort):
