@@ -236,8 +236,9 @@ def test_evaluate_leaves_a_report_of_foreign_predictions(cohort, tmp_path):
             for method in ("lookup", "exact"):
                 (root / method).mkdir(exist_ok=True)
                 shutil.copy(cohort / place / f"{method}.nii.gz", root / method / f"{place}.nii.gz")
-        (root / "pelvis/c").mkdir()
-        shutil.copy(cohort / "a/ct.nii.gz", root / "pelvis/c")
+        for place in ("c", "d"):  # without a prediction
+            (root / "pelvis" / place).mkdir()
+            shutil.copy(cohort / "a/ct.nii.gz", root / "pelvis" / place)
         done = call(
             "evaluate", f"--prediction={root}/lookup", f"--prediction={root}/exact",
             f"--reference={root}/pelvis", f"--output={root}/out",
@@ -246,7 +247,7 @@ def test_evaluate_leaves_a_report_of_foreign_predictions(cohort, tmp_path):
     pages = [(tmp_path / f"somewhere{n}/out/report.html").read_bytes() for n in range(2)]
     assert pages[0] == pages[1] and b"somewhere" not in pages[0]
     text = pages[0].decode()
-    assert "Left out: c of lookup" in text and 'id="findings"' not in text
+    assert text.count("Left out of lookup: c, d. ") == 1 and 'id="findings"' not in text
     data = data_of(text, 0)
     assert data["mr"] and [m["name"] for m in data["methods"]] == ["lookup", "exact"]
     exact = np.asarray(nib.load(tmp_path / "somewhere0/exact" / f"{data['name']}.nii.gz").dataobj)
