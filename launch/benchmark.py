@@ -33,7 +33,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation import figures
 from sde_ct.evaluation.reliability import sentence
 from sde_ct.evaluation.report import write_json
-from sde_ct.methods.sample import SAMPLERS
+from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
 from sde_ct.synthesis import load
 from sde_ct.training.loop import train
 
@@ -57,7 +57,13 @@ REFERENCE = flags.DEFINE_integer(
 DRAWS = flags.DEFINE_integer(
     "draws", 10, "frontier, reliability: draws of each slice.", lower_bound=2
 )
-SEED = flags.DEFINE_integer("seed", 0, "frontier, reliability: seed of the draws.", lower_bound=0)
+SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "frontier, reliability: seed of the draws.",
+    lower_bound=0,
+    upper_bound=LARGEST_SEED,
+)
 SIZES = flags.DEFINE_list("sizes", ["64", "128"], "speed: sides of the square slices.")
 BATCH = flags.DEFINE_integer("batch", 4, "speed: slices at once.", lower_bound=1)
 DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "speed: of the network.")

@@ -22,7 +22,7 @@ from sde_ct.data.prepared import Prepared, read_prepared
 from sde_ct.errors import InputError
 from sde_ct.evaluation import recalibration
 from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, record, verify
-from sde_ct.methods.sample import SAMPLERS
+from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
 from sde_ct.synthesis import Synthesizer, Trained, load
 from sde_ct.synthesis.calibrated import network
 
@@ -30,7 +30,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", r
 DATA = flags.DEFINE_string("data", None, "The prepared data it was trained with.", required=True)
 SAMPLER = flags.DEFINE_enum("sampler", None, list(SAMPLERS), "Whose spread.", required=True)
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
+)
 COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that intervals are to cover.")
 
 

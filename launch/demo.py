@@ -19,9 +19,10 @@ from sde_ct.cli import run
 from sde_ct.comparison.page import report_of
 from sde_ct.config import recipe
 from sde_ct.data.preparation.prepare import prepare
-from sde_ct.data.prepared import Prepared, read_prepared
+from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.data.sources.cohorts import phantom_cases
 from sde_ct.data.split import split_patients
+from sde_ct.errors import InputError
 from sde_ct.evaluation import judgement
 from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
@@ -30,13 +31,16 @@ from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.protocols import VOLUME, constants
 from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.table import METHODS, summarise, text_table
+from sde_ct.methods.sample import LARGEST_SEED
 from sde_ct.training.experiment import versions
 from sde_ct.training.loop import train
 
 OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
 PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws of each sampler.", lower_bound=2)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of phantoms and draws.", lower_bound=0)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of phantoms and draws.", lower_bound=0, upper_bound=LARGEST_SEED
+)
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs" / "demo"
 RUNS = ("ddpm", "score", "cnn", "gan")
@@ -48,7 +52,7 @@ def main() -> None:
     parallel.set_up()
     start = time.perf_counter()
     output = Path(OUTPUT.value)
-    refuse_existing(output, [judgement.NAME])
+    refuse_existing(output)  # the metrics, which come last
     prepared = _data(output)
     for number, name in enumerate(RUNS, start=2):
         _say(start, f"{number}/7 train {name}")
@@ -89,8 +93,14 @@ def _bar(batches, label: str):
 
 
 def _data(output: Path) -> Prepared:
-    if (output / "data").exists():
-        return read_prepared(output / "data")
+    """The cohort, prepared; what of it is there already is kept, another is refused."""
+    folder = output / "data"
+    prepared = read_prepared(folder) if (folder / INDEX).exists() else None
+    if prepared is not None and (count := len(prepared.cases)) != PATIENTS.value:
+        raise InputError(
+            f"{output} is a demo of {count} patients, not {PATIENTS.value}: give "
+            f"--patients={count}, or another --output."
+        )
     bar = partial(tqdm, desc="1/7 phantoms", unit="patient")
     cases = phantom_cases(
         output / "cohort",
@@ -105,7 +115,9 @@ def _data(output: Path) -> Prepared:
     split = split_patients(
         names, validation=validation[: HELD_OUT["validation"]], test=test, seed=0
     )
-    return prepare(cases, output / "data", source="phantom", split=split)
+    if prepared is None:
+        prepared = prepare(cases, folder, source="phantom", split=split)
+    return prepared
 
 
 def _settings(prepared: Prepared, patients: list) -> dict:

@@ -38,7 +38,7 @@ from tqdm import tqdm
 from sde_ct import parallel, peers
 from sde_ct.cli import run
 from sde_ct.errors import InputError
-from sde_ct.methods.sample import SAMPLERS
+from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
 from sde_ct.synthesis.job import Job, Request
 from sde_ct.synthesis.sources import find_sources
 
@@ -50,7 +50,9 @@ DRAWS = flags.DEFINE_integer(
     "draws", None, "Monte-Carlo draws of all networks: 10, or 1 of each CNN or GAN."
 )
 EVALUATIONS = flags.DEFINE_integer("evaluations", None, "Network evaluations a draw; the recipe's.")
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
+)
 MASK = flags.DEFINE_string(
     "mask", None, "Body mask on the MR's grid, or a folder of them by NAME; computed if not given."
 )

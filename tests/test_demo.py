@@ -1,0 +1,71 @@
+"""The demo where it was stopped: what it has is kept, and another demo is refused."""
+
+import shutil
+
+import pytest
+
+from sde_ct.errors import InputError
+
+from .programs import call, listing
+
+ASKED = ("--patients=6", "--seed=1")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The folder of a demo that was stopped before its first training."""
+    output = tmp_path_factory.mktemp("demo") / "out"
+    assert stopped(output, *ASKED) == "the first training"
+    return output
+
+
+def stopped(output, *flags) -> str:
+    """What ends a demo; its trainings would take minutes."""
+
+    def train(*arguments):
+        raise InputError("the first training")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sde_ct.training.loop.train", train)
+        return call("demo", f"--output={output}", *flags).error
+
+
+def test_a_demo_killed_while_it_prepares_goes_on(prepared, tmp_path):
+    output, done = shutil.copytree(prepared, tmp_path / "out"), listing(prepared)
+    (output / "data" / "dataset.json").unlink()
+    shutil.rmtree(next((output / "data" / "cases").iterdir()))
+    shutil.rmtree(next((output / "cohort" / "Task1" / "pelvis").iterdir()))
+    assert stopped(output, *ASKED) == "the first training"
+    assert sorted(listing(output)) == sorted(done)
+    same = [name for name in done if name.endswith(".npy")]
+    assert len(same) == 18 and all(listing(output)[name] == done[name] for name in same)
+
+
+def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(prepared, tmp_path):
+    output = shutil.copytree(prepared, tmp_path / "out")
+    (output / "uncertainty.json").write_text("{}")
+    assert stopped(output, *ASKED) == "the first training"
+    (output / "metrics.json").write_text("{}")
+    assert "metrics.json exists already" in stopped(output, *ASKED)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--patients=8", "--seed=1"), "is a demo of 6 patients, not 8: give --patients=6"),
+        (("--patients=6", "--seed=7"), "1PA001 holds another or an incomplete patient"),
+    ],
+)
+def test_another_demo_in_the_same_folder_is_refused(prepared, flags, sentence):
+    before = listing(prepared)
+    assert sentence in stopped(prepared, *flags)
+    assert listing(prepared) == before
+
+
+@pytest.mark.parametrize("program", ["demo", "synthesize", "calibrate", "benchmark"])
+@pytest.mark.parametrize("seed", [2**32, 2**63])
+def test_a_seed_that_would_be_taken_for_another_is_refused(program, seed):
+    """JAX's keys hold 32 bits: 2**32 gives the draws of 0, and 2**63 a traceback."""
+    done = call(program, f"--seed={seed}", "--nonsense")  # which ends it if the seed does not
+    assert done.status != 0 and f"flag --seed={seed}" in done.err, done.err
+    assert "Traceback" not in done.err
