@@ -13,6 +13,7 @@ import numpy as np
 from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.evaluation.uncertainty import decompose
+from sde_ct.methods import build_network
 from sde_ct.synthesis.synthesizer import Drawn, Synthesizer, SyntheticCT, summary
 from sde_ct.synthesis.trained import Trained
 
@@ -107,7 +108,7 @@ def require_alike(networks: Sequence[tuple[str, Trained]]) -> None:
       networks: each with the name of its work directory.
 
     Raises:
-      InputError: methods, intensity maps, neighbours, sizes or spacings differ, or two are one.
+      InputError: something of `KEPT_ALIKE` differs, or two are one.
     """
     (first, one), *others = networks
     for name, other in others:
@@ -126,7 +127,10 @@ def require_alike(networks: Sequence[tuple[str, Trained]]) -> None:
             )
 
 
-KEPT_ALIKE = ("method", "MR intensity map", "CT intensity map", "neighbours", "size", "spacing")
+KEPT_ALIKE = (
+    *("method", "MR intensity map", "CT intensity map", "neighbours", "size", "spacing"),
+    "multiple of the slices' sides",
+)
 
 
 def _alike(network: Trained) -> tuple[Any, ...]:
@@ -138,4 +142,5 @@ def _alike(network: Trained) -> tuple[Any, ...]:
         network.config.data.neighbours,
         data["size"],
         data["spacing"],
+        build_network(network.config).multiple,
     )

@@ -174,10 +174,13 @@ def test_networks_that_are_not_alike_are_refused(runs, workdirs):
     near = dataclasses.replace(
         first.config, data=dataclasses.replace(first.config.data, neighbours=1)
     )
+    network = dataclasses.replace(first.config.network, multipliers=(1, 1))
+    deep = second._replace(config=dataclasses.replace(second.config, network=network))
     large = second._replace(data=second.data | {"size": [40, 40]})
     for networks, sentence in [
         ([("a", first), ("b", cnn)], r"a and b differ in method \(diffusion and cnn\)"),
         ([("a", first), ("b", large)], r"a and b differ in size"),
+        ([("a", first), ("b", deep)], r"differ in multiple of the slices' sides \(2 and 4\)"),
         ([("a", first), ("b", second._replace(config=near))], r"differ in neighbours \(0 and 1\)"),
         ([("a", first), ("b", second), ("c", first)], "a and c are one network"),
         ([("a", first), ("a", first)], "a and a are one network"),
