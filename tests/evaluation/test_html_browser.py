@@ -10,6 +10,7 @@ import pytest
 
 from sde_ct.evaluation.html import report
 from sde_ct.evaluation.html.report import write_report
+from sde_ct.evaluation.html.views import Prediction
 
 from . import html_cohort
 from .html_cohort import FOLDERS, NAMES
@@ -222,6 +223,32 @@ def test_methods_and_draws_switch(page, cohort):
     assert page.locator("#method option:checked").inner_text() == "lookup"  # it stays
 
 
+def test_nothing_of_one_patient_stands_under_the_name_of_the_next(page):
+    """Decoding takes a while: until it ends there is nothing to see, and keys move nothing."""
+    picture = canvas(page, "ct").evaluate("canvas => canvas.toDataURL()")
+    between = page.evaluate("""() => {
+      choosePatient(1);
+      move(0, 0, 1);
+      const texts = [...document.querySelectorAll("#panes output, #position, .plots figcaption")];
+      const ct = document.querySelector("figure[data-pane=ct] .picture canvas");
+      return [texts.map((text) => text.textContent).join(""), ct.toDataURL(), ct.ariaLabel];
+    }""")
+    assert between[0] == "" and between[1] != picture and between[2] == ""
+    settled(page)
+    assert value(page, "ct") is not None and voxel(page)
+
+
+def test_a_prediction_without_contrast_has_no_correlation(browser, cohort, tmp_path):
+    view = html_cohort.view(cohort, NAMES[0])
+    flat = view._replace(methods={"flat": Prediction(view.ct.with_array(0 * view.ct.array))})
+    patients = {NAMES[0]: lambda: flat}
+    write_report(tmp_path / "report.html", html_cohort.report(cohort, patients=patients))
+    pages = opened(browser, tmp_path / "report.html")
+    said = next(pages).locator("#histogram").get_attribute("aria-label")
+    assert "Correlation" not in said and re.search(r"\. Mean error -?\d+\.\d HU", said)
+    next(pages, None)
+
+
 def test_error_is_white_at_zero_and_grey_outside_the_body(page, cohort):
     choose(page, "choice", "draw 1")  # the CT itself
     z = int(page.input_value("#slice")) - 1
@@ -341,7 +368,9 @@ def test_slices_left_out_are_said_and_the_others_still_true(browser, cohort, tmp
         map(len, re.findall(r'"([A-Za-z0-9+/=]{200,})"', (tmp_path / "all.html").read_text()))
     )
     monkeypatch.setattr(report, "REST", 0)
-    monkeypatch.setattr(report, "LIMIT", int(0.4 * size))
+    write_report(tmp_path / "none.html", whole._replace(patients={}))
+    still = (tmp_path / "none.html").stat().st_size
+    monkeypatch.setattr(report, "LIMIT", still + int(0.4 * size))
     write_report(tmp_path / "report.html", whole)
     pages = opened(browser, tmp_path / "report.html")
     page = next(pages)

@@ -110,6 +110,7 @@ function joint({ ct, sct, mask }) {
     bb += sct[i] * sct[i];
     ab += ct[i] * sct[i];
   }
+  // Not finite where one of the two is the same everywhere.
   const correlation = (n * ab - a * b) / Math.sqrt((n * aa - a * a) * (n * bb - b * b));
   return { counts, n, bias: (b - a) / n, correlation };
 }
@@ -139,9 +140,10 @@ function drawHistogram() {
   g.beginPath();
   g.arc(x(clip(shown.ct[i])), y(clip(shown.sct[i])), 11, 0, 2 * Math.PI);
   g.stroke();
+  const related = Number.isFinite(correlation) ? `Correlation ${correlation.toFixed(3)}, mean` : "Mean";
   const text = n
     ? `${n.toLocaleString("en")} body voxels of the slices here, darker where more (logarithmic); ring: the cross-hair. ` +
-      `Correlation ${correlation.toFixed(3)}, mean error ${tenths(bias)} HU.`
+      `${related} error ${tenths(bias)} HU.`
     : "No body in the slices here.";
   byId("histogram-text").textContent = text;
   canvas.ariaLabel = `Joint histogram of CT and ${shown.label}. ${text}`;

@@ -39,6 +39,7 @@ function choosePatient(number) {
   const before = patient && patient.methods[state.method].name;
   state.patient = number;
   decoded.clear();
+  clear();
   patient = JSON.parse(byId(`patient-${number}`).textContent);
   state.at = patient.shape.map((n) => Math.floor(n / 2));
   fill(byId("method"), patient.methods.map((method) => method.name));
@@ -46,6 +47,17 @@ function choosePatient(number) {
   byId("slice").max = patient.shape[2];
   const uncertain = patient.methods.findIndex((method) => method.spread);
   chooseMethod(Math.max(same < 0 ? uncertain : same, 0));
+}
+
+// Nothing of the patient before may stand under the name of the next while that is decoded.
+function clear() {
+  shown = null;
+  for (const canvas of document.querySelectorAll("#panes .picture canvas, .plots canvas")) {
+    canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    canvas.ariaLabel = "";
+  }
+  const texts = "#panes output, #position, #profile-text, #histogram-text";
+  for (const text of document.querySelectorAll(texts)) text.textContent = "";
 }
 
 function chooseMethod(number) {
