@@ -168,13 +168,29 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path, monkeypatch):
     everything = page(tmp_path / "all", whole)
     assert "To stay below" not in everything
     size = packed(everything)
+    still = len(page(tmp_path / "still", whole._replace(patients={})).encode())
     expected = {0.85: "a: 2 of 4 draws", 0.55: "a: the middle", 0.25: "not shown: b"}
     for share, sentence in expected.items():
-        monkeypatch.setattr(report, "LIMIT", int(share * size))
+        monkeypatch.setattr(report, "LIMIT", still + int(share * size))
         folder = tmp_path / str(share)
         text = page(folder, whole)
         assert sentence in text and "To stay below" in text
         assert packed(text) <= share * size
+
+
+def test_a_page_of_very_many_patients_stays_below_the_limit(tmp_path, monkeypatch):
+    """A table of 300 lines is larger than this limit; so is one of 5000 than the real one."""
+    rng, limit = np.random.default_rng(0), 300_000
+    rows = [Row(m, f"p{n:03d}", *rng.uniform(10, 90, 20)) for m in "ab" for n in range(150)]
+    whole = report.Report("Many", rows, patients={"p": noisy_view})
+    every = page(tmp_path / "all", whole)
+    assert "Every patient" in every and len(every) > limit and "metrics.csv" not in every
+    monkeypatch.setattr(report, "LIMIT", limit)
+    monkeypatch.setattr(report, "REST", 50_000)
+    text = page(tmp_path / "few", whole)
+    assert len(text.encode()) <= limit and "p149" not in text
+    assert "too many for this page: see metrics.csv beside it" in text
+    assert packed(text) == packed(every)  # the slices have what is left
 
 
 def test_draws_go_first_then_slices(monkeypatch):

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -19,7 +19,7 @@ from markupsafe import Markup
 from sde_ct.evaluation.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
 from sde_ct.evaluation.findings import Finding
 from sde_ct.evaluation.html import calibration, curves
-from sde_ct.evaluation.html.tables import by_patient, over_patients
+from sde_ct.evaluation.html.tables import Table, by_patient, over_patients
 from sde_ct.evaluation.html.views import Picture, Report
 
 SCRIPTS = ("volumes.js", "plots.js", "viewer.js")
@@ -33,8 +33,31 @@ PANES = {
 OUTSIDE = 217  # grey of what is not shown, 0.85 as in the figures
 
 
+class Still(NamedTuple):
+    """Tables and pictures, the same whatever volumes are shown."""
+
+    summary: list[Table]
+    cases: Table | None  # a line a patient and method; None where they are too many
+    figures: list[dict[str, str]]
+    curves: dict[str, str] | None
+
+
+def still_of(report: Report) -> Still:
+    """Of a report all that takes time to draw."""
+    drawn = [calibration.picture(report.judgements)] if report.judgements else []
+    calibrated = [calibration.table(report.judgements)] if report.judgements else []
+    training = curves.picture(report.curves)
+    return Still(
+        summary=over_patients(report.rows) + calibrated,
+        cases=by_patient(report.rows),
+        figures=[_embedded(picture) for picture in (*drawn, *report.figures)],
+        curves=_embedded(training) if training else None,
+    )
+
+
 def render(
     report: Report,
+    still: Still,
     patients: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
     provenance: Mapping[str, Any],
@@ -42,15 +65,13 @@ def render(
     """The page's text.
 
     Args:
+        still: by `still_of`.
         patients: as `patients.encode_patient` gives them.
         notes: sentences on which patients and slices are in the page.
         provenance: the report's, with what only the page knows.
     """
     scripts = ("tables.js", *(SCRIPTS if patients else ()))
     script, style = "".join(map(_read, scripts)), _read("style.css")
-    training = curves.picture(report.curves)
-    drawn = [calibration.picture(report.judgements)] if report.judgements else []
-    calibrated = [calibration.table(report.judgements)] if report.judgements else []
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -60,15 +81,15 @@ def render(
         script=Markup(script),
         style=Markup(style),
         warnings=report.warnings,
-        summary=over_patients(report.rows) + calibrated,
-        cases=by_patient(report.rows),
+        summary=still.summary,
+        cases=still.cases,
         findings=report.findings if any(map(_measured, report.findings)) else (),
         patients=[{"name": data["name"], "json": as_json(data)} for data in patients],
         notes=notes,
         panes=list(PANES.items()),
         colours=as_json(_colours()),
-        figures=[_embedded(picture) for picture in (*drawn, *report.figures)],
-        curves=_embedded(training) if training else None,
+        figures=still.figures,
+        curves=still.curves,
         provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
     )
 

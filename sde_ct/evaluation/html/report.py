@@ -1,6 +1,6 @@
 """`report.html`: everything that an evaluation found, in one file that needs no network.
 
-The slices are shown by a small viewer of this package on 2D canvases (viewer.js, 230 lines) rather
+The slices are shown by a small viewer of this package on 2D canvases (viewer.js, 250 lines) rather
 than by NiiVue, the well-kept one. NiiVue 0.69 would fit: 2.3 MB minified, and headless Chromium
 gives it WebGL2. But each of the five linked panes would take a WebGL context; the signed error
 would be one more volume; colour bars, labels and cross-hair are drawn into the picture, where no
@@ -14,21 +14,21 @@ from pathlib import Path
 from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
 from sde_ct.evaluation.html.fitting import FEW_SLICES, depth_of, plan
-from sde_ct.evaluation.html.page import render
+from sde_ct.evaluation.html.page import Still, render, still_of
 from sde_ct.evaluation.html.patients import Encoded, encode_patient
 from sde_ct.evaluation.html.views import PatientView, Report
 
 NAME = "report.html"
 LIMIT = 20_000_000  # bytes of the file
-REST = 1_000_000  # bytes kept for all that is neither volume nor picture
+REST = 500_000  # bytes kept for the viewer itself and what is said of the volumes
 
 
 def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None:
     """Write the page whole or not at all; the same report gives the same bytes.
 
-    It stays below `LIMIT` bytes: first draws, then slices away from the middle, then patients from
-    the end are left out, and the page says so. Only pictures or single slices that are too large
-    by themselves can exceed it.
+    It stays below `LIMIT` bytes: a table of every patient that takes half of that is left out, then
+    draws, then slices away from the middle, then patients from the end, and the page says so. Only
+    pictures or single slices that are too large by themselves can exceed it.
 
     Raises:
         InputError: the file exists and `overwrite` is false, volumes of a patient lie on
@@ -36,14 +36,15 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: choose another output or remove it first.")
-    pictures = sum(len(picture.png) for picture in report.figures) * 4 / 3
-    encoded = _within(report.patients, LIMIT - REST - pictures)
+    still, size = _still(report)
+    encoded = _within(report.patients, LIMIT - REST - size)
     hashes = {patient.data["name"]: patient.hashes for patient in encoded}
     provenance = dict(report.provenance)
     if hashes:
         provenance["Volumes shown: SHA-256 of the MR and of rounded HU"] = hashes
     text = render(
         report,
+        still,
         [patient.data for patient in encoded],
         [*filter(None, [report.choice]), *_left_out(encoded, list(report.patients))],
         provenance,
@@ -51,6 +52,22 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _still(report: Report) -> tuple[Still, int]:
+    """All of the page but volumes, without a table of every patient too large for it; its bytes."""
+
+    def size(still: Still) -> int:
+        return len(render(report, still, [], [], report.provenance).encode())
+
+    still = still_of(report)
+    if (whole := size(still)) <= LIMIT / 2:
+        return still, whole
+    shorter = still._replace(cases=None)
+    less = size(shorter)
+    if whole - less <= LIMIT / 2 and whole + REST <= LIMIT:
+        return still, whole
+    return shorter, less
 
 
 def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
