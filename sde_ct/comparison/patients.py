@@ -11,12 +11,12 @@ from sde_ct.data.body import body_mask
 from sde_ct.data.files import read_volume
 from sde_ct.data.phantom.pelvis import RECORD
 from sde_ct.data.prepared import Prepared
-from sde_ct.data.volume import Volume
+from sde_ct.data.volume import Unit, Volume, canonical
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A held-out patient; all volumes on the MR's grid."""
+    """A held-out patient; all volumes on the MR's grid, axes turned nearest to RAS+."""
 
     id: str
     mr: Volume
@@ -30,13 +30,18 @@ def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     """The patients of one part of the split, read from the files that were prepared."""
     patients = []
     for case in prepared.of(part):
-        mr, ct = read_volume(case.files["mr"], "a.u."), read_volume(case.files["ct"], "HU")  # type: ignore[arg-type]
+        mr, ct = _read(case.files["mr"], "a.u."), _read(case.files["ct"], "HU")  # type: ignore[arg-type]
         given = case.files["mask"]
-        mask = read_volume(given, "mask") if given else body_mask(mr)
+        mask = _read(given, "mask") if given else body_mask(mr)
         ambiguous = Path(case.files["mr"]).with_name("ambiguous.nii.gz")  # type: ignore[arg-type]
-        region = read_volume(ambiguous, "mask") if ambiguous.exists() else None
+        region = _read(ambiguous, "mask") if ambiguous.exists() else None
         patients.append(Patient(case.id, mr, ct, mask, region, _prior(ambiguous.parent)))
     return patients
+
+
+def _read(path: str | Path, unit: Unit) -> Volume:
+    """A file's axes may run anywhere; figures by slice want the axial ones last."""
+    return canonical(read_volume(path, unit))
 
 
 def outcomes_seen(prepared: Prepared) -> dict[float, Bool[np.ndarray, " n"]]:
