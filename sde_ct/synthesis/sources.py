@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +29,9 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     pattern of any of them. In a folder that has an `mr` file, as SynthRAD's, only that is taken;
     of the DICOM series below a folder only those of MR.
 
-    A file gives the name, its folder where the file is called `mr`; a DICOM series is named by
-    its folders below the folder or the pattern's fixed part: `patient_series`.
+    Several files of one DICOM series in one folder are one volume. A file gives the name, its
+    folder where the file is called `mr`; a DICOM series is named by its folders below the folder or
+    the pattern's fixed part: `patient_series`.
 
     Raises:
       InputError: nothing is there, or two volumes have one name.
@@ -39,15 +40,16 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     for argument in arguments:
         for source in _expand(argument):
             sources.setdefault(source.path, source)
+    found = _one_a_series(sources.values())
     by_name: dict[str, Path] = {}
-    for path, name in sources.values():
+    for path, name in found:
         if name in by_name:
             raise InputError(
                 f"{by_name[name]} and {path} would both be written as {name}: rename one, or give "
                 "them one by one with another --output."
             )
         by_name[name] = path
-    return list(sources.values())
+    return found
 
 
 def find_mask(masks: Path, source: Source) -> Path:
@@ -89,6 +91,24 @@ def _expand(argument: str) -> Iterator[Source]:
         raise InputError(f"{argument} holds no MR: give a NIfTI, a MetaImage or a DICOM folder.")
     for volume in found:
         yield Source(volume, _name(volume, path.parent if volume == path else base))
+
+
+def _one_a_series(sources: Iterable[Source]) -> list[Source]:
+    """The first file of a DICOM series stands for all that lie in its folder."""
+    kept: dict[tuple[Path, str], Source] = {}
+    for source in sources:
+        kept.setdefault(_volume_of(source.path), source)
+    return list(kept.values())
+
+
+def _volume_of(path: Path) -> tuple[Path, str]:
+    """Folder and series of a DICOM file; any other source is a volume of its own."""
+    if path.is_file() and not IMAGE.search(path.name) and _holds_dicom(path):
+        try:
+            return path.parent, str(read_header(path).SeriesInstanceUID)
+        except (InputError, AttributeError):  # what it lacks is told when it is read
+            pass
+    return path, ""
 
 
 def _name(volume: Path, base: Path) -> str:

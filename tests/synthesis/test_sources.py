@@ -39,6 +39,11 @@ FOUND = {
         {"flat/bert.mha": "bert", "flat/anna.nii.gz": "anna"},
     ),
     "a folder of files": (["flat"], {"flat/anna.nii.gz": "anna", "flat/bert.mha": "bert"}),
+    "slices by pattern": (["dicom/p1/T2/*.dcm"], {"dicom/p1/T2/IM001.dcm": "T2"}),
+    "a slice and its series by pattern": (
+        ["dicom/p1/T2/IM002.dcm", "dicom/p1/T*/*"],
+        {"dicom/p1/T2/IM002.dcm": "T2"},
+    ),
     "a pattern": (["fl*/*.nii.gz"], {"flat/anna.nii.gz": "anna"}),
     "SynthRAD's folder": (
         ["synthrad"],
@@ -68,6 +73,7 @@ REFUSED = {
     "no match": (["flat/*.dcm"], "flat/.* matches no file or folder"),
     "nothing in it": (["text"], "text holds no MR"),
     "one name": (["synthrad", "synthrad/1PA001/mr.nii.gz", "one/1PA001.nii"], "both be .* 1PA001"),
+    "two series in a folder": (["two/*.dcm"], r"two/A001.dcm and .*two/B001.dcm would both"),
     "one name by pattern": (["dicom/p1/T2", "dicom/p2/T2"], "p1/T2 and .*p2/T2 would both"),
 }
 
@@ -77,6 +83,8 @@ def test_what_is_not_there_or_has_one_name_is_refused(case, place):
     arguments, sentence = REFUSED[case]
     (place / "one").mkdir()
     (place / "one" / "1PA001.nii").touch()
+    for number, prefix in enumerate("AB", start=1):
+        write_series(place / "two", np.zeros((3, 4, 2), np.int16), number=number, prefix=prefix)
     with pytest.raises(InputError, match=sentence) as error:
         find_sources(arguments)
     assert "\n" not in str(error.value)
