@@ -53,6 +53,9 @@ EVALUATIONS = flags.DEFINE_integer("evaluations", None, "Network evaluations a d
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
 )
+BATCH = flags.DEFINE_integer(
+    "batch", None, "Slices a device at once; what its memory holds if not given.", lower_bound=1
+)
 MASK = flags.DEFINE_string(
     "mask", None, "Body mask on the MR's grid, or a folder of them by NAME; computed if not given."
 )
@@ -97,6 +100,7 @@ def _all() -> list[Refused]:
             draws=DRAWS.value,
             evaluations=EVALUATIONS.value,
             seed=SEED.value,
+            batch=BATCH.value,
             mask=Path(MASK.value) if MASK.value else None,
             calibrated=CALIBRATED.value,
             each=SAVE_DRAWS.value,

@@ -37,6 +37,7 @@ class Request:
       seed: of the draws.
       mask: a body mask, or a folder of masks by the volumes' names; None computes them.
       calibrated: correct the spread and write intervals, by the file beside the checkpoint.
+      batch: samples a device at once; None finds what its memory holds.
       each: write every draw too.
       dicom: write CT series too.
     """
@@ -49,6 +50,7 @@ class Request:
     seed: int = 0
     mask: Path | None = None
     calibrated: bool = False
+    batch: int | None = None
     each: bool = False
     dicom: bool = False
 
@@ -76,7 +78,7 @@ class Job:
         self._correction = self._read_correction()
         if len(networks) > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
-        members = [Synthesizer(one, request.sampler) for one in networks]
+        members = [Synthesizer(one, request.sampler, batch=request.batch) for one in networks]
         self._synthesize: Synthesizer | DeepEnsemble = (
             DeepEnsemble(members) if len(members) > 1 else members[0]
         )

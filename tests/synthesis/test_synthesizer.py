@@ -255,6 +255,21 @@ def test_a_batch_of_another_size_gives_the_same_ct(draws_of, runs, mr_file):
         assert np.abs(a.array.astype(int) - b.array.astype(int)).max() <= 1
 
 
+def test_the_batch_can_be_set_and_is_no_other_request(runs, mr_file, tmp_path, monkeypatch):
+    asked = []
+
+    def compile(self, shape, batch):
+        asked.append(batch)
+        return original(self, shape, batch)
+
+    original = Synthesizer._compile
+    monkeypatch.setattr(Synthesizer, "_compile", compile)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_file}", f"--output={tmp_path / 'out'}"]
+    assert call("synthesize", *usual, "--batch=2").status == 0 and asked == [2]
+    assert "nothing to do" in call("synthesize", *usual).out
+    assert "flag --batch=0" in call("synthesize", *usual, "--batch=0").err
+
+
 def test_shared_noise_gives_equal_slices_of_a_draw_for_equal_slices_of_the_mr(trained, mr_file):
     mr = read_volume(mr_file, "a.u.")
     same = mr.with_array(np.repeat(mr.array[..., 3:4], mr.array.shape[2], axis=2))
