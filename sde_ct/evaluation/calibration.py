@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sde_ct.errors import InputError
 from sde_ct.evaluation import uncertainty
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask, tissues
 from sde_ct.evaluation.statistics import Interval, bootstrap_interval
@@ -136,7 +135,8 @@ def spread_warning(
     spread is less than `OVERCONFIDENT` of their error.
     """
     mask = _checked(draws, draws[0] if ct is None else ct, mask)
-    spread = np.std(draws, axis=0, ddof=1, dtype=np.float64)
+    average, variance = uncertainty.moments(draws)
+    spread = np.sqrt(variance)
     if (mean := spread[mask].mean()) < AGREEING:
         return (
             f"The {len(draws)} draws agree within {mean:.1g} HU over the body: their spread has "
@@ -144,7 +144,7 @@ def spread_warning(
         )
     if ct is None:
         return None
-    error = draws.mean(axis=0, dtype=np.float64) - ct
+    error = average - ct
     skill = uncertainty.spread_skill(spread, error, mask, len(draws))
     if skill < OVERCONFIDENT:
         return (
@@ -182,6 +182,5 @@ def over_patients(cases: Sequence[Mapping[str, Calibration]]) -> dict[str, dict[
 
 
 def _checked(draws: np.ndarray, ct: np.ndarray, mask: np.ndarray) -> Mask:
-    if len(draws) < 2:
-        raise InputError(f"A spread needs at least 2 draws and there is {len(draws)}: draw more.")
+    uncertainty.require_draws(len(draws))
     return as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})

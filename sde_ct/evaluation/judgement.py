@@ -94,9 +94,9 @@ def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str
 
     Figures are means over patients, with the interval of spread-skill, which judges most.
     """
-    m = {j.draws for cases in judgements.values() for j in cases.values()}
-    nominal = f" ({(min(m) - 1) / (min(m) + 1):.0%})" if len(m) == 1 else ""
-    titles = ("method", "tissue", "spread-skill", "coverage" + nominal, "CRPS", "ENCE", "AUSE")
+    right = nominal(judgements)
+    covered = "coverage" if right is None else f"coverage ({right:.0%})"
+    titles = ("method", "tissue", "spread-skill", covered, "CRPS", "ENCE", "AUSE")
     table, errors = [titles], []
     for method, cases in judgements.items():
         found = over_patients([judged.by_tissue for judged in cases.values()])
@@ -112,6 +112,15 @@ def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str
         for row in table
     ]
     return [*text, *errors, *(f"warning: {sentence}" for sentence in warnings(judgements))]
+
+
+def nominal(judgements: Judgements) -> float | None:
+    """Share of voxels within the range of all M draws, (M - 1) / (M + 1) if they are calibrated.
+
+    None where not all patients have as many.
+    """
+    draws = {judged.draws for cases in judgements.values() for judged in cases.values()}
+    return (min(draws) - 1) / (min(draws) + 1) if len(draws) == 1 else None
 
 
 def _cells(figures: Mapping[str, OverPatients]) -> tuple[str, ...]:

@@ -67,13 +67,6 @@ class CaseMetrics(NamedTuple):
     through_plane: float  # change between slices against the real CT's; see metrics.through_plane
 
 
-def protocol_named(name: str) -> Protocol:
-    """The protocol of that name, or an `InputError` that lists the names there are."""
-    if name not in PROTOCOLS:
-        raise InputError(f"There is no protocol '{name}': choose one of {', '.join(PROTOCOLS)}.")
-    return PROTOCOLS[name]
-
-
 def constants(protocol: Protocol) -> dict[str, Any]:
     """The protocol and every constant behind its figures, JSON-ready."""
     window = protocol.window

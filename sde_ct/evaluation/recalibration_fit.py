@@ -11,7 +11,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.metrics import CtVolume, Mask, as_mask, tissues
 from sde_ct.evaluation.recalibration import ByTissue, Recalibration, floored
 from sde_ct.evaluation.statistics import Interval, bootstrap_interval, caveat
-from sde_ct.evaluation.uncertainty import spread_skill
+from sde_ct.evaluation.uncertainty import require_draws, spread_skill
 
 COVERAGE = 0.9
 
@@ -52,8 +52,7 @@ def fit(
     """
     if not 0 < coverage < 1:
         raise InputError(f"coverage={coverage} is no share between 0 and 1: give 0.9 for 90 %.")
-    if draws < 2:
-        raise InputError(f"A spread needs at least 2 draws and there is {draws}: draw more.")
+    require_draws(draws)
     if not patients:
         raise InputError("There is no validation patient to calibrate on: give at least one.")
     errors, spreads, tissue = zip(*(_inside(patient) for patient in patients), strict=True)

@@ -86,6 +86,10 @@ class Statistics(NamedTuple):
     q75: float
     n: int
 
+    def deviation(self, digits: int) -> str:
+        """As a table shows it after the mean: "± 2.1", or nothing for one patient."""
+        return "" if np.isnan(self.std) else f"± {self.std:.{digits}f}"
+
 
 Summary = dict[str, dict[str, Statistics]]  # method -> figure -> statistics
 
@@ -159,13 +163,6 @@ def text_table(summary: Summary) -> str:
     return "\n".join([head, "-" * len(head), *body]) + "\n"
 
 
-def markdown_table(summary: Summary) -> str:
-    """The same table in Markdown."""
-    head, *body = _cells(summary)
-    rule = [":--"] + ["--:"] * len(COLUMNS)
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
-
-
 def _cells(summary: Summary) -> list[list[str]]:
     head = ["method", *(column.title for column in COLUMNS)]
     return [head] + [
@@ -177,5 +174,4 @@ def _cells(summary: Summary) -> list[list[str]]:
 def _cell(statistics: Statistics | None, digits: int) -> str:
     if statistics is None:
         return "-"
-    mean = f"{statistics.mean:.{digits}f}"
-    return mean if np.isnan(statistics.std) else f"{mean} ± {statistics.std:.{digits}f}"
+    return f"{statistics.mean:.{digits}f} {statistics.deviation(digits)}".rstrip()

@@ -151,7 +151,7 @@ def _remaining(
 
 
 def moments(
-    draws: Sequence[CtVolume],
+    draws: Sequence[CtVolume] | Float[np.ndarray, "m x y z"],
 ) -> tuple[Float[np.ndarray, "x y z"], Float[np.ndarray, "x y z"]]:
     """Mean and variance (M - 1 in the denominator) of M >= 2 draws, HU and HU², float64.
 

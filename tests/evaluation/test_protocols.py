@@ -14,7 +14,6 @@ from sde_ct.evaluation.protocols import (
     VOLUME,
     constants,
     evaluate_case,
-    protocol_named,
 )
 
 
@@ -113,9 +112,3 @@ def test_every_protocol_is_stamped_with_its_own_constants():
         assert (record["outside_mask_hu"], record["ssim_covariance"]) == (-1024, "sample")
     assert records["synthrad2025"]["ms_ssim_weights"] == [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
     assert records["synthrad2025"]["ms_ssim_padded_to"] == 97
-
-
-def test_unknown_protocol_names_the_known_ones():
-    assert protocol_named("paper") is PAPER
-    with pytest.raises(InputError, match="volume, paper"):
-        protocol_named("papers")

@@ -8,7 +8,7 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME
 from sde_ct.evaluation.report import write_metrics
-from sde_ct.evaluation.table import Row, markdown_table, summarise, text_table
+from sde_ct.evaluation.table import Row, summarise, text_table
 
 ROWS = [
     Row("CNN", "p1", 50.0, 28.0, 0.90, nfe=1, seconds=0.25),
@@ -38,12 +38,10 @@ def test_text_table():
     )
 
 
-def test_markdown_table_of_one_patient_has_no_deviation():
+def test_the_table_of_one_patient_has_no_deviation():
     row = Row("prediction", "p1", 50.04, 28.0, 0.9)
-    assert markdown_table(summarise([row])).splitlines()[1:] == [
-        "| :-- | --: | --: | --: | --: | --: |",
-        "| prediction | 50.0 | 28.00 | 0.9000 | - | - |",
-    ]
+    line = text_table(summarise([row])).splitlines()[-1]
+    assert line.split() == ["prediction", "50.0", "28.00", "0.9000", "-", "-"]
 
 
 def test_same_rows_same_bytes(tmp_path):

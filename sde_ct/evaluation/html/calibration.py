@@ -12,7 +12,7 @@ from sde_ct.evaluation.calibration import OverPatients, over_patients
 from sde_ct.evaluation.html.pictures import png
 from sde_ct.evaluation.html.tables import Cell, Table, number
 from sde_ct.evaluation.html.views import Picture
-from sde_ct.evaluation.judgement import Judged, Judgements
+from sde_ct.evaluation.judgement import Judged, Judgements, nominal
 
 TITLES = {  # of the figures of `over_patients`, with digits
     "spread_skill": ("spread-skill", 2),
@@ -39,10 +39,9 @@ def table(judgements: Judgements) -> Table:
             figures = [_cell(found.get(name), digits) for name, (_, digits) in TITLES.items()]
             lines.append([Cell(method, method), Cell(tissue, tissue), *figures])
     caption = "Calibration of the draws, means over patients with 95 % bootstrap intervals"
-    nominal = _nominal(judgements)
     heads = [title for title, _ in TITLES.values()]
-    if nominal is not None:
-        heads[1] += f" ({nominal:.3f} is right)"
+    if (right := nominal(judgements)) is not None:
+        heads[1] += f" ({right:.3f} is right)"
     return Table(caption, ["method", "tissue", *heads], lines)
 
 
@@ -104,12 +103,6 @@ def _cell(found: OverPatients | None, digits: int) -> Cell:
     if not np.isfinite([low, high]).all():
         return cell
     return cell._replace(deviation=f"[{low:.{digits}f}, {high:.{digits}f}]")
-
-
-def _nominal(judgements: Judgements) -> float | None:
-    """Coverage of the range of all draws, where all cases have as many."""
-    draws = {judged.draws for cases in judgements.values() for judged in cases.values()}
-    return (min(draws) - 1) / (min(draws) + 1) if len(draws) == 1 else None
 
 
 def _words(judgements: Judgements) -> str:

@@ -23,7 +23,6 @@ class Encoded(NamedTuple):
     data: dict[str, Any]
     left_out: str
     hashes: dict[str, str]
-    plan: Plan
 
 
 def encode_patient(view: PatientView, budget: float) -> Encoded:
@@ -38,7 +37,7 @@ def encode_patient(view: PatientView, budget: float) -> Encoded:
         chosen = plan(view, allowed)
         data = _data(view, chosen)
         if _size(data) <= budget or chosen == Plan(1, 0):
-            return Encoded(data, _left_out(view, chosen), _hashes(view), chosen)
+            return Encoded(data, _left_out(view, chosen), _hashes(view))
         allowed *= TIGHTER
 
 

@@ -101,5 +101,4 @@ def number(value: float | None, digits: int) -> Cell:
 def _statistics(found: Statistics | None, digits: int) -> Cell:
     if found is None:
         return Cell("-", "")
-    mean = number(found.mean, digits)
-    return mean if np.isnan(found.std) else mean._replace(deviation=f"± {found.std:.{digits}f}")
+    return number(found.mean, digits)._replace(deviation=found.deviation(digits))
