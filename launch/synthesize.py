@@ -18,7 +18,8 @@ out/NAME.json states is that of voxels of the body.
 
 Many volumes: give --mr several times, a folder of files or of DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason and the others go on;
-the status is then 2. The same command again does only what is missing.
+the status is then 2. The same command again does only what is missing, and refuses results that
+were changed since.
 
 Several processes share the volumes: under SLURM's `srun` and on a TPU pod they find each other;
 elsewhere give each --coordinator=HOST:PORT --processes=N --process=I.

@@ -138,7 +138,7 @@ class Job:
         )
 
     def _delivery(self, name: str, image: dict[str, Any], series: str | None) -> Delivery:
-        request = self._request
+        request, asked = self._request, {"case": name, **self._asked, "input": image}
         paths = files.outputs(
             name,
             draws=self._draws,
@@ -147,7 +147,6 @@ class Job:
             each=request.each,
             dicom=request.dicom,
         )
-        asked = {"case": name, **self._asked, "input": image}
         return Delivery(request.output, name, asked, paths, series)
 
     def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:

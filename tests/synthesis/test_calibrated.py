@@ -27,6 +27,7 @@ FITTED = Recalibration(
     half_widths=ByTissue(1.0, 2.0, 3.0),
     patients=ByTissue(4, 4, 4),
     voxels=ByTissue(100, 1000, 100),
+    verified={"patients": "test", "tissues": {"all": {"after": 0.89}}},
 )
 
 
@@ -83,6 +84,7 @@ def test_spread_and_bounds_are_the_fitted_ones(calibrated, usual, phantoms, tmp_
     told = json.loads((out / f"{name}.json").read_text())
     assert told["calibrated"]["coverage"] == 0.9
     assert told["calibrated"]["guaranteed"]["bone"] == pytest.approx(0.72)
+    assert told["calibrated"]["verified"]["tissues"]["all"]["after"] == 0.89
     assert "not voxels outside the body" in told["calibrated"]["holds_for"]
     assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["calibrated"] is None
     error = call("synthesize", f"--workdir={workdir}", *usual, "--calibrated").error
