@@ -15,8 +15,8 @@ from sde_ct import parallel
 from sde_ct.config import ANY_SIGN, CHOICES, MAY_BE_ZERO, Experiment, flatten, validate
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
+from sde_ct.training.fresh import fresh_state
 from sde_ct.training.keys import example_keys
-from sde_ct.training.loop import fresh_state
 from sde_ct.types import Batch
 
 FIELDS = flatten(Experiment())

@@ -17,8 +17,8 @@ import pytest
 
 from sde_ct import parallel, peers
 from sde_ct.methods import build_method
-from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.fresh import fresh_state
 
 from . import tiny
 from .programs import ROOT
@@ -107,7 +107,7 @@ class Run:
 
 def restored(workdir, config, size) -> tuple[int | None, list[np.ndarray]]:
     checkpoints, method = Checkpoints(workdir, keep=None), build_method(config)
-    state, _ = checkpoints.restore(lambda: loop.fresh_state(method, config, size))
+    state, _ = checkpoints.restore(lambda: fresh_state(method, config, size))
     return checkpoints.latest, jax.tree.leaves(jax.device_get(state))
 
 

@@ -31,8 +31,8 @@ from sde_ct import parallel
 from sde_ct.benchmark.timing import race
 from sde_ct.config import Experiment, recipe
 from sde_ct.methods import build_method
+from sde_ct.training.fresh import fresh_state, initialised
 from sde_ct.training.keys import example_keys
-from sde_ct.training.loop import fresh_state, initialised
 from sde_ct.types import Batch
 
 DEVICES = (8, 64, 512)

@@ -40,8 +40,8 @@ from sde_ct.config import DataConfig, Experiment, NetworkConfig, SamplingConfig,
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
 from sde_ct.methods.sample import draw_fn, slice_keys
+from sde_ct.training.fresh import fresh_state, initialised
 from sde_ct.training.keys import example_keys
-from sde_ct.training.loop import fresh_state, initialised
 from sde_ct.types import Batch
 
 PAPER = NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, groups=32)

@@ -26,7 +26,7 @@ from sde_ct.benchmark.timing import race
 from sde_ct.config import Experiment
 from sde_ct.methods import build_method, build_network
 from sde_ct.synthesis.synthesizer import BATCH
-from sde_ct.training.loop import fresh_state
+from sde_ct.training.fresh import fresh_state
 
 PROBE = 32  # side of the slices, in pixels, that are timed
 TRAINING = 3  # evaluations' worth of FLOPs in a training step

@@ -22,7 +22,7 @@ from sde_ct.methods import build_method
 from sde_ct.training import metrics_file
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
-from sde_ct.training.loop import fresh_state
+from sde_ct.training.fresh import fresh_state
 
 KINDS = ("first save", "save", "step", "start")
 PAUSE = 0.001  # seconds between two looks for the moment

@@ -17,8 +17,9 @@ from sde_ct.methods import build_method
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import check_experiment
+from sde_ct.training.fresh import fresh_state, initialised
 from sde_ct.training.keys import example_keys
-from sde_ct.training.loop import check_fit, fresh_state, initialised
+from sde_ct.training.loop import check_fit
 from sde_ct.training.validation import looks_of
 
 STEPS = 3  # that are timed, after a first one

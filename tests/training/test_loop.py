@@ -11,9 +11,10 @@ from tensorboardX.proto.event_pb2 import Event
 from sde_ct import parallel
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.training import loop
+from sde_ct.training import run
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
+from sde_ct.training.fresh import fresh_state
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.training.validation import looks_of, onlooker
 
@@ -28,7 +29,7 @@ def leaves(state) -> list[np.ndarray]:
 def restored(workdir, config, size):
     """The newest checkpoint's state, as it lies on disk."""
     method = build_method(config)
-    return Checkpoints(workdir, keep=None).restore(lambda: loop.fresh_state(method, config, size))
+    return Checkpoints(workdir, keep=None).restore(lambda: fresh_state(method, config, size))
 
 
 @pytest.mark.parametrize("method", ["diffusion", "gan"])
@@ -131,7 +132,7 @@ def test_another_configuration_or_other_data_are_refused(runs, phantoms, tmp_pat
 def test_a_start_that_saved_nothing_binds_nobody(phantoms, tmp_path, monkeypatch):
     """As one whose first step ran out of memory: the mended configuration may follow."""
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "go_on", lambda *_, **__: 1 / 0)
+        patch.setattr(run.Run, "go_on", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             tiny.train(tiny.experiment(), phantoms, tmp_path)
     smaller = tiny.experiment("cnn", steps=2)
