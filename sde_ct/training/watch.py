@@ -4,10 +4,8 @@ import collections
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 WINDOW = 100  # steps that a figure is compared with
-SPIKE = 5.0  # times the median loss of them
+SPIKE = 3.0  # times their largest loss: a diffusion loss swings by the noise levels drawn
 WON = 0.01  # a discriminator's loss: it tells all apart and the generator learns nothing from it
 LOST = (0.2475, 0.2525)  # within 1 % of ½ (½)² + ½ (½)²: it answers ½ whatever it is shown
 
@@ -34,12 +32,16 @@ class Watch:
         return told
 
     def _spike(self, step: int, loss: float) -> list[str]:
-        usual = float(np.median(self._losses)) if len(self._losses) == WINDOW else math.inf
+        largest = max(self._losses) if len(self._losses) == WINDOW else math.inf
         self._losses.append(loss)
-        if not loss > SPIKE * usual > 0 or step < self._silent_until:
+        if not loss > SPIKE * largest > 0 or step < self._silent_until:
             return []
         self._silent_until = step + WINDOW  # one line for a series of them
-        return [f"step {step}: the loss {loss:.4g} is {loss / usual:.1f} times the usual"]
+        times = loss / largest
+        return [
+            f"step {step}: the loss {loss:.4g} is {times:.1f} times the largest of the {WINDOW} "
+            "steps before"
+        ]
 
     def _discriminator(self, step: int, loss: float) -> list[str]:
         self._games.append(loss)
