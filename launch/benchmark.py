@@ -8,8 +8,8 @@ python launch/benchmark.py --mode=scaling --output=out/scaling
 python launch/benchmark.py --mode=reliability --output=out/reliability --samplers=ddpm,dpm_sde
 
 reliability makes phantoms whose MR tells the probability of the ambiguous region's outcome and
-trains the demo's DDPM on them first, ten minutes on two CPU cores and five more for each sampler;
-it goes on where it stopped.
+trains the demo's DDPM on them first, half an hour on two CPU cores, and two minutes more for each
+sampler; it goes on where it stopped.
 """
 
 import dataclasses
@@ -27,10 +27,12 @@ from sde_ct.cli import run
 from sde_ct.comparison import held_out, outcomes_seen
 from sde_ct.config import recipe
 from sde_ct.data.preparation.prepare import prepare
-from sde_ct.data.prepared import Prepared, read_prepared
+from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.data.sources.cohorts import phantom_cases
 from sde_ct.errors import InputError
 from sde_ct.evaluation import figures
+from sde_ct.evaluation.html.report import NAME as REPORT
+from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.reliability import sentence
 from sde_ct.evaluation.report import write_json
 from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
@@ -95,6 +97,10 @@ def _frontier(output: Path) -> None:
     patients = held_out(read_prepared(DATA.value), "validation")[: PATIENTS.value or None]
     if not patients:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
+    budgets = [int(n) for n in BUDGETS.value]
+    options = trained.config.sampling
+    if not any(frontier.settings(options, WITH.value, budgets, REFERENCE.value)):
+        raise InputError(f"--evaluations={','.join(BUDGETS.value)}: too few for any sampler.")
     output.mkdir(parents=True, exist_ok=True)
     points = []
     if REGRESSION.value:
@@ -103,7 +109,7 @@ def _frontier(output: Path) -> None:
         trained,
         patients,
         WITH.value,
-        [int(n) for n in BUDGETS.value],
+        budgets,
         reference=REFERENCE.value,
         draws=DRAWS.value,
         seed=SEED.value,
@@ -141,28 +147,31 @@ def _reliability(output: Path) -> None:
     prepared = _phantoms_that_tell(output)
     config = recipe(RECIPES / "demo" / "ddpm.py")
     config.training.steps = config.training.validate_every = TOLD_STEPS
-    train(config, prepared, output / "ddpm")
-    trained = load(output / "ddpm")
-    found = reliability.measure(
+    train(config, prepared, output / "runs" / "ddpm")
+    trained, patients = load(output / "runs" / "ddpm"), held_out(prepared)
+    results = reliability.synthesize(
         trained,
-        held_out(prepared),
+        patients,
         WITH.value,
         draws=DRAWS.value,
         seed=SEED.value,
-        seen=outcomes_seen(prepared),
         progress=lambda patients, name: tqdm(patients, desc=name, unit="patient"),
+    )
+    found = reliability.measure(results, patients, outcomes_seen(prepared))
+    figures.save(figures.reliability(found), output / "reliability")
+    write_report(
+        output / REPORT, reliability.report(results, patients, found, output), overwrite=True
     )
     about = {"step": trained.step, "draws": DRAWS.value, "seed": SEED.value}
     write_json(table, reliability.record(found, about))
-    figures.save(figures.reliability(found), output / "reliability")
     for name, one in found.items():
         print(sentence(name, one))
-    print(f"{output}: reliability.json, reliability.png, reliability.pdf")
+    print(f"{output}: reliability.json, reliability.png, reliability.pdf, {REPORT}")
 
 
 def _phantoms_that_tell(output: Path) -> Prepared:
     """Phantoms whose MR tells the prior, as many to train as make the share of each known."""
-    if (output / "data").exists():
+    if (output / "data" / INDEX).exists():
         return read_prepared(output / "data")
     cases = phantom_cases(
         output / "cohort",
