@@ -1,10 +1,11 @@
 """The paper's whole comparison on phantom pelvises, from nothing to the table.
 
     python launch/demo.py --output=out/demo
+    python launch/demo.py --output=out/longer --patients=255 --longer=10
 
 writes phantom patients as NIfTI files in SynthRAD2023's layout and takes them the way real data
 go: prepare, train four networks, synthesize the held-out patients, evaluate. An interrupted demo
-goes on where it stopped.
+goes on where it stopped. --longer trains every network so many times longer.
 """
 
 import time
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from sde_ct import comparison, parallel
 from sde_ct.cli import run
 from sde_ct.comparison.page import report_of
-from sde_ct.config import recipe
+from sde_ct.config import Experiment, recipe
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.data.sources.cohorts import phantom_cases
@@ -37,6 +38,7 @@ from sde_ct.training.loop import train
 
 OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
 PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)
+LONGER = flags.DEFINE_integer("longer", 1, "Times the updates of the recipes.", lower_bound=1)
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws of each sampler.", lower_bound=2)
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of phantoms and draws.", lower_bound=0, upper_bound=LARGEST_SEED
@@ -56,7 +58,7 @@ def main() -> None:
     prepared = _data(output)
     for number, name in enumerate(RUNS, start=2):
         _say(start, f"{number}/7 train {name}")
-        train(recipe(RECIPES / f"{name}.py"), prepared, output / "runs" / name)
+        train(_recipe(name), prepared, output / "runs" / name)
     _say(start, "6/7 synthesize the held-out patients")
     patients = comparison.held_out(prepared)
     results = comparison.synthesize_all(
@@ -86,6 +88,13 @@ def main() -> None:
     )
     print(f"Look at everything in a browser: {output / REPORT}")
     _say(start, "done")
+
+
+def _recipe(name: str) -> Experiment:
+    config = recipe(RECIPES / f"{name}.py")
+    config.training.steps *= LONGER.value
+    config.training.validate_every *= LONGER.value
+    return config
 
 
 def _bar(batches, label: str):
@@ -121,7 +130,7 @@ def _data(output: Path) -> Prepared:
 
 
 def _settings(prepared: Prepared, patients: list) -> dict:
-    sampling = {name: vars(recipe(RECIPES / f"{name}.py").sampling) for name in ("ddpm", "score")}
+    sampling = {name: vars(_recipe(name).sampling) for name in ("ddpm", "score")}
     return {
         "draws": DRAWS.value,
         "seed": SEED.value,
@@ -129,6 +138,7 @@ def _settings(prepared: Prepared, patients: list) -> dict:
         "training_patients": len(prepared.split["train"]),
         "test_patients": [patient.id for patient in patients],
         "test_slices": sum(len(prepared.cases[patient.id]) for patient in patients),
+        "updates": {name: _recipe(name).training.steps for name in RUNS},
         "steps": {
             "ddpm": sampling["ddpm"]["ddpm_steps"],
             "em": sampling["score"]["em_steps"],

@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 
+from sde_ct.config import recipe
 from sde_ct.errors import InputError
 
-from .programs import call, listing
+from .programs import ROOT, call, listing
 
 ASKED = ("--patients=6", "--seed=1")
 
@@ -19,10 +20,14 @@ def prepared(tmp_path_factory):
     return output
 
 
+asked: list[int] = []  # of each training, its updates
+
+
 def stopped(output, *flags) -> str:
     """What ends a demo; its trainings would take minutes."""
 
-    def train(*arguments):
+    def train(config, *arguments):
+        asked.append(config.training.steps)
         raise InputError("the first training")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -39,6 +44,13 @@ def test_a_demo_killed_while_it_prepares_goes_on(prepared, tmp_path):
     assert sorted(listing(output)) == sorted(done)
     same = [name for name in done if name.endswith(".npy")]
     assert len(same) == 18 and all(listing(output)[name] == done[name] for name in same)
+
+
+def test_a_longer_demo_trains_so_many_times_longer(prepared, tmp_path):
+    usual = recipe(ROOT / "configs" / "demo" / "ddpm.py").training.steps
+    output = shutil.copytree(prepared, tmp_path / "out")
+    stopped(output, *ASKED, "--longer=3")
+    assert asked[-1] == 3 * usual
 
 
 def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(prepared, tmp_path):
