@@ -19,9 +19,9 @@ from pathlib import Path
 
 import jax
 from absl import flags
-from tqdm import tqdm
 
 from sde_ct import parallel
+from sde_ct.bars import bar
 from sde_ct.benchmark import frontier, reliability, scaling, speed
 from sde_ct.cli import run
 from sde_ct.comparison import held_out, outcomes_seen
@@ -113,7 +113,7 @@ def _frontier(output: Path) -> None:
         reference=REFERENCE.value,
         draws=DRAWS.value,
         seed=SEED.value,
-        progress=partial(tqdm, desc="frontier", unit="setting"),
+        progress=partial(bar, desc="frontier", unit="setting"),
     ):
         points.append(point)
         frontier.write_points(points, table)  # at once: an interrupted run leaves what it has
@@ -155,7 +155,7 @@ def _reliability(output: Path) -> None:
         WITH.value,
         draws=DRAWS.value,
         seed=SEED.value,
-        progress=lambda patients, name: tqdm(patients, desc=name, unit="patient"),
+        progress=lambda patients, name: bar(patients, desc=name, unit="patient"),
     )
     found = reliability.measure(results, patients, outcomes_seen(prepared))
     figures.save(figures.reliability(found), output / "reliability")
@@ -178,7 +178,7 @@ def _phantoms_that_tell(output: Path) -> Prepared:
         sum(TOLD.values()),
         seed=0,
         visible_priors=reliability.PRIORS,
-        progress=partial(tqdm, desc="phantoms", unit="patient"),
+        progress=partial(bar, desc="phantoms", unit="patient"),
         **DEMO_PHANTOM,
     )
     names, (train_, validate, _) = [case.id for case in cases], TOLD.values()
@@ -202,7 +202,7 @@ def _speed(output: Path) -> None:
         raise InputError(f"--sizes={','.join(SIZES.value)}: give multiples of 16.")
     output.mkdir(parents=True, exist_ok=True)
     record = {"devices": parallel.describe_devices(), "jax": jax.__version__, "measured": []}
-    for size in tqdm(sizes, desc="networks", unit="size"):
+    for size in bar(sizes, desc="networks", unit="size"):
         record["measured"].append(
             speed.measure(network, size, BATCH.value, torch=TORCH.value, repeats=REPEATS.value)
         )

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
 from sde_ct import parallel
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.comparison import Patient, held_out
 from sde_ct.data.prepared import Prepared, read_prepared
@@ -89,7 +89,7 @@ def _synthesized(synthesize: Synthesizer, patients: Sequence[Patient]) -> list[V
             draws=DRAWS.value,
             seed=SEED.value,
             mask=patient.mask,
-            progress=partial(tqdm, desc=patient.id, unit="batch", leave=False),
+            progress=partial(bar, desc=patient.id, unit="batch", leave=False),
         )
         arrays = (ct.mean.array, ct.spread.array, patient.ct.array, patient.mask.array)
         found.append(Validation(*arrays))

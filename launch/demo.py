@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
 from sde_ct import comparison, parallel
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.comparison.page import report_of
 from sde_ct.config import Experiment, recipe
@@ -98,7 +98,7 @@ def _recipe(name: str) -> Experiment:
 
 
 def _bar(batches, label: str):
-    return tqdm(batches, desc=label.ljust(11), unit="batch", leave=False)
+    return bar(batches, desc=label.ljust(11), unit="batch", leave=False)
 
 
 def _data(output: Path) -> Prepared:
@@ -110,14 +110,13 @@ def _data(output: Path) -> Prepared:
             f"{output} is a demo of {count} patients, not {PATIENTS.value}: give "
             f"--patients={count}, or another --output."
         )
-    bar = partial(tqdm, desc="1/7 phantoms", unit="patient")
     cases = phantom_cases(
         output / "cohort",
         PATIENTS.value,
         SEED.value,
         shape=SHAPE,
         spacing=SPACING,
-        progress=bar,
+        progress=partial(bar, desc="1/7 phantoms", unit="patient"),
     )
     names = [case.id for case in cases]
     test, validation = names[-HELD_OUT["test"] :], names[-sum(HELD_OUT.values()) :]

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
 from sde_ct import parallel
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.doctor.diagnosis import diagnose
 from sde_ct.doctor.report import screen
@@ -24,8 +24,8 @@ RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "dd
 
 def main(path: str) -> int:
     parallel.set_up()
-    bar = partial(tqdm, desc="doctor", unit="patient", leave=False)
-    report = diagnose(Path(path), RECIPE if COST.value else None, bar)
+    progress = partial(bar, desc="doctor", unit="patient", leave=False)
+    report = diagnose(Path(path), RECIPE if COST.value else None, progress)
     print(screen(report))
     return 1 if report.found else 0
 

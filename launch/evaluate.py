@@ -26,8 +26,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.errors import InputError
 from sde_ct.evaluation import dose, judgement
@@ -171,7 +171,7 @@ def _gamma() -> list[dose.Gamma]:
 
 
 def _bar(cases: Sequence[CaseFiles], method: str) -> Iterable[CaseFiles]:
-    return tqdm(cases, desc=method, unit="case")
+    return bar(cases, desc=method, unit="case")
 
 
 def _mask_of(case: CaseFiles) -> str:

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.data.phantom import gold_atlas, pelvis
 from sde_ct.errors import InputError
@@ -34,7 +34,7 @@ def main() -> None:
     options = {
         "shape": _three("shape", SHAPE.value, int) or shape,
         "spacing": _three("spacing", SPACING.value, float) or spacing,
-        "progress": partial(tqdm, desc="phantoms", unit="patient"),
+        "progress": partial(bar, desc="phantoms", unit="patient"),
     }
     output = Path(OUTPUT.value)
     if LAYOUT.value == "synthrad2023":

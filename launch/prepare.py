@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.data.preparation.output import require_apart, sides
 from sde_ct.data.preparation.prepare import prepare
@@ -95,7 +96,7 @@ def main() -> None:
         pictures=True,
         # Starting a process costs as much as a small patient.
         workers=WORKERS.value or max(1, min(os.cpu_count() or 1, len(cases) // 2)),
-        progress=lambda outcomes, total: tqdm(
+        progress=lambda outcomes, total: bar(
             outcomes, desc="prepare", unit="patient", total=total, disable=not total
         ),
         report=tqdm.write,
@@ -115,8 +116,8 @@ def _require_effect() -> None:
 
 def _cases() -> list[Source]:
     if SOURCE.value == "phantom":
-        bar = partial(tqdm, desc="phantoms", unit="patient")
-        return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=bar)
+        progress = partial(bar, desc="phantoms", unit="patient")
+        return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)
     patterns = Patterns(MR.value, CT.value, MASK.value)
     return find_cases(SOURCE.value, INPUT.value, patterns, t1=T1.value)
 

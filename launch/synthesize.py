@@ -37,6 +37,7 @@ from absl import flags
 from tqdm import tqdm
 
 from sde_ct import parallel, peers
+from sde_ct.bars import bar
 from sde_ct.cli import run
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
@@ -112,7 +113,7 @@ def _all() -> list[Refused]:
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
     mine, refused = sources[jax.process_index() :: jax.process_count()], []
-    for source in tqdm(mine, unit="volume", disable=len(mine) == 1):
+    for source in bar(mine, unit="volume", disable=len(mine) == 1):
         try:
             done = job(source)
         except InputError as error:

@@ -17,6 +17,7 @@ ALLOWED = {
     "types": set(),
     "config": set(),
     "cli": set(),
+    "bars": set(),
     "parallel": set(),
     "peers": {"parallel"},
     "sde": {"types"},
@@ -25,8 +26,11 @@ ALLOWED = {
     "methods": {"types", "config", "sde", "sampling", "models"},
     "data": set(),
     "evaluation": {"data"},
-    "training": {"types", "config", "parallel", "peers", "data", "methods"},
-    "synthesis": {"types", "config", "parallel", "data", "evaluation", "methods", "training"},
+    "training": {"types", "config", "parallel", "peers", "bars", "data", "methods"},
+    "synthesis": {
+        *("types", "config", "parallel", "bars"),
+        *("data", "evaluation", "methods", "training"),
+    },
     "comparison": {"data", "evaluation", "synthesis"},
     "benchmark": {
         *("types", "config", "parallel", "evaluation", "methods", "training"),

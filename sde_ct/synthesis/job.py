@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
+from sde_ct.bars import bar
 from sde_ct.data.dicom.identity import Identity, identity_of, new_identity
 from sde_ct.data.dicom.write import require_perpendicular, slice_notes
 from sde_ct.data.files import Format, format_of, read_volume
@@ -194,7 +193,7 @@ def _name(source: Source, kind: Format, mr: Volume, identity: Identity) -> str:
 def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
     """The batches, with a bar that counts the slices done."""
     depth = batches.stop // draws
-    with tqdm(total=depth, desc=name, unit="slice", leave=False) as bar:
+    with bar(total=depth, desc=name, unit="slice", leave=False) as shown:
         for first in batches:
             yield first
-            bar.update(min(depth, (first + batches.step) // draws) - bar.n)
+            shown.update(min(depth, (first + batches.step) // draws) - shown.n)

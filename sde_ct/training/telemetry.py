@@ -14,8 +14,8 @@ from absl import logging
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tqdm import tqdm
 
+from sde_ct.bars import bar
 from sde_ct.training import metrics_file
 from sde_ct.training.checkpoint import cause
 
@@ -50,10 +50,9 @@ class Telemetry:
         metrics_file.drop_after(Path(workdir) / "metrics.jsonl", start)
         self._lines = (Path(workdir) / "metrics.jsonl").open("a")
         self._told = False
-        seconds = 0.5 if sys.stderr.isatty() else 60.0  # a line each in a scheduler's log
-        self._bar = tqdm(
-            total=steps, initial=start, desc=title, unit="step", disable=not show,
-            mininterval=seconds, maxinterval=seconds, smoothing=0.1, dynamic_ncols=True,
+        self._bar = bar(
+            total=steps, initial=start, desc=title, unit="step", disable=not show, smoothing=0.1,
+            dynamic_ncols=True,
         )  # fmt: skip
         self._steps, self._batch = steps, batch
         self._since = (start, time.perf_counter())
