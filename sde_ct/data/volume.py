@@ -1,12 +1,13 @@
 """A volume is an array, its place in the patient and its unit."""
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Int16, Shaped
+
+from sde_ct.data.corners import corners_apart
 
 Unit = Literal["HU", "a.u.", "mask"]  # CT, MR (arbitrary units), 0/1
 
@@ -37,18 +38,7 @@ class Volume:
 def same_grid(a: Volume, b: Volume) -> bool:
     """Whether two volumes have the same voxels in the patient, up to rounding in file headers."""
     shape = a.array.shape
-    return shape == b.array.shape and same_place(a.affine, b.affine, shape)
-
-
-def same_place(
-    a: Float[np.ndarray, "4 4"], b: Float[np.ndarray, "4 4"], shape: tuple[int, ...]
-) -> bool:
-    """Whether two affines put all voxels of an array within `CORNER_MM` of each other.
-
-    Two affine maps are farthest apart at a corner.
-    """
-    corners = np.array(list(product(*((0, n - 1) for n in shape), (1,))))
-    return bool(np.linalg.norm(corners @ (a - b).T, axis=1).max() <= CORNER_MM)
+    return shape == b.array.shape and corners_apart(a.affine, b.affine, shape) <= CORNER_MM
 
 
 def canonical(volume: Volume) -> Volume:

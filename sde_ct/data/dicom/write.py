@@ -13,11 +13,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
+from sde_ct.data.corners import corners_apart
 from sde_ct.data.dicom.contents import LABELS, Content
 from sde_ct.data.dicom.identity import Identity, derived_uid
 from sde_ct.data.fingerprint import voxel_sha256
 from sde_ct.data.lps import swap_lps_ras
-from sde_ct.data.volume import Volume, left_posterior_superior, rounded_hu, same_place
+from sde_ct.data.volume import CORNER_MM, Volume, left_posterior_superior, rounded_hu
 from sde_ct.errors import InputError
 
 SHEAR = 1e-3  # cosine between axes: rounding in headers
@@ -72,7 +73,7 @@ def _require_writable(folder: Path, volume: Volume, identity: Identity) -> None:
     if not np.isfinite(volume.array).all():
         raise InputError(f"{refused}the volume holds voxels that are not finite")
     shape = volume.array.shape
-    if not same_place(volume.affine, identity.affine, shape) or (
+    if corners_apart(volume.affine, identity.affine, shape) > CORNER_MM or (
         identity.sources and len(identity.sources) != shape[2]
     ):
         raise InputError(f"{refused}it does not lie on the MR's grid; resample it to the MR")

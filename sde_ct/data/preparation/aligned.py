@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from sde_ct.data.body import body_mask
+from sde_ct.data.corners import corners_apart
 from sde_ct.data.field_of_view import measured
 from sde_ct.data.preparation.registration import Kind, register
 from sde_ct.data.sources.patient import Patient
@@ -81,8 +82,8 @@ def _require_same_grid(patient: Patient, kind: str) -> None:
     if volume.array.shape != patient.mr.array.shape:
         what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
     else:
-        gap = float(np.abs(volume.affine - patient.mr.affine).max())
-        what = f"affines that differ by up to {gap:.3g}"
+        gap = corners_apart(volume.affine, patient.mr.affine, volume.array.shape)
+        what = f"corners {gap:.3g} mm apart"
     path, mr = patient.files[kind], patient.files["mr"]
     mend = " or give --register" if kind == "ct" else ""
     raise InputError(

@@ -135,7 +135,7 @@ BAD = {
         lambda p: save(p / "ct.nii.gz", patient((20, 18, 8))["ct"]),
         r"ct\.nii\.gz and .*mr\.nii\.gz lie on different grids \(shape \(20, 18, 8\) against",
     ),
-    "geometry": (lambda p: other_grid(p / "ct.nii.gz"), "affines that differ by up to 1"),
+    "geometry": (lambda p: other_grid(p / "ct.nii.gz"), "corners 1 mm apart"),
     "mask": (
         lambda p: save(p / "mask.nii.gz", patient((9, 9, 9))["mask"]),
         r"mask\.nii\.gz and .*mr\.nii\.gz lie on different grids",
