@@ -6,8 +6,8 @@
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: one to two minutes on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE DDPM 65 HU, PSNR 29.5 dB, SSIM 0.81; DDPM-M 52 HU,
-31.1 dB, 0.86.
+held-out patients: MAE DDPM 67 HU, PSNR 29.3 dB, SSIM 0.80; DDPM-M 53 HU,
+30.8 dB, 0.85.
 """
 
 from sde_ct.config import (
