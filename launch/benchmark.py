@@ -5,14 +5,15 @@ python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=o
     --output=out/frontier
 python launch/benchmark.py --mode=speed --output=out/speed
 python launch/benchmark.py --mode=scaling --output=out/scaling
-python launch/benchmark.py --mode=reliability --output=out/reliability --samplers=ddpm,dpm_sde
+python launch/benchmark.py --mode=reliability --output=out/reliability
 
 reliability makes phantoms whose MR tells the probability of the ambiguous region's outcome and
-trains the demo's DDPM on them first, half an hour on two CPU cores, and two minutes more for each
-sampler; it goes on where it stopped.
+trains the demo's DDPM on them first, half an hour on two CPU cores; drawing from it takes as long
+again. It goes on where it stopped.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,7 +47,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion ne
 REGRESSION = flags.DEFINE_string("regression", None, "frontier: a CNN to stand beside it.")
 DATA = flags.DEFINE_string("data", None, "frontier: the prepared data; validation patients.")
 PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: how many; 0 for all.", lower_bound=0)
-WITH = flags.DEFINE_list("samplers", list(SAMPLERS), "frontier, reliability: which to measure.")
+WITH = flags.DEFINE_list(
+    "samplers", [], "frontier: all if not given; reliability: those of the demo's table."
+)
 BUDGETS = flags.DEFINE_list(
     "evaluations", [str(n) for n in frontier.BUDGETS], "frontier: network evaluations a draw."
 )
@@ -76,6 +79,7 @@ DEMO_PHANTOM = {"shape": (64, 48, 6), "spacing": (6.25, 6.25, 13.0)}  # voxels, 
 TOLD = {"train": 500, "validation": 5, "test": 40}  # patients of the reliability phantoms
 TOLD_STEPS = 20_000
 TOLD_LOG_MEAN = -0.4  # trains most where an outcome is decided: noise about as strong as it
+TOLD_SAMPLING = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
 RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -88,7 +92,7 @@ def main() -> None:
 def _frontier(output: Path) -> None:
     if not WORKDIR.value or not DATA.value:
         raise InputError("--mode=frontier: give --workdir=RUN and --data=PREPARED.")
-    _require_samplers()
+    samplers = _samplers(SAMPLERS)
     if not all(n.isdecimal() and int(n) > 0 for n in BUDGETS.value):
         raise InputError(f"--evaluations={','.join(BUDGETS.value)}: give whole numbers above 0.")
     table = output / "frontier.csv"
@@ -100,7 +104,7 @@ def _frontier(output: Path) -> None:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
     budgets = [int(n) for n in BUDGETS.value]
     options = trained.config.sampling
-    if not any(frontier.settings(options, WITH.value, budgets, REFERENCE.value)):
+    if not any(frontier.settings(options, samplers, budgets, REFERENCE.value)):
         raise InputError(f"--evaluations={','.join(BUDGETS.value)}: too few for any sampler.")
     output.mkdir(parents=True, exist_ok=True)
     points = []
@@ -109,7 +113,7 @@ def _frontier(output: Path) -> None:
     for point in frontier.frontier(
         trained,
         patients,
-        WITH.value,
+        samplers,
         budgets,
         reference=REFERENCE.value,
         draws=DRAWS.value,
@@ -134,14 +138,15 @@ def _frontier(output: Path) -> None:
     print(f"{output}: frontier.csv, frontier.json, frontier.png, frontier.pdf")
 
 
-def _require_samplers() -> None:
+def _samplers(otherwise: Iterable[str]) -> list[str]:
     for name in WITH.value:
         if name not in SAMPLERS:
             raise InputError(f"--samplers: unknown {name!r}; give some of {', '.join(SAMPLERS)}.")
+    return WITH.value or list(otherwise)
 
 
 def _reliability(output: Path) -> None:
-    _require_samplers()
+    samplers = _samplers(reliability.NAMES)
     table = output / "reliability.json"
     if table.exists():
         raise InputError(f"{table} exists: give another --output or remove it.")
@@ -149,12 +154,13 @@ def _reliability(output: Path) -> None:
     config = recipe(RECIPES / "demo" / "ddpm.py")
     config.training.steps = config.training.validate_every = TOLD_STEPS
     config.diffusion.log_mean = TOLD_LOG_MEAN
+    config.sampling = dataclasses.replace(config.sampling, **TOLD_SAMPLING)
     train(config, prepared, output / "runs" / "ddpm")
     trained, patients = load(output / "runs" / "ddpm"), held_out(prepared)
     results = reliability.synthesize(
         trained,
         patients,
-        WITH.value,
+        samplers,
         draws=DRAWS.value,
         seed=SEED.value,
         progress=lambda patients, name: bar(patients, desc=name, unit="patient"),
