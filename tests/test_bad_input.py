@@ -80,7 +80,7 @@ FILES = {
     "truncated": ("mr", truncate, "is damaged or not NIfTI: copy or export it again"),
     "not finite": ("ct", poison, "holds 1 voxels that are not finite: replace them"),
     "shape": ("ct", lambda p: save(p, load(p)[..., 1:]), "different grids (shape (16, 12, 4)"),
-    "place": ("ct", lambda p: save(p, load(p), AFFINE + np.eye(4, k=3)), "grids (corners 1 mm apart"),
+    "place": ("ct", lambda p: save(p, load(p), AFFINE + np.eye(4, k=3)), "(corners 1 mm apart"),
     "spacing": ("ct", lambda p: save(p, load(p), AFFINE * 1.01), "grids (corners 1.54 mm apart"),
     "offset": ("ct", lambda p: save(p, load(p) + 1024), "is not in HU (values 24 to 1193)"),
     "scaled": ("ct", lambda p: save(p, load(p) / 2000.0), "it looks scaled to [0, 1] or [-1, 1]"),
