@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
-from sde_ct.bars import bar
+from sde_ct.bars import bar, say
 from sde_ct.cli import run
 from sde_ct.data.preparation.output import require_apart, sides
 from sde_ct.data.preparation.prepare import prepare
@@ -99,7 +98,7 @@ def main() -> None:
         progress=lambda outcomes, total: bar(
             outcomes, desc="prepare", unit="patient", total=total, disable=not total
         ),
-        report=tqdm.write,
+        report=say,
     )
     print(f"{output}: {len(prepared.cases)} of {len(cases)} patients; report.json, qc/")
 

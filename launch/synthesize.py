@@ -34,10 +34,9 @@ from typing import NamedTuple
 
 import jax
 from absl import flags
-from tqdm import tqdm
 
 from sde_ct import parallel, peers
-from sde_ct.bars import bar
+from sde_ct.bars import bar, say
 from sde_ct.cli import run
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
@@ -118,13 +117,13 @@ def _all() -> list[Refused]:
             done = job(source)
         except InputError as error:
             if len(mine) > 1:
-                tqdm.write(f"refused: {error}", file=sys.stderr)
+                say(f"refused: {error}", file=sys.stderr)
             refused.append(Refused(source.name, error, len(mine)))
             continue
         for warning in done.warnings:
-            tqdm.write(f"warning: {done.name}: {warning}", file=sys.stderr)
+            say(f"warning: {done.name}: {warning}", file=sys.stderr)
         for line in (*(f"note: {note}" for note in done.notes), done.sentence):
-            tqdm.write(line)
+            say(line)
     return refused
 
 

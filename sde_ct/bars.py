@@ -1,8 +1,8 @@
-"""Progress bars: lively on a terminal, a line a minute in the log of a scheduler."""
+"""Progress bars, and lines beside them: lively on a terminal, quiet in the log of a scheduler."""
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -15,4 +15,27 @@ def bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
         return tqdm(items, mininterval=0.2, **options)
     # One that a terminal would wipe off says nothing in a log unless it takes a minute.
     delay = 0 if options.get("leave", True) else MINUTE
-    return tqdm(items, mininterval=MINUTE, maxinterval=MINUTE, delay=delay, **options)
+    pace = {"mininterval": MINUTE, "maxinterval": MINUTE, "delay": delay}
+    return tqdm(items, file=_Lines(sys.stderr), **pace, **options)
+
+
+class _Lines:
+    """A log in which every state of a bar is a line of its own."""
+
+    def __init__(self, log: TextIO):
+        self._log = log
+
+    def write(self, text: str) -> None:
+        if state := text.strip():
+            self._log.write(state + "\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """A line to stdout or to `file`, above the bars where a terminal shows them."""
+    if sys.stderr.isatty():
+        tqdm.write(text, file=file)
+    else:
+        print(text, file=file, flush=True)
