@@ -200,8 +200,7 @@ def measure(network: NetworkConfig, size: int, batch: int, *, torch: bool, repea
     if torch:
         from sde_ct.benchmark import torch_side  # an extra, and slow to import
 
-        compiled = jax.default_backend() == "gpu"
-        more, theirs = torch_side.contenders(network, size, batch, compile_too=compiled)
+        more, theirs = torch_side.contenders(network, size, batch)
         calls |= more
     limit = matrix_product(network.dtype)
     seconds = race(calls | {"matrix": limit.call}, repeats)

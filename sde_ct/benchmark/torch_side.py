@@ -3,6 +3,7 @@
 Needs `pip install '.[bench]'`; imported only by the benchmark.
 """
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ def parameters(net: Any) -> int:
 
 
 def contenders(
-    config: NetworkConfig, size: int, batch: int, *, compile_too: bool
+    config: NetworkConfig, size: int, batch: int
 ) -> tuple[dict[str, Callable[[], Any]], int]:
     """(name -> call) of forward, training step and `LOOP` steps of DDPM; parameter count."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -85,6 +86,7 @@ def contenders(
         }
 
     found = calls(net, "eager")
-    if compile_too:
+    # torch.compile writes C++ on a CPU and needs what compiles it.
+    if device == "cuda" or any(map(shutil.which, ("g++", "clang++"))):
         found |= calls(torch.compile(net), "compiled")
     return found, parameters(net)
