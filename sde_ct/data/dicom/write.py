@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Int16
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -22,6 +23,7 @@ from sde_ct.data.volume import CORNER_MM, Volume, left_posterior_superior, round
 from sde_ct.errors import InputError
 
 SHEAR = 1e-3  # cosine between axes: rounding in headers
+SQUARE = 1e-3  # of a pixel's side, likewise
 
 
 def write_ct_series(
@@ -97,12 +99,27 @@ def joined(identity: Identity) -> str:
 
 def slice_notes(identity: Identity) -> list[str]:
     """What a planner should know of the slices before using them."""
-    if not identity.sources or _is_axial(identity.affine):
-        return []
-    return [
-        "The MR's slices are not axial and nor are those of its CT series (ImageType REFORMATTED): "
-        "reformat it to axial slices before planning."
-    ]
+    notes = []
+    if identity.sources and not _is_axial(identity.affine):
+        notes.append(
+            "The MR's slices are not axial and nor are those of its CT series (ImageType "
+            "REFORMATTED): reformat it to axial slices before planning."
+        )
+    across, down = _pixel(identity)
+    if abs(across / down - 1) > SQUARE:
+        notes.append(
+            f"The pixels of its CT series are {across:.3g} by {down:.3g} mm: where a planning "
+            "system takes square ones only, resample the MR to them and synthesize it again."
+        )
+    return notes
+
+
+def _pixel(identity: Identity) -> tuple[float, float]:
+    """Size of a pixel of the series along its rows and columns, mm."""
+    spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
+    if not identity.sources:  # axial slices are made, of the grid's axes nearest to left and back
+        spacing = spacing[np.argsort(nib.io_orientation(identity.affine)[:, 0])]
+    return float(spacing[0]), float(spacing[1])
 
 
 def _is_axial(affine: Float[np.ndarray, "4 4"]) -> bool:

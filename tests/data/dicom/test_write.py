@@ -207,7 +207,8 @@ def test_an_mr_of_no_series_gives_axial_slices_upwards_however_it_is_stored(name
     assert all(list(image.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0] for image in series)
     assert heights == sorted(heights) and len(set(heights)) == len(heights)
     assert list(series[0].ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
-    assert series[0].PatientPosition == "HFS" and slice_notes(identity) == []
+    assert series[0].PatientPosition == "HFS"
+    assert not any("not axial" in note for note in slice_notes(identity))
 
 
 @pytest.mark.parametrize("name", ["sagittal", "coronal"])
@@ -216,9 +217,22 @@ def test_slices_that_are_not_axial_are_not_called_so(name, tmp_path):
     mr, identity = read_volume(folder, "a.u."), identity_of(folder)
     written = write_ct_series(tmp_path / "sct", mr.with_array(voxels(), "HU"), identity)
     assert list(images(written)[0].ImageType) == ["DERIVED", "SECONDARY", "REFORMATTED"]
-    (note,) = slice_notes(identity)
+    note = slice_notes(identity)[0]
     assert "slices are not axial" in note and "reformat it to axial slices" in note
     assert judged("dciodvfy", [written / "0003.dcm"]) == []
+
+
+@pytest.mark.parametrize("name", ORIENTED)
+def test_pixels_that_are_not_square_are_told_as_they_are_written(name, tmp_path):
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(ORIENTED[name]).T
+    volume = Volume(voxels(), affine, "HU")
+    identity = new_identity(volume)
+    one = images(write_ct_series(tmp_path / "sct", volume, identity))[0]
+    down, across = one.PixelSpacing
+    notes = slice_notes(identity)
+    assert len(notes) == (down != across) == name.endswith("sagittal")
+    assert all(f"{across:.3g} by {down:.3g} mm" in note for note in notes)
 
 
 def test_an_mr_that_is_no_dicom_gets_an_identity_of_its_own_and_says_so(tmp_path):
