@@ -195,12 +195,16 @@ ORIENTED = {
 }
 
 
+def oriented(name: str) -> Volume:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(ORIENTED[name]).T
+    return Volume(voxels(), affine, "HU")
+
+
 @pytest.mark.parametrize("name", ORIENTED)
 def test_an_mr_of_no_series_gives_axial_slices_upwards_however_it_is_stored(name, tmp_path):
     """First row anterior, first column right, as a planning system shows a supine patient."""
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(ORIENTED[name]).T
-    volume = Volume(voxels(), affine, "HU")
+    volume = oriented(name)
     identity = new_identity(volume)
     series = images(write_ct_series(tmp_path / "sct", volume, identity))
     heights = [float(image.ImagePositionPatient[2]) for image in series]
@@ -224,9 +228,7 @@ def test_slices_that_are_not_axial_are_not_called_so(name, tmp_path):
 
 @pytest.mark.parametrize("name", ORIENTED)
 def test_pixels_that_are_not_square_are_told_as_they_are_written(name, tmp_path):
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(ORIENTED[name]).T
-    volume = Volume(voxels(), affine, "HU")
+    volume = oriented(name)
     identity = new_identity(volume)
     one = images(write_ct_series(tmp_path / "sct", volume, identity))[0]
     down, across = one.PixelSpacing
