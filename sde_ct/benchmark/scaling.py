@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sde_ct import parallel
+from sde_ct import parallel, winograd
 from sde_ct.benchmark.timing import race
 from sde_ct.config import Experiment, recipe
 from sde_ct.methods import build_method
@@ -68,7 +68,9 @@ class Cost(NamedTuple):
 
 def cost(config: Experiment, size: int, batch: int) -> Cost:
     """Count a training step with `batch` slices of size x size on each device."""
-    lowered, method = lower(config, size, batch), build_method(config)
+    method = build_method(config)
+    with winograd.direct():  # whose products XLA counts
+        lowered = lower(config, size, batch)
     weights = jax.eval_shape(lambda: method.weights(fresh_state(method, config, (size, size))))
     return Cost(
         size,

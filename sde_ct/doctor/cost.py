@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sde_ct import parallel
-from sde_ct.benchmark.speed import flops
+from sde_ct.benchmark.speed import flops, lowered
 from sde_ct.benchmark.timing import race
 from sde_ct.config import Experiment
 from sde_ct.methods import build_method, build_network
@@ -77,7 +77,7 @@ def estimate(config: Experiment, size: tuple[int, int]) -> Cost:
     own = _bytes(parameters)
     return Cost(
         parameters=sum(x.size for x in jax.tree.leaves(parameters)),
-        evaluation_flops=flops(jax.jit(function).lower(parameters, *inputs(1))),
+        evaluation_flops=flops(lowered(jax.jit(function), parameters, *inputs(1))),
         rate=_rate(config),
         state_bytes=_bytes(state) + own,
         kept_bytes=max(0.0, _bytes(kept) - own),
@@ -129,7 +129,7 @@ def _rate(config: Experiment) -> float:
     mapped = parallel.shared_out(lambda p, given: function(p, *given), devices)
     given = parallel.shard(inputs(len(devices)), len(devices))
     arguments = parallel.replicate(params, devices), (given,)
-    work = flops(jax.jit(function).lower(shapes, *inputs(1)))
+    work = flops(lowered(jax.jit(function), shapes, *inputs(1)))
     call = functools.partial(mapped, *arguments)
     return work * len(devices) / race({"level": call}, repeats=5)["level"]
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.models.layers import (
+    Conv3x3,
     DType,
     GroupNorm,
-    GrowConv,
     NoiseFeatures,
     ResidualBlock,
     SelfAttention,
@@ -48,18 +48,15 @@ class UNet(nn.Module):
             features = NoiseFeatures(4 * self.channels, self.noise_scale, name="noise")(noise)
             features = features.astype(self.dtype)
         h = space_to_depth(x.astype(self.dtype), self.patch)
-        h = self._conv(self.channels, "stem")(h)
+        h = Conv3x3(self.channels, self.dtype, name="stem")(h)
         h, skips = self._down(h, features)
         h = self._level(h, features, len(self.multipliers) - 1, "middle_in")
         h = self._level(h, features, len(self.multipliers) - 1, "middle_out")
         h = self._up(h, skips, features)
         h = nn.swish(GroupNorm(self.groups, name="head_norm")(h))
         zeros = nn.initializers.zeros
-        out = self._conv(self.patch**2, "head", kernel_init=zeros)(h)
+        out = Conv3x3(self.patch**2, self.dtype, kernel_init=zeros, name="head")(h)
         return depth_to_space(out, self.patch).astype(jnp.float32)
-
-    def _conv(self, channels: int, name: str, **options) -> nn.Conv:
-        return nn.Conv(channels, (3, 3), dtype=self.dtype, name=name, **options)
 
     def _level(self, h: Array, features: Array | None, level: int, name: str) -> Array:
         width = self.channels * self.multipliers[level]
@@ -76,7 +73,8 @@ class UNet(nn.Module):
                 h = self._level(h, features, level, f"down_{level}_{block}")
                 skips.append(h)
             if level + 1 < len(self.multipliers):
-                h = self._conv(self.channels * multiplier, f"shrink_{level}", strides=2)(h)
+                width = self.channels * multiplier
+                h = Conv3x3(width, self.dtype, shrink=True, name=f"shrink_{level}")(h)
                 skips.append(h)
         return h, skips
 
@@ -86,5 +84,5 @@ class UNet(nn.Module):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._level(h, features, level, f"up_{level}_{block}")
             if level > 0:
-                h = GrowConv(h.shape[-1], self.dtype, name=f"grow_{level}")(h)
+                h = Conv3x3(h.shape[-1], self.dtype, grow=True, name=f"grow_{level}")(h)
         return h

@@ -6,8 +6,8 @@ import pytest
 
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.models.layers import (
+    Conv3x3,
     GroupNorm,
-    GrowConv,
     _normals,
     depth_to_space,
     space_to_depth,
@@ -45,14 +45,21 @@ def test_group_norm_equals_flax():
     )
 
 
-def test_growing_equals_a_convolution_of_the_enlarged_image():
-    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 4))
-    ours, theirs = GrowConv(3, jnp.float32), nn.Conv(3, (3, 3))
-    large = jax.image.resize(x, (2, 10, 14, 4), "nearest")
-    variables = randomised(theirs.init(jax.random.key(1), large))  # the same parameters fit both
-    # float32 sums of 36 products of order one
+@pytest.mark.parametrize("channels", [4, 16], ids=["XLA", "Winograd"])
+@pytest.mark.parametrize("kind", ["plain", "grow", "shrink"])
+def test_convolutions_equal_flaxs(kind, channels):
+    """Those that grow: of the enlarged image; those that shrink: of stride 2."""
+    x = jax.random.normal(jax.random.key(0), (2, 12, 14, channels))
+    ours = Conv3x3(16, jnp.float32, **({} if kind == "plain" else {kind: True}))
+    theirs = nn.Conv(16, (3, 3), strides=2 if kind == "shrink" else 1)
+    seen = jax.image.resize(x, (2, 24, 28, channels), "nearest") if kind == "grow" else x
+    variables = randomised(theirs.init(jax.random.key(1), seen))  # the same parameters fit both
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(
+        jnp.shape, variables
+    )
+    # float32 sums of up to 144 products of order one; Winograd's lose a digit
     np.testing.assert_allclose(
-        ours.apply(variables, x), theirs.apply(variables, large), rtol=1e-4, atol=1e-5
+        ours.apply(variables, x), theirs.apply(variables, seen), rtol=1e-4, atol=3e-5
     )
 
 
