@@ -8,6 +8,11 @@ FROM python:3.13-slim
 ARG EXTRA=""
 ENV PYTHONUNBUFFERED=1
 WORKDIR /opt/sde_ct
+# On a CPU the convolutions are compiled for the processor they run on.
+# hadolint ignore=DL3008
+RUN [ -n "$EXTRA" ] || { \
+      apt-get update && apt-get install -y --no-install-recommends g++ && \
+      rm -rf /var/lib/apt/lists/*; }
 COPY pyproject.toml README.md LICENSE ./
 COPY sde_ct sde_ct
 # The versions are those of pyproject.toml.

@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,8 +53,7 @@ def _keep_memory() -> None:
     XLA allocates an execution's arrays afresh each time, and on a CPU, clearing new pages takes a
     third of a training step of the paper's network. Only glibc knows these switches.
     """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "gnu_get_libc_version"):
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "gnu_get_libc_version"):
         library.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink the heap
         library.mallopt(-4, 0)  # M_MMAP_MAX: large arrays lie in the heap too
         library.mallopt(-8, 1)  # M_ARENA_MAX: one heap; those of threads hold 64 MB at most

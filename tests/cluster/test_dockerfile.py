@@ -23,7 +23,7 @@ def copies() -> list[tuple[list[str], str]]:
 
 def installs(extra: str) -> list[str]:
     """What RUN makes of the build argument, in words."""
-    (run,) = (line.removeprefix("RUN ") for line in LINES if line.startswith("RUN "))
+    (run,) = (line.removeprefix("RUN ") for line in LINES if line.startswith("RUN pip "))
     words = subprocess.run(
         ["sh", "-c", f'printf "%s\\n" {run}'], env={"EXTRA": extra}, capture_output=True, text=True
     ).stdout.split()
