@@ -5,7 +5,7 @@
   python launch/synthesize.py --workdir=out/score --output=out --sampler=ode \\
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
-Cost: one to two minutes on two CPU cores, compilation included. Expected on the demo's
+Cost: about a minute on two CPU cores, compilation included. Expected on the demo's
 held-out patients: MAE EM 76 HU, PSNR 28.3 dB, SSIM 0.76; EM-M 52 HU,
 31.0 dB, 0.85.
 """
