@@ -8,19 +8,24 @@ What was tried on CPU (JAX 0.12, two cores), and what came of it:
   network, not 10. Kept (`parallel.set_up`).
 - Optimiser and moving average on one vector, one all-reduce: 1717 fusions in the demo's training
   step became 924, compilation 16 s became 12. Kept (`methods.step`).
-- The 3 x 3 weight gradient, 2-4 times its forward: as nine products of shifted images (0.5-1.7
-  times as fast, by shape), as one product of nine shifted images side by side (faster for 8 x 8
-  pixels alone). In a whole training step neither was beyond the noise. Left to XLA.
-- Freed memory kept by the allocator, and huge pages: up to twice as fast for single convolutions
-  of 128 x 128 with large temporaries, within the noise for a whole step at 64 x 64. Left alone.
+- 3 x 3 convolutions by a fused kernel of Winograd's F(4 x 4, 3 x 3) in C++: single ones, their
+  input and kernel gradients 1.5-3.5 times as fast from 12 x 12 pixels on, slower below. With the
+  next item the paper's network at 64 x 64 went from 327 ms to 200 forward and from 1392 to 815 in
+  training, at 128 x 128 from 1193 to 624 and from 5934 to 2455. Kept (`sde_ct.winograd`). As plain
+  matrix products Winograd lost in XLA what it won: every transformed tile went to memory.
+- Freed memory kept by the allocator: a training step at 128 x 128 cleared 400,000 pages, a third
+  of its time; at 64 x 64 the step went from 971 ms to 679. Kept (`parallel.set_up`). Huge pages
+  beside it: 5 % more, but only by the environment of a process that starts. Left alone.
+- Convolutions of stride 2 as every second pixel of a Winograd convolution: the same forward, their
+  gradients at 128 x 128 105 ms became 11. Kept (`models.layers.Conv3x3`).
+- The 3 x 3 weight gradient, 2-4 times its forward in XLA: as nine products of shifted images
+  (0.5-1.7 times as fast, by shape), as one product of nine shifted images side by side (faster for
+  8 x 8 pixels alone). Left to XLA below 12 x 12 pixels.
 - Upsampling and its 3 x 3 convolution as four phases of 2 x 2 taps: the network's largest layer
-  24 ms became 14, with its gradients 60 became 38. Kept (`models.layers.GrowConv`). As one
+  24 ms became 14, with its gradients 60 became 38. Kept where Winograd does not apply. As one
   convolution with four times the channels as fast, but its gradient 57 times slower.
-- Winograd's F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3) as plain matrix products: 1.3-1.5 times as fast at
-  32 x 32 pixels of 128 channels and more, slower elsewhere; its weight gradient 2-4 times slower,
-  since XLA writes every transformed tile to memory. A kernel that fuses the transforms would do it.
 - XLA's switches for oneDNN and YNNPACK, 512-bit vectors: the same or slower. Single convolutions
-  run at 180-200 GFLOP/s here, a matrix product at 200: what is left is in doing fewer products.
+  run at 180-200 GFLOP/s here, a matrix product at 200: what was left was doing fewer products.
 - LLVM at level 1, no expensive passes, fewer code splits: the same compilation, slower steps.
 """
 
