@@ -8,16 +8,19 @@ What was tried on CPU (JAX 0.12, two cores), and what came of it:
   network, not 10. Kept (`parallel.set_up`).
 - Optimiser and moving average on one vector, one all-reduce: 1717 fusions in the demo's training
   step became 924, compilation 16 s became 12. Kept (`methods.step`).
-- 3 x 3 convolutions by a fused kernel of Winograd's F(4 x 4, 3 x 3) in C++: single ones, their
-  input and kernel gradients 1.5-3.5 times as fast from 12 x 12 pixels on, slower below. With the
-  next item the paper's network at 64 x 64 went from 327 ms to 200 forward and from 1392 to 815 in
-  training, at 128 x 128 from 1193 to 624 and from 5934 to 2455. Kept (`sde_ct.winograd`). As plain
-  matrix products Winograd lost in XLA what it won: every transformed tile went to memory.
+- 3 x 3 convolutions by a fused kernel of Winograd's F(4 x 4, 3 x 3) in C++: from 12 x 12 pixels on
+  most single ones and their gradients are 1.4-3.5 times as fast, slower below, and forward for one
+  slice of 16 x 16 with 512 channels (0.8 times). With the next item, from one run to another
+  (matrix products 165 and 184 GFLOP/s), the paper's network at 64 x 64 went from 327 ms to 200
+  forward and from 1392 to 815 in training, at 128 x 128 from 1193 to 624 and from 5934 to 2455.
+  Kept (`sde_ct.winograd`). As plain matrix products Winograd lost in XLA what it won: every
+  transformed tile went to memory.
 - Freed memory kept by the allocator: a training step at 128 x 128 cleared 400,000 pages, a third
   of its time; at 64 x 64 the step went from 971 ms to 679. Kept (`parallel.set_up`). Huge pages
   beside it: 5 % more, but only by the environment of a process that starts. Left alone.
-- Convolutions of stride 2 as every second pixel of a Winograd convolution: the same forward, their
-  gradients at 128 x 128 105 ms became 11. Kept (`models.layers.Conv3x3`).
+- Convolutions of stride 2 as every second pixel of a Winograd convolution: the same forward; the
+  input's gradient at 128 x 128, 105 ms in a step's profile, became one of about 11. Kept
+  (`models.layers.Conv3x3`).
 - The 3 x 3 weight gradient, 2-4 times its forward in XLA: as nine products of shifted images
   (0.5-1.7 times as fast, by shape), as one product of nine shifted images side by side (faster for
   8 x 8 pixels alone). Left to XLA below 12 x 12 pixels.

@@ -119,7 +119,7 @@ class Conv3x3(nn.Module):
     channels: int
     dtype: DType
     grow: bool = False
-    shrink: bool = False  # of an even height and width
+    shrink: bool = False
     kernel_init: nn.initializers.Initializer = nn.linear.default_kernel_init
 
     @nn.compact
@@ -133,7 +133,9 @@ class Conv3x3(nn.Module):
             return (h[:, 1::2, 1::2] if self.shrink else h) + bias
         if self.grow:
             return _grown(x, kernel) + bias
-        return _convolved(x, kernel, 2 if self.shrink else 1) + bias
+        if self.shrink:
+            return _convolved(x, kernel, stride=2, padding=((0, 1), (0, 1))) + bias
+        return _convolved(x, kernel) + bias
 
 
 def _convolved(x: Array, kernel: Array, stride: int = 1, padding: Any = "SAME") -> Array:

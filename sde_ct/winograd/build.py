@@ -33,7 +33,7 @@ def ready() -> bool:
         )
         return False
     try:
-        register(ctypes.CDLL(str(build(cache.folder("winograd"), compiler))))
+        register(build(cache.folder("winograd"), compiler))
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
         told = getattr(error, "stderr", None) or str(error)
         logging.warning(
@@ -83,10 +83,11 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def register(library: ctypes.CDLL, prefix: str = "") -> None:
-    """Make the kernels known to JAX, under names that start with `prefix`."""
+def register(library: Path, prefix: str = "") -> None:
+    """Load the kernels and make them known to JAX, under names that start with `prefix`."""
+    kernels = ctypes.CDLL(str(library))
     for target, symbol in TARGETS.items():
-        handler = jax.ffi.pycapsule(getattr(library, symbol))
+        handler = jax.ffi.pycapsule(getattr(kernels, symbol))
         jax.ffi.register_ffi_target(prefix + target, handler, platform="cpu")
 
 

@@ -11,7 +11,6 @@ from sde_ct.winograd.build import ready
 
 PIXELS = 144  # of an image: below, transforming the kernel takes longer than what is won
 LANES = 16  # channels are handled by so many
-PREFIX = ""  # of the names under which JAX knows the kernels
 
 _direct = jax.make_user_context(False)
 
@@ -69,4 +68,4 @@ def _call(target: str, shape: tuple[int, ...]):
     if not ready():
         raise RuntimeError("The convolution kernels could not be built on this machine")
     result = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return jax.ffi.ffi_call(PREFIX + target, result, vmap_method="sequential")
+    return jax.ffi.ffi_call(target, result, vmap_method="sequential")
