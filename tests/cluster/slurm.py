@@ -1,4 +1,8 @@
-"""A SLURM cluster of two nodes on this machine, with Debian's slurm-wlm, no login and fake GPUs."""
+"""A SLURM cluster of two nodes on this machine, with Debian's slurm-wlm, no login and fake GPUs.
+
+Jobs are numbered from a port that was free: JAX takes its coordinator's port from a job's number,
+and two clusters at once would meet there.
+"""
 
 import os
 import shutil
@@ -30,6 +34,7 @@ SchedulerParameters=sched_interval=5
 GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
+FirstJobId={first}
 JobRequeue=1
 NodeName=DEFAULT CPUs=64 RealMemory=1000 Gres=gpu:8 State=UNKNOWN
 NodeName={host} NodeAddr=127.0.0.1 Port={first}
