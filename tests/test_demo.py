@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sde_ct.config import recipe
+from sde_ct.config import TrainingConfig, recipe
 from sde_ct.errors import InputError
 
 from .programs import ROOT, call, listing
@@ -14,21 +14,22 @@ ASKED = ("--patients=6", "--seed=1")
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """The folder of a demo that was stopped before its first training."""
+    """The folder of a demo that was stopped before its trainings."""
     output = tmp_path_factory.mktemp("demo") / "out"
-    assert stopped(output, *ASKED) == "the first training"
+    assert stopped(output, *ASKED) == "trained"
     return output
 
 
-asked: list[int] = []  # of each training, its updates
+asked: dict[str, TrainingConfig] = {}  # of the last training of each method
 
 
 def stopped(output, *flags) -> str:
-    """What ends a demo; its trainings would take minutes."""
+    """What ends a demo: its trainings, which would take minutes, end with the last of them."""
 
     def train(config, *arguments):
-        asked.append(config.training.steps)
-        raise InputError("the first training")
+        asked[config.method] = config.training
+        if config.method == "gan":
+            raise InputError("trained")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sde_ct.training.loop.train", train)
@@ -40,23 +41,25 @@ def test_a_demo_killed_while_it_prepares_goes_on(prepared, tmp_path):
     (output / "data" / "dataset.json").unlink()
     shutil.rmtree(next((output / "data" / "cases").iterdir()))
     shutil.rmtree(next((output / "cohort" / "Task1" / "pelvis").iterdir()))
-    assert stopped(output, *ASKED) == "the first training"
+    assert stopped(output, *ASKED) == "trained"
     assert sorted(listing(output)) == sorted(done)
     same = [name for name in done if name.endswith(".npy")]
     assert len(same) == 18 and all(listing(output)[name] == done[name] for name in same)
 
 
-def test_a_longer_demo_trains_so_many_times_longer(prepared, tmp_path):
-    usual = recipe(ROOT / "configs" / "demo" / "ddpm.py").training.steps
+def test_a_longer_demo_trains_so_many_times_longer_and_the_cnn_more_gently(prepared, tmp_path):
     output = shutil.copytree(prepared, tmp_path / "out")
-    stopped(output, *ASKED, "--longer=3")
-    assert asked[-1] == 3 * usual
+    stopped(output, *ASKED, "--longer=4")
+    for name, method, slower in (("ddpm", "diffusion", 1), ("cnn", "cnn", 2), ("gan", "gan", 1)):
+        usual = recipe(ROOT / "configs" / "demo" / f"{name}.py").training
+        assert asked[method].steps == 4 * usual.steps
+        assert asked[method].learning_rate == usual.learning_rate / slower
 
 
 def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(prepared, tmp_path):
     output = shutil.copytree(prepared, tmp_path / "out")
     (output / "uncertainty.json").write_text("{}")
-    assert stopped(output, *ASKED) == "the first training"
+    assert stopped(output, *ASKED) == "trained"
     (output / "metrics.json").write_text("{}")
     assert "metrics.json exists already" in stopped(output, *ASKED)
 
