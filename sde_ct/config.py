@@ -98,6 +98,7 @@ class SamplingConfig:
     batch_mean_step: bool = False  # the authors' Langevin step, averaged over the batch
     ode_rtol: float = 1e-5
     ode_atol: float = 1e-5
+    ode_denoise: bool = True  # end at `fast_end` as below; False: at t = 1e-3, as the paper does
     fast_evaluations: int = 20  # of ddim, dpm, dpm_sde and heun, the final denoising included
     fast_end: float = 0.01  # noise level std / alpha at which they end in the denoised image
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler

@@ -177,6 +177,7 @@ def test_the_papers_settings():
     std = [float(build_sde(score).marginal(t)[1]) for t in (1.0, 1e-3)]
     assert std == pytest.approx([9.85, 0.0317], rel=2e-3)  # of dx = 25^t dw, to the digits given
     assert (score.sampling.corrector_steps, score.sampling.snr) == (10, 0.16)
+    assert not score.sampling.ode_denoise  # the ODE ends in x(1e-3)
     for config in (ddpm, score):
         assert (config.training.learning_rate, config.data.batch_size) == (1e-4, 4)
         assert config.data.intensity == "slice_minmax" and config.network.noise_scale == 30

@@ -40,5 +40,6 @@ def get_config() -> Experiment:
             batch_mean_step=True,
             ode_rtol=1e-5,
             ode_atol=1e-5,
+            ode_denoise=False,
         ),
     )

@@ -51,11 +51,13 @@ def sampler_fn(name: str, config: Experiment, sde: SDE) -> Callable[..., Samples
             snr=options.snr,
             batch_mean_step=options.batch_mean_step,
         )
-    if name == "ode":
-        return partial(probability_flow_ode, rtol=options.ode_rtol, atol=options.ode_atol)
     if name not in SAMPLERS:
         raise InputError(f"Unknown sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
-    steps, end = options.fast_evaluations - 1, sde.time(options.fast_end)
+    end = sde.time(options.fast_end)
+    if name == "ode":
+        ending: dict[str, Any] = {"end": end, "denoise": True} if options.ode_denoise else {}
+        return partial(probability_flow_ode, rtol=options.ode_rtol, atol=options.ode_atol, **ending)
+    steps = options.fast_evaluations - 1
     fast: dict[str, Any] = {"grid": partial(karras, end=end), "denoise": True}  # type: ignore[arg-type]
     if name == "heun":
         return partial(heun, steps=steps // 2, **fast)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_ct import VPSDE, parallel
+from sde_ct import VESDE, VPSDE, parallel
 from sde_ct.config import (
     AdversarialConfig,
     DataConfig,
@@ -20,6 +20,7 @@ from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
+from sde_ct.sampling.keys import fold, sample_keys
 from sde_ct.training.fresh import initialised
 from sde_ct.training.keys import example_keys
 from sde_ct.types import Batch
@@ -177,6 +178,28 @@ def test_a_network_of_few_noise_levels_is_trained_and_sampled_there(batch):
     assert int(samples.nfe[0]) == 3
     with pytest.raises(InputError, match=r"knows 3 noise levels only.*ddpm, not 'em'"):
         sampler_fn("em", config, VPSDE())
+
+
+@pytest.mark.parametrize("denoise", [True, False])
+def test_the_ode_ends_as_the_recipe_says(denoise):
+    """For data N(0, s²) its path is x ~ √(s² + σ²), and E[x(0) | x] = x s² / (s² + σ²).
+
+    Within the solver's tolerance of 1e-4, summed over some twenty steps.
+    """
+    sde, variance, level = VESDE(sigma_max=10.0), 0.2**2, 0.1
+    options = SamplingConfig(ode_rtol=1e-4, ode_atol=1e-4, ode_denoise=denoise, fast_end=level)
+    run = sampler_fn("ode", Experiment(sampling=options), sde)
+    key, shape = jax.random.key(0), (2, 9)
+
+    def total(t):
+        return variance + sde.noise_ratio(t) ** 2
+
+    samples = jax.jit(lambda key: run(key, sde, lambda x, t: -x / total(t)[:, None], shape))(key)
+    start = sde.prior(fold(sample_keys(key, 2), 0), shape)
+    left = variance / np.sqrt(variance + level**2) if denoise else np.sqrt(total(1e-3))
+    np.testing.assert_allclose(samples.x, start * left / np.sqrt(total(1.0)), atol=1e-3)
+    # Every step asks six times, the first stage once, the denoised estimate once more.
+    assert set(np.asarray(samples.nfe) % 6) == {2 if denoise else 1}
 
 
 @pytest.mark.parametrize(("sampler", "evaluations"), [("ode", 9), ("heun", 2), ("dpm", 1)])
