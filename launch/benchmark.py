@@ -21,24 +21,24 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from sde_ct import parallel
-from sde_ct.bars import bar
-from sde_ct.benchmark import frontier, reliability, scaling, speed
-from sde_ct.cli import run
-from sde_ct.comparison import held_out, outcomes_seen
 from sde_ct.config import recipe
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import INDEX, Prepared, read_prepared
-from sde_ct.data.sources.cohorts import phantom_cases
 from sde_ct.errors import InputError
-from sde_ct.evaluation import figures
-from sde_ct.evaluation.html.report import NAME as REPORT
-from sde_ct.evaluation.html.report import write_report
-from sde_ct.evaluation.reliability import sentence
-from sde_ct.evaluation.report import write_json
+from sde_ct.evaluation.results import write_json
+from sde_ct.lab.benchmark import frontier, reliability, scaling, speed
+from sde_ct.lab.comparison import held_out, outcomes_seen
+from sde_ct.lab.phantom.cohort import phantom_cases
 from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
+from sde_ct.report import figures
+from sde_ct.report.html.report import NAME as REPORT
+from sde_ct.report.html.report import write_report
+from sde_ct.runtime import parallel
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
 from sde_ct.synthesis import load
 from sde_ct.training.loop import train
+from sde_ct.uncertainty.reliability import sentence
 
 MODES = ["frontier", "speed", "reliability", "scaling"]
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to measure.", required=True)

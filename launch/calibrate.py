@@ -14,17 +14,17 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct import parallel
-from sde_ct.bars import bar
-from sde_ct.cli import run
-from sde_ct.comparison import Patient, held_out
 from sde_ct.data.prepared import Prepared, read_prepared
 from sde_ct.errors import InputError
-from sde_ct.evaluation import recalibration
-from sde_ct.evaluation.recalibration_fit import Validation, fit, lines, record, verify
+from sde_ct.lab.comparison import Patient, held_out
 from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
+from sde_ct.runtime import parallel
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
 from sde_ct.synthesis import Synthesizer, Trained, load
 from sde_ct.synthesis.calibrated import network
+from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.recalibration_fit import Validation, fit, lines, record, verify
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", required=True)
 DATA = flags.DEFINE_string("data", None, "The prepared data it was trained with.", required=True)

@@ -16,27 +16,28 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct import comparison, parallel
-from sde_ct.bars import bar
-from sde_ct.cli import run
-from sde_ct.comparison.page import report_of
 from sde_ct.config import Experiment, recipe
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import INDEX, Prepared, read_prepared
-from sde_ct.data.sources.cohorts import phantom_cases
 from sde_ct.data.split import split_patients
 from sde_ct.errors import InputError
-from sde_ct.evaluation import judgement
-from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
-from sde_ct.evaluation.html.report import NAME as REPORT
-from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.protocols import VOLUME, constants
-from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
+from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.table import METHODS, summarise, text_table
+from sde_ct.lab import comparison
+from sde_ct.lab.comparison.demands import checks
+from sde_ct.lab.comparison.page import report_of
+from sde_ct.lab.phantom.cohort import phantom_cases
 from sde_ct.methods.sample import LARGEST_SEED
+from sde_ct.report.html.report import NAME as REPORT
+from sde_ct.report.html.report import write_report
+from sde_ct.runtime import parallel
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
 from sde_ct.training.experiment import versions
 from sde_ct.training.loop import train
+from sde_ct.uncertainty import judgement
 
 OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
 PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)

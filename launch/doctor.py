@@ -12,11 +12,11 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct import parallel
-from sde_ct.bars import bar
-from sde_ct.cli import run
 from sde_ct.doctor.diagnosis import diagnose
 from sde_ct.doctor.report import screen
+from sde_ct.runtime import parallel
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
 
 COST = flags.DEFINE_bool("cost", True, "Estimate the cost too; takes some seconds.")
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "ddpm.py"

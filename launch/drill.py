@@ -16,10 +16,10 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from sde_ct.cli import run
 from sde_ct.config import require_recipe, validate
 from sde_ct.errors import InputError
-from sde_ct.training.drill import KINDS, differences, until_the_end
+from sde_ct.lab.drill import KINDS, differences, until_the_end
+from sde_ct.runtime.cli import run
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/gan.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)

@@ -27,22 +27,23 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.bars import bar
-from sde_ct.cli import run
 from sde_ct.errors import InputError
-from sde_ct.evaluation import dose, judgement
+from sde_ct.evaluation import dose
 from sde_ct.evaluation.cases import evaluate_methods, parse_slices
 from sde_ct.evaluation.findings import findings
-from sde_ct.evaluation.html.files import choice, patients_of
-from sde_ct.evaluation.html.report import NAME as REPORT
-from sde_ct.evaluation.html.report import write_report
-from sde_ct.evaluation.html.views import Report
 from sde_ct.evaluation.matching import CaseFiles, Refusal, match_cases
 from sde_ct.evaluation.protocols import PROTOCOLS, constants
-from sde_ct.evaluation.report import refuse_existing, write_json, write_metrics
-from sde_ct.evaluation.statistics import caveat
+from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
 from sde_ct.evaluation.table import summarise, text_table
+from sde_ct.report.html.files import choice, patients_of
+from sde_ct.report.html.report import NAME as REPORT
+from sde_ct.report.html.report import write_report
+from sde_ct.report.html.views import Report
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
 from sde_ct.training.experiment import versions
+from sde_ct.uncertainty import judgement
+from sde_ct.uncertainty.intervals import caveat
 
 _PREDICTION = flags.DEFINE_multi_string(
     "prediction", None, "Synthetic CTs: folder or file; again for each method."

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.bars import bar
-from sde_ct.cli import run
-from sde_ct.data.phantom import gold_atlas, pelvis
 from sde_ct.errors import InputError
+from sde_ct.lab.phantom import gold_atlas, pelvis
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
 
 GRIDS = {
     "gold_atlas": (gold_atlas.SHAPE, gold_atlas.SPACING),

@@ -18,16 +18,17 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.bars import bar, say
-from sde_ct.cli import run
 from sde_ct.data.preparation.output import require_apart, sides
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.preparation.registration import KINDS
-from sde_ct.data.sources.cohorts import SOURCES, Patterns, find_cases, phantom_cases
+from sde_ct.data.sources.cohorts import SOURCES, Patterns, find_cases
 from sde_ct.data.sources.gold_atlas import literature_split
 from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import parse_share, split_patients
 from sde_ct.errors import InputError
+from sde_ct.lab.phantom.cohort import phantom_cases
+from sde_ct.runtime.bars import bar, say
+from sde_ct.runtime.cli import run
 
 SOURCE = flags.DEFINE_enum("source", None, SOURCES, "Layout of the input folder.", required=True)
 INPUT = flags.DEFINE_string("input", None, "Folder of the patients.", required=True)

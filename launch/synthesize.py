@@ -35,11 +35,11 @@ from typing import NamedTuple
 import jax
 from absl import flags
 
-from sde_ct import parallel, peers
-from sde_ct.bars import bar, say
-from sde_ct.cli import run
 from sde_ct.errors import InputError
 from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
+from sde_ct.runtime import parallel, peers
+from sde_ct.runtime.bars import bar, say
+from sde_ct.runtime.cli import run
 from sde_ct.synthesis.job import Job, Request
 from sde_ct.synthesis.sources import find_sources
 

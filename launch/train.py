@@ -16,10 +16,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from sde_ct import parallel, peers
-from sde_ct.cli import run
 from sde_ct.config import require_recipe
 from sde_ct.data.prepared import read_prepared
+from sde_ct.runtime import parallel, peers
+from sde_ct.runtime.cli import run
 from sde_ct.training.dry_run import dry_run
 from sde_ct.training.loop import train
 from sde_ct.training.wandb_report import wandb_report

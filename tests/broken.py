@@ -18,9 +18,9 @@ import numpy as np
 import pydicom
 from pydicom.uid import ExplicitVRBigEndian
 
-from .data import test_files, test_metaimage
-from .data.dicom import test_series as test_dicom
-from .data.dicom_series import edit, write_series
+from .volumes import test_files, test_metaimage
+from .volumes.dicom import test_series as test_dicom
+from .volumes.dicom_series import edit, write_series
 
 
 class Broken(NamedTuple):

@@ -16,29 +16,30 @@ ALLOWED = {
     "errors": set(),
     "types": set(),
     "config": set(),
-    "cli": set(),
-    "bars": set(),
-    "cache": set(),
-    "parallel": {"cache"},
-    "peers": {"parallel"},
+    "runtime": set(),
+    "storage": set(),
     "sde": {"types"},
     "sampling": {"types", "sde"},
-    "winograd": {"cache"},
-    "models": {"winograd"},
+    "models": {"runtime"},
+    "volumes": {"storage"},
+    "data": {"storage", "volumes"},
     "methods": {"types", "config", "sde", "sampling", "models"},
-    "data": set(),
-    "evaluation": {"data"},
-    "training": {"types", "config", "parallel", "peers", "bars", "data", "methods"},
+    "training": {"types", "config", "runtime", "storage", "volumes", "data", "models", "methods"},
+    "uncertainty": {"storage", "volumes"},
     "synthesis": {
-        *("types", "config", "parallel", "bars"),
-        *("data", "evaluation", "methods", "training"),
+        *("config", "runtime", "storage", "volumes", "data", "methods", "training"),
+        "uncertainty",
     },
-    "comparison": {"data", "evaluation", "synthesis"},
-    "benchmark": {
-        *("types", "config", "parallel", "winograd", "evaluation", "methods", "training"),
-        *("synthesis", "comparison"),
+    "evaluation": {"storage", "volumes", "uncertainty"},
+    "report": {"storage", "volumes", "uncertainty", "evaluation"},
+    "doctor": {
+        *("config", "runtime", "storage", "volumes", "data", "models", "methods", "training"),
+        "synthesis",
     },
-    "doctor": {"config", "parallel", "data", "methods", "training", "synthesis", "benchmark"},
+    "lab": {
+        *("types", "config", "runtime", "storage", "volumes", "data", "models", "methods"),
+        *("training", "uncertainty", "synthesis", "evaluation", "report"),
+    },
 }
 # Libraries that a part must do without.
 WITHOUT = {
@@ -47,7 +48,10 @@ WITHOUT = {
     "sde": {"flax"},
     "sampling": {"flax"},
     "models": {"diffrax", "optax"},
+    "storage": {"jax", "jaxlib", "flax", "optax", "diffrax"},
+    "volumes": {"jax", "jaxlib", "flax", "optax", "diffrax"},
     "data": {"jax", "jaxlib", "flax", "optax", "diffrax"},
+    "uncertainty": {"jax", "jaxlib", "flax", "optax", "diffrax"},
     "evaluation": {"jax", "jaxlib", "flax", "optax", "diffrax"},
 }
 
@@ -72,7 +76,7 @@ MODULES = modules()
 
 
 def part(name: str) -> str | None:
-    """`sde_ct.data.files.read_volume` -> data; None for what is not of the package."""
+    """`sde_ct.volumes.files.read_volume` -> data; None for what is not of the package."""
     pieces = name.split(".")
     return pieces[1] if pieces[0] == "sde_ct" and len(pieces) > 1 else None
 
@@ -104,7 +108,7 @@ def test_no_two_modules_import_each_other():
 
 def test_reading_files_and_scoring_start_no_device():
     """Also what the libraries behind them import must not: a GPU would be taken by a table."""
-    names = [m for m in MODULES if part(m) in ("data", "evaluation")]
+    names = [m for m in MODULES if part(m) in ("volumes", "data", "uncertainty", "evaluation")]
     assert len(names) > 20
     program = f"import sys, {', '.join(names)}\n" + (
         "bridge = sys.modules.get('jax._src.xla_bridge')\n"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from sde_ct import parallel
 from sde_ct.config import ANY_SIGN, CHOICES, MAY_BE_ZERO, Experiment, flatten, validate
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
+from sde_ct.runtime import parallel
 from sde_ct.training.fresh import fresh_state
 from sde_ct.training.keys import example_keys
 from sde_ct.types import Batch

@@ -13,11 +13,11 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.phantom.gold_atlas import write_gold_atlas
+from sde_ct.lab.phantom.gold_atlas import write_gold_atlas
 
 from . import tiny
-from .data.dicom_series import patient_place
 from .programs import call
+from .volumes.dicom_series import patient_place
 
 PATIENTS, TEST = ("1_01_P", "2_01_P", "1_02_P"), "1_02_P"
 SHAPE, SPACING = (48, 40, 8), (10.0, 10.0, 10.0)  # all of the body in plane

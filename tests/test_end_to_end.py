@@ -8,14 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct import comparison
-from sde_ct.comparison.page import report_of
-from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
-from sde_ct.evaluation.html.report import write_report
 from sde_ct.evaluation.protocols import VOLUME
-from sde_ct.evaluation.report import write_metrics
+from sde_ct.evaluation.results import write_metrics
 from sde_ct.evaluation.table import AVERAGES, METHODS, SAMPLERS, summarise, text_table
+from sde_ct.lab import comparison
+from sde_ct.lab.comparison.demands import checks
+from sde_ct.lab.comparison.page import report_of
+from sde_ct.report.html.report import write_report
 
 from .programs import call
 
@@ -161,7 +161,7 @@ def test_the_same_seed_gives_the_same_bytes(
     networks, patients, phantoms, rows, tmp_path, monkeypatch
 ):
     some = {name: comparison.ENTRIES[name] for name in ("GAN", "EM", "ODE")}
-    monkeypatch.setattr("sde_ct.comparison.synthesis.ENTRIES", some)
+    monkeypatch.setattr("sde_ct.lab.comparison.synthesis.ENTRIES", some)
     again = rows_in_order(compare(networks, patients, phantoms), patients)
     first = [r for r in rows if r.method in {a.method for a in again}]
     assert len(first) == len(again) == 6

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from sde_ct import parallel, peers
 from sde_ct.methods import build_method
+from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.fresh import fresh_state
 

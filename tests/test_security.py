@@ -16,14 +16,14 @@ import pytest
 
 from sde_ct.data.prepared import read_prepared
 from sde_ct.errors import InputError
+from sde_ct.storage import digest
 from sde_ct.synthesis import load
-from sde_ct.training import digest
 
 from . import tiny
 from .data.conftest import patient, save
-from .data.dicom_series import edit, write_series
-from .data.test_dicom_synthesize import SPACING, mr_voxels
 from .programs import ROOT, call, listing
+from .synthesis.test_dicom_synthesize import SPACING, mr_voxels
+from .volumes.dicom_series import edit, write_series
 
 RUNS_CODE = {  # modules that run code, or build any object, from what they read
     *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"),

@@ -19,7 +19,7 @@ from sde_ct.config import (
 )
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import Prepared
-from sde_ct.data.sources.cohorts import phantom_cases
+from sde_ct.lab.phantom.cohort import phantom_cases
 from sde_ct.methods import build_method
 from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints

@@ -11,11 +11,11 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from sde_ct.cli import run
 from sde_ct.config import require_recipe, validate
 from sde_ct.data.prepared import read_prepared
 from sde_ct.doctor.cost import GB, estimate
 from sde_ct.errors import InputError
+from sde_ct.runtime.cli import run
 from sde_ct.training.data import describe
 from sde_ct.training.dry_run import writable
 from sde_ct.training.experiment import check_experiment

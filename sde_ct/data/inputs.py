@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from sde_ct.data.body import body_mask
-from sde_ct.data.grid import SliceGrid, slice_grid, to_slices
 from sde_ct.data.intensity import Percentiles, RobustMR, SliceMinMax, body_percentiles
-from sde_ct.data.volume import Volume, canonical, same_grid
+from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
+from sde_ct.volumes.slice_grid import SliceGrid, slice_grid, to_slices
+from sde_ct.volumes.volume import Volume, canonical, same_grid
 
 
 class CutMR(NamedTuple):

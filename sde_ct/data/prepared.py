@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from sde_ct.data.grid import SliceGrid
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
+from sde_ct.volumes.slice_grid import SliceGrid
 
 VERSION = 1
 INDEX = "dataset.json"

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sde_ct.data.grid import SliceGrid
 from sde_ct.data.intensity import Percentiles
-from sde_ct.data.volume import canonical
+from sde_ct.volumes.slice_grid import SliceGrid
+from sde_ct.volumes.volume import canonical
 
 
 class Figure(NamedTuple):

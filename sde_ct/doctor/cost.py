@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sde_ct import parallel
-from sde_ct.benchmark.speed import flops, lowered
-from sde_ct.benchmark.timing import race
 from sde_ct.config import Experiment
 from sde_ct.methods import build_method, build_network
+from sde_ct.models.flops import flops, lowered
+from sde_ct.runtime import parallel
+from sde_ct.runtime.timing import race
 from sde_ct.synthesis.synthesizer import BATCH
 from sde_ct.training.fresh import fresh_state
 

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sde_ct import parallel
 from sde_ct.config import Experiment, recipe
-from sde_ct.data.dicom.series import slice_files
 from sde_ct.data.prepared import INDEX
 from sde_ct.doctor import made
 from sde_ct.doctor.cost import Cost, estimate
@@ -14,6 +12,8 @@ from sde_ct.doctor.finding import error
 from sde_ct.doctor.patients import Progress, raw
 from sde_ct.doctor.report import Found, Report
 from sde_ct.errors import InputError
+from sde_ct.runtime import parallel
+from sde_ct.volumes.dicom.series import slice_files
 
 UNFINISHED = Found("", error("its preparation was interrupted", "give the same command again"))
 SIZE = (256, 256)  # pixels a slice that the recipe for real pelves asks for

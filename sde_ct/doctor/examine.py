@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sde_ct.data.files import format_of, read_any
-from sde_ct.data.volume import Volume
 from sde_ct.doctor import series, voxels
 from sde_ct.doctor.finding import Finding, error, refused
 from sde_ct.doctor.hounsfield import check_ct
 from sde_ct.doctor.place import nifti_header, place
 from sde_ct.doctor.report import Report, at
 from sde_ct.errors import InputError
+from sde_ct.volumes.files import format_of, read_any
+from sde_ct.volumes.volume import Volume
 
 CHECKS = {"MR": voxels.check_mr, "CT": check_ct, "mask": voxels.check_mask}
 NAMED = "the tags name the patient; of what is written only DICOM takes the name over"

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import ndimage
 
-from sde_ct.data.hounsfield import fault, has_soft_tissue, offset_of
-from sde_ct.data.volume import Volume
 from sde_ct.doctor.finding import Finding, error, warning
 from sde_ct.doctor.voxels import constant, flat_slices, scrambled
+from sde_ct.volumes.hounsfield import fault, has_soft_tissue, offset_of
+from sde_ct.volumes.volume import Volume
 
 METAL, METAL_CM3 = 2500, 0.5  # HU; denser than enamel, and more than fillings
 CEILING, SEVERAL = 3071, 8  # HU, of 12 bits less 1024; voxels

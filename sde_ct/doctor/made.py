@@ -10,7 +10,6 @@ import numpy as np
 
 from sde_ct.config import Experiment, from_dict
 from sde_ct.data.prepared import INDEX, Prepared, PreparedCase, read_prepared
-from sde_ct.data.volume import Unit, Volume, canonical
 from sde_ct.doctor import names, sets
 from sde_ct.doctor.examine import CHECKS
 from sde_ct.doctor.finding import Finding, error, refused
@@ -19,6 +18,7 @@ from sde_ct.doctor.patients import Progress
 from sde_ct.doctor.report import Found, Report, at
 from sde_ct.errors import InputError
 from sde_ct.synthesis import load
+from sde_ct.volumes.volume import Unit, Volume, canonical
 
 
 def prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:

@@ -9,11 +9,11 @@ from typing import Any
 import nibabel as nib
 from pydicom.dataset import Dataset
 
-from sde_ct.data.metaimage import HEADER_BYTES, SUFFIXES
-from sde_ct.data.names import NOBODY, TAGS, WITHHELD, mentions, withhold
-from sde_ct.data.nifti import DAMAGE
-from sde_ct.data.nifti import SUFFIXES as NIFTI_SUFFIXES
 from sde_ct.doctor.finding import Finding, warning
+from sde_ct.volumes.dicom.patient_names import NOBODY, TAGS, WITHHELD, mentions, withhold
+from sde_ct.volumes.metaimage import HEADER_BYTES, SUFFIXES
+from sde_ct.volumes.nifti import DAMAGE
+from sde_ct.volumes.nifti import SUFFIXES as NIFTI_SUFFIXES
 
 PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # DICOM's way to write a name: Doe^Jane
 FIELDS = re.compile(r"Patient_?s?_?(Name|ID|BirthDate|Address)", re.IGNORECASE)

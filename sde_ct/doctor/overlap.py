@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import ndimage
 
-from sde_ct.data.body import body_mask
-from sde_ct.data.field_of_view import measured
-from sde_ct.data.overlap import ct_body, dice
-from sde_ct.data.volume import Volume, same_grid
+from sde_ct.data.regions.body import body_mask
 from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.volumes.field_of_view import measured
+from sde_ct.volumes.overlap import ct_body, dice
+from sde_ct.volumes.volume import Volume, same_grid
 
 DICE = 0.92  # of the bodies, in the field of view of both
 SHIFT_MM = 5.0  # between the bodies' centres; a voxel at the least

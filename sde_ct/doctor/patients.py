@@ -4,13 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.dicom.people import secrets_in
-from sde_ct.data.dicom.series import slice_files
-from sde_ct.data.metaimage import SUFFIXES
-from sde_ct.data.nifti import SUFFIXES as NIFTI_SUFFIXES
 from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, Source, find_cases
 from sde_ct.data.sources.walk import folders, subfolders
-from sde_ct.data.volume import Volume
 from sde_ct.doctor import names, sets
 from sde_ct.doctor.examine import CHECKS, attempt, examine
 from sde_ct.doctor.finding import Finding
@@ -18,6 +13,11 @@ from sde_ct.doctor.overlap import overlap
 from sde_ct.doctor.report import Found, Report, at
 from sde_ct.doctor.voxels import Kind
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.people import secrets_in
+from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.metaimage import SUFFIXES
+from sde_ct.volumes.nifti import SUFFIXES as NIFTI_SUFFIXES
+from sde_ct.volumes.volume import Volume
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 Typed = tuple[Kind | None, Volume]

@@ -6,9 +6,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from sde_ct.data.corners import corners_apart
-from sde_ct.data.volume import Volume
 from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.volumes.corners import corners_apart
+from sde_ct.volumes.volume import Volume
 
 VOXEL_MM = (0.05, 25.0)  # what a scanner, or a phantom of this package, may have
 BODY_MM = (40.0, 2500.0)  # extent in plane

@@ -7,9 +7,12 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from sde_ct.data.dicom.grid import arrange
-from sde_ct.data.dicom.series import slice_files
-from sde_ct.data.dicom.slice import (
+from sde_ct.doctor.finding import Finding, error, refused, warning
+from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.grid import arrange
+from sde_ct.volumes.dicom.patient_names import secrets_of
+from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.slice import (
     Slice,
     decoding,
     is_beside,
@@ -18,9 +21,6 @@ from sde_ct.data.dicom.slice import (
     series_of,
     slice_of,
 )
-from sde_ct.data.names import secrets_of
-from sde_ct.doctor.finding import Finding, error, refused, warning
-from sde_ct.errors import InputError
 
 
 class Survey(NamedTuple):

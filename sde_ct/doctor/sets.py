@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.volume import Volume, canonical
 from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.volumes.fingerprint import voxel_sha256
+from sde_ct.volumes.volume import Volume, canonical
 
 
 def fingerprint(volume: Volume) -> str:

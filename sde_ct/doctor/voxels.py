@@ -6,9 +6,9 @@ from pathlib import PurePath
 import numpy as np
 from scipy import ndimage
 
-from sde_ct.data.body import body_mask
-from sde_ct.data.volume import Volume
+from sde_ct.data.regions.body import body_mask
 from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.volumes.volume import Volume
 
 Kind = str  # MR, CT or mask
 WORDS = {

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from sde_ct.data.files import read_volume
-from sde_ct.data.volume import Unit, Volume, canonical, same_grid
 from sde_ct.errors import InputError
-from sde_ct.evaluation.judgement import Judged, judge
 from sde_ct.evaluation.matching import CaseFiles, Matched, Refusal
-from sde_ct.evaluation.metrics import CtVolume, Mask
 from sde_ct.evaluation.protocols import Protocol, evaluate_case
 from sde_ct.evaluation.table import Row, row
-from sde_ct.evaluation.uncertainty import evaluate_draws, spearman
+from sde_ct.uncertainty.draws import evaluate_draws, spearman
+from sde_ct.uncertainty.judgement import Judged, judge
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.masks import CtVolume, Mask
+from sde_ct.volumes.volume import Unit, Volume, canonical, same_grid
 
 BODY_ABOVE = -400.0  # HU: half-way between air and fat, roughly
 

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sde_ct.data.dicom.dose import read_rtdose
-from sde_ct.data.files import format_of, read_volume
-from sde_ct.data.planning import write_planning_volume
-from sde_ct.data.volume import Volume, canonical, same_grid
 from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import read_case, read_on_grid
 from sde_ct.evaluation.matching import CaseFiles, volumes_in
+from sde_ct.volumes.dicom.dose import read_rtdose
+from sde_ct.volumes.files import format_of, read_volume
+from sde_ct.volumes.planning import write_planning_volume
+from sde_ct.volumes.volume import Volume, canonical, same_grid
 
 NAME = "gamma.json"
 BODY = "BODY"

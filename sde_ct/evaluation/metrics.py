@@ -8,14 +8,13 @@ voxels inside the mask.
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
-AIR_BELOW = -200.0  # HU: gas and lung; fat, near -100, stays soft tissue
-BONE_ABOVE = 200.0  # HU: cortical and dense trabecular bone
 LARGE_ERROR = 300.0  # HU: bone taken for soft tissue, or soft tissue for gas
 
 SsimWindow = Literal["uniform", "gaussian"]
@@ -24,9 +23,6 @@ SSIM_K = (0.01, 0.03)  # Wang et al.'s K1 and K2
 DETAIL_SIGMA = 1.0  # voxels
 DETAIL_WINDOW = (-1000.0, 2000.0)  # HU, so that a metal implant does not decide the ratio
 
-CtVolume = Float[np.ndarray, "x y z"]
-Mask = Bool[np.ndarray, "x y z"]
-
 
 class TissueError(NamedTuple):
     """An error by tissue, HU; NaN where the mask holds no such voxel."""
@@ -34,26 +30,6 @@ class TissueError(NamedTuple):
     air: float
     soft: float
     bone: float
-
-
-def as_mask(mask: np.ndarray, ct: np.ndarray, **volumes: np.ndarray) -> Mask:
-    """The mask as booleans, after refusing what no metric could be computed from."""
-    mask = np.asarray(mask) > 0
-    for name, volume in {"mask": mask, **volumes}.items():
-        if volume.shape != ct.shape:
-            raise InputError(
-                f"The {name} has shape {volume.shape} and the reference CT {ct.shape}: "
-                "resample it onto the reference's grid."
-            )
-    if not mask.any():
-        raise InputError("The mask is empty: give one that marks the body with values above 0.")
-    for name, volume in {"reference CT": ct, **volumes}.items():
-        if not np.isfinite(volume[mask]).all():
-            raise InputError(
-                f"The {name} holds NaN or infinite voxels inside the mask: repair them or leave "
-                "them out of the mask."
-            )
-    return mask
 
 
 def _errors(ct: CtVolume, sct: CtVolume, mask: Mask) -> Float[np.ndarray, " n"]:
@@ -84,12 +60,6 @@ def tissue_mean_error(ct: CtVolume, sct: CtVolume, mask: Mask) -> TissueError:
 def _by_tissue(error: Float[np.ndarray, " n"], ct: CtVolume, mask: Mask) -> TissueError:
     chosen = tissues(ct[np.asarray(mask) > 0]).values()
     return TissueError(*(float(error[t].mean()) if t.any() else float("nan") for t in chosen))
-
-
-def tissues(hu: Float[np.ndarray, "*d"]) -> dict[str, Bool[np.ndarray, "*d"]]:
-    """Where the HU are those of `air`, `soft` tissue and `bone`: each voxel is one of them."""
-    air, bone = hu < AIR_BELOW, hu > BONE_ABOVE
-    return {"air": air, "soft": ~air & ~bone, "bone": bone}
 
 
 def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:

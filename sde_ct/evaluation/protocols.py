@@ -14,7 +14,9 @@ import numpy as np
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation import metrics, ssim3d
-from sde_ct.evaluation.metrics import CtVolume, Mask, SsimWindow
+from sde_ct.evaluation.metrics import SsimWindow
+from sde_ct.volumes import masks
+from sde_ct.volumes.masks import CtVolume, Mask
 
 Similarity = Literal["ssim", "ssim_3d", "ms_ssim_3d"]
 
@@ -76,8 +78,8 @@ def constants(protocol: Protocol) -> dict[str, Any]:
         "ssim_side": metrics.SSIM_SIDE[protocol.ssim_window],
         "ssim_k": metrics.SSIM_K,
         "ssim_covariance": "sample" if protocol.ssim_window == "uniform" else "population",
-        "air_below_hu": metrics.AIR_BELOW,
-        "bone_above_hu": metrics.BONE_ABOVE,
+        "air_below_hu": masks.AIR_BELOW,
+        "bone_above_hu": masks.BONE_ABOVE,
         "large_error_hu": metrics.LARGE_ERROR,
         "detail_sigma_voxels": metrics.DETAIL_SIGMA,
         "detail_window_hu": metrics.DETAIL_WINDOW,
@@ -101,7 +103,7 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
     Raises:
         InputError: shapes differ, the mask is empty, or voxels are not finite.
     """
-    mask = metrics.as_mask(mask, ct, prediction=sct)
+    mask = masks.as_mask(mask, ct, prediction=sct)
     similarity = _body if protocol.region == "body" else _whole_slices
     psnr, ssim = similarity(protocol, ct, sct, mask)
     tissue, bias = metrics.tissue_mae(ct, sct, mask), metrics.tissue_mean_error(ct, sct, mask)

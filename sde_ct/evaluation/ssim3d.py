@@ -13,7 +13,8 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.metrics import SSIM_K, SSIM_SIDE, CtVolume, Mask, as_mask
+from sde_ct.evaluation.metrics import SSIM_K, SSIM_SIDE
+from sde_ct.volumes.masks import CtVolume, Mask, as_mask
 
 SIDE = SSIM_SIDE["uniform"]  # voxels along each side of the window
 CROP = SIDE // 2  # voxels taken off every face

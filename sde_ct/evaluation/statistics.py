@@ -13,19 +13,6 @@ from scipy import stats
 
 from sde_ct.errors import InputError
 
-LEVEL = 0.95
-RESAMPLES = 9999
-SEED = 0
-# The least two-sided p of a signed-rank test is 2 / 2^n: 0.063 for 5 patients, 0.031 for 6.
-ENOUGH_PATIENTS = 6
-
-
-class Interval(NamedTuple):
-    """Bounds of a confidence interval; NaN where there is no second patient."""
-
-    low: float
-    high: float
-
 
 class Comparison(NamedTuple):
     """Two methods on the same patients."""
@@ -36,35 +23,6 @@ class Comparison(NamedTuple):
     p: float  # Wilcoxon's signed-rank test, two-sided
     p_holm: float  # corrected for all comparisons made together
     n: int  # patients with a finite figure of both
-
-
-def bootstrap_interval(
-    values: Float[np.ndarray, " patients"] | Sequence[float],
-) -> Interval:
-    """The `LEVEL` interval of the mean over patients; the same values give the same bounds.
-
-    Bias-corrected and accelerated bootstrap (Efron, J. Am. Stat. Assoc. 82, 1987) of `RESAMPLES`
-    resamples of whole patients. Every call draws the same patients for the same number of them.
-
-    Raises:
-        InputError: there is no value, or one is not finite.
-    """
-    x = np.asarray(values, np.float64)
-    if x.ndim != 1 or x.size == 0 or not np.isfinite(x).all():
-        raise InputError("An interval over patients needs one finite value of each: leave others.")
-    if x.size == 1:
-        return Interval(float("nan"), float("nan"))
-    if np.ptp(x) == 0:  # no resample differs, and the acceleration is 0 / 0
-        return Interval(float(x[0]), float(x[0]))
-    found = stats.bootstrap(
-        (x,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
-        method="BCa",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
 
 
 def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
@@ -112,18 +70,3 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p))
     corrected[order] = np.minimum(np.maximum.accumulate(raised), 1)
     return corrected.tolist()
-
-
-def caveat(patients: int, *, paired: bool = True) -> str | None:
-    """The sentence that results on so few patients must carry, or None where they are enough.
-
-    `paired`: whether they can be compared between methods.
-    """
-    if patients >= ENOUGH_PATIENTS:
-        return None
-    test = "no paired comparison can reach p < 0.05 and " if paired else ""
-    return (
-        f"{patients} patient{'s' if patients != 1 else ''}: with fewer than {ENOUGH_PATIENTS} "
-        f"{test}the intervals over patients are too narrow; read the "
-        f"{'differences' if paired else 'figures'} as a description of these patients."
-    )

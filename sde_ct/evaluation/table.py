@@ -8,7 +8,7 @@ import numpy as np
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import CaseMetrics
-from sde_ct.evaluation.uncertainty import UncertaintyMetrics
+from sde_ct.uncertainty.draws import UncertaintyMetrics
 
 PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
 PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sde_ct import winograd
+from sde_ct.models import winograd
 
 DType = Any  # of NumPy or JAX
 

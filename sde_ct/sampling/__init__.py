@@ -11,11 +11,11 @@ from sde_ct.sampling.ddpm import ddpm
 from sde_ct.sampling.dpm_solver import dpm_solver
 from sde_ct.sampling.ensemble import monte_carlo
 from sde_ct.sampling.euler_maruyama import euler_maruyama
-from sde_ct.sampling.grid import karras, uniform_log_snr, uniform_time
 from sde_ct.sampling.heun import heun
 from sde_ct.sampling.keys import sample_keys
 from sde_ct.sampling.ode import probability_flow_ode
 from sde_ct.sampling.predictor_corrector import predictor_corrector
+from sde_ct.sampling.time_grid import karras, uniform_log_snr, uniform_time
 
 __all__ = [
     "ddim",

@@ -5,7 +5,7 @@ from functools import partial
 from jaxtyping import Array, Key
 
 from sde_ct.sampling.ddim import ddim
-from sde_ct.sampling.grid import Grid, uniform_time
+from sde_ct.sampling.time_grid import Grid, uniform_time
 from sde_ct.sde import SDE
 from sde_ct.types import Samples, ScoreFn
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 
 from sde_ct.errors import InputError
 from sde_ct.sampling.chain import Step, descend
-from sde_ct.sampling.grid import Grid, karras
+from sde_ct.sampling.time_grid import Grid, karras
 from sde_ct.sde import SDE, denoised, expand, standard_normal
 from sde_ct.types import Samples, ScoreFn
 

@@ -6,8 +6,8 @@ from jaxtyping import Array, Float, Key
 
 from sde_ct.sampling.chain import Step, descend
 from sde_ct.sampling.euler_maruyama import euler_maruyama_step
-from sde_ct.sampling.grid import Grid, uniform_time
 from sde_ct.sampling.keys import fold
+from sde_ct.sampling.time_grid import Grid, uniform_time
 from sde_ct.sde import SDE, expand, standard_normal
 from sde_ct.types import Samples, ScoreFn
 

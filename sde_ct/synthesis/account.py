@@ -5,12 +5,12 @@ import hmac
 from typing import Any
 
 from sde_ct.config import to_dict
-from sde_ct.data.dicom.identity import Identity
-from sde_ct.data.dicom.write import joined
-from sde_ct.data.files import Format
-from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.volume import Volume
 from sde_ct.synthesis.trained import Trained
+from sde_ct.volumes.dicom.identity import Identity
+from sde_ct.volumes.dicom.write import joined
+from sde_ct.volumes.files import Format
+from sde_ct.volumes.fingerprint import voxel_sha256
+from sde_ct.volumes.volume import Volume
 
 
 def checkpoint(trained: Trained) -> dict[str, Any]:

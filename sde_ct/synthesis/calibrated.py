@@ -6,11 +6,11 @@ from typing import Any
 
 from sde_ct.config import to_dict
 from sde_ct.errors import InputError
-from sde_ct.evaluation import recalibration
-from sde_ct.evaluation.recalibration import Recalibration
 from sde_ct.synthesis.delivery import differences
 from sde_ct.synthesis.synthesizer import SyntheticCT
 from sde_ct.synthesis.trained import Trained
+from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.recalibration import Recalibration
 
 UNLIKE = (
     "The stated coverage is that of patients like those of the fit; where an MR is unlike the "

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
-from sde_ct.training.digest import sha256
+from sde_ct.storage.digest import sha256
+from sde_ct.storage.whole import whole
 
 # In NAME.json:
 RESULTS = "results"  # {path: SHA-256}

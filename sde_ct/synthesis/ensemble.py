@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.evaluation.uncertainty import decompose
 from sde_ct.methods import build_network
 from sde_ct.synthesis.synthesizer import Drawn, Synthesizer, SyntheticCT, summary
 from sde_ct.synthesis.trained import Trained
+from sde_ct.uncertainty.draws import decompose
+from sde_ct.volumes.volume import Volume
 
 
 class DeepEnsemble:

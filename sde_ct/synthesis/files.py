@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from sde_ct.data.dicom.contents import Content
-from sde_ct.data.dicom.identity import Identity
-from sde_ct.data.dicom.write import write_ct_series
-from sde_ct.data.files import write_volume
 from sde_ct.synthesis.synthesizer import SyntheticCT
+from sde_ct.volumes.dicom.contents import Content
+from sde_ct.volumes.dicom.identity import Identity
+from sde_ct.volumes.dicom.write import write_ct_series
+from sde_ct.volumes.files import write_volume
 
 # Folder: the volume of a `SyntheticCT` in it, HU.
 KINDS = {

@@ -6,14 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sde_ct.bars import bar
-from sde_ct.data.dicom.identity import Identity, identity_of, new_identity
-from sde_ct.data.dicom.write import require_perpendicular, slice_notes
-from sde_ct.data.files import Format, format_of, read_volume
-from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.evaluation.recalibration import Recalibration
+from sde_ct.runtime.bars import bar
 from sde_ct.synthesis import account, calibrated, files
 from sde_ct.synthesis.delivery import Delivery
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
@@ -21,6 +15,12 @@ from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.synthesizer import Synthesizer, SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.training.experiment import versions
+from sde_ct.uncertainty.recalibration import Recalibration
+from sde_ct.volumes.dicom.identity import Identity, identity_of, new_identity
+from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes
+from sde_ct.volumes.files import Format, format_of, read_volume
+from sde_ct.volumes.fingerprint import voxel_sha256
+from sde_ct.volumes.volume import Volume
 
 
 @dataclass(frozen=True)

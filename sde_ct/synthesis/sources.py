@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sde_ct.data.dicom.slice import is_dicom, read_header
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.slice import is_dicom, read_header
 
 IMAGE = re.compile(r"\.(nii(\.gz)?|mh[ad])$", re.IGNORECASE)
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")

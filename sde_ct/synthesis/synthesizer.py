@@ -11,17 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from sde_ct import parallel
 from sde_ct.data import seen
-from sde_ct.data.grid import from_slices
 from sde_ct.data.inputs import NetworkInput, network_input
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
-from sde_ct.evaluation.calibration import spread_warning
-from sde_ct.evaluation.uncertainty import moments
 from sde_ct.methods import build_network
 from sde_ct.methods.sample import draw_fn, slice_keys
+from sde_ct.runtime import parallel
 from sde_ct.synthesis.trained import Trained
+from sde_ct.uncertainty.calibration import spread_warning
+from sde_ct.uncertainty.draws import moments
+from sde_ct.volumes.slice_grid import from_slices
+from sde_ct.volumes.volume import Volume
 
 # Samples a device at once where it does not tell its memory; the same for any number of devices,
 # so that voxels do not depend on it.

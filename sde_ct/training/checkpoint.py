@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from sde_ct.errors import InputError
-from sde_ct.training import digest
+from sde_ct.storage import digest
 
 # What Orbax, tensorstore and the file system raise where a file can't be written or read.
 FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError)

@@ -9,11 +9,11 @@ from typing import Any
 
 import jax
 
-from sde_ct import parallel, peers
 from sde_ct.config import Experiment, validate
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
+from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import check_experiment

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sde_ct.config import Experiment, differences, from_dict, to_dict
-from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import whole
 
 PACKAGES = (
     *("sde-ct", "jax", "flax", "optax", "orbax-checkpoint", "diffrax", "numpy"),

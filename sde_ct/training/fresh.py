@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sde_ct import parallel
 from sde_ct.config import Experiment
+from sde_ct.runtime import parallel
 from sde_ct.types import Batch, Method
 
 

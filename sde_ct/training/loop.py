@@ -8,16 +8,16 @@ from typing import Any
 import jax
 from absl import logging
 
-from sde_ct import parallel, peers
 from sde_ct.config import Experiment, validate
-from sde_ct.data.lock import locked
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.methods import build_network
+from sde_ct.runtime import parallel, peers
+from sde_ct.runtime.interrupt import Interruption
+from sde_ct.storage.lock import locked
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import write_experiment
-from sde_ct.training.interrupt import Interruption
 from sde_ct.training.record import record_start
 from sde_ct.training.run import Diverged, Run
 from sde_ct.training.validation import looks_of

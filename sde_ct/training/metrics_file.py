@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.whole import whole
+from sde_ct.storage.whole import whole
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from sde_ct import parallel
 from sde_ct.config import Experiment
 from sde_ct.methods.sample import draw_fn, lowest, slice_keys
+from sde_ct.runtime import parallel
 from sde_ct.types import Batch
 
 SLICES = 4

@@ -13,9 +13,9 @@ import jax
 
 from sde_ct.config import Experiment, to_dict
 from sde_ct.data.prepared import DTYPES, INDEX, Prepared
-from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
-from sde_ct.training.digest import sha256
+from sde_ct.storage.digest import sha256
+from sde_ct.storage.whole import whole
 from sde_ct.training.experiment import versions
 
 NAME = "run.json"

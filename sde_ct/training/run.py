@@ -13,14 +13,14 @@ from typing import Any
 
 import jax
 
-from sde_ct import parallel, peers
 from sde_ct.config import Experiment
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.methods import build_method
+from sde_ct.runtime import parallel, peers
+from sde_ct.runtime.interrupt import Interruption
 from sde_ct.training.checkpoint import Checkpoints, SaveError
 from sde_ct.training.data import TrainingBatches
 from sde_ct.training.fresh import fresh_state, initialised
-from sde_ct.training.interrupt import Interruption
 from sde_ct.training.keys import example_keys
 from sde_ct.training.progress import Progress
 from sde_ct.training.telemetry import Telemetry

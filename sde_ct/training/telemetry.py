@@ -15,7 +15,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from sde_ct.bars import bar
+from sde_ct.runtime.bars import bar
 from sde_ct.training import metrics_file
 from sde_ct.training.checkpoint import cause
 

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from sde_ct import parallel
 from sde_ct.config import Experiment
 from sde_ct.data.prepared import Prepared
 from sde_ct.methods import build_method
+from sde_ct.runtime import parallel
 from sde_ct.training.data import validation_batches
 from sde_ct.training.keys import example_keys
 from sde_ct.training.preview import preview

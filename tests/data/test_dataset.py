@@ -16,14 +16,14 @@ from sde_ct.data.dataset import (
     parse_slices,
     train_iterator,
 )
-from sde_ct.data.files import read_volume
-from sde_ct.data.grid import from_slices
 from sde_ct.data.inputs import network_input
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.cohorts import Patterns, find_cases
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.slice_grid import from_slices
+from sde_ct.volumes.volume import Volume
 
 from .conftest import AFFINE, patient
 

@@ -8,8 +8,8 @@ import pytest
 
 from sde_ct.data import seen
 from sde_ct.data.inputs import cut_mr
-from sde_ct.data.phantom.pelvis import pelvis_patient
-from sde_ct.data.volume import Volume
+from sde_ct.lab.phantom.pelvis import pelvis_patient
+from sde_ct.volumes.volume import Volume
 
 SHAPE, SPACING = (64, 48, 8), (6.25, 6.25, 10.0)
 

@@ -6,14 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.data.files import write_volume
-from sde_ct.data.phantom.pelvis import pelvis_patient
-from sde_ct.data.volume import Volume
 from sde_ct.doctor import names, sets
 from sde_ct.doctor.hounsfield import check_ct
 from sde_ct.doctor.overlap import overlap
 from sde_ct.doctor.place import nifti_header, place
 from sde_ct.doctor.voxels import check_mask, check_mr, kind_of
+from sde_ct.lab.phantom.pelvis import pelvis_patient
+from sde_ct.volumes.files import write_volume
+from sde_ct.volumes.volume import Volume
 
 GRIDS = [((64, 48, 8), (6.25, 6.25, 10.0)), ((24, 20, 6), (16.0, 16.0, 16.0))]
 

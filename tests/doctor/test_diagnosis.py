@@ -11,13 +11,13 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.files import read_volume, write_volume
-from sde_ct.data.phantom.gold_atlas import write_gold_atlas
+from sde_ct.lab.phantom.gold_atlas import write_gold_atlas
+from sde_ct.volumes.files import read_volume, write_volume
 
 from .. import broken, tiny
-from ..data.dicom.test_series import MR
-from ..data.dicom_series import write_series
 from ..programs import call, listing
+from ..volumes.dicom.test_series import MR
+from ..volumes.dicom_series import write_series
 
 
 def doctor(path, *flags):

@@ -7,8 +7,8 @@ from pydicom.uid import RLELossless
 
 from sde_ct.doctor.series import survey
 
-from ..data.dicom import test_series as broken
-from ..data.dicom_series import edit, write_series
+from ..volumes.dicom import test_series as broken
+from ..volumes.dicom_series import edit, write_series
 
 MR = broken.MR
 

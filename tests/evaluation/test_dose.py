@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.evaluation import dose
+from sde_ct.volumes.volume import Volume
 
-from ..data.dicom.test_dose import DOSE, write_dose
 from ..programs import call
+from ..volumes.dicom.test_dose import DOSE, write_dose
 
 SHAPE = (12, 10, 6)
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sde_ct.evaluation.ambiguity import outcomes
-from sde_ct.evaluation.checks import checks
 from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.table import METHODS, Row
+from sde_ct.lab.comparison.demands import checks
+from sde_ct.uncertainty.ambiguity import outcomes
 
 # MAE, PSNR, SSIM, evaluations and seconds a slice, under which the paper is right throughout.
 FIGURES = {

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.statistics import bootstrap_interval, caveat, compare, holm
+from sde_ct.evaluation.statistics import compare, holm
+from sde_ct.uncertainty.intervals import bootstrap_interval, caveat
 
 
 def test_an_interval_is_reproducible_and_brackets_the_mean():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_ct import VESDE, VPSDE, parallel
+from sde_ct import VESDE, VPSDE
 from sde_ct.config import (
     AdversarialConfig,
     DataConfig,
@@ -20,6 +20,7 @@ from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
+from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import fold, sample_keys
 from sde_ct.training.fresh import initialised
 from sde_ct.training.keys import example_keys

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from sde_ct import parallel
 from sde_ct.config import (
     AdversarialConfig,
     DataConfig,
@@ -20,6 +19,7 @@ from sde_ct.config import (
 from sde_ct.methods import build_method, build_network
 from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.methods.step import adam, schedule
+from sde_ct.runtime import parallel
 from sde_ct.training.fresh import initialised
 from sde_ct.training.keys import example_keys
 from sde_ct.types import Batch

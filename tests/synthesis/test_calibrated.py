@@ -9,13 +9,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from sde_ct.data.volume import Volume
-from sde_ct.evaluation import recalibration
-from sde_ct.evaluation.metrics import AIR_BELOW, BONE_ABOVE
-from sde_ct.evaluation.recalibration import ByTissue, Recalibration
 from sde_ct.synthesis import SyntheticCT
 from sde_ct.synthesis import load as load_network
 from sde_ct.synthesis.calibrated import UNLIKE, apply, network
+from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.recalibration import ByTissue, Recalibration
+from sde_ct.volumes.masks import AIR_BELOW, BONE_ABOVE
+from sde_ct.volumes.volume import Volume
 
 from ..programs import call, listing
 

@@ -8,13 +8,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.data.files import read_volume
-from sde_ct.data.grid import from_slices
 from sde_ct.errors import InputError
 from sde_ct.synthesis import DeepEnsemble, Synthesizer, load
 from sde_ct.synthesis.ensemble import join, require_alike
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import write_experiment
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.slice_grid import from_slices
 
 from .. import tiny
 from ..programs import call, listing

@@ -8,7 +8,7 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.synthesis.sources import Source, case_name, find_mask, find_sources
 
-from ..data.dicom_series import write_series
+from ..volumes.dicom_series import write_series
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.data.files import read_volume
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
 from sde_ct.synthesis import Synthesizer, load
 from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit, summary
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.volume import Volume
 
 from .. import tiny
 from ..programs import call, listing

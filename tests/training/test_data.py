@@ -5,12 +5,12 @@ import json
 import pytest
 
 from sde_ct.data import seen
-from sde_ct.data.files import read_volume
 from sde_ct.data.inputs import network_input
 from sde_ct.data.intensity import RobustMR
 from sde_ct.errors import InputError
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
+from sde_ct.volumes.files import read_volume
 
 from .. import tiny
 

@@ -6,9 +6,9 @@ from sde_ct.errors import InputError, Interrupted
 from sde_ct.training import metrics_file
 from sde_ct.training.checkpoint import Checkpoints
 
+from ..runtime.test_interrupt import signal_at
 from . import cheap
 from .test_checkpoint import file_size_limit, listing
-from .test_interrupt import signal_at
 
 
 def full_from(monkeypatch, first: int, last: int) -> None:

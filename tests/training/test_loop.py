@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from sde_ct import parallel
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
+from sde_ct.runtime import parallel
 from sde_ct.training import run
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment

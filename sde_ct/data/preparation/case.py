@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.data.files import files_of, write_volume
-from sde_ct.data.fingerprint import voxel_sha256
-from sde_ct.data.grid import to_slices
 from sde_ct.data.inputs import CutMR, cut_mr
-from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.preparation.aligned import aligned
 from sde_ct.data.preparation.picture import overview
 from sde_ct.data.preparation.registration import Kind
 from sde_ct.data.prepared import DTYPES
 from sde_ct.data.sources.patient import Patient, Source
-from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import whole
+from sde_ct.volumes.files import files_of, write_volume
+from sde_ct.volumes.fingerprint import voxel_sha256
+from sde_ct.volumes.overlap import ct_body, dice
+from sde_ct.volumes.slice_grid import to_slices
 
 HU = (-1024, 3071)  # what 12 bits hold: below lies padding, above metal
 RECORD = "case.json"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sde_ct.data.lps import itk_grid, swap_lps_ras
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
+from sde_ct.volumes.lps import itk_grid, swap_lps_ras
+from sde_ct.volumes.volume import Volume
 
 CONTROL_MM = 50.0  # between control points of the cubic B-spline, at the last resolution
 BENDING = 500.0  # weight of the bending energy beside the mutual information

@@ -10,8 +10,8 @@ from typing import Any
 
 from sde_ct.data.prepared import INDEX
 from sde_ct.data.split import Split
-from sde_ct.data.whole import whole
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import whole
 
 REQUEST = "request.json"
 

@@ -13,7 +13,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.lock import locked
 from sde_ct.data.preparation.case import Settings, attempt, kept
 from sde_ct.data.preparation.output import (
     claim,
@@ -27,6 +26,7 @@ from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
 from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
+from sde_ct.storage.lock import locked
 
 Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why it was refused
 

@@ -11,12 +11,12 @@ import SimpleITK as sitk
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from sde_ct.data.field_of_view import measured
-from sde_ct.data.lps import itk_grid, swap_lps_ras
-from sde_ct.data.overlap import ct_body, dice
 from sde_ct.data.preparation.elastix import deformation
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
+from sde_ct.volumes.field_of_view import measured
+from sde_ct.volumes.lps import itk_grid, swap_lps_ras
+from sde_ct.volumes.overlap import ct_body, dice
+from sde_ct.volumes.volume import Volume
 
 Kind = Literal["rigid", "deformable"]
 KINDS: tuple[Kind, ...] = ("rigid", "deformable")

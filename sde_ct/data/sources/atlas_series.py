@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
-from sde_ct.data.corners import corners_apart
-from sde_ct.data.dicom.grid import arrange
-from sde_ct.data.dicom.series import Series, slice_files
-from sde_ct.data.dicom.slice import Slice, decoding, is_beside, read_header, slice_of
-from sde_ct.data.names import secrets_of
 from sde_ct.data.sources.walk import folders
 from sde_ct.errors import InputError
+from sde_ct.volumes.corners import corners_apart
+from sde_ct.volumes.dicom.grid import arrange
+from sde_ct.volumes.dicom.patient_names import secrets_of
+from sde_ct.volumes.dicom.series import Series, slice_files
+from sde_ct.volumes.dicom.slice import Slice, decoding, is_beside, read_header, slice_of
 
 SAME = 0.01  # voxels between the corners of two grids that are one
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sde_ct.data.body import body_mask
-from sde_ct.data.dicom.rtstruct import Roi, rasterise, read_structures
-from sde_ct.data.overlap import dice
-from sde_ct.data.volume import Volume
+from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
+from sde_ct.volumes.overlap import dice
+from sde_ct.volumes.volume import Volume
 
 # Whole names: "External iliac nodes" is none of them.
 BODY = re.compile(

@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sde_ct.data.dicom.people import secrets_in
-from sde_ct.data.dicom.series import slice_files
-from sde_ct.data.dicom.slice import may_be_dicom
-from sde_ct.data.files import read_volume
-from sde_ct.data.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
-from sde_ct.data.names import withhold
-from sde_ct.data.nifti import SUFFIXES as NIFTI_SUFFIXES
-from sde_ct.data.phantom.pelvis import write_cohort
 from sde_ct.data.sources import nnunet
 from sde_ct.data.sources.gold_atlas import find_atlas
 from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.data.sources.walk import folders, is_empty, subfolders
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.patient_names import withhold
+from sde_ct.volumes.dicom.people import secrets_in
+from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.slice import may_be_dicom
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
+from sde_ct.volumes.nifti import SUFFIXES as NIFTI_SUFFIXES
 
 SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
 KINDS = ("mr", "ct", "mask")
@@ -99,20 +98,6 @@ def find_cases(
     if asked and not any(isinstance(case, Case) and case.mask for case in cases):
         raise InputError(f"{folder} holds no mask that matches {patterns.mask!r}: mend the pattern")
     return cases
-
-
-def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
-    """Patients 1 to `patients` of a phantom cohort; those that are absent are generated.
-
-    Args:
-      folder: the cohort's; patients of the same request that are there already stay as they are.
-      options: of `write_cohort`: shape, spacing, prior, progress.
-
-    Raises:
-      InputError: the folder holds something else, or the request is out of range.
-    """
-    written = write_cohort(Path(folder).absolute(), patients, seed, **options)
-    return [Case(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
 
 
 def _checked(name: str, files: Callable[[], dict[str, Path | None]]) -> Source:

@@ -11,13 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.data.dicom.people import secrets_in
-from sde_ct.data.dicom.series import SUFFIXES, slice_files
-from sde_ct.data.dicom.slice import may_be_dicom
-from sde_ct.data.field_of_view import known, measured, moved
-from sde_ct.data.hounsfield import require_hu
-from sde_ct.data.names import mentions, withhold
-from sde_ct.data.resample import resample_on
 from sde_ct.data.sources.atlas_series import (
     Found,
     Image,
@@ -30,8 +23,15 @@ from sde_ct.data.sources.atlas_series import (
 from sde_ct.data.sources.body_contour import body_contour
 from sde_ct.data.sources.patient import EMPTY, Patient, Source, Unusable, stamp_of
 from sde_ct.data.sources.walk import folders, is_empty, subfolders
-from sde_ct.data.volume import Unit, Volume
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.patient_names import mentions, withhold
+from sde_ct.volumes.dicom.people import secrets_in
+from sde_ct.volumes.dicom.series import SUFFIXES, slice_files
+from sde_ct.volumes.dicom.slice import may_be_dicom
+from sde_ct.volumes.field_of_view import known, measured, moved
+from sde_ct.volumes.hounsfield import require_hu
+from sde_ct.volumes.resample import resample_on
+from sde_ct.volumes.volume import Unit, Volume
 
 AIR = -1024.0  # HU
 # The split used most in the literature: site 3 left out, these four test.

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sde_ct.data.files import files_of, format_of
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
+from sde_ct.volumes.files import files_of, format_of
+from sde_ct.volumes.volume import Volume
 
 EMPTY = "its folder is empty: copy its files again, or remove it"
 NOTHING: Mapping[str, Any] = MappingProxyType({})

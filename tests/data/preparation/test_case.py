@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 
+from ...volumes.dicom_series import write_series
 from ..conftest import patient
-from ..dicom_series import write_series
 
 
 def as_metaimage(folder, files):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sde_ct.data.phantom.pelvis import pelvis_patient
 from sde_ct.data.preparation import registration
 from sde_ct.data.preparation.registration import mutual_information, register
-from sde_ct.data.volume import Volume
 from sde_ct.errors import InputError
+from sde_ct.lab.phantom.pelvis import pelvis_patient
+from sde_ct.volumes.volume import Volume
 
 
 def turned(degrees, shift) -> np.ndarray:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.files import read_volume
-from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, find_cases, phantom_cases
-from sde_ct.data.volume import same_grid
+from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, find_cases
 from sde_ct.errors import InputError
+from sde_ct.lab.phantom.cohort import phantom_cases
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.volume import same_grid
 
+from ...volumes.dicom_series import ORIGIN, SPACING, voxels, write_series
 from ..conftest import save
-from ..dicom_series import ORIGIN, SPACING, voxels, write_series
 
 
 def touch(root: Path, *names: str) -> Path:

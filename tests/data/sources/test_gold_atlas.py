@@ -10,17 +10,17 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.files import read_volume
-from sde_ct.data.lps import swap_lps_ras
-from sde_ct.data.phantom.gold_atlas import PATIENTS, write_gold_atlas
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.body_contour import BODY
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.data.sources.gold_atlas import AtlasCase, literature_split
 from sde_ct.errors import InputError
+from sde_ct.lab.phantom.gold_atlas import PATIENTS, write_gold_atlas
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.lps import swap_lps_ras
 
 from ...programs import call
-from ..dicom_series import edit
+from ...volumes.dicom_series import edit
 
 GRID = {"shape": (64, 64, 8), "spacing": (6.9, 6.9, 7.0)}
 NAMES = ("1_03_P", "2_04_P", "3_01_P")  # one a site

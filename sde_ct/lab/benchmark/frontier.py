@@ -1,0 +1,216 @@
+"""Quality against cost: every sampler of one network at many numbers of evaluations."""
+
+import csv
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sde_ct.config import SamplingConfig
+from sde_ct.errors import InputError
+from sde_ct.evaluation.protocols import VOLUME, evaluate_case
+from sde_ct.lab.comparison import Patient
+from sde_ct.methods.sample import with_evaluations
+from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
+from sde_ct.uncertainty.draws import evaluate_draws
+
+BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100, 250, 1000)  # evaluations a draw
+REFERENCE = 1000  # evaluations of the DDPM that the others are held to
+TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # of the adaptive ODE, in place of a budget
+AVERAGED = (1, 2, 5, 10)  # draws averaged, of those made
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sampler at one cost; figures are means over patients, errors in HU over the body."""
+
+    sampler: str
+    setting: str  # the budget, or the ODE's tolerance
+    draws: int  # averaged: 1 is the single draw, its figures the mean over all draws made
+    evaluations: float  # a slice, all draws averaged together
+    seconds: float  # a slice, likewise, without compilation
+    mae: float
+    psnr: float  # dB
+    ssim: float
+    spread: float  # standard deviation of all draws made, HU
+    crps: float  # fair, of all draws made, HU
+
+
+def settings(
+    options: SamplingConfig, samplers: Sequence[str], budgets: Sequence[int], reference: int
+) -> Iterator[tuple[str, str, SamplingConfig]]:
+    """(sampler, label, settings) for all that can be had: 5 evaluations are too few for some.
+
+    DDPM takes the `reference` budget too.
+    """
+    for sampler in samplers:
+        if sampler == "ode":
+            for tolerance in TOLERANCES:
+                adaptive = dataclasses.replace(options, ode_rtol=tolerance, ode_atol=tolerance)
+                yield sampler, f"tolerance {tolerance:g}", adaptive
+            continue
+        for budget in sorted({*budgets, reference} if sampler == "ddpm" else set(budgets)):
+            try:
+                yield sampler, str(budget), with_evaluations(options, sampler, budget)
+            except InputError:
+                continue
+
+
+def frontier(
+    trained: Trained,
+    patients: Sequence[Patient],
+    samplers: Sequence[str],
+    budgets: Sequence[int] = BUDGETS,
+    *,
+    reference: int = REFERENCE,
+    draws: int = 10,
+    seed: int = 0,
+    progress: Callable[[list], Iterable] = iter,
+) -> Iterator[Point]:
+    """The points of every sampler and budget, as they are made; the draws share their seeds."""
+    if trained.config.diffusion.times == "listed":
+        raise InputError("This network takes one number of evaluations: it has no frontier.")
+    todo = list(settings(trained.config.sampling, samplers, budgets, reference))
+    for sampler, label, options in progress(todo):
+        config = dataclasses.replace(trained.config, sampling=options)
+        synthesize = Synthesizer(trained._replace(config=config), sampler)
+        made = [synthesize(p.mr, case=p.id, draws=draws, seed=seed, mask=p.mask) for p in patients]
+        for count in AVERAGED:
+            if count <= draws:
+                figures = [_figures(ct, p, count) for ct, p in zip(made, patients, strict=True)]
+                mean = {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
+                yield Point(sampler, label, count, **mean)
+
+
+def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
+    """The control: what one evaluation of the same backbone, trained by least squares, gives."""
+    synthesize = Synthesizer(trained, None)
+    figures = []
+    for p in patients:
+        ct = synthesize(p.mr, case=p.id, draws=1, mask=p.mask)
+        case = evaluate_case(VOLUME, p.ct.array, ct.mean.array, p.mask.array > 0)
+        figures.append([ct.evaluations, ct.seconds, case.mae, case.psnr, case.ssim])
+    evaluations, seconds, mae, psnr, ssim = np.mean(figures, axis=0).tolist()
+    # A sure answer has no spread, and its CRPS is its absolute error.
+    return Point("cnn", "1", 1, evaluations, seconds, mae, psnr, ssim, 0.0, mae)
+
+
+def _figures(ct: SyntheticCT, patient: Patient, count: int) -> dict[str, float]:
+    truth, mask = patient.ct.array, patient.mask.array > 0
+    draws = np.stack([draw.array for draw in ct.draws])
+    shown = draws if count == 1 else [draws[:count].mean(0)]
+    cases = [evaluate_case(VOLUME, truth, x, mask) for x in shown]
+    judged = evaluate_draws(draws, truth, mask)
+    return {
+        "evaluations": count * ct.evaluations,
+        "seconds": count * ct.seconds,
+        **{name: float(np.mean([getattr(c, name) for c in cases])) for name in QUALITY},
+        "spread": judged.spread,
+        "crps": judged.crps,
+    }
+
+
+QUALITY = ("mae", "psnr", "ssim")
+WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # of the reference, relative
+
+
+def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
+    """The single draw of fewest evaluations as good as `reference`, within `WITHIN`.
+
+    A lower MAE or a higher SSIM is as good; the spread must be neither narrower nor wider.
+    """
+
+    def as_good(p: Point) -> bool:
+        return (
+            p.mae <= reference.mae * (1 + WITHIN["mae"])
+            and p.ssim >= reference.ssim * (1 - WITHIN["ssim"])
+            and abs(p.spread / reference.spread - 1) <= WITHIN["spread"]
+        )
+
+    fit = [p for p in points if p.draws == 1 and as_good(p)]
+    return min(fit, key=lambda p: p.evaluations, default=None)
+
+
+def reference_of(points: Sequence[Point]) -> Point | None:
+    """The single draw of DDPM at its largest budget: what the fast solvers are held to."""
+    ddpm = [p for p in points if p.sampler == "ddpm" and p.draws == 1]
+    return max(ddpm, key=lambda p: p.evaluations, default=None)
+
+
+def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
+    """(single draw, average) pairs of one sampler that cost the same evaluations."""
+    singles = [p for p in points if p.draws == 1 and p.sampler != "ode"]
+    return [
+        (one, many)
+        for one in singles
+        for many in points
+        if many.draws > 1 and many.sampler == one.sampler and many.evaluations == one.evaluations
+    ]
+
+
+def write_points(points: Sequence[Point], path: Path) -> None:
+    """A CSV with a line a point."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Point)])
+        writer.writeheader()
+        writer.writerows(asdict(p) for p in points)
+
+
+def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
+    """What goes into the JSON: where the points come from, the points, what they say."""
+    reference = reference_of(points)
+    best = cheapest_within(points, reference) if reference else None
+    return {
+        **about,
+        "points": [asdict(p) for p in points],
+        "reference": reference and asdict(reference),
+        "within": WITHIN,
+        "cheapest_within": best and asdict(best),
+        "equal_totals": [
+            {"single": asdict(one), "average": asdict(many)} for one, many in equal_totals(points)
+        ],
+    }
+
+
+def curves(points: Sequence[Point]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Per sampler its single draws, and the averages of the most draws, for the picture."""
+    most = max(p.draws for p in points)
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for p in points:
+        kind = {1: "single", most: "average"}.get(p.draws)
+        if kind:
+            found.setdefault(p.sampler, {}).setdefault(kind, []).append(asdict(p))
+    return found
+
+
+def sentences(points: Sequence[Point]) -> list[str]:
+    """What the points say, in words."""
+    lines = []
+    if reference := reference_of(points):
+        lines.append(
+            f"Reference, one draw: {_told(reference)}. As good, within {WITHIN['mae']:.0%} of MAE "
+            f"and SSIM and {WITHIN['spread']:.0%} of spread, with the fewest evaluations: "
+        )
+        best = cheapest_within(points, reference)
+        lines[-1] += f"{_told(best)}." if best else "none."
+        cheap = [p for p in points if p.draws == 1 and p.spread > 0 and p.evaluations <= 20]
+        if cheap:
+            lines.append(f"Best MAE up to 20: {_told(min(cheap, key=lambda p: p.mae))}.")
+            lines.append(f"Best CRPS up to 20: {_told(min(cheap, key=lambda p: p.crps))}.")
+    pairs = equal_totals(points)
+    if pairs:
+        won = sum(many.mae < one.mae for one, many in pairs)
+        lines.append(
+            f"At equal total evaluations the average has the lower MAE in {won} of {len(pairs)}."
+        )
+    return lines
+
+
+def _told(p: Point) -> str:
+    return (
+        f"{p.sampler} at {p.evaluations:.0f} (MAE {p.mae:.1f} HU, SSIM {p.ssim:.4f}, spread "
+        f"{p.spread:.1f} HU, CRPS {p.crps:.1f} HU)"
+    )

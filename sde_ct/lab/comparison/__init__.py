@@ -1,0 +1,13 @@
+"""The paper's comparison on held-out patients: every method, single draws and averages."""
+
+from sde_ct.lab.comparison.lookup import apply_lookup, lookup_control
+from sde_ct.lab.comparison.outputs import pictures, write_volumes
+from sde_ct.lab.comparison.patients import Patient, held_out, outcomes_seen
+from sde_ct.lab.comparison.scores import ambiguity_of, ambiguous_hu, judgements_of, rows_of
+from sde_ct.lab.comparison.synthesis import ENTRIES, Results, synthesize_all
+
+__all__ = [
+    "ENTRIES", "Patient", "Results", "ambiguity_of", "ambiguous_hu", "apply_lookup", "held_out",
+    "judgements_of", "lookup_control", "outcomes_seen", "pictures", "rows_of", "synthesize_all",
+    "write_volumes",
+]  # fmt: skip

@@ -1,0 +1,86 @@
+"""What a run of the comparison must show before its figures mean anything."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sde_ct.evaluation.findings import NotMeasured, better, listed, mean, similarity
+from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Summary, summarise
+from sde_ct.uncertainty.ambiguity import Outcomes
+
+SPEARMAN_AT_LEAST = 0.3
+
+
+class Check(NamedTuple):
+    """One demand, whether it is met, and the figures it was judged by."""
+
+    demand: str
+    passed: bool
+    figures: str
+
+    def __str__(self) -> str:
+        return f"{'pass' if self.passed else 'FAIL'}  {self.demand} ({self.figures})"
+
+
+def checks(rows: Sequence[Row], ambiguity: dict[str, Outcomes] | None = None) -> list[Check]:
+    """The demands on a complete comparison; one whose rows are missing fails and says so.
+
+    Args:
+        rows: every method on every patient.
+        ambiguity: per sampler, the outcomes of its draws in the region whose MR allows two; None
+            where the data has no such region, which leaves that demand out.
+    """
+    summary = summarise(rows)
+    demands = [
+        _ask(f"{average} beats {single} in PSNR and SSIM", _average, summary, average, single)
+        for average, single in zip(AVERAGES, SAMPLERS, strict=True)
+    ]
+    demands += [
+        _ask(f"{method} beats the lookup in MAE and SSIM", _lookup, summary, method)
+        for method in ("CNN", "GAN", *AVERAGES)
+    ]
+    demands.append(_ask("network evaluations ODE < EM < PC", _evaluations, summary))
+    demands += [
+        _ask(f"{m}: Spearman of spread against |error| >= {SPEARMAN_AT_LEAST}", _rank, summary, m)
+        for m in AVERAGES
+    ]
+    return demands + [_both(sampler, result) for sampler, result in (ambiguity or {}).items()]
+
+
+def _ask(demand: str, judge: Callable[..., tuple[bool, str]], *args: Any) -> Check:
+    try:
+        return Check(demand, *judge(*args))
+    except NotMeasured as missing:
+        return Check(demand, False, str(missing))
+
+
+def _average(summary: Summary, average: str, single: str) -> tuple[bool, str]:
+    return all(better(summary, average, single)), similarity(summary, (single, average))
+
+
+def _lookup(summary: Summary, method: str) -> tuple[bool, str]:
+    mae = mean(summary, method, "mae") < mean(summary, "lookup", "mae")
+    ssim = mean(summary, method, "ssim") > mean(summary, "lookup", "ssim")
+    pair = ("lookup", method)
+    figures = f"MAE {listed(summary, 'mae', pair, 1)} HU; SSIM {listed(summary, 'ssim', pair, 4)}"
+    return mae and ssim, figures
+
+
+def _evaluations(summary: Summary) -> tuple[bool, str]:
+    ordered = ("ODE", "EM", "PC")
+    ode, em, pc = (mean(summary, m, "nfe") for m in ordered)
+    return ode < em < pc, f"{listed(summary, 'nfe', ordered, 0)} a slice"
+
+
+def _rank(summary: Summary, method: str) -> tuple[bool, str]:
+    value = mean(summary, method, "spearman")
+    return value >= SPEARMAN_AT_LEAST, f"{value:.2f}"
+
+
+def _both(sampler: str, result: Outcomes) -> Check:
+    figures = (
+        f"{result.bone_like} of {result.draws} draws bone-like, "
+        f"95 % interval {result.low:.0%} to {result.high:.0%}"
+    )
+    if result.decided is not None:
+        figures += f"; {result.decided:.0%} nearer to an outcome than to the middle"
+    return Check(f"{sampler}: both outcomes in the ambiguous region", result.both, figures)

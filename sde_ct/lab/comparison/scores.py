@@ -1,0 +1,77 @@
+"""What the synthetic CTs are worth against the real ones: rows, judgements, outcomes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from sde_ct.evaluation.protocols import Protocol, evaluate_case
+from sde_ct.evaluation.table import SAMPLERS, Row, row
+from sde_ct.lab.comparison.patients import Patient
+from sde_ct.lab.comparison.synthesis import Results
+from sde_ct.synthesis import SyntheticCT
+from sde_ct.uncertainty.ambiguity import Outcomes, bone_like, decided, outcomes, region_hu
+from sde_ct.uncertainty.draws import evaluate_draws
+from sde_ct.uncertainty.judgement import Judged, judge
+
+
+def rows_of(
+    results: Results,
+    patients: Sequence[Patient],
+    protocol: Protocol,
+) -> list[Row]:
+    """A row a method and patient; samplers have two, the first draw and the average "-M"."""
+    singles, averages = [], []
+    for name, by_patient in results.items():
+        for patient in patients:
+            result = by_patient[patient.id]
+            truth, mask = patient.ct.array, patient.mask.array > 0
+            cost = {"nfe": result.evaluations, "seconds": result.seconds}
+            single = evaluate_case(protocol, truth, result.draws[0].array, mask)
+            singles.append(row(name, patient.id, single, **cost))  # type: ignore[arg-type]
+            if name in SAMPLERS:
+                count = len(result.draws)
+                draws = stacked(result)
+                average = evaluate_case(protocol, truth, result.mean.array, mask)
+                judged = evaluate_draws(draws, truth, mask)
+                total = {key: count * value for key, value in cost.items()}
+                averages.append(row(f"{name}-M", patient.id, average, uncertainty=judged, **total))
+    return singles + averages
+
+
+def judgements_of(results: Results, patients: Sequence[Patient]) -> dict[str, dict[str, Judged]]:
+    """{average: {patient: what its draws are worth}} for every sampler."""
+    return {
+        f"{name}-M": {
+            p.id: judge(stacked(by_patient[p.id]), p.ct.array, p.mask.array) for p in patients
+        }
+        for name, by_patient in results.items()
+        if name in SAMPLERS
+    }
+
+
+def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Outcomes]:
+    """Per sampler, how often the ambiguous region came out bone-like."""
+    found: dict[str, Outcomes] = {}
+    for name in SAMPLERS:
+        known = [patient for patient in patients if patient.ambiguous is not None]
+        if known:
+            each = [ambiguous_hu(results[name][patient.id], patient) for patient in known]
+            hu = np.concatenate(each)
+            found[name] = outcomes(bone_like(hu), decided(hu))
+    return found
+
+
+def ambiguous_hu(ct: SyntheticCT, patient: Patient) -> Float[np.ndarray, " n"]:
+    """Mean HU over the ambiguous region, for every slice that holds some and every draw.
+
+    Slices are drawn independently, so each slice of a draw is an outcome of its own.
+    """
+    draws, region = stacked(ct), patient.ambiguous.array > 0  # type: ignore[union-attr]
+    held = np.flatnonzero(region.any(axis=(0, 1)))
+    return np.concatenate([region_hu(draws[..., z : z + 1], region[..., z : z + 1]) for z in held])
+
+
+def stacked(ct: SyntheticCT) -> Float[np.ndarray, "m x y z"]:
+    """The draws, HU."""
+    return np.stack([draw.array for draw in ct.draws])

@@ -1,0 +1,59 @@
+"""Every method of the table on every patient."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sde_ct.lab.comparison.patients import Patient
+from sde_ct.synthesis import Synthesizer, SyntheticCT, load
+
+Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
+
+
+class Entry(NamedTuple):
+    """One method of the table: whose network it uses, and how it samples."""
+
+    run: str  # ddpm | score | cnn | gan
+    sampler: str | None
+
+
+ENTRIES = {
+    "CNN": Entry("cnn", None),
+    "GAN": Entry("gan", None),
+    "DDPM": Entry("ddpm", "ddpm"),
+    "EM": Entry("score", "em"),
+    "PC": Entry("score", "pc"),
+    "ODE": Entry("score", "ode"),
+    "DPM++": Entry("score", "dpm_sde"),
+}
+
+
+def synthesize_all(
+    runs: Path,
+    patients: Sequence[Patient],
+    *,
+    draws: int,
+    seed: int,
+    progress: Callable[[Iterable[Any], str], Iterable[Any]],
+) -> Results:
+    """{method: {patient: synthetic CT}} for every entry of the table but the lookup.
+
+    Args:
+      runs: holds the work directories `ddpm`, `score`, `cnn` and `gan`.
+      progress: wraps the batches of one volume; its second argument names it.
+    """
+    results: Results = {}
+    for name, entry in ENTRIES.items():
+        synthesize = Synthesizer(load(runs / entry.run), entry.sampler)
+        results[name] = {
+            patient.id: synthesize(
+                patient.mr,
+                case=patient.id,
+                draws=draws if entry.sampler else 1,
+                seed=seed,
+                mask=patient.mask,
+                progress=lambda batches, label=f"{name} {patient.id}": progress(batches, label),  # type: ignore[misc]
+            )
+            for patient in patients
+        }
+    return results

@@ -1,0 +1,11 @@
+"""3 x 3 convolutions on CPUs with a quarter of the products, by Winograd's F(4 x 4, 3 x 3).
+
+Lavin & Gray 2016 (arXiv 1509.09308). XLA has no such kernel; written as XLA's own products, the
+transformed tiles go through memory and what is won is lost again. Results differ from XLA's in the
+sixth digit. Where they apply see `applies`; what they bring see `sde_ct.lab.benchmark.speed`.
+"""
+
+from sde_ct.models.winograd.build import ready
+from sde_ct.models.winograd.conv import applies, convolve, direct
+
+__all__ = ["applies", "convolve", "direct", "ready"]

@@ -1,0 +1,106 @@
+"""The kernels of this folder, compiled for this machine's processor where they are first used."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+import jaxlib
+from absl import logging
+
+from sde_ct.runtime import cache
+
+TARGETS = {"sde_ct_convolve": "Convolve", "sde_ct_kernel_gradient": "KernelGradient"}
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC")
+_HERE = Path(__file__).parent
+_SECONDS = 300  # a compiler that takes longer is stuck
+
+
+@functools.cache
+def ready() -> bool:
+    """Whether the kernels can be called: builds them, if need be, and hands them to JAX."""
+    compiler = _compiler()
+    if compiler is None:
+        logging.warning(
+            "No C++ compiler (g++, clang++ or $CXX) was found: 3 x 3 convolutions are XLA's own, "
+            "which take about twice as long"
+        )
+        return False
+    try:
+        register(build(cache.folder("winograd"), compiler))
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        told = getattr(error, "stderr", None) or str(error)
+        logging.warning(
+            "The convolution kernels could not be built by %s (%s): 3 x 3 convolutions are XLA's "
+            "own, which take about twice as long",
+            compiler,
+            told.strip().splitlines()[0] if told.strip() else type(error).__name__,
+        )
+        return False
+    return True
+
+
+def build(folder: Path, compiler: str, machine: str = "native") -> Path:
+    """The shared library in `folder`, compiled there unless it is there already, whole.
+
+    `machine`: what -march gets. Its name tells the sources, JAX's headers, the compiler and the
+    processor apart, since machines of several kinds may share a home; and its content, since
+    loading what a full disk or a crash has cut off kills the process.
+    Raises `OSError` or `subprocess.SubprocessError`.
+    """
+    command = [compiler, *FLAGS, f"-march={machine}", "-isystem", jax.ffi.include_dir()]
+    told = [*command, jaxlib.__version__, _processor()]
+    sources = [path.read_text("utf-8") for path in sorted(_HERE.glob("*.[ch]*"))]
+    name = f"kernels-{_digest(chr(0).join(told + sources).encode())}"
+    for found in folder.glob(f"{name}-*.so"):
+        if found.stem == f"{name}-{_digest(found.read_bytes())}":
+            return found
+        found.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Under a name of its own first: another process may build the same, or a kill come between.
+    handle, part = tempfile.mkstemp(suffix=".part", dir=folder)
+    os.close(handle)
+    try:
+        subprocess.run(
+            [*command, str(_HERE / "kernels.cc"), "-o", part],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+        return Path(part).replace(folder / f"{name}-{_digest(Path(part).read_bytes())}.so")
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def register(library: Path, prefix: str = "") -> None:
+    """Load the kernels and make them known to JAX, under names that start with `prefix`."""
+    kernels = ctypes.CDLL(str(library))
+    for target, symbol in TARGETS.items():
+        handler = jax.ffi.pycapsule(getattr(kernels, symbol))
+        jax.ffi.register_ffi_target(prefix + target, handler, platform="cpu")
+
+
+def _compiler() -> str | None:
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def _processor() -> str:
+    """What tells two kinds of processor apart."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    kinds = ("flags", "features", "model name", "cpu part")
+    return "\n".join(sorted({line for line in lines if line.lower().startswith(kinds)}))

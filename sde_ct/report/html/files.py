@@ -1,0 +1,90 @@
+"""The patients of an evaluation of files: which of them to show, and their volumes."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation.cases import body_from_ct
+from sde_ct.evaluation.matching import SUFFIXES, CaseFiles
+from sde_ct.evaluation.table import Row
+from sde_ct.report.html.views import PatientView, Prediction
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.volume import Volume, canonical, same_grid
+
+QUANTILES = (0.5, 1.0, 0.0, 0.75, 0.25)  # of the patients' MAE; the first ones matter most
+
+
+def choose(rows: Sequence[Row]) -> list[str]:
+    """The patients with the median, highest and lowest MAE and the quartiles, over all methods."""
+    patients = sorted({r.patient for r in rows})
+    mae = [np.mean([r.mae for r in rows if r.patient == patient]) for patient in patients]
+    order = np.argsort(mae, kind="stable")
+    ranks = (round(quantile * (len(order) - 1)) for quantile in QUANTILES)
+    return list(dict.fromkeys(patients[order[rank]] for rank in ranks))
+
+
+def patients_of(
+    rows: Sequence[Row], cases: Mapping[str, Sequence[CaseFiles]]
+) -> dict[str, Callable[[], PatientView]]:
+    """Name -> what loads the patient, for a report: those whom `choose` takes.
+
+    Args:
+        cases: method -> the files of all its cases, those of the rows among them.
+    """
+    by_name = {method: {f.name: f for f in files} for method, files in cases.items()}
+    return {
+        name: partial(load, {method: files[name] for method, files in by_name.items()})
+        for name in choose(rows)
+    }
+
+
+def choice(shown: Collection[str], patients: int) -> str:
+    """What `choose` did, for the reader; nothing where all are shown."""
+    if len(shown) == patients:
+        return ""
+    return (
+        f"{len(shown)} of {patients} patients: those with the median, the highest and the lowest "
+        "mean absolute error over all methods, and with its quartiles."
+    )
+
+
+def load(files: Mapping[str, CaseFiles]) -> PatientView:
+    """One patient; `files` has all methods' files of that one case.
+
+    An `mr` beside a reference `ct` is shown where it can be and lies on the same grid.
+    """
+    any_of = next(iter(files.values()))
+    ct = read_volume(any_of.reference, "HU")
+    mask = read_volume(any_of.mask, "mask") if any_of.mask else _body(ct)
+    methods = {method: _prediction(of_one) for method, of_one in files.items()}
+    return PatientView(any_of.name, _mr(any_of, ct), ct, mask, methods)
+
+
+def _prediction(files: CaseFiles) -> Prediction:
+    draws = tuple(read_volume(path, "HU") for path in files.draws)
+    spread = None
+    if files.spread:
+        spread = read_volume(files.spread, "a.u.")
+    elif draws:
+        several = np.stack([canonical(draw).array for draw in draws])
+        spread = canonical(draws[0]).with_array(several.std(0, ddof=1))
+    return Prediction(read_volume(files.prediction, "HU"), spread, draws)
+
+
+def _body(ct: Volume) -> Volume:
+    turned = canonical(ct)
+    return turned.with_array(body_from_ct(turned.array), "mask")
+
+
+def _mr(files: CaseFiles, ct: Volume) -> Volume | None:
+    suffix = files.reference.name.removeprefix("ct")
+    if suffix not in SUFFIXES:
+        return None
+    path = files.reference.with_name(f"mr{suffix}")
+    try:
+        mr = read_volume(path, "a.u.") if path.is_file() else None
+    except InputError:  # it is not what is judged
+        return None
+    return mr if mr and same_grid(canonical(mr), canonical(ct)) else None

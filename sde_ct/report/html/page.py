@@ -1,0 +1,157 @@
+"""The page itself: one file whose only scripts and styles are its own.
+
+Text is escaped by Jinja and by `as_json`. Should a name get past both, the content security
+policy still runs no script but the one whose hash it names, and loads nothing from anywhere.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from sde_ct.evaluation.findings import Finding
+from sde_ct.report.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
+from sde_ct.report.html import calibration, curves
+from sde_ct.report.html.tables import Table, by_patient, over_patients
+from sde_ct.report.html.views import Picture, Report
+
+SCRIPTS = ("volumes.js", "plots.js", "viewer.js")
+PANES = {
+    "mr": "MR",
+    "ct": "CT",
+    "sct": "Synthetic CT",
+    "error": "Signed error",
+    "spread": "Spread of the draws",
+}
+OUTSIDE = 217  # grey of what is not shown, 0.85 as in the figures
+
+
+class Still(NamedTuple):
+    """Tables and pictures, the same whatever volumes are shown."""
+
+    summary: list[Table]
+    cases: Table | None  # a line a patient and method; None where they are too many
+    figures: list[dict[str, str]]
+    curves: dict[str, str] | None
+
+
+def still_of(report: Report) -> Still:
+    """Of a report all that takes time to draw."""
+    drawn = [calibration.picture(report.judgements)] if report.judgements else []
+    calibrated = [calibration.table(report.judgements)] if report.judgements else []
+    training = curves.picture(report.curves)
+    return Still(
+        summary=over_patients(report.rows) + calibrated,
+        cases=by_patient(report.rows),
+        figures=[_embedded(picture) for picture in (*drawn, *report.figures)],
+        curves=_embedded(training) if training else None,
+    )
+
+
+def render(
+    report: Report,
+    still: Still,
+    patients: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    provenance: Mapping[str, Any],
+) -> str:
+    """The page's text.
+
+    Args:
+        still: by `still_of`.
+        patients: as `patients.encode_patient` gives them.
+        notes: sentences on which patients and slices are in the page.
+        provenance: the report's, with what only the page knows.
+    """
+    scripts = ("tables.js", *(SCRIPTS if patients else ()))
+    script, style = "".join(map(_read, scripts)), _read("style.css")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_read("page.html")).render(
+        title=report.title,
+        policy=_policy(script, style),
+        script=Markup(script),
+        style=Markup(style),
+        warnings=report.warnings,
+        summary=still.summary,
+        cases=still.cases,
+        findings=report.findings if any(map(_measured, report.findings)) else (),
+        patients=[{"name": data["name"], "json": as_json(data)} for data in patients],
+        notes=notes,
+        panes=list(PANES.items()),
+        colours=as_json(_colours()),
+        figures=still.figures,
+        curves=still.curves,
+        provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
+    )
+
+
+def _measured(finding: Finding) -> bool:
+    return finding.verdict != "not measured"
+
+
+def as_json(value: Any) -> Markup:
+    """JSON that is also the inside of a script element: nothing in it can end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _policy(script: str, style: str) -> str:
+    """Nothing from anywhere, but this script, this style and pictures inside the file."""
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _embedded(picture: Picture) -> dict[str, str]:
+    source = f"data:image/png;base64,{base64.b64encode(picture.png).decode('ascii')}"
+    return {"title": picture.title, "alt": picture.alt, "source": source}
+
+
+def _colours() -> dict[str, Any]:
+    """The colour maps of the static figures, 256 RGB triples each."""
+
+    def table(name: str) -> str:
+        rgb = matplotlib.colormaps[name](np.arange(256) / 255)[:, :3]
+        return base64.b64encode(np.rint(255 * rgb).astype(np.uint8).tobytes()).decode("ascii")
+
+    return {
+        "error": table(ERROR_COLOURS),
+        "spread": table(SPREAD_COLOURS),
+        "errorWindow": list(ERROR_WINDOW),
+        "outside": OUTSIDE,
+    }
+
+
+def _flat(tree: Any, name: str = "") -> Iterable[tuple[str, str]]:
+    """The leaves of a tree, named a.b.c; lists of plain values stay one leaf."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _flat(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(tree, list | tuple) and any(isinstance(v, Mapping | list) for v in tree):
+        for number, value in enumerate(tree):
+            yield from _flat(value, f"{name}[{number}]")
+    elif isinstance(tree, list | tuple):
+        yield name, ", ".join(map(str, tree))
+    else:
+        yield name, "-" if tree is None else str(tree)

@@ -1,0 +1,55 @@
+"""A dose grid as planning systems export it: one RTDOSE file of many frames."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.slice import decoding, require_decoder
+from sde_ct.volumes.lps import swap_lps_ras
+from sde_ct.volumes.volume import Volume
+
+UNEVEN_MM = 0.05  # of frames: rounded places, no other grid
+REQUIRED = ("DoseUnits", "DoseGridScaling", "GridFrameOffsetVector", "ImagePositionPatient")
+
+
+def read_rtdose(file: Path) -> Volume:
+    """The dose [column, row, frame], Gy; the affine leads to RAS mm.
+
+    Raises:
+      InputError: the file is no RTDOSE or damaged, lacks a tag, is not in Gy, or its frames are
+        not evenly spaced.
+    """
+    with decoding(file):
+        image = pydicom.dcmread(io.BytesIO(file.read_bytes()))
+        if image.get("Modality") != "RTDOSE":
+            raise InputError(f"{file} is no RTDOSE: give a dose in Gy")
+        if lacking := [keyword for keyword in REQUIRED if image.get(keyword) in (None, "", [])]:
+            raise InputError(f"{file} lacks {', '.join(lacking)}: export the dose again")
+        if image.DoseUnits != "GY":
+            raise InputError(f"{file} is in {image.DoseUnits}: export the dose in Gy")
+        affine = _affine(image, file)
+        require_decoder(image.file_meta.TransferSyntaxUID, file)
+        dose = image.pixel_array * float(image.DoseGridScaling)
+        if dose.shape != (len(image.GridFrameOffsetVector), image.Rows, image.Columns):
+            raise ValueError(f"{dose.shape} voxels")
+    return Volume(dose.T.astype(np.float32), swap_lps_ras(affine), "a.u.")
+
+
+def _affine(image: Dataset, file: Path) -> np.ndarray:
+    """Voxel [column, row, frame] to LPS mm (PS3.3, C.8.8.3.2)."""
+    along, down = np.reshape(np.array(image.ImageOrientationPatient, float), (2, 3))
+    offsets = np.array(image.GridFrameOffsetVector, float)
+    steps = np.diff(offsets)
+    if np.ptp(steps) > UNEVEN_MM or abs(steps[0]) <= UNEVEN_MM:
+        raise InputError(f"{file} has frames that are not evenly spaced: export an even grid")
+    # Offsets that do not begin at 0 are places along z, others distances along the normal.
+    upwards = np.cross(along, down) if offsets[0] == 0 else np.array([0.0, 0.0, 1.0])
+    rows_mm, columns_mm = (float(v) for v in image.PixelSpacing)
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack([along * columns_mm, down * rows_mm, upwards * steps.mean()])
+    affine[:3, 3] = np.array(image.ImagePositionPatient, float)
+    return affine

@@ -1,0 +1,103 @@
+"""The place of a series' slices in the patient, and every way in which they are not one volume."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.slice import Slice
+from sde_ct.volumes.lps import swap_lps_ras
+from sde_ct.volumes.volume import GRID_TOLERANCE
+
+PLACE_MM = 0.05  # scanners round positions to 0.01 mm or so; thin slices are 0.5 mm apart
+TILT = 1e-3  # radians between stack and normal: rounded cosines, no gantry tilt
+LEAST_MM = 1e-3  # nearer than that is the same place
+
+
+def arrange(
+    slices: Sequence[Slice], folder: Path
+) -> tuple[tuple[Slice, ...], Float[np.ndarray, "4 4"]]:
+    """Order slices along their normal and place their voxels [column, row, slice] in the patient.
+
+    The affine takes voxel indices to RAS mm. Its first two columns follow the equation of DICOM
+    PS3.3, C.7.6.2.1.1; the third is the mean step from slice to slice.
+
+    Raises:
+      InputError: fewer than two slices; they differ in size, spacing or orientation; they lie
+        twice in one place, leave one out, are not equally far apart, or are not stacked along
+        their normal (gantry tilt).
+    """
+    if len(slices) < 2:
+        raise InputError(f"{folder} holds one slice of its series: give the whole series")
+    first = slices[0]
+    for image in slices[1:]:
+        _require_like(image, first)
+    normal = np.cross(*first.orientation)
+    ordered = sorted(slices, key=lambda image: float(image.position @ normal))
+    places = np.stack([image.position for image in ordered])
+    _require_distinct(ordered, places @ normal, folder)
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    _require_upright(step, normal, folder)
+    _require_even(ordered, places @ normal, folder)
+    straight = places[0] + np.arange(len(places))[:, None] * step
+    if (off := np.abs(places - straight).max()) > PLACE_MM:
+        raise InputError(
+            f"{folder} holds slices up to {off:.2g} mm beside their line: resample the series"
+        )
+    affine = np.eye(4)
+    affine[:3, :2] = (first.orientation * first.spacing[:, None]).T
+    affine[:3, 2], affine[:3, 3] = step, places[0]
+    return tuple(ordered), swap_lps_ras(affine)
+
+
+def _require_like(image: Slice, first: Slice) -> None:
+    pair = f"{image.file} and {first.file.name}"
+    if image.frame != first.frame:
+        raise InputError(f"{pair} lie in different frames of reference: keep one of them")
+    if np.abs(image.orientation - first.orientation).max() > GRID_TOLERANCE:
+        raise InputError(
+            f"{pair} are turned differently: take localizers and other stacks out of the folder"
+        )
+    if image.size != first.size or np.abs(image.spacing - first.spacing).max() > GRID_TOLERANCE:
+        raise InputError(f"{pair} differ in size or PixelSpacing: keep slices of one kind")
+
+
+def _require_distinct(ordered: Sequence[Slice], along: np.ndarray, folder: Path) -> None:
+    same = np.flatnonzero(np.diff(along) < LEAST_MM)
+    if len(same):
+        a, b = ordered[same[0]], ordered[same[0] + 1]
+        why = "are the same image twice" if a.sop == b.sop else "lie in the same place"
+        raise InputError(
+            f"{folder} has {len(same)} duplicated slices ({a.file.name} and {b.file.name} {why}): "
+            "keep one image a place (one echo, one time point)"
+        )
+
+
+def _require_upright(step: np.ndarray, normal: np.ndarray, folder: Path) -> None:
+    up = float(step @ normal)
+    tilt = np.arctan2(np.linalg.norm(step - up * normal), up)
+    if tilt > TILT:
+        raise InputError(
+            f"{folder} was acquired with a gantry tilt of {np.degrees(tilt):.1f} degrees: "
+            "resample the series onto perpendicular slices"
+        )
+
+
+def _require_even(ordered: Sequence[Slice], along: np.ndarray, folder: Path) -> None:
+    gaps = np.diff(along)
+    times = np.rint(gaps / gaps.min())
+    wide = int(np.argmax(gaps))
+    if np.ptp(gaps) <= PLACE_MM:
+        return
+    if times.max() > 1 and np.abs(gaps - times * gaps.min()).max() <= PLACE_MM * times.max():
+        between = f"between {ordered[wide].file.name} and {ordered[wide + 1].file.name}"
+        raise InputError(
+            f"{folder} misses {int((times - 1).sum())} slices, the first gap {between}: "
+            "copy or export the series again"
+        )
+    raise InputError(
+        f"{folder} has slices {gaps.min():.4g} to {gaps.max():.4g} mm apart: "
+        "resample the series to one spacing"
+    )

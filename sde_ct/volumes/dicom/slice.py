@@ -1,0 +1,239 @@
+"""One DICOM file: what its tags say of the slice that it holds, and its voxels."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pydicom
+from jaxtyping import Float
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.quiet import quiet
+from sde_ct.volumes.volume import GRID_TOLERANCE
+
+# Objects that lie beside the images of a patient and are none themselves, by modality and class.
+COMPANIONS = ("REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SEG", "SR", "PR", "KO", "DOC")
+DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
+STORAGE = "1.2.840.10008.5.1.4.1.1."  # spectra, presentations, raw data, reports, documents, RT:
+NO_IMAGES = tuple(STORAGE + end for end in ("4.2", "11.", "66", "88.", "104.", "481."))
+PICTURE = f"{STORAGE}7"  # secondary capture: a screenshot or dose report where it has no place
+REQUIRED = (
+    *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Rows", "Columns"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+)
+SCALE = ("RescaleSlope", "RescaleIntercept")
+LARGEST_MM = 1e5  # no scanner is larger; a damaged number is, as a rule
+
+
+class Slice(NamedTuple):
+    """One image of a series, without its voxels."""
+
+    file: Path
+    modality: str
+    patient: str
+    series: str
+    description: str
+    frame: str  # frame of reference; coordinates of two frames have nothing in common
+    sop: tuple[str, str]  # class and instance
+    size: tuple[int, int]  # columns, rows
+    spacing: Float[np.ndarray, "2"]  # mm, along a row of pixels and down a column
+    position: Float[np.ndarray, "3"]  # of the first pixel's centre, LPS mm
+    orientation: Float[np.ndarray, "2 3"]  # unit vectors along a row and down a column, LPS
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as a DICOM file does."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def may_be_dicom(path: Path) -> bool:
+    """`is_dicom`, and where a file cannot be read: its sentence comes from reading it."""
+    try:
+        return is_dicom(path)
+    except OSError:
+        return True
+
+
+def read_header(file: Path) -> Dataset:
+    """All tags but the voxels. Raises InputError where they cannot be read."""
+    with decoding(file):
+        return _parsed(file, stop_before_pixels=True)
+
+
+def is_beside(header: Dataset, file: Path) -> bool:
+    """Whether a file is of what goes with images: structures, reports, screenshots, directories."""
+    with decoding(file):
+        kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
+        if not (modality := _text(header, "Modality")):  # a damaged file, where it is no directory
+            return kind == DIRECTORY
+        if kind.startswith(PICTURE):
+            return not header.get("ImagePositionPatient")
+        return kind.startswith(NO_IMAGES) or modality in COMPANIONS
+
+
+def series_of(header: Dataset, file: Path) -> str:
+    """The UID of its series; empty where it tells none."""
+    with decoding(file):
+        return str(header.get("SeriesInstanceUID") or "")
+
+
+def slice_of(header: Dataset, file: Path) -> Slice:
+    """The slice that a file of images holds.
+
+    Raises InputError where the file is damaged, colour or multi-frame, or lacks a tag.
+    """
+    with decoding(file):
+        if not (modality := _text(header, "Modality")):
+            raise InputError(f"{file} lacks Modality: export the series again with all its tags")
+        _require_plain_image(header, modality, file)
+        return Slice(
+            file=file,
+            modality=modality,
+            patient=_person(header),
+            series=str(header.SeriesInstanceUID),
+            description=_text(header, "SeriesDescription") or "unnamed",
+            frame=str(header.get("FrameOfReferenceUID") or ""),
+            sop=(str(header.SOPClassUID), str(header.SOPInstanceUID)),
+            size=(int(header.Columns), int(header.Rows)),
+            # PixelSpacing gives the distance of rows first.
+            spacing=_numbers(header, "PixelSpacing", 2, file, positive=True)[::-1],
+            position=_numbers(header, "ImagePositionPatient", 3, file),
+            orientation=_orientation(header, file),
+        )
+
+
+def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
+    """The voxels of a slice, scaled as its tags say (HU in a CT), float32.
+
+    Raises InputError where they are damaged, cut short or compressed beyond what is installed.
+    """
+    file = image.file
+    with decoding(file):
+        # From memory: a damaged length then asks for no more than the file holds.
+        header = _parsed(io.BytesIO(file.read_bytes()))
+        require_decoder(header.file_meta.TransferSyntaxUID, file)
+        for keyword in SCALE:
+            if keyword in header and _is_empty(header, keyword):
+                del header[keyword]
+        plane = np.asarray(apply_modality_lut(header.pixel_array, header))
+        if plane.shape != image.size[::-1]:
+            raise ValueError(f"{plane.shape} voxels")
+        with np.errstate(over="ignore"):
+            return plane.T.astype(np.float32)
+
+
+def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
+    """A data set, also of a file that was written without the preamble of a DICOM file."""
+    try:
+        return pydicom.dcmread(source, **options)
+    except InvalidDicomError:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        data = pydicom.dcmread(source, force=True, **options)
+        if not data.get("SOPClassUID"):  # any file gives a data set
+            raise
+        implicit, _ = data.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        data.file_meta.setdefault("TransferSyntaxUID", syntax)
+        return data
+
+
+@contextmanager
+def decoding(file: Path) -> Iterator[None]:
+    """Turns whatever pydicom raises into the one sentence that tells of a damaged file.
+
+    It decodes a value when it is asked for, so that any access may fail, and in any way; what it
+    would log of that is in the sentence.
+    """
+    try:
+        with quiet("pydicom"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{file} cannot be read: check its permissions") from error
+    except Exception as error:
+        raise InputError(f"{file} is damaged or not DICOM: copy or export it again") from error
+
+
+def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
+    """One frame of grey values with a place in the patient."""
+    frames = int(header.get("NumberOfFrames") or 1)
+    if frames != 1 or "SharedFunctionalGroupsSequence" in header:
+        kind = f"a multi-frame image ({frames} frames)" if frames != 1 else "an enhanced image"
+        raise InputError(f"{file} is {kind}: export it with one file a slice")
+    colours = _text(header, "PhotometricInterpretation") or "MONOCHROME2"
+    if int(header.get("SamplesPerPixel") or 1) != 1 or colours != "MONOCHROME2":
+        raise InputError(f"{file} holds {colours} pixels: give the series of plain grey values")
+    lacking = [keyword for keyword in REQUIRED if _is_empty(header, keyword)]
+    scale = [keyword for keyword in SCALE if _is_empty(header, keyword)]
+    # Without them an MR is as stored; of a CT nobody knows then what its numbers are.
+    if len(scale) == 1 or (modality == "CT" and not header.get("ModalityLUTSequence")):
+        lacking += scale
+    if lacking:
+        raise InputError(
+            f"{file} lacks {', '.join(lacking)}: export the series again with all its tags"
+        )
+
+
+def _is_empty(header: Dataset, keyword: str) -> bool:
+    return header.get(keyword) in (None, "", [])
+
+
+def _person(header: Dataset) -> str:
+    """ID and name, alike however the name is written: capitals, trailing separators, scripts."""
+    name = str(header.get("PatientName") or "").split("=")[0]
+    return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """A value fit for a sentence: on one line, whatever its file holds."""
+    text = " ".join(str(header.get(keyword) or "").split())
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _numbers(
+    header: Dataset, keyword: str, count: int, file: Path, *, positive: bool = False
+) -> np.ndarray:
+    values = np.array([float(v) for v in np.atleast_1d(header[keyword].value)])
+    sound = values.shape == (count,) and (np.abs(values) < LARGEST_MM).all()  # NaN is not
+    if not sound or (positive and values.min() <= 0):
+        raise InputError(f"{file} has an impossible {keyword}: export the series again")
+    return values
+
+
+def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
+    axes = _numbers(header, "ImageOrientationPatient", 6, file).reshape(2, 3)
+    # Cosines are written with a few digits: a hundred times the noise of a good header.
+    if np.abs(axes @ axes.T - np.eye(2)).max() > 100 * GRID_TOLERANCE:
+        raise InputError(
+            f"{file} has an ImageOrientationPatient that is not two perpendicular unit vectors: "
+            "export the series again"
+        )
+    return axes / np.linalg.norm(axes, axis=1, keepdims=True)
+
+
+def require_decoder(syntax: UID, file: Path) -> None:
+    """InputError where nothing installed reads voxels of a transfer syntax."""
+    name: Any = syntax.name
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        raise InputError(
+            f"{file} is compressed as {name}, which nothing installed here reads: "
+            "decompress it, or pip install 'pylibjpeg[all]'"
+        )

@@ -1,0 +1,32 @@
+"""Whether MR and CT show the same body in the same place."""
+
+import numpy as np
+from jaxtyping import Shaped
+from scipy import ndimage
+
+from sde_ct.volumes.volume import Volume, canonical, restore
+
+TISSUE_ABOVE = -400.0  # HU: half-way between air and fat, roughly
+
+
+def ct_body(ct: Volume) -> Volume:
+    """1 inside the body as the CT shows it, holes in axial slices filled; uint8 on its grid.
+
+    The largest connected region above `TISSUE_ABOVE`, so that a couch apart from the patient does
+    not count. Empty where there is none.
+    """
+    upright = canonical(ct)
+    tissue = np.asarray(upright.array) > TISSUE_ABOVE
+    if tissue.any():
+        labels, _ = ndimage.label(tissue)
+        tissue = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+        planes = [ndimage.binary_fill_holes(tissue[..., z]) for z in range(tissue.shape[2])]
+        tissue = np.stack(planes, axis=-1)
+    return restore(upright.with_array(tissue.astype(np.uint8), "mask"), ct)
+
+
+def dice(a: Shaped[np.ndarray, "..."], b: Shaped[np.ndarray, "..."]) -> float:
+    """2 |A ∩ B| / (|A| + |B|) of two masks of one shape; 0 where both are empty."""
+    a, b = a > 0, b > 0
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 0.0

@@ -1,0 +1,200 @@
+"""Between a volume and the axial slices a network sees.
+
+Forward, a volume is turned upright (RAS+, axes flipped and swapped only), transposed to
+[z, y, x] and mapped in plane onto the slice pixels; `SliceGrid` records the map, per in-plane
+axis
+
+    voxel index = scale · pixel index + offset,
+
+so that the way back needs the slices and the grid alone. Along z nothing is interpolated.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from scipy import ndimage
+
+from sde_ct.volumes.volume import Unit, Volume, canonical, restore
+
+Triple = tuple[int, int, int]
+Pair = tuple[float, float]
+EDGE = 0.5 + 1e-6  # a voxel reaches half a step beyond its centre
+
+
+@dataclass(frozen=True)
+class SliceGrid:
+    """Where slices lie in the volume they were cut from."""
+
+    shape: Triple  # of the volume, in its own order of axes
+    affine: tuple[tuple[float, ...], ...]  # of the volume
+    size: Triple  # of the slices [z, h, w]
+    scale: Pair  # (y, x) voxels per pixel
+    offset: Pair  # (y, x) voxel index of pixel 0
+
+    @property
+    def frame(self) -> Volume:
+        """The volume's place, without its voxels."""
+        return Volume(np.broadcast_to(np.uint8(0), self.shape), np.array(self.affine), "mask")
+
+    @property
+    def pixel_mm(self) -> Pair:
+        """Size of a pixel (y, x)."""
+        voxel = canonical(self.frame).spacing
+        return float(self.scale[0] * voxel[1]), float(self.scale[1] * voxel[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` takes back without loss."""
+        return {
+            "shape": list(self.shape),
+            "affine": [list(row) for row in self.affine],
+            "size": list(self.size),
+            "scale": list(self.scale),
+            "offset": list(self.offset),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "SliceGrid":
+        """The grid that `to_json` described; KeyError or TypeError where `values` is no grid."""
+        affine = tuple(tuple(float(v) for v in row) for row in values["affine"])
+        return cls(
+            shape=tuple(int(n) for n in values["shape"]),  # type: ignore[arg-type]
+            affine=affine,
+            size=tuple(int(n) for n in values["size"]),  # type: ignore[arg-type]
+            scale=tuple(float(v) for v in values["scale"]),  # type: ignore[arg-type]
+            offset=tuple(float(v) for v in values["offset"]),  # type: ignore[arg-type]
+        )
+
+
+def slice_grid(
+    volume: Volume,
+    *,
+    spacing: Pair | None = None,
+    size: tuple[int, int] | None = None,
+    multiple: int = 1,
+    crop: bool = False,
+    centre: Pair | None = None,
+) -> SliceGrid:
+    """Plan the slices of a volume.
+
+    Args:
+      volume: any orientation; only its shape and affine are read.
+      spacing: in-plane pixel size (y, x) in mm; None keeps the volume's own.
+      size: (h, w) of the slices; None is as large as the volume.
+      multiple: h and w are padded up to a multiple of it.
+      crop: cut slices to `size` about their centre; without it `size` is a lower bound and
+        nothing is ever cut.
+      centre: (y, x) voxel index in the upright volume that the slices' centre comes nearest to;
+        None is the volume's own. For slices that are cut.
+    """
+    upright = canonical(volume)
+    depth, native = upright.array.shape[2], upright.array.shape[1::-1]
+    voxel = tuple(float(v) for v in upright.spacing[1::-1])
+    scale = tuple(_snap(s / v) for s, v in zip(spacing or voxel, voxel, strict=True))
+    plane, offset = [], []
+    for axis in range(2):
+        # Enough pixels to cover every voxel; rounding noise in a header must not add one.
+        cover = max(1, int(np.ceil(native[axis] / scale[axis] - 1e-3)))
+        wanted = cover if size is None else (size[axis] if crop else max(size[axis], cover))
+        wanted = -(-wanted // multiple) * multiple
+        before = (wanted - cover) // 2  # negative where the slice is cut
+        first = (native[axis] - 1 - scale[axis] * (cover - 1)) / 2  # both centres coincide
+        plane.append(wanted)
+        offset.append(first - scale[axis] * before)
+        if centre is not None:
+            shift = centre[axis] - offset[axis] - scale[axis] * (wanted - 1) / 2
+            offset[axis] += round(shift / scale[axis]) * scale[axis]  # by whole pixels
+    return SliceGrid(
+        shape=tuple(int(n) for n in volume.array.shape),  # type: ignore[arg-type]
+        affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
+        size=(depth, *plane),
+        scale=scale,  # type: ignore[arg-type]
+        offset=tuple(offset),
+    )
+
+
+def _snap(scale: float) -> float:
+    """1 where only rounding in a file header keeps it from 1: nothing is interpolated then."""
+    return 1.0 if abs(scale - 1.0) < 1e-4 else scale
+
+
+def to_slices(
+    volume: Volume, grid: SliceGrid, *, order: int = 1, fill: float = 0.0
+) -> Float[np.ndarray, "z h w"]:
+    """Cut `volume` into the axial slices of `grid`, float32.
+
+    Args:
+      volume: on the grid's own shape and affine.
+      grid: from `slice_grid`.
+      order: of the interpolating spline; 0 takes the nearest voxel. Coarser pixels are
+        antialiased, except at order 0.
+      fill: the value of pixels outside the volume.
+    """
+    upright = np.asarray(canonical(volume).array).transpose(2, 1, 0)
+    return _resample(upright, grid.scale, grid.offset, grid.size[1:], order, fill)
+
+
+def from_slices(
+    slices: Shaped[np.ndarray, "z h w"],
+    grid: SliceGrid,
+    *,
+    unit: Unit = "HU",
+    order: int = 1,
+    fill: float = -1024.0,
+) -> Volume:
+    """Put slices back on the voxel grid of the volume they were cut from.
+
+    Exact where the slices have the volume's own spacing, interpolated otherwise.
+
+    Args:
+      slices: of the size that `grid` gives.
+      grid: as it was for `to_slices`.
+      unit: of the slices.
+      order: of the interpolating spline.
+      fill: the value of voxels that no slice reaches (cut off in preparation); air in HU.
+    """
+    if slices.shape != grid.size:
+        raise ValueError(f"slices of shape {slices.shape} do not fit a grid of {grid.size}")
+    frame = grid.frame
+    upright = canonical(frame)
+    scale = tuple(1.0 / s for s in grid.scale)
+    offset = tuple(-o / s for o, s in zip(grid.offset, grid.scale, strict=True))
+    array = _resample(slices, scale, offset, upright.array.shape[1::-1], order, fill)  # type: ignore[arg-type]
+    return restore(Volume(array.transpose(2, 1, 0), upright.affine, unit), frame)
+
+
+def _resample(
+    stack: Shaped[np.ndarray, "z a b"],
+    scale: Pair,
+    offset: Pair,
+    plane: tuple[int, int],
+    order: int,
+    fill: float,
+) -> Float[np.ndarray, "z c d"]:
+    """Read `stack` in plane at scale · index + offset; `fill` outside its pixels."""
+    stack = np.asarray(stack, np.float32)
+    if order > 0:
+        # A Gaussian that leaves little above the coarser grid's Nyquist frequency.
+        sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]
+        if any(sigma):
+            stack = ndimage.gaussian_filter(stack, sigma, mode="nearest")
+    out = ndimage.affine_transform(
+        stack,
+        np.array([1.0, *scale]),
+        np.array([0.0, *offset]),
+        output_shape=(stack.shape[0], *plane),
+        order=order,
+        mode="nearest",
+    )
+    rows, columns = (
+        _outside(scale[axis] * np.arange(plane[axis]) + offset[axis], stack.shape[axis + 1])
+        for axis in range(2)
+    )
+    out[:, rows] = fill
+    out[:, :, columns] = fill
+    return out
+
+
+def _outside(index: Float[np.ndarray, " n"], length: int) -> np.ndarray:
+    return (index < -EDGE) | (index > length - 1 + EDGE)

@@ -1,0 +1,76 @@
+"""A volume is an array, its place in the patient and its unit."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float, Int16, Shaped
+
+from sde_ct.volumes.corners import corners_apart
+
+Unit = Literal["HU", "a.u.", "mask"]  # CT, MR (arbitrary units), 0/1
+
+GRID_TOLERANCE = 1e-4  # mm and direction cosines: rounding in file headers, not a real mismatch
+# Cosines that are off by as much move the far corner of 450 x 450 x 250 mm by up to 0.2 mm; grids
+# that are really others differ by half a voxel or more.
+CORNER_MM = 0.2
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels [x, y, z] with `affine` taking voxel indices to RAS+ millimetres."""
+
+    array: Shaped[np.ndarray, "x y z"]
+    affine: Float[np.ndarray, "4 4"]
+    unit: Unit
+
+    @property
+    def spacing(self) -> Float[np.ndarray, "3"]:
+        """Voxel size along each array axis, mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    def with_array(self, array: np.ndarray, unit: Unit | None = None) -> "Volume":
+        """The same place, other voxels."""
+        return Volume(array, self.affine, unit or self.unit)
+
+
+def same_grid(a: Volume, b: Volume) -> bool:
+    """Whether two volumes have the same voxels in the patient, up to rounding in file headers."""
+    shape = a.array.shape
+    return shape == b.array.shape and corners_apart(a.affine, b.affine, shape) <= CORNER_MM
+
+
+def canonical(volume: Volume) -> Volume:
+    """The volume with axes flipped and swapped, never interpolated, to lie closest to RAS+."""
+    orientation = nib.orientations.io_orientation(volume.affine)
+    array = nib.orientations.apply_orientation(volume.array, orientation)
+    affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
+    return Volume(np.asarray(array), affine, volume.unit)
+
+
+def left_posterior_superior(volume: Volume) -> Volume:
+    """The volume with axes flipped and swapped, never interpolated, to lie closest to LPS+.
+
+    That is the order of voxels of DICOM's axial slices, first row anterior, first column right.
+    """
+    ras = canonical(volume)
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turn[:2, 3] = np.array(ras.array.shape[:2]) - 1
+    return Volume(ras.array[::-1, ::-1], ras.affine @ turn, volume.unit)
+
+
+def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:
+    """HU as files hold them: rounded, clipped to int16."""
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(array), limits.min, limits.max).astype(np.int16)
+
+
+def restore(volume: Volume, like: Volume) -> Volume:
+    """Undo `canonical(like)`: the voxels of `volume` in the order of axes of `like`."""
+    to_canonical = nib.orientations.io_orientation(like.affine)
+    back = nib.orientations.ornt_transform(
+        np.stack([np.arange(3), np.ones(3)], axis=1), to_canonical
+    )
+    array = nib.orientations.apply_orientation(volume.array, back)
+    return Volume(np.ascontiguousarray(array), like.affine, volume.unit)

@@ -1,0 +1,68 @@
+"""The kill drill: trainings killed by SIGKILL end as one that was left alone, bit for bit."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sde_ct.lab.drill import differences
+from sde_ct.methods import build_method
+from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.fresh import fresh_state
+
+from .. import tiny
+from ..programs import ROOT
+from ..training import cheap
+
+
+def drill(phantoms, tmp_path, method: str, kills: int, **training) -> dict[str, int]:
+    """The kinds of the kills, when the drill says that the ends are the same."""
+    config = tiny.experiment(method, **cheap.OFTEN | training)
+    recipe = tiny.write_recipe(config, tmp_path / "recipe.py")
+    command = [
+        *(sys.executable, "launch/drill.py", f"--config={recipe}", f"--data={phantoms.folder}"),
+        *(f"--output={tmp_path / 'drill'}", f"--kills={kills}"),
+    ]
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the ends are the same bit for bit" in done.stdout
+    last = next(line for line in done.stdout.splitlines() if re.match(r"\d+ kills: ", line))
+    found = {kind: int(n) for n, kind in re.findall(r"(\d+) in a (first save|\w+)", last)}
+    assert sum(found.values()) == kills
+    return found
+
+
+def test_the_comparison_sees_one_bit_and_a_step_made_twice(phantoms, tmp_path):
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    config = cheap.experiment(steps=4)
+    cheap.train(config, phantoms, whole)
+    shutil.copytree(whole, other)
+    assert differences(whole, other) == []
+    lines = (other / "metrics.jsonl").read_text().splitlines(keepends=True)
+    with (other / "metrics.jsonl").open("a") as file:
+        file.writelines(line for line in lines if '"step": 3, "group": "train"' in line)
+    assert differences(whole, other) == ["train figures of step 3", "metrics.jsonl"]
+    (other / "metrics.jsonl").write_text("".join(lines))
+
+    checkpoints = Checkpoints(other)
+    method = build_method(config)
+    state, progress = checkpoints.restore(lambda: fresh_state(method, config, phantoms.size))
+    ema = np.array(state.ema)
+    ema.view(np.uint32)[5] ^= 1
+    checkpoints.save(6, state._replace(ema=ema), progress | {"iterator": {"next_index": 5}})
+    assert differences(whole, other) == [".ema", "iterator"]
+
+
+@pytest.mark.slow
+def test_a_training_killed_24_times_ends_the_same(phantoms, tmp_path):
+    """Both networks and both optimisers of a GAN, with looks at a validation set between."""
+    found = drill(phantoms, tmp_path, "gan", 24, steps=600, validate_every=50)
+    assert all(found[kind] >= 1 for kind in ("first save", "save", "step"))

@@ -1,0 +1,99 @@
+"""Programs: `launch/prepare.py` from the shell, its errors as a user meets them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sde_ct.data.prepared import read_prepared
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "launch.prepare", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    folder = tmp_path / "pairs"
+    for number, name in enumerate(("anna", "bert")):
+        (folder / name).mkdir(parents=True)
+        body = np.zeros((24, 20, 4))
+        body[4:20, 3 + number : 17] = 1
+        for kind, array in (("mr", 200 * body), ("ct", 1040 * body - 1000)):
+            image = nib.Nifti1Image(array.astype(np.int16), np.diag([2.0, 2.0, 4.0, 1.0]))
+            nib.save(image, folder / name / f"{kind}.nii.gz")
+    return folder
+
+
+def test_prepare_from_the_shell_names_every_patient(pairs, tmp_path):
+    output = tmp_path / "data"
+    done = program(
+        "--source=pairs", f"--input={pairs}", f"--output={output}", "--size=24", "--test=bert"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line[:1].strip()] == [
+        ["anna", "train"],
+        ["bert", "test"],
+        [f"{output}:", "2"],
+    ]
+    assert sorted(path.name for path in (output / "qc").iterdir()) == ["anna.png", "bert.png"]
+    data = read_prepared(output)
+    assert data.size == (24, 24) and data.split["test"] == ("bert",)
+
+
+def test_unusable_input_is_one_sentence_and_writes_nothing(pairs, tmp_path):
+    for name in ("anna", "bert"):
+        (pairs / name / "ct.nii.gz").write_bytes(b"cut")
+    done = program("--source=pairs", f"--input={pairs}", f"--output={tmp_path / 'd'}")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: ") and "anna/ct.nii.gz is damaged" in error
+    assert not (tmp_path / "d").exists()
+
+
+PROGRAM = """
+from absl import flags
+from ml_collections import config_flags
+from sde_ct.runtime.cli import run
+from sde_ct.errors import InputError
+steps = flags.DEFINE_integer("steps", 3, "Steps.")
+config_flags.DEFINE_config_file("config")
+def main():
+    if steps.value < 1:
+        raise InputError(f"steps = {steps.value}: give 1 or more")
+run(main)
+"""
+
+RECIPE = """
+import dataclasses
+@dataclasses.dataclass
+class Config:
+    beta: float = 1.0
+def get_config():
+    return Config()
+"""
+
+RUNS = {
+    "refused": (["--steps=0"], 2, "error: steps = 0: give 1 or more"),
+    "stray word": (["now"], 2, "error: argument 'now' is not a flag: write --name=value"),
+    "misspelt flag": (["--step=3"], 1, "Unknown command line flag 'step'"),
+    "misspelt field": (["--config.bta=3"], 2, "error: --config: Field bta not found"),
+    "ill-typed field": (["--config.beta=x"], 1, "config.beta"),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_status_and_message_of_a_program(tmp_path, case):
+    arguments, status, message = RUNS[case]
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    arguments = [f"--config={tmp_path / 'recipe.py'}", *arguments]
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert message in done.stdout + done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,176 @@
+"""From a hospital's folder to a CT series for the planning system, as a user calls it."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from sde_ct.synthesis import load
+from sde_ct.volumes.files import read_volume, write_volume
+from sde_ct.volumes.fingerprint import voxel_sha256
+from sde_ct.volumes.volume import Volume, left_posterior_superior, same_grid
+
+from ..programs import call, listing
+from ..volumes.dicom_series import ACQUISITIONS, edit, write_series
+
+SHAPE, SPACING = (23, 17, 7), (14.0, 17.0, 9.0)
+
+
+def mr_voxels() -> np.ndarray:
+    """An ellipsoid of tissue with a dark core in noise."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    radius = x**2 + y**2 + 0.2 * z**2
+    mr = np.where(radius < 0.1, 40.0, np.where(radius < 0.8, 300.0 + 60 * x, 5.0))
+    return (mr + np.random.default_rng(0).uniform(0, 5, mr.shape)).astype(np.int16)
+
+
+@pytest.fixture
+def mr_folder(tmp_path):
+    """An oblique MR of Jane Doe's, in a folder of another name."""
+    axes = ACQUISITIONS["oblique"]
+    return write_series(tmp_path / "pelvis t2", mr_voxels(), axes=axes, spacing=SPACING)
+
+
+def synthesize(workdir, mr, output, *flags):
+    usual = [f"--workdir={workdir}", f"--mr={mr}", f"--output={output}", *flags]
+    done = call("synthesize", *usual)
+    assert done.status == 0, done.err
+    return done
+
+
+def test_a_dicom_mr_becomes_two_ct_series_on_its_grid(runs, mr_folder, tmp_path):
+    out, workdir = tmp_path / "out", runs("diffusion")
+    synthesize(workdir, mr_folder, out, "--sampler=em", "--draws=2", "--seed=3", "--dicom")
+    mr = read_volume(mr_folder, "a.u.")
+    for kind in ("sct", "sct_std"):
+        folder = out / "dicom" / "pelvis t2" / kind
+        nifti = read_volume(out / kind / "pelvis t2.nii.gz", "a.u.")
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+        image = reader.Execute()
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, nifti.array)
+        x, y, z = image.TransformIndexToPhysicalPoint([20, 3, 5])  # LPS mm
+        # Half a voxel would do for an overlay; float32 in NIfTI's header is good to 1e-4 mm.
+        for volume in (mr, nifti):
+            place = (volume.affine @ [20, 3, 5, 1])[:3]
+            np.testing.assert_allclose(place, [-x, -y, z], rtol=0, atol=1e-3)
+        tags = pydicom.dcmread(folder / "0001.dcm", stop_before_pixels=True)
+        assert tags.PatientID == "J-17" and tags.Modality == "CT"
+    assert same_grid(mr, read_volume(out / "dicom" / "pelvis t2" / "sct", "HU"))
+
+
+def test_the_sidecar_tells_all_but_the_patient(runs, mr_folder, tmp_path):
+    out, workdir = tmp_path / "out", runs("diffusion")
+    synthesize(workdir, mr_folder, out, "--sampler=em", "--draws=2", "--seed=3")
+    assert not (out / "dicom").exists()
+    text = (out / "pelvis t2.json").read_text()
+    assert "Doe" not in text and "Jane" not in text and "J-17" not in text
+    told = json.loads(text)
+    (checkpoint,) = told["checkpoints"]
+    assert told["workdirs"] == [str(workdir)] and checkpoint["step"] == 24
+    assert checkpoint["weights_sha256"] == load(workdir).sha256()
+    assert checkpoint["configuration"]["sampling"]["em_steps"] == 8
+    assert (told["sampler"], told["draws"], told["seed"], told["evaluations"]) == ("em", 2, 3, 8)
+    assert told["input"]["format"] == "DICOM" and told["input"]["shape"] == list(SHAPE)
+    np.testing.assert_allclose(told["input"]["spacing_mm"], SPACING, atol=1e-6)
+    assert told["input"]["sha256"] == voxel_sha256(read_volume(mr_folder, "a.u.").array)
+    assert told["versions"]["jax"][0].isdigit()
+
+
+def test_what_the_network_never_saw_is_told_on_the_screen_and_in_the_sidecar(
+    runs, mr_folder, tmp_path
+):
+    """It was trained on slices 16 mm apart, of pelves."""
+    done = synthesize(runs("cnn"), mr_folder, tmp_path)
+    warnings = json.loads((tmp_path / "pelvis t2.json").read_text())["warnings"]
+    assert any("distance of slices is 9 mm; the network was trained on 15" in w for w in warnings)
+    assert all(f"warning: pelvis t2: {w}" in done.err for w in warnings)
+
+
+def test_a_folder_named_after_the_patient_does_not_name_the_output(runs, mr_folder, tmp_path):
+    named = mr_folder.rename(tmp_path / "DOE_JANE")
+    out = tmp_path / "out"
+    synthesize(runs("cnn"), named / "IM003.dcm", out, "--dicom")
+    assert len(listing(out)) > 8 and not [p for p in listing(out) if "doe" in p.lower()]
+    assert "doe" not in next(out.glob("mr-*.json")).read_text().lower()
+
+
+@pytest.mark.parametrize("name", ["pat7/mr.mha", "knee.mha"])
+def test_a_metaimage_is_taken_too_and_its_new_identity_is_said(runs, mr_folder, tmp_path, name):
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mr_voxels().T))
+    image.SetSpacing(SPACING)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    sitk.WriteImage(image, str(tmp_path / name))
+    out, case = tmp_path / "out", name.split(".")[0].split("/")[0]
+    done = synthesize(runs("cnn"), tmp_path / name, out, "--dicom")
+    notes = json.loads((out / f"{case}.json").read_text())["notes"]
+    assert "The MR is no DICOM" in notes[0] and "PatientPosition" in notes[1]
+    assert all(f"note: {note}" in done.out for note in notes)
+    mr, ct = read_volume(tmp_path / name, "a.u."), read_volume(out / "dicom" / case / "sct", "HU")
+    assert same_grid(left_posterior_superior(mr), ct)
+    assert not (out / "dicom" / case / "sct_std").exists()
+
+
+def test_a_second_run_changes_nothing(runs, mr_folder, tmp_path):
+    out = tmp_path / "out"
+    (out / "dicom" / "pelvis t2" / "sct").mkdir(parents=True)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={out}", "--dicom"]
+    assert "dicom/pelvis t2/sct exists: give another --output" in call("synthesize", *usual).error
+    assert set(listing(out)) == {"dicom", "dicom/pelvis t2", "dicom/pelvis t2/sct"}
+
+
+@pytest.mark.parametrize("changes", [{"PatientID": "P-42"}, {"FrameOfReferenceUID": "1.2.3.4"}])
+def test_a_corrected_identity_is_not_passed_over(runs, mr_folder, tmp_path, changes):
+    """The series would join another patient's images, or other coordinates."""
+    out = tmp_path / "out"
+    synthesize(runs("cnn"), mr_folder, out)
+    added = synthesize(runs("cnn"), mr_folder, out, "--dicom")  # joins what is there
+    assert "7 slices" in added.out
+    text = (out / "pelvis t2.json").read_text()
+    assert len(json.loads(text)["joined_series"]) == 64
+    assert "Doe" not in text and "J-17" not in text
+    before = listing(out)
+    assert "nothing to do" in synthesize(runs("cnn"), mr_folder, out, "--dicom").out
+    for path in mr_folder.iterdir():
+        edit(path, **changes)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={out}"]
+    error = call("synthesize", *usual, "--dicom").error
+    assert "pelvis t2.json tells of DICOM series that join another patient" in error
+    assert "nothing to do" in call("synthesize", *usual).out  # NIfTI files join nothing
+    assert listing(out) == before
+
+
+def test_a_sagittal_mr_is_written_so_and_the_planner_told(runs, tmp_path):
+    axes = ACQUISITIONS["sagittal"]
+    folder = write_series(tmp_path / "t2", mr_voxels(), axes=axes, spacing=SPACING)
+    done = synthesize(runs("cnn"), folder, tmp_path / "out", "--dicom")
+    notes = json.loads((tmp_path / "out" / "t2.json").read_text())["notes"]
+    assert "slices are not axial" in notes[0]
+    assert all(f"note: {note}" in done.out for note in notes)
+
+
+def test_a_folder_of_several_series_is_refused_with_their_names(runs, mr_folder, tmp_path):
+    write_series(mr_folder, mr_voxels(), number=2, prefix="B", spacing=SPACING)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={tmp_path / 'out'}"]
+    error = call("synthesize", *usual).error
+    assert "holds 2 series" in error and "B001.dcm" in error and not (tmp_path / "out").exists()
+
+
+def test_a_grid_that_dicom_cannot_have_is_refused_before_any_work(
+    runs, mr_folder, tmp_path, monkeypatch
+):
+    mr = read_volume(mr_folder, "a.u.")
+    shear = np.eye(4)
+    shear[0, 2] = 0.3
+    write_volume(tmp_path / "bent.nii", Volume(mr.array, shear @ mr.affine, "a.u."))
+    image = nib.load(tmp_path / "bent.nii")
+    image.set_sform(shear @ mr.affine, code="scanner")  # a qform cannot hold it
+    nib.save(image, tmp_path / "sheared.nii")
+    monkeypatch.setattr("sde_ct.synthesis.Synthesizer.__call__", None)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={tmp_path / 'sheared.nii'}", "--dicom"]
+    error = call("synthesize", *usual, f"--output={tmp_path / 'out'}").error
+    assert "sheared.nii is not written as DICOM: its axes are not perpendicular" in error
+    assert not (tmp_path / "out").exists()

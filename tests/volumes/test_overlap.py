@@ -1,0 +1,51 @@
+"""Bodies and their overlap; a volume on another grid."""
+
+import numpy as np
+import pytest
+
+from sde_ct.lab.phantom.pelvis import pelvis_patient
+from sde_ct.volumes.overlap import ct_body, dice
+from sde_ct.volumes.resample import resample_on
+from sde_ct.volumes.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return pelvis_patient(3, shape=(48, 40, 6), spacing=(8.0, 8.0, 12.0))
+
+
+def test_the_body_of_a_ct_is_that_of_the_phantom_without_the_couch(patient):
+    """Voxels of skin that hold more air than tissue may differ: a Dice of 0.98."""
+    hu = patient.ct.array.copy()
+    hu[:, :2] = 200  # a couch below, apart from the body
+    body = ct_body(patient.ct.with_array(hu))
+    assert dice(body.array, patient.mask.array) > 0.98 and not body.array[:, :2].any()
+    assert not ct_body(patient.ct.with_array(np.full_like(hu, -1000))).array.any()
+
+
+def test_dice():
+    a, b = np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1])
+    assert dice(a, b) == 2 * 1 / 5 and dice(a, a) == 1.0 and dice(a * 0, b * 0) == 0.0
+
+
+def test_a_linear_field_survives_another_grid():
+    """Linear interpolation is exact on it, to the rounding of float32; outside is filled."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    affine, like = np.eye(4), np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * (2.0, 1.5, 3.0), (5.0, -3.0, 9.0)
+    like[:3, :3], like[:3, 3] = np.diag([1.7, 2.1, 2.4]), affine[:3] @ [12, 14, 7, 1] - 8
+    slope = np.array([3.0, -2.0, 1.0])
+
+    def field(shape, affine):
+        index = np.stack([*np.indices(shape), np.ones(shape)], axis=-1)
+        return ((index @ affine.T)[..., :3] @ slope).astype(np.float32)
+
+    volume = Volume(field((24, 28, 14), affine), affine, "a.u.")
+    other = Volume(np.empty((9, 8, 7), np.uint8), like, "a.u.")
+    found = resample_on(volume, other, fill=-7.0).array
+    np.testing.assert_allclose(found, field((9, 8, 7), like), atol=1e-3)
+    far = Volume(other.array, like + 500 * np.eye(4, k=3), "a.u.")
+    assert (resample_on(volume, far, fill=-7.0).array == -7.0).all()
+    same = resample_on(volume, volume, fill=0.0).array
+    np.testing.assert_allclose(same, volume.array, atol=1e-3)
