@@ -18,27 +18,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import jax
 from absl import flags
 
-from sde_ct.config import recipe
-from sde_ct.data.preparation.prepare import prepare
-from sde_ct.data.prepared import INDEX, Prepared, read_prepared
+from sde_ct.config import LARGEST_SEED, recipe
 from sde_ct.errors import InputError
-from sde_ct.evaluation.results import write_json
-from sde_ct.lab.benchmark import frontier, reliability, scaling, speed
-from sde_ct.lab.comparison import held_out, outcomes_seen
-from sde_ct.lab.phantom.cohort import phantom_cases
-from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
-from sde_ct.report import figures
-from sde_ct.report.html.report import NAME as REPORT
-from sde_ct.report.html.report import write_report
-from sde_ct.runtime import parallel
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
-from sde_ct.synthesis import load
-from sde_ct.training.loop import train
-from sde_ct.uncertainty.reliability import sentence
 
 MODES = ["frontier", "speed", "reliability", "scaling"]
 MODE = flags.DEFINE_enum("mode", None, MODES, "What to measure.", required=True)
@@ -51,11 +36,13 @@ WITH = flags.DEFINE_list(
     "samplers", [], "frontier: all if not given; reliability: those of the demo's table."
 )
 BUDGETS = flags.DEFINE_list(
-    "evaluations", [str(n) for n in frontier.BUDGETS], "frontier: network evaluations a draw."
+    "evaluations",
+    ["5", "8", "10", "15", "20", "35", "50", "100", "250", "1000"],
+    "frontier: network evaluations a draw.",
 )
 REFERENCE = flags.DEFINE_integer(
     "reference",
-    frontier.REFERENCE,
+    1000,
     "frontier: evaluations of the DDPM to hold all to.",
     lower_bound=1,
 )
@@ -84,12 +71,23 @@ RECIPES = Path(__file__).resolve().parent.parent / "configs"
 
 
 def main() -> None:
+    from sde_ct.runtime import parallel
+
     parallel.set_up()
     modes = {"frontier": _frontier, "speed": _speed, "reliability": _reliability}
     (modes | {"scaling": _scaling})[MODE.value](Path(OUTPUT.value))
 
 
 def _frontier(output: Path) -> None:
+    from sde_ct.data.prepared import read_prepared
+    from sde_ct.evaluation.results import write_json
+    from sde_ct.lab.benchmark import frontier
+    from sde_ct.lab.comparison import held_out
+    from sde_ct.methods.sample import SAMPLERS
+    from sde_ct.report import figures
+    from sde_ct.runtime import parallel
+    from sde_ct.synthesis import load
+
     if not WORKDIR.value or not DATA.value:
         raise InputError("--mode=frontier: give --workdir=RUN and --data=PREPARED.")
     samplers = _samplers(SAMPLERS)
@@ -139,6 +137,8 @@ def _frontier(output: Path) -> None:
 
 
 def _samplers(otherwise: Iterable[str]) -> list[str]:
+    from sde_ct.methods.sample import SAMPLERS
+
     for name in WITH.value:
         if name not in SAMPLERS:
             raise InputError(f"--samplers: unknown {name!r}; give some of {', '.join(SAMPLERS)}.")
@@ -146,6 +146,16 @@ def _samplers(otherwise: Iterable[str]) -> list[str]:
 
 
 def _reliability(output: Path) -> None:
+    from sde_ct.evaluation.results import write_json
+    from sde_ct.lab.benchmark import reliability
+    from sde_ct.lab.comparison import held_out, outcomes_seen
+    from sde_ct.report import figures
+    from sde_ct.report.html.report import NAME as REPORT
+    from sde_ct.report.html.report import write_report
+    from sde_ct.synthesis import load
+    from sde_ct.training.loop import train
+    from sde_ct.uncertainty.reliability import sentence
+
     samplers = _samplers(reliability.NAMES)
     table = output / "reliability.json"
     if table.exists():
@@ -177,8 +187,13 @@ def _reliability(output: Path) -> None:
     print(f"{output}: reliability.json, reliability.png, reliability.pdf, {REPORT}")
 
 
-def _phantoms_that_tell(output: Path) -> Prepared:
+def _phantoms_that_tell(output: Path):
     """Phantoms whose MR tells the prior, as many to train as make the share of each known."""
+    from sde_ct.data.preparation.prepare import prepare
+    from sde_ct.data.prepared import INDEX, read_prepared
+    from sde_ct.lab.benchmark import reliability
+    from sde_ct.lab.phantom.cohort import phantom_cases
+
     if (output / "data" / INDEX).exists():
         return read_prepared(output / "data")
     cases = phantom_cases(
@@ -199,6 +214,12 @@ def _phantoms_that_tell(output: Path) -> Prepared:
 
 
 def _speed(output: Path) -> None:
+    import jax
+
+    from sde_ct.evaluation.results import write_json
+    from sde_ct.lab.benchmark import speed
+    from sde_ct.runtime import parallel
+
     path = output / "speed.json"
     if path.exists():
         raise InputError(f"{path} exists: give another --output or remove it.")
@@ -225,6 +246,9 @@ def _speed(output: Path) -> None:
 
 
 def _scaling(output: Path) -> None:
+    from sde_ct.evaluation.results import write_json
+    from sde_ct.lab.benchmark import scaling
+
     path = output / "scaling.json"
     if path.exists():
         raise InputError(f"{path} exists: give another --output or remove it.")

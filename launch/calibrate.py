@@ -14,21 +14,16 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.data.prepared import Prepared, read_prepared
+from sde_ct.config import LARGEST_SEED
 from sde_ct.errors import InputError
-from sde_ct.lab.comparison import Patient, held_out
-from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
-from sde_ct.runtime import parallel
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
-from sde_ct.synthesis import Synthesizer, Trained, load
-from sde_ct.synthesis.calibrated import network
-from sde_ct.uncertainty import recalibration
-from sde_ct.uncertainty.recalibration_fit import Validation, fit, lines, record, verify
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", required=True)
 DATA = flags.DEFINE_string("data", None, "The prepared data it was trained with.", required=True)
-SAMPLER = flags.DEFINE_enum("sampler", None, list(SAMPLERS), "Whose spread.", required=True)
+SAMPLER = flags.DEFINE_string(
+    "sampler", None, "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde.", required=True
+)
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
@@ -37,6 +32,14 @@ COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that intervals a
 
 
 def main() -> None:
+    from sde_ct.data.prepared import read_prepared
+    from sde_ct.lab.comparison import held_out
+    from sde_ct.runtime import parallel
+    from sde_ct.synthesis import Synthesizer, load
+    from sde_ct.synthesis.calibrated import network
+    from sde_ct.uncertainty import recalibration
+    from sde_ct.uncertainty.recalibration_fit import fit, lines, record, verify
+
     parallel.set_up()
     path = Path(WORKDIR.value) / recalibration.NAME
     if path.exists():
@@ -66,7 +69,7 @@ def main() -> None:
         print(line)
 
 
-def _require_unseen(trained: Trained, prepared: Prepared) -> None:
+def _require_unseen(trained, prepared) -> None:
     if trained.config.method != "diffusion":
         raise InputError(f"A {trained.config.method} has no spread: give a diffusion network.")
     if not prepared.split["validation"]:
@@ -80,7 +83,9 @@ def _require_unseen(trained: Trained, prepared: Prepared) -> None:
             )
 
 
-def _synthesized(synthesize: Synthesizer, patients: Sequence[Patient]) -> list[Validation]:
+def _synthesized(synthesize, patients: Sequence) -> list:
+    from sde_ct.uncertainty.recalibration_fit import Validation
+
     found = []
     for patient in patients:
         ct = synthesize(

@@ -16,28 +16,10 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.config import Experiment, recipe
-from sde_ct.data.preparation.prepare import prepare
-from sde_ct.data.prepared import INDEX, Prepared, read_prepared
-from sde_ct.data.split import split_patients
+from sde_ct.config import LARGEST_SEED, Experiment, recipe
 from sde_ct.errors import InputError
-from sde_ct.evaluation.findings import findings
-from sde_ct.evaluation.protocols import VOLUME, constants
-from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
-from sde_ct.evaluation.table import METHODS, summarise, text_table
-from sde_ct.lab import comparison
-from sde_ct.lab.comparison.demands import checks
-from sde_ct.lab.comparison.page import report_of
-from sde_ct.lab.phantom.cohort import phantom_cases
-from sde_ct.methods.sample import LARGEST_SEED
-from sde_ct.report.html.report import NAME as REPORT
-from sde_ct.report.html.report import write_report
-from sde_ct.runtime import parallel
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
-from sde_ct.training.experiment import versions
-from sde_ct.training.loop import train
-from sde_ct.uncertainty import judgement
 
 OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
 PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)
@@ -54,6 +36,18 @@ HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
 
 
 def main() -> None:
+    from sde_ct.evaluation.protocols import VOLUME, constants
+    from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
+    from sde_ct.evaluation.table import METHODS
+    from sde_ct.lab import comparison
+    from sde_ct.lab.comparison.page import report_of
+    from sde_ct.report.html.report import NAME as REPORT
+    from sde_ct.report.html.report import write_report
+    from sde_ct.runtime import parallel
+    from sde_ct.training.experiment import versions
+    from sde_ct.training.loop import train
+    from sde_ct.uncertainty import judgement
+
     parallel.set_up()
     start = time.perf_counter()
     output = Path(OUTPUT.value)
@@ -106,8 +100,13 @@ def _bar(batches, label: str):
     return bar(batches, desc=label.ljust(11), unit="batch", leave=False)
 
 
-def _data(output: Path) -> Prepared:
+def _data(output: Path):
     """The cohort, prepared; what of it is there already is kept, another is refused."""
+    from sde_ct.data.preparation.prepare import prepare
+    from sde_ct.data.prepared import INDEX, read_prepared
+    from sde_ct.data.split import split_patients
+    from sde_ct.lab.phantom.cohort import phantom_cases
+
     folder = output / "data"
     prepared = read_prepared(folder) if (folder / INDEX).exists() else None
     if prepared is not None and (count := len(prepared.cases)) != PATIENTS.value:
@@ -133,7 +132,7 @@ def _data(output: Path) -> Prepared:
     return prepared
 
 
-def _settings(prepared: Prepared, patients: list) -> dict:
+def _settings(prepared, patients: list) -> dict:
     sampling = {name: vars(_recipe(name).sampling) for name in ("ddpm", "score")}
     return {
         "draws": DRAWS.value,
@@ -155,6 +154,10 @@ def _settings(prepared: Prepared, patients: list) -> dict:
 
 
 def _print(rows: list, ambiguity: dict, settings: dict) -> None:
+    from sde_ct.evaluation.findings import findings
+    from sde_ct.evaluation.table import summarise, text_table
+    from sde_ct.lab.comparison.demands import checks
+
     height, width = settings["slice_size"]
     steps = settings["steps"]
     print(

@@ -12,9 +12,6 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.doctor.diagnosis import diagnose
-from sde_ct.doctor.report import screen
-from sde_ct.runtime import parallel
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
@@ -23,6 +20,10 @@ RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "dd
 
 
 def main(path: str) -> int:
+    from sde_ct.doctor.diagnosis import diagnose
+    from sde_ct.doctor.report import screen
+    from sde_ct.runtime import parallel
+
     parallel.set_up()
     progress = partial(bar, desc="doctor", unit="patient", leave=False)
     report = diagnose(Path(path), RECIPE if COST.value else None, progress)

@@ -12,13 +12,11 @@ import os
 import sys
 from pathlib import Path
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
 from sde_ct.config import require_recipe, validate
 from sde_ct.errors import InputError
-from sde_ct.lab.drill import KINDS, differences, until_the_end
 from sde_ct.runtime.cli import run
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/gan.py.")
@@ -30,6 +28,10 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> int:
+    import jax
+
+    from sde_ct.lab.drill import KINDS, differences, until_the_end
+
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     validate(CONFIG.value)
     output = Path(OUTPUT.value)

@@ -28,22 +28,9 @@ from pathlib import Path
 from absl import flags
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation import dose
-from sde_ct.evaluation.cases import evaluate_methods, parse_slices
-from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.matching import CaseFiles, Refusal, match_cases
-from sde_ct.evaluation.protocols import PROTOCOLS, constants
-from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
-from sde_ct.evaluation.table import summarise, text_table
-from sde_ct.report.html.files import choice, patients_of
-from sde_ct.report.html.report import NAME as REPORT
-from sde_ct.report.html.report import write_report
-from sde_ct.report.html.views import Report
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
-from sde_ct.training.experiment import versions
-from sde_ct.uncertainty import judgement
-from sde_ct.uncertainty.intervals import caveat
 
 _PREDICTION = flags.DEFINE_multi_string(
     "prediction", None, "Synthetic CTs: folder or file; again for each method."
@@ -61,7 +48,9 @@ _DRAWS = flags.DEFINE_multi_string(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for metrics.csv, metrics.json, report.html ..."
 )
-_PROTOCOL = flags.DEFINE_enum("protocol", "volume", list(PROTOCOLS), "How to score.")
+_PROTOCOL = flags.DEFINE_string(
+    "protocol", "volume", "How to score: volume, paper, synthrad2023 or synthrad2025."
+)
 _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices that count, such as 1::2.")
 _METHOD = flags.DEFINE_multi_string(
     "method", None, "Name of each prediction's row. Default: 'prediction', or the folders' names."
@@ -79,7 +68,23 @@ TISSUES = ("all", "air", "soft", "bone")
 
 
 def main() -> None:
-    output, protocol = Path(_OUTPUT.value), PROTOCOLS[_PROTOCOL.value]
+    from sde_ct.evaluation import dose
+    from sde_ct.evaluation.cases import evaluate_methods, parse_slices
+    from sde_ct.evaluation.findings import findings
+    from sde_ct.evaluation.protocols import PROTOCOLS, constants
+    from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
+    from sde_ct.evaluation.table import summarise, text_table
+    from sde_ct.report.html.files import choice, patients_of
+    from sde_ct.report.html.report import NAME as REPORT
+    from sde_ct.report.html.report import write_report
+    from sde_ct.report.html.views import Report
+    from sde_ct.training.experiment import versions
+    from sde_ct.uncertainty import judgement
+    from sde_ct.uncertainty.intervals import caveat
+
+    output, protocol = Path(_OUTPUT.value), PROTOCOLS.get(_PROTOCOL.value)
+    if protocol is None:
+        raise InputError(f"--protocol={_PROTOCOL.value}: give one of {', '.join(PROTOCOLS)}.")
     optional = [*([judgement.NAME] if _DRAWS.value else []), *([dose.NAME] if _GAMMA.value else [])]
     refuse_existing(output, [*optional, REPORT])
     z_slices = parse_slices(_Z_SLICES.value)
@@ -156,6 +161,8 @@ def _methods(predictions: Sequence[Path]) -> list[str]:
 
 def _exports(cases: Sequence[CaseFiles]) -> dict[str, tuple]:
     """Every case with its structures, after refusing what the export would refuse late."""
+    from sde_ct.evaluation import dose
+
     place, structures = Path(_EXPORT.value), _STRUCTURES.value and Path(_STRUCTURES.value)
     if len(_PREDICTION.value) > 1:
         raise InputError("--export-dose belongs to one method: give one --prediction with it.")
@@ -165,7 +172,9 @@ def _exports(cases: Sequence[CaseFiles]) -> dict[str, tuple]:
     return {case.name: (case, dose.structures_of(structures, case.name)) for case in cases}
 
 
-def _gamma() -> list[dose.Gamma]:
+def _gamma() -> list:
+    from sde_ct.evaluation import dose
+
     if len(_GAMMA.value) != 2:
         raise InputError("--gamma: give two dose grids, REFERENCE,EVALUATED.")
     return dose.gamma_of_files(*map(Path, _GAMMA.value))

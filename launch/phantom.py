@@ -13,15 +13,11 @@ from pathlib import Path
 from absl import flags
 
 from sde_ct.errors import InputError
-from sde_ct.lab.phantom import gold_atlas, pelvis
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
-GRIDS = {
-    "gold_atlas": (gold_atlas.SHAPE, gold_atlas.SPACING),
-    "synthrad2023": (pelvis.SHAPE, pelvis.SPACING),
-}
-LAYOUT = flags.DEFINE_enum("layout", None, GRIDS, "Files and folders.", required=True)
+LAYOUTS = ["gold_atlas", "synthrad2023"]
+LAYOUT = flags.DEFINE_enum("layout", None, LAYOUTS, "Files and folders.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=True)
 PATIENTS = flags.DEFINE_integer("patients", 7, "How many.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
@@ -30,10 +26,12 @@ SPACING = flags.DEFINE_list("spacing", [], "Their size, mm.")
 
 
 def main() -> None:
-    shape, spacing = GRIDS[LAYOUT.value]
+    from sde_ct.lab.phantom import gold_atlas, pelvis
+
+    default = gold_atlas if LAYOUT.value == "gold_atlas" else pelvis
     options = {
-        "shape": _three("shape", SHAPE.value, int) or shape,
-        "spacing": _three("spacing", SPACING.value, float) or spacing,
+        "shape": _three("shape", SHAPE.value, int) or default.SHAPE,
+        "spacing": _three("spacing", SPACING.value, float) or default.SPACING,
         "progress": partial(bar, desc="phantoms", unit="patient"),
     }
     output = Path(OUTPUT.value)

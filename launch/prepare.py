@@ -18,26 +18,23 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.data.preparation.output import require_apart, sides
-from sde_ct.data.preparation.prepare import prepare
-from sde_ct.data.preparation.registration import KINDS
-from sde_ct.data.sources.cohorts import SOURCES, Patterns, find_cases
-from sde_ct.data.sources.gold_atlas import literature_split
-from sde_ct.data.sources.patient import Source
-from sde_ct.data.split import parse_share, split_patients
 from sde_ct.errors import InputError
-from sde_ct.lab.phantom.cohort import phantom_cases
 from sde_ct.runtime.bars import bar, say
 from sde_ct.runtime.cli import run
 
-SOURCE = flags.DEFINE_enum("source", None, SOURCES, "Layout of the input folder.", required=True)
+SOURCE = flags.DEFINE_string(
+    "source",
+    None,
+    "Layout of the input folder: synthrad2023, synthrad2025, gold_atlas, nnunet, pairs or phantom.",
+    required=True,
+)
 INPUT = flags.DEFINE_string("input", None, "Folder of the patients.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write, or to go on with.", required=True)
 SPACING = flags.DEFINE_list("spacing", [], "In-plane mm, one number or y,x; default: as scanned.")
 SIZE = flags.DEFINE_list("size", [], "Pixels a slice, one number or h,w; default: as scanned.")
 CROP_TO_BODY = flags.DEFINE_boolean("crop_to_body", False, "Cut --size about the body's middle.")
-MR = flags.DEFINE_string("mr", Patterns.mr, "Glob of the MR in a patient's folder (pairs).")
-CT = flags.DEFINE_string("ct", Patterns.ct, "Glob of the CT in a patient's folder (pairs).")
+MR = flags.DEFINE_string("mr", "mr*", "Glob of the MR in a patient's folder (pairs).")
+CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
 MASK = flags.DEFINE_string("mask", "", "Glob of the body mask (pairs); empty: computed.")
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
 TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
@@ -49,7 +46,10 @@ SPLIT = flags.DEFINE_enum(
 )
 SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the split by patient.", lower_bound=0)
 REGISTER = flags.DEFINE_enum(
-    "register", None, KINDS, "Move every CT onto its MR, unless it is deformed onto it already."
+    "register",
+    None,
+    ["rigid", "deformable"],
+    "Move every CT onto its MR, unless it is deformed onto it already.",
 )
 T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (gold_atlas).")
 WORKERS = flags.DEFINE_integer(
@@ -64,6 +64,11 @@ OF_SOURCE = {"pairs": (MR, CT, MASK), "gold_atlas": (T1,), "phantom": (PATIENTS,
 
 
 def main() -> None:
+    from sde_ct.data.preparation.output import require_apart, sides
+    from sde_ct.data.preparation.prepare import prepare
+    from sde_ct.data.sources.gold_atlas import literature_split
+    from sde_ct.data.split import parse_share, split_patients
+
     _require_effect()
     output = Path(OUTPUT.value)
     require_apart(output, Path(INPUT.value))
@@ -114,7 +119,10 @@ def _require_effect() -> None:
         raise InputError(f"--split={SPLIT.value} says which patients test: leave out --test")
 
 
-def _cases() -> list[Source]:
+def _cases() -> list:
+    from sde_ct.data.sources.cohorts import Patterns, find_cases
+    from sde_ct.lab.phantom.cohort import phantom_cases
+
     if SOURCE.value == "phantom":
         progress = partial(bar, desc="phantoms", unit="patient")
         return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)

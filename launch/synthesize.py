@@ -32,21 +32,21 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 from absl import flags
 
+from sde_ct.config import LARGEST_SEED
 from sde_ct.errors import InputError
-from sde_ct.methods.sample import LARGEST_SEED, SAMPLERS
-from sde_ct.runtime import parallel, peers
 from sde_ct.runtime.bars import bar, say
 from sde_ct.runtime.cli import run
-from sde_ct.synthesis.job import Job, Request
-from sde_ct.synthesis.sources import find_sources
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "Where a network was trained.", required=True)
 MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders, patterns.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
-SAMPLER = flags.DEFINE_string("sampler", None, f"{', '.join(SAMPLERS)}; none for a CNN or GAN.")
+SAMPLER = flags.DEFINE_string(
+    "sampler",
+    None,
+    "For a diffusion network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun.",
+)
 DRAWS = flags.DEFINE_integer(
     "draws", None, "Monte-Carlo draws of all networks: 10, or 1 of each CNN or GAN."
 )
@@ -78,6 +78,8 @@ class Refused(NamedTuple):
 
 
 def main() -> None:
+    from sde_ct.runtime import parallel, peers
+
     parallel.set_up()
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value, PATIENCE):
         refused = _all()
@@ -93,6 +95,11 @@ def main() -> None:
 
 def _all() -> list[Refused]:
     """Synthesize this process's share of the volumes; what could not be."""
+    import jax
+
+    from sde_ct.synthesis.job import Job, Request
+    from sde_ct.synthesis.sources import find_sources
+
     job = Job(
         Request(
             workdirs=tuple(WORKDIR.value),

@@ -17,12 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from sde_ct.config import require_recipe
-from sde_ct.data.prepared import read_prepared
-from sde_ct.runtime import parallel, peers
 from sde_ct.runtime.cli import run
-from sde_ct.training.dry_run import dry_run
-from sde_ct.training.loop import train
-from sde_ct.training.wandb_report import wandb_report
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/score.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
@@ -36,6 +31,12 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
+    from sde_ct.data.prepared import read_prepared
+    from sde_ct.runtime import parallel, peers
+    from sde_ct.training.dry_run import dry_run
+    from sde_ct.training.loop import train
+    from sde_ct.training.wandb_report import wandb_report
+
     parallel.set_up()
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):

@@ -134,6 +134,7 @@ MAY_BE_ZERO = {
 }  # fmt: skip
 ANY_SIGN = {"diffusion.log_mean", "data.ct_mean", "data.hu_low", "data.hu_high"}
 
+LARGEST_SEED = 2**32 - 1  # of a JAX key, which silently wraps a larger one
 LARGEST, LARGEST_INT = 1e30, 2**31 - 1  # what float32 and int32 hold, on the devices
 
 

@@ -12,14 +12,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from sde_ct.config import require_recipe, validate
-from sde_ct.data.prepared import read_prepared
-from sde_ct.doctor.cost import GB, estimate
 from sde_ct.errors import InputError
 from sde_ct.runtime.cli import run
-from sde_ct.training.data import describe
-from sde_ct.training.dry_run import writable
-from sde_ct.training.experiment import check_experiment
-from sde_ct.training.loop import check_fit
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, as for train.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
@@ -30,6 +24,13 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
+    from sde_ct.data.prepared import read_prepared
+    from sde_ct.doctor.cost import GB, estimate
+    from sde_ct.training.data import describe
+    from sde_ct.training.dry_run import writable
+    from sde_ct.training.experiment import check_experiment
+    from sde_ct.training.loop import check_fit
+
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     config, devices = validate(CONFIG.value), DEVICES.value
     prepared = read_prepared(DATA.value)

@@ -135,9 +135,6 @@ def lowest(data: DataConfig) -> float:
     return 0.0 if data.intensity == "slice_minmax" else -1.0
 
 
-LARGEST_SEED = 2**32 - 1  # of a key of JAX, which takes a larger one for another without a word
-
-
 def slice_keys(seed: int, case: int, slices: ArrayLike, draws: ArrayLike) -> Array:
     """One key a sample, from (seed, case, slice, draw) alone."""
     base = jax.random.fold_in(jax.random.key(seed), case)
