@@ -36,7 +36,7 @@ def main() -> None:
     from sde_ct.lab.comparison import held_out
     from sde_ct.runtime import parallel
     from sde_ct.synthesis import Synthesizer, load
-    from sde_ct.synthesis.calibrated import network
+    from sde_ct.synthesis.correction import network
     from sde_ct.uncertainty import recalibration
     from sde_ct.uncertainty.recalibration_fit import fit, lines, record, verify
 

@@ -21,7 +21,7 @@ RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "dd
 
 def main(path: str) -> int:
     from sde_ct.doctor.diagnosis import diagnose
-    from sde_ct.doctor.report import screen
+    from sde_ct.doctor.screen import screen
     from sde_ct.runtime import parallel
 
     parallel.set_up()

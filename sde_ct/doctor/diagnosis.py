@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sde_ct.config import Experiment, recipe
 from sde_ct.data.prepared import INDEX
-from sde_ct.doctor import made
+from sde_ct.doctor import examine_prepared
 from sde_ct.doctor.cost import Cost, estimate
-from sde_ct.doctor.examine import examine
+from sde_ct.doctor.examine_cohort import Progress, raw
+from sde_ct.doctor.examine_volume import examine
 from sde_ct.doctor.finding import error
-from sde_ct.doctor.patients import Progress, raw
-from sde_ct.doctor.report import Found, Report
+from sde_ct.doctor.screen import Found, Report
 from sde_ct.errors import InputError
 from sde_ct.runtime import parallel
 from sde_ct.volumes.dicom.series import slice_files
@@ -45,13 +45,13 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
     if not path.is_dir():
         return _of_volume(path, advised)
     if (path / INDEX).is_file() and not (path / "imagesTr").is_dir():  # nnU-Net's has that name
-        report, data = made.prepared(path, progress)
+        report, data = examine_prepared.prepared(path, progress)
         costs = _training(advised, data.size) if advised and data else ()
         return report._replace(costs=costs)
     if (path / "request.json").is_file() and (path / "cases").is_dir():
         return Report(f"{path.name}: a prepared data set, unfinished", found=(UNFINISHED,))
     if (path / "experiment.json").is_file():
-        report, config, size = made.workdir(path)
+        report, config, size = examine_prepared.workdir(path)
         costs = (_synthesis(config, size, SLICES),) if advised and config and size else ()
         return report._replace(costs=costs)
     if slice_files(path):

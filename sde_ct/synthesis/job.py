@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar
-from sde_ct.synthesis import account, calibrated, files
-from sde_ct.synthesis.delivery import Delivery
+from sde_ct.synthesis import correction, outputs, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
+from sde_ct.synthesis.sidecar import Delivery
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.synthesizer import Synthesizer, SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
@@ -83,7 +83,7 @@ class Job:
         )
         self._synthesize.require_draws(self._draws)
         self._asked = {
-            "checkpoints": [account.checkpoint(one) for one in networks],
+            "checkpoints": [provenance.checkpoint(one) for one in networks],
             "sampler": request.sampler,
             "draws": self._draws,
             "seed": request.seed,
@@ -104,14 +104,14 @@ class Job:
         if request.dicom:
             require_perpendicular(mr, str(source.path))
         name = _name(source, kind, mr, identity)
-        series = account.series(identity, mr) if request.dicom else None
-        delivery = self._delivery(name, account.image(mr, kind, mask), series)
+        series = provenance.series(identity, mr) if request.dicom else None
+        delivery = self._delivery(name, provenance.image(mr, kind, mask), series)
         if delivery.is_complete():
             return Done(name, f"{name} is complete: nothing to do.")
         ct = self._synthetic_ct(mr, name, mask)
         notes = (*identity.notes, *slice_notes(identity)) if request.dicom else ()
         write = partial(
-            files.write, name=name, ct=ct, each=request.each,
+            outputs.write, name=name, ct=ct, each=request.each,
             dicom=identity if request.dicom else None,
         )  # fmt: skip
         delivery.put(write, self._told(ct, notes))
@@ -132,13 +132,13 @@ class Job:
             raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
         if request.evaluations is not None:
             raise InputError("--calibrated holds for the recipe's steps: leave out --evaluations.")
-        return calibrated.correction_for(
+        return correction.correction_for(
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )
 
     def _delivery(self, name: str, image: dict[str, Any], series: str | None) -> Delivery:
         request, asked = self._request, {"case": name, **self._asked, "input": image}
-        paths = files.outputs(
+        paths = outputs.outputs(
             name,
             draws=self._draws,
             networks=len(self._networks),
@@ -157,7 +157,7 @@ class Job:
             mask=mask,
             progress=partial(_slices, name, self._draws // len(self._networks)),
         )
-        return calibrated.apply(self._correction, ct) if self._correction else ct
+        return correction.apply(self._correction, ct) if self._correction else ct
 
     def _told(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:
         return {

@@ -6,11 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.doctor import names, sets
-from sde_ct.doctor.hounsfield import check_ct
-from sde_ct.doctor.overlap import overlap
-from sde_ct.doctor.place import nifti_header, place
-from sde_ct.doctor.voxels import check_mask, check_mr, kind_of
+from sde_ct.doctor import check_copies, check_names
+from sde_ct.doctor.check_geometry import nifti_header, overlap, place
+from sde_ct.doctor.check_intensities import check_ct, check_mask, check_mr, kind_of
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.volumes.files import write_volume
 from sde_ct.volumes.volume import Volume
@@ -174,16 +172,18 @@ def test_copies_are_found_whatever_the_order_of_axes(patient):
         "a.u.",
     )
     prints = {
-        "a": sets.fingerprint(patient.mr),
-        "b": sets.fingerprint(turned),
-        "c": sets.fingerprint(shifted(patient.mr, 1, 0, 0)),
+        "a": check_copies.fingerprint(patient.mr),
+        "b": check_copies.fingerprint(turned),
+        "c": check_copies.fingerprint(shifted(patient.mr, 1, 0, 0)),
     }
-    assert sets.duplicates(prints) == [("a", "b")]
-    assert "a, b have the same MR" in said(sets.doubled(prints, "MR"))
-    leaked = said(sets.leaks({"train": ["a", "c"], "test": ["b"]}, prints))
+    assert check_copies.duplicates(prints) == [("a", "b")]
+    assert "a, b have the same MR" in said(check_copies.doubled(prints, "MR"))
+    leaked = said(check_copies.leaks({"train": ["a", "c"], "test": ["b"]}, prints))
     assert leaked == "error: a, b hold the same voxels in test and in train"
-    assert not sets.leaks({"train": ["a", "b"], "test": ["c"]}, prints)
-    assert "c is in test and in train" in said(sets.leaks({"train": ["a", "c"], "test": "c"}, {}))
+    assert not check_copies.leaks({"train": ["a", "b"], "test": ["c"]}, prints)
+    assert "c is in test and in train" in said(
+        check_copies.leaks({"train": ["a", "c"], "test": "c"}, {})
+    )
 
 
 def _reversed(count):
@@ -194,8 +194,8 @@ def _reversed(count):
 
 def test_a_patient_of_other_voxels_is_named():
     same = {name: (1.0, 1.0, 3.0) for name in "abc"}
-    assert not sets.unlike(same)
-    assert "voxels of d differ" in said(sets.unlike(same | {"d": (1.0, 1.0, 6.0)}))
+    assert not check_copies.unlike(same)
+    assert "voxels of d differ" in said(check_copies.unlike(same | {"d": (1.0, 1.0, 6.0)}))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ LEFT = {
 def test_names_left_in_files_are_found_and_not_repeated(case, tmp_path):
     name, make, sentence = LEFT[case]
     make(tmp_path / name)
-    found = said(names.named_files(tmp_path, {"doe", "jane", "j-17"}))
+    found = said(check_names.named_files(tmp_path, {"doe", "jane", "j-17"}))
     assert sentence in found
     assert not {"doe", "jane", "miller", "j-17"} & set(found.lower().replace("_", " ").split())
 
@@ -249,4 +249,4 @@ def test_files_without_names_are_left_in_peace(tmp_path):
     write_nifti(tmp_path / "mr.nii.gz", descrip=b"FSL 6.0")
     (tmp_path / "metrics.json").write_text(json.dumps({"patient": "1PA001", "PatientName": ""}))
     (tmp_path / "doer.csv").write_text("doers,janet\n")  # no word of its own
-    assert not names.named_files(tmp_path, {"doe", "jane"})
+    assert not check_names.named_files(tmp_path, {"doe", "jane"})

@@ -11,7 +11,7 @@ import pytest
 
 from sde_ct.synthesis import SyntheticCT
 from sde_ct.synthesis import load as load_network
-from sde_ct.synthesis.calibrated import UNLIKE, apply, network
+from sde_ct.synthesis.correction import UNLIKE, apply, network
 from sde_ct.uncertainty import recalibration
 from sde_ct.uncertainty.recalibration import ByTissue, Recalibration
 from sde_ct.volumes.masks import AIR_BELOW, BONE_ABOVE

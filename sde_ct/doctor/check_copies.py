@@ -33,7 +33,7 @@ def doubled(prints: Mapping[str, str], kind: str) -> list[Finding]:
 
 
 def leaks(split: Mapping[str, Sequence[str]], prints: Mapping[str, str]) -> list[Finding]:
-    """Patients in two parts of a split, by their name or by their voxels."""
+    """Patients in two parts of a split, by their name or by their check_intensities."""
     parts = defaultdict(set)
     for part, names in split.items():
         for name in names:

@@ -10,12 +10,12 @@ import numpy as np
 
 from sde_ct.config import Experiment, from_dict
 from sde_ct.data.prepared import INDEX, Prepared, PreparedCase, read_prepared
-from sde_ct.doctor import names, sets
-from sde_ct.doctor.examine import CHECKS
+from sde_ct.doctor import check_copies, check_names
+from sde_ct.doctor.check_geometry import overlap
+from sde_ct.doctor.examine_cohort import Progress
+from sde_ct.doctor.examine_volume import CHECKS
 from sde_ct.doctor.finding import Finding, error, refused
-from sde_ct.doctor.overlap import overlap
-from sde_ct.doctor.patients import Progress
-from sde_ct.doctor.report import Found, Report, at
+from sde_ct.doctor.screen import Found, Report, at
 from sde_ct.errors import InputError
 from sde_ct.synthesis import load
 from sde_ct.volumes.volume import Unit, Volume, canonical
@@ -24,7 +24,7 @@ from sde_ct.volumes.volume import Unit, Volume, canonical
 def prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:
     """A prepared data set; None where it cannot be opened."""
     title = f"{folder.name}: a prepared data set"
-    found = [*at("", names.named_files(folder, ()))]
+    found = [*at("", check_names.named_files(folder, ()))]
     try:
         data = read_prepared(folder)
     except InputError as problem:
@@ -37,11 +37,13 @@ def prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]
             found += at(f"{case.id} {kind}", CHECKS[kind](one))
         found += at(case.id, overlap(volumes["MR"], volumes["CT"]))
         for kind, prints in marks.items():
-            prints[case.id] = sets.fingerprint(volumes[kind])
-    leaked = [f for prints in marks.values() for f in sets.leaks(data.split, prints)]
+            prints[case.id] = check_copies.fingerprint(volumes[kind])
+    leaked = [f for prints in marks.values() for f in check_copies.leaks(data.split, prints)]
     found += at("", list(dict.fromkeys(leaked)))
     if not leaked:
-        found += [f for kind, prints in marks.items() for f in at("", sets.doubled(prints, kind))]
+        found += [
+            f for kind, prints in marks.items() for f in at("", check_copies.doubled(prints, kind))
+        ]
     split = ", ".join(f"{len(some)} {part}" for part, some in data.split.items())
     slices = sum(map(len, data.cases.values()))
     height, width = data.size
@@ -72,7 +74,7 @@ def _leaks_in(folder: Path) -> list[Finding]:
     """Names in two splits, of an index that is otherwise refused."""
     try:
         split = json.loads((folder / INDEX).read_text("utf-8"))["split"]
-        return sets.leaks({part: list(some) for part, some in split.items()}, {})
+        return check_copies.leaks({part: list(some) for part, some in split.items()}, {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
@@ -80,7 +82,7 @@ def _leaks_in(folder: Path) -> list[Finding]:
 def workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int, int] | None]:
     """A work directory: the report, its configuration and its slices' size."""
     title = f"{folder.name}: a work directory"
-    found = [*at("", names.named_files(folder, ()))]
+    found = [*at("", check_names.named_files(folder, ()))]
     try:
         record = json.loads((folder / "experiment.json").read_text("utf-8"))
         config, data = from_dict(record["config"]), record["data"]
@@ -98,7 +100,7 @@ def workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int, int] | 
         facts.append(f"newest checkpoint: step {trained.step} of {config.training.steps}")
         found += at("", _finite(trained.params))
     found += at("", _other_version(record.get("versions", {})))
-    found += at("", sets.leaks(data.get("split", {}), {}))
+    found += at("", check_copies.leaks(data.get("split", {}), {}))
     return Report(title, tuple(facts), tuple(found)), config, tuple(data["size"])
 
 

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from sde_ct.data.regions.body import body_mask
 from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.volumes.hounsfield import fault, has_soft_tissue, offset_of
 from sde_ct.volumes.volume import Volume
 
 Kind = str  # MR, CT or mask
@@ -20,10 +21,12 @@ LEVELS = 256  # of 8 bits
 CLIPPED, FLAT = 1e-3, 8  # share of the body at its very maximum, and voxels at the least
 RELATED = 0.3  # correlation of neighbours; images have 0.8 and more
 SNR = 12.0  # tissue over the noise of air
+METAL, METAL_CM3 = 2500, 0.5  # HU; denser than enamel, and more than fillings
+CEILING, SEVERAL = 3071, 8  # HU, of 12 bits less 1024; voxels
 
 
 def kind_of(name: str, volume: Volume) -> Kind:
-    """MR, CT or mask: by a word of the file's name, else by the voxels."""
+    """MR, CT or mask: by a word of the file's name, else by the check_intensities."""
     stem = PurePath(name).name.split(".")[0]
     words = set(re.split(r"[^a-z0-9]+", stem.lower()))
     named = [kind for kind, some in WORDS.items() if words & some]
@@ -172,5 +175,52 @@ def cut(volume: Volume, body: np.ndarray) -> list[Finding]:
         warning(
             f"the field of view cuts the body: {100 * max(faces):.0f} % of one side is tissue",
             "use images that show the whole outline",
+        )
+    ]
+
+
+def check_ct(volume: Volume) -> list[Finding]:
+    """Everything a CT's voxels can tell."""
+    if found := [*constant(volume), *scrambled(volume)]:
+        return found
+    in_hu = volume.with_array(volume.array - offset_of(volume))
+    return [*units(volume), *flat_slices(volume), *metal(in_hu), *saturated(in_hu)]
+
+
+def units(volume: Volume) -> list[Finding]:
+    """Whether a CT is in HU, and at what offset or scale it is instead."""
+    values = f"values {volume.array.min():g} to {volume.array.max():g}"
+    if wrong := fault(volume):
+        return [error(f"not in HU ({values}): {wrong.what}", wrong.mend)]
+    if has_soft_tissue(volume.array):
+        return []
+    return [warning(f"no peak of soft tissue near 0 HU ({values})", "check the units")]
+
+
+def saturated(volume: Volume) -> list[Finding]:
+    """Densities beyond the 12 bits of an ordinary CT, which are all written as one."""
+    count = int((volume.array == CEILING).sum())
+    if volume.array.max() != CEILING or count < SEVERAL:
+        return []
+    return [
+        warning(
+            f"clipped: {count} voxels at {CEILING} HU, the ceiling of 12 bits",
+            "ask for the extended CT scale, or take them for metal of unknown density",
+        )
+    ]
+
+
+def metal(volume: Volume) -> list[Finding]:
+    dense, count = ndimage.label(volume.array >= METAL)
+    if not count:
+        return []
+    largest = np.bincount(dense.ravel())[1:].max() * np.prod(volume.spacing) / 1000
+    if largest < METAL_CM3:
+        return []
+    return [
+        warning(
+            f"metal: {largest:.1f} cm3 above {METAL} HU (up to {volume.array.max():.0f}), an "
+            "implant, with streaks around it",
+            "keep the window's upper end (hu_high) as it is, and such patients out of the test",
         )
     ]

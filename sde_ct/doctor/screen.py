@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sde_ct.doctor.check_names import unnamed
 from sde_ct.doctor.finding import Finding
-from sde_ct.doctor.names import unnamed
 
 WIDTH, GROUPS, SHOWN = 100, 18, 4  # columns, findings on a screen, places named for each
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sde_ct.config import to_dict
 from sde_ct.errors import InputError
-from sde_ct.synthesis.delivery import differences
+from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.synthesizer import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty import recalibration

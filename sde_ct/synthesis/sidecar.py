@@ -33,7 +33,7 @@ class Delivery:
       name: of the volume.
       request: plain JSON values that the results follow from; part of `NAME.json`.
       outputs: paths of the results below `folder`, files or folders of DICOM slices.
-      series: what DICOM slices join, see `account.series`; None where there are none.
+      series: what DICOM slices join, see `provenance.series`; None where there are none.
     """
 
     folder: Path

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from sde_ct.doctor.series import survey
+from sde_ct.doctor.check_dicom import survey
 
 from ..volumes.dicom import test_series as broken
 from ..volumes.dicom_series import edit, write_series

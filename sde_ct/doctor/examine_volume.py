@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sde_ct.doctor import series, voxels
+from sde_ct.doctor import check_dicom, check_intensities
+from sde_ct.doctor.check_geometry import nifti_header, place
+from sde_ct.doctor.check_intensities import check_ct
 from sde_ct.doctor.finding import Finding, error, refused
-from sde_ct.doctor.hounsfield import check_ct
-from sde_ct.doctor.place import nifti_header, place
-from sde_ct.doctor.report import Report, at
+from sde_ct.doctor.screen import Report, at
 from sde_ct.errors import InputError
 from sde_ct.volumes.files import format_of, read_any
 from sde_ct.volumes.volume import Volume
 
-CHECKS = {"MR": voxels.check_mr, "CT": check_ct, "mask": voxels.check_mask}
+CHECKS = {"MR": check_intensities.check_mr, "CT": check_ct, "mask": check_intensities.check_mask}
 NAMED = "the tags name the patient; of what is written only DICOM takes the name over"
 
 
@@ -22,20 +22,20 @@ class Examined(NamedTuple):
 
     report: Report
     volume: Volume | None = None
-    kind: voxels.Kind | None = None
+    kind: check_intensities.Kind | None = None
 
 
-def examine(path: Path, kind: voxels.Kind | None = None) -> Examined:
+def examine(path: Path, kind: check_intensities.Kind | None = None) -> Examined:
     """A NIfTI or MetaImage file, or a DICOM folder or file.
 
-    `kind`: what it is known to be; None finds it by tag, name or voxels.
+    `kind`: what it is known to be; None finds it by tag, name or check_intensities.
     """
     if format_of(path) == "DICOM":
         return _dicom(path, kind)
     read = attempt(lambda: read_any(path))
     if isinstance(read, Finding):
         return Examined(Report(f"{path.name}: a file that cannot be used", found=at("", [read])))
-    kind = kind or voxels.kind_of(path.name, read)
+    kind = kind or check_intensities.kind_of(path.name, read)
     findings = [*place(read), *CHECKS[kind](read)]
     if format_of(path) == "NIfTI":
         findings += nifti_header(path)
@@ -43,8 +43,8 @@ def examine(path: Path, kind: voxels.Kind | None = None) -> Examined:
     return Examined(Report(title, (line(read, kind),), at("", findings)), read, kind)
 
 
-def _dicom(path: Path, kind: voxels.Kind | None) -> Examined:
-    seen = series.survey(path) if path.is_dir() else series.survey(path.parent, path)
+def _dicom(path: Path, kind: check_intensities.Kind | None) -> Examined:
+    seen = check_dicom.survey(path) if path.is_dir() else check_dicom.survey(path.parent, path)
     findings = list(seen.findings)
     modalities = sorted({some[0].modality for some in seen.series.values()})
     title = f"{path.name}: DICOM, {seen.files} files, {' and '.join(modalities) or 'no image'}"
@@ -58,7 +58,9 @@ def _dicom(path: Path, kind: voxels.Kind | None) -> Examined:
     if isinstance(read, Finding):
         return Examined(report._replace(found=at("", [*findings, read])))
     if kind is None:
-        kind = modalities[0] if modalities[0] in ("MR", "CT") else voxels.kind_of("", read)
+        kind = (
+            modalities[0] if modalities[0] in ("MR", "CT") else check_intensities.kind_of("", read)
+        )
     findings += [*place(read), *CHECKS[kind](read)]
     facts = (line(read, kind), *facts)
     return Examined(report._replace(facts=facts, found=at("", findings)), read, kind)

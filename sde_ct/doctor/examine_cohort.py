@@ -6,12 +6,12 @@ from typing import Any
 
 from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, Source, find_cases
 from sde_ct.data.sources.walk import folders, subfolders
-from sde_ct.doctor import names, sets
-from sde_ct.doctor.examine import CHECKS, attempt, examine
+from sde_ct.doctor import check_copies, check_names
+from sde_ct.doctor.check_geometry import overlap
+from sde_ct.doctor.check_intensities import Kind
+from sde_ct.doctor.examine_volume import CHECKS, attempt, examine
 from sde_ct.doctor.finding import Finding
-from sde_ct.doctor.overlap import overlap
-from sde_ct.doctor.report import Found, Report, at
-from sde_ct.doctor.voxels import Kind
+from sde_ct.doctor.screen import Found, Report, at
 from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.people import secrets_in
 from sde_ct.volumes.dicom.series import slice_files
@@ -63,14 +63,14 @@ def raw(folder: Path, progress: Progress) -> tuple[Report, int]:
         found += some
         secrets |= words
         for kind in volumes.keys() & prints.keys():
-            prints[kind][case.id] = sets.fingerprint(volumes[kind])
+            prints[kind][case.id] = check_copies.fingerprint(volumes[kind])
         if "MR" in volumes:
             spacing[case.id] = tuple(float(s) for s in volumes["MR"].spacing)
             slices += volumes["MR"].array.shape[2]
     for kind, marks in prints.items():
-        found += at("", sets.doubled(marks, kind))
-    found += at("", sets.unlike(spacing))
-    found += at("", names.named_files(folder, secrets))
+        found += at("", check_copies.doubled(marks, kind))
+    found += at("", check_copies.unlike(spacing))
+    found += at("", check_names.named_files(folder, secrets))
     title = f"{folder.name}: raw data, {_many(len(cases), 'patient')}, --source={source}"
     facts = (*_slices(slices), *_range("voxels", spacing))
     return Report(title, facts, tuple(found), secrets=frozenset(secrets)), slices
@@ -114,7 +114,7 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
             f"{folder} holds no images and is no prepared set or workdir: check the path"
         )
     found, volumes = _each(progress(files), folder)
-    found += at("", names.named_files(folder, ()))
+    found += at("", check_names.named_files(folder, ()))
     title = f"{folder.name}: {_many(len(files), 'volume')}, in no layout that prepare.py knows"
     slices = sum(one.array.shape[2] for kind, one in volumes.values() if kind == "MR")
     return Report(title, _slices(slices), tuple(found)), slices

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.synthesis.delivery import Delivery
+from sde_ct.synthesis.sidecar import Delivery
 
 from ..programs import listing
 
