@@ -44,7 +44,7 @@ def main() -> None:
     from sde_ct.report.html.report import NAME as REPORT
     from sde_ct.report.html.report import write_report
     from sde_ct.runtime import parallel
-    from sde_ct.training.experiment import versions
+    from sde_ct.storage.versions import versions
     from sde_ct.training.loop import train
     from sde_ct.uncertainty import judgement
 

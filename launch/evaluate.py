@@ -78,7 +78,7 @@ def main() -> None:
     from sde_ct.report.html.report import NAME as REPORT
     from sde_ct.report.html.report import write_report
     from sde_ct.report.html.views import Report
-    from sde_ct.training.experiment import versions
+    from sde_ct.storage.versions import versions
     from sde_ct.uncertainty import judgement
     from sde_ct.uncertainty.intervals import caveat
 

@@ -21,7 +21,7 @@ from sde_ct.config import (
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.sde import VESDE
-from sde_ct.training.fresh import fresh_state
+from sde_ct.training.state import fresh_state
 
 from .programs import ROOT, call
 

@@ -15,8 +15,7 @@ from sde_ct.config import ANY_SIGN, CHOICES, MAY_BE_ZERO, Experiment, flatten, v
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
 from sde_ct.runtime import parallel
-from sde_ct.training.fresh import fresh_state
-from sde_ct.training.keys import example_keys
+from sde_ct.training.state import example_keys, fresh_state
 from sde_ct.types import Batch
 
 FIELDS = flatten(Experiment())

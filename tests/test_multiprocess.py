@@ -18,7 +18,7 @@ import pytest
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
-from sde_ct.training.fresh import fresh_state
+from sde_ct.training.state import fresh_state
 
 from . import tiny
 from .programs import ROOT

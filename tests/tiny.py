@@ -25,7 +25,7 @@ from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
-from sde_ct.training.fresh import fresh_state, initialised
+from sde_ct.training.state import fresh_state, initialised
 
 PHANTOM = {"shape": (24, 20, 6), "spacing": (16.0, 16.0, 16.0)}
 SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=8, pc_steps=6, ode_rtol=0.1, ode_atol=0.1)

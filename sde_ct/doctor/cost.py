@@ -26,7 +26,7 @@ from sde_ct.models.flops import flops, lowered
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import race
 from sde_ct.synthesis.synthesizer import BATCH
-from sde_ct.training.fresh import fresh_state
+from sde_ct.training.state import fresh_state
 
 PROBE = 32  # side of the slices, in pixels, that are timed
 TRAINING = 3  # evaluations' worth of FLOPs in a training step

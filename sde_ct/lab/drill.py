@@ -19,10 +19,10 @@ import numpy as np
 
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.training import metrics_file
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
-from sde_ct.training.fresh import fresh_state
+from sde_ct.training.state import fresh_state
+from sde_ct.training.telemetry import read_metrics
 
 KINDS = ("first save", "save", "step", "start")
 PAUSE = 0.001  # seconds between two looks for the moment
@@ -72,7 +72,7 @@ def _one(
             _kill(process)
         status = process.wait()
     seconds = time.perf_counter() - then
-    steps = [line["step"] for line in metrics_file.read(lines) if line["group"] == "train"]
+    steps = [line["step"] for line in read_metrics(lines) if line["group"] == "train"]
     step = max([start, *steps, *checkpoints.steps])
     if status != -signal.SIGKILL:
         if status:
@@ -160,5 +160,5 @@ def _final(workdir: Path):
 
 
 def _figures(workdir: Path) -> list[dict]:
-    lines = metrics_file.read(Path(workdir) / "metrics.jsonl")
+    lines = read_metrics(Path(workdir) / "metrics.jsonl")
     return [line for line in lines if line["group"] in ("train", "validation")]

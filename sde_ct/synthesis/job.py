@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar
+from sde_ct.storage.versions import versions
 from sde_ct.synthesis import correction, outputs, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
 from sde_ct.synthesis.sidecar import Delivery
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.synthesizer import Synthesizer, SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
-from sde_ct.training.experiment import versions
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import Identity, identity_of, new_identity
 from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes

@@ -15,7 +15,7 @@ from sde_ct.methods import build_method
 from sde_ct.methods.sample import with_evaluations
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
-from sde_ct.training.fresh import fresh_state
+from sde_ct.training.state import fresh_state
 
 
 class Trained(NamedTuple):

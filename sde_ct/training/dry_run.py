@@ -17,9 +17,8 @@ from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import check_experiment
-from sde_ct.training.fresh import fresh_state, initialised
-from sde_ct.training.keys import example_keys
 from sde_ct.training.loop import check_fit
+from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.validation import looks_of
 
 STEPS = 3  # that are timed, after a first one

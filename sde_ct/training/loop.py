@@ -17,8 +17,7 @@ from sde_ct.runtime.interrupt import Interruption
 from sde_ct.storage.lock import locked
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe
-from sde_ct.training.experiment import write_experiment
-from sde_ct.training.record import record_start
+from sde_ct.training.experiment import record_start, write_experiment
 from sde_ct.training.run import Diverged, Run
 from sde_ct.training.validation import looks_of
 

@@ -18,11 +18,9 @@ from sde_ct.errors import InputError, Interrupted
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel, peers
 from sde_ct.runtime.interrupt import Interruption
-from sde_ct.training.checkpoint import Checkpoints, SaveError
+from sde_ct.training.checkpoint import Checkpoints, Progress, SaveError
 from sde_ct.training.data import TrainingBatches
-from sde_ct.training.fresh import fresh_state, initialised
-from sde_ct.training.keys import example_keys
-from sde_ct.training.progress import Progress
+from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.training.validation import onlooker
 from sde_ct.training.watch import Watch

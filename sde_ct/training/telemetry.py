@@ -1,5 +1,6 @@
 """What a run shows while it runs: a progress bar, TensorBoard, and metrics.jsonl."""
 
+import contextlib
 import json
 import math
 import resource
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +18,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from sde_ct.runtime.bars import bar
-from sde_ct.training import metrics_file
+from sde_ct.storage.whole import whole
 from sde_ct.training.checkpoint import cause
 
 
@@ -47,7 +49,7 @@ class Telemetry:
         # is full; and its files have the second for a name.
         self._events = EventsWriter(str(folder / "events"), f".{start}.{time.time_ns()}")
         self._write_event(Event(session_log=SessionLog(status=SessionLog.START), step=start + 1))
-        metrics_file.drop_after(Path(workdir) / "metrics.jsonl", start)
+        _drop_after(Path(workdir) / "metrics.jsonl", start)
         self._lines = (Path(workdir) / "metrics.jsonl").open("a")
         self._told = False
         self._bar = bar(
@@ -148,3 +150,25 @@ def memory_in_use() -> int:
     peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
     unit = 1 if sys.platform == "darwin" else 1024
     return max(peaks, default=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines, without one that a kill or a full disk cut short."""
+    lines = []
+    if Path(path).is_file():
+        for text in Path(path).read_text("utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                if isinstance(line, dict) and isinstance(line.get("step"), int):
+                    lines.append(line)
+    return lines
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Leave out what came after `step`: those steps are trained anew, each stands here once."""
+    path = Path(path)
+    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    text = "".join(json.dumps(line) + "\n" for line in kept)
+    if path.is_file() and path.read_text("utf-8", errors="replace") != text:
+        with whole(path) as partial:
+            partial.write_text(text)

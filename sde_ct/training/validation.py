@@ -1,5 +1,6 @@
 """A look at the validation set during training."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +11,16 @@ import numpy as np
 from sde_ct.config import Experiment
 from sde_ct.data.prepared import Prepared
 from sde_ct.methods import build_method
+from sde_ct.methods.sample import draw_fn, lowest, slice_keys
 from sde_ct.runtime import parallel
 from sde_ct.training.data import validation_batches
-from sde_ct.training.keys import example_keys
-from sde_ct.training.preview import preview
+from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch
 
 SLICES = 64  # at most, so that a look at the validation set stays cheap
+SHOWN = 4  # slices that are synthesized at a look
+STEPS = 20  # of their DDPM sampler: enough to see what the network has learnt
 KEY = 1 << 30  # folded into the seed: validation noise is the same at every look
 
 
@@ -54,3 +57,22 @@ def onlooker(
         return mean["loss"]
 
     return look
+
+
+def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:
+    """`show(params, batch)` -> {"mr", "ct", "synthetic"}: [n, h, w], black 0, white 1."""
+    few = dataclasses.replace(
+        config, sampling=dataclasses.replace(config.sampling, ddpm_steps=STEPS)
+    )
+    draw = parallel.seldom(draw_fn(few, "ddpm" if config.method == "diffusion" else None))
+
+    def show(params: Any, batch: Batch) -> dict[str, np.ndarray]:
+        mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
+        numbers = np.arange(len(mr))
+        keys = slice_keys(config.training.seed, 0, numbers, numbers)
+        x = jax.device_get(draw(params, keys, mr).x)
+        middle, black = mr.shape[-1] // 2, lowest(config.data)
+        images = {"mr": mr[..., middle], "ct": ct[..., 0], "synthetic": x[..., 0]}
+        return {name: (image - black) / (1 - black) for name, image in images.items()}
+
+    return show

@@ -9,7 +9,7 @@ from typing import Any
 
 from sde_ct.config import Experiment, to_dict
 from sde_ct.errors import InputError
-from sde_ct.training.record import NAME
+from sde_ct.training.experiment import RUN
 
 Report = Callable[[int, dict[str, float]], None]  # (step, {"train/loss": 0.1, …})
 
@@ -32,7 +32,7 @@ def wandb_report(project: str, workdir: Path, config: Experiment) -> Report:
 
     @functools.cache
     def run() -> Any:
-        first = json.loads((Path(workdir) / NAME).read_text())["starts"][0]["time"]
+        first = json.loads((Path(workdir) / RUN).read_text())["starts"][0]["time"]
         name = hashlib.sha256(f"{Path(workdir).resolve()} {first}".encode()).hexdigest()[:16]
         return wandb.init(
             project=project, id=name, resume="allow", dir=str(workdir), config=to_dict(config),

@@ -22,8 +22,7 @@ from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import fold, sample_keys
-from sde_ct.training.fresh import initialised
-from sde_ct.training.keys import example_keys
+from sde_ct.training.state import example_keys, initialised
 from sde_ct.types import Batch
 
 NETWORK = NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=2)

@@ -20,8 +20,7 @@ from sde_ct.methods import build_method, build_network
 from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.methods.step import adam, schedule
 from sde_ct.runtime import parallel
-from sde_ct.training.fresh import initialised
-from sde_ct.training.keys import example_keys
+from sde_ct.training.state import example_keys, initialised
 from sde_ct.types import Batch
 
 NETWORK = NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=2)

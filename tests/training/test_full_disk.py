@@ -3,8 +3,8 @@
 import pytest
 
 from sde_ct.errors import InputError, Interrupted
-from sde_ct.training import metrics_file
 from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.telemetry import read_metrics
 
 from ..runtime.test_interrupt import signal_at
 from . import cheap
@@ -36,7 +36,7 @@ def test_training_goes_on_and_the_earlier_checkpoints_stay(phantoms, tmp_path, m
         full_from(patch, 4, 6)
         cheap.train(config, phantoms, tmp_path)
     assert Checkpoints(tmp_path, keep=None).steps == [2, 8]
-    lines = metrics_file.read(tmp_path / "metrics.jsonl")
+    lines = read_metrics(tmp_path / "metrics.jsonl")
     told = {line["step"]: line["text"] for line in lines if line["group"] == "warning"}
     assert set(told) == {4, 6} and "training goes on; a restart would be from step 2" in told[6]
 

@@ -14,7 +14,7 @@ from sde_ct.runtime import parallel
 from sde_ct.training import run
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
-from sde_ct.training.fresh import fresh_state
+from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.training.validation import looks_of, onlooker
 

@@ -11,7 +11,7 @@ import pytest
 from sde_ct.config import to_dict
 from sde_ct.data.prepared import read_prepared
 from sde_ct.errors import InputError
-from sde_ct.training.record import record_start
+from sde_ct.training.experiment import record_start
 
 from .. import tiny
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.training import loop, metrics_file
+from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches
+from sde_ct.training.telemetry import read_metrics
 
 from .. import tiny
 from . import cheap
@@ -30,7 +31,7 @@ def spoil(monkeypatch, batches: set[int], times: int = 99) -> None:
 
 
 def figures(workdir, group: str = "train") -> dict[int, dict]:
-    lines = metrics_file.read(workdir / "metrics.jsonl")
+    lines = read_metrics(workdir / "metrics.jsonl")
     return {line["step"]: line for line in lines if line["group"] == group}
 
 

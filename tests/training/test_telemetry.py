@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sde_ct.training import metrics_file
-from sde_ct.training.telemetry import Telemetry, memory_in_use
+from sde_ct.training.telemetry import Telemetry, memory_in_use, read_metrics
 
 from .test_checkpoint import file_size_limit
 from .test_loop import event_tags
@@ -59,4 +58,4 @@ def test_a_full_disk_is_told_once_and_ends_nothing(tmp_path, caplog):
         write(tmp_path, 1, 9)
     told = [r.getMessage() for r in caplog.records if "can't be written" in r.getMessage()]
     assert len(told) == 1 and "File too large" in told[0]
-    assert [line["step"] for line in metrics_file.read(tmp_path / "metrics.jsonl")][:1] == [1]
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")][:1] == [1]

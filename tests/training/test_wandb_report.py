@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sde_ct.training import metrics_file
+from sde_ct.training.telemetry import read_metrics
 
 from .. import tiny
 from ..programs import ROOT, call
@@ -43,7 +43,7 @@ def test_every_written_figure_is_reported(phantoms, tmp_path):
         tmp_path,
         report=lambda step, figures: told.extend((step, *figure) for figure in figures.items()),
     )
-    lines = metrics_file.read(tmp_path / "metrics.jsonl")
+    lines = read_metrics(tmp_path / "metrics.jsonl")
     written = [
         (line["step"], f"{line['group']}/{name}", value)
         for line in lines

@@ -1,16 +1,14 @@
 """`report.json` of a preparation: for a person, beside the index that programs read."""
 
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sde_ct.data.preparation.output import write_json
+from sde_ct.storage.versions import versions
 
 REPORT = "report.json"
-LIBRARIES = ("sde-ct", "numpy", "scipy", "nibabel", "pydicom", "SimpleITK")
 OF_PROGRAMS = ("files", "sha256", "mr_voxels_sha256", "grid", "mr_percentiles")  # in the index
 
 
@@ -26,7 +24,7 @@ def write_report(
     values = {
         "format": "sde_ct preparation report",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {n: _version(n) for n in LIBRARIES},
+        "versions": versions(),
         "request": request,
         "split": split,
         "refused": refused,
@@ -37,10 +35,3 @@ def write_report(
         },
     }
     write_json(output / REPORT, values)
-
-
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:  # run from its folder
-        return "unknown"

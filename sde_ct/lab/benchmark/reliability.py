@@ -12,8 +12,8 @@ from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
 from sde_ct.lab.comparison.page import report_of
 from sde_ct.report.html.views import Report
+from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
-from sde_ct.training.experiment import versions
 from sde_ct.uncertainty.ambiguity import bone_like, decided
 from sde_ct.uncertainty.reliability import REJECTED, Reliability, Votes, reliability, sentence
 

@@ -32,8 +32,7 @@ from sde_ct.methods import build_method
 from sde_ct.models import winograd
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import race
-from sde_ct.training.fresh import fresh_state, initialised
-from sde_ct.training.keys import example_keys
+from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.types import Batch
 
 DEVICES = (8, 64, 512)

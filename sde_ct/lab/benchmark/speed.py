@@ -49,8 +49,7 @@ from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.models.flops import flops, lowered
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import LOOP, race
-from sde_ct.training.fresh import fresh_state, initialised
-from sde_ct.training.keys import example_keys
+from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.types import Batch
 
 PAPER = NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, groups=32)

@@ -1,5 +1,6 @@
-"""The state before the first step."""
+"""The training state before the first step, and the random keys of every step."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,3 +22,14 @@ def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> An
 def initialised(fresh: Callable[[], Any]) -> Any:
     """`fresh()`, compiled to run once."""
     return parallel.seldom(fresh)()
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def example_keys(seed: int, step: int, count: int, first: int = 0) -> jax.Array:
+    """One key for each of the examples `first`, `first + 1`, … of a batch.
+
+    A key depends only on seed, step and the example's number, so it does not matter how the batch
+    is spread over devices and processes.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(first, first + count))
