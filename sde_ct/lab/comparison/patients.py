@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from sde_ct.data.prepared import Prepared
 from sde_ct.data.regions.body import body_mask
-from sde_ct.lab.phantom.pelvis import RECORD
+from sde_ct.lab.phantom.cohort import RECORD
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.volume import Unit, Volume, canonical
 

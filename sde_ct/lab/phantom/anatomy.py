@@ -3,18 +3,42 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from sde_ct.lab.phantom import skeleton, soft_tissue
+from sde_ct.lab.phantom import organs
 from sde_ct.lab.phantom.habitus import SIDES, Habitus
-from sde_ct.lab.phantom.shapes import FAR, Chain, Ellipsoid, Grid, Shape, union
+from sde_ct.lab.phantom.organs import FEMORAL_HEAD, ORGANS
+from sde_ct.lab.phantom.shapes import FAR, Ellipsoid, Grid, Shape, Stroke, union
 from sde_ct.lab.phantom.tissues import Tissue
 
 SKIN_MM = 2.2
+ONCE = (1,)  # the sides of an organ that is not paired
+
+Coat = tuple[Tissue, float]  # painted where the distance to the shape is below so many mm
+
+
+def label(grid: Grid, habitus: Habitus, rng: np.random.Generator) -> UInt8[np.ndarray, "x y z"]:
+    """The `Tissue` at every sample; `rng` varies single muscles and scatters gas in stool."""
+    canvas = _Canvas(grid, habitus)
+    for loop, gas in habitus.bowel:
+        _hollow(canvas, loop, rng, gas=gas)
+    _pelvic_organs(canvas, habitus, rng)
+    hip = "joint capsule, obturator externus and small muscles of the hip"
+    canvas.paint(ORGANS[hip], (Tissue.MUSCLE, 0), grow=habitus.muscle)
+    for muscle in organs.MUSCLES.values():
+        coats = (Tissue.FAT, habitus.gap), (Tissue.MUSCLE, 0)
+        canvas.paint(muscle, *coats, grow=habitus.muscle + rng.normal(0, 0.7))
+    for vessels, tissue in ((organs.VEINS, Tissue.VEIN), (organs.ARTERIES, Tissue.ARTERY)):
+        for vessel in vessels.values():
+            canvas.paint(vessel, (tissue, 0), grow=rng.normal(0, 0.5))
+    _skeleton(canvas, habitus)
+    canvas.paint(ORGANS["natal cleft"], (Tissue.SKIN, 0), sides=ONCE)
+    canvas.paint(habitus.insert, (Tissue.INSERT, 0), sides=ONCE)
+    return canvas.labels
 
 
 def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
-    """Distance to the skin, mm, exact to first order near it.
+    """Distance to the skin in mm, exact to first order near it.
 
-    The outline is |x/a|^n + |(y - c)/b|^n = 1 with other b and n in front and behind, so that the
+    The outline is |x/a|^n + |(y - c)/b|^n = 1. b and n differ between front and back, so that the
     flanks are full, the belly narrower, and the buttocks flat.
     """
     centre = -45.0
@@ -27,16 +51,16 @@ def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
     x, y = np.abs(grid.x), grid.y - np.float32(centre)
     ahead = y > 0
     dip = 1 - groin.astype(np.float32) * np.exp(-(((x - 72) / 26) ** 2))
-    depth = np.where(ahead, (front.astype(np.float32) * dip), back.astype(np.float32))
+    depth = np.where(ahead, front.astype(np.float32) * dip, back.astype(np.float32))
     power = np.where(ahead, np.float32(2.05), np.float32(2.6))
     u, v = x / half.astype(np.float32), np.abs(y) / depth
     du, dv = u ** (power - 1), v ** (power - 1)
-    slope = power * np.hypot(du / half.astype(np.float32), dv / depth)
-    return (du * u + dv * v - 1) / np.maximum(slope, 1e-4)
+    gradient = power * np.hypot(du / half.astype(np.float32), dv / depth)
+    return (du * u + dv * v - 1) / np.maximum(gradient, 1e-4)
 
 
 class _Canvas:
-    """Labels being painted: later strokes cover earlier ones, and nothing leaves the body."""
+    """Labels being painted: later shapes cover earlier ones, and nothing leaves the body."""
 
     def __init__(self, grid: Grid, habitus: Habitus):
         self.grid, self.tilt = grid, habitus.tilt
@@ -45,89 +69,61 @@ class _Canvas:
         self.labels[self.body < 0] = Tissue.SKIN
         self.labels[self.body < -SKIN_MM] = Tissue.FAT
 
-    def strokes(self, shape: Shape, *, sides=SIDES, grow: float = 0.0):
-        """(box, distance) on each side the grid reaches."""
-        found = (shape.distance(self.grid, side=s, lift=s * self.tilt, grow=grow) for s in sides)
-        return [hit for hit in found if hit is not None]
+    def paint(
+        self, shape: Shape, *coats: Coat, sides: tuple[int, ...] = SIDES, grow: float = 0.0
+    ) -> list[Stroke]:
+        """Paint the shape's coats in turn and return (box, distance) for each side on the grid."""
+        options = ({"side": side, "lift": side * self.tilt, "grow": grow} for side in sides)
+        strokes = [s for o in options if (s := shape.distance(self.grid, **o)) is not None]
+        for box, distance in strokes:
+            for tissue, depth in coats:
+                self.fill(box, distance < depth, tissue)
+        return strokes
 
-    def paint(self, box, where, tissue: Tissue):
+    def fill(self, box, where, tissue: Tissue) -> None:
         self.labels[box][where & (self.body[box] < -SKIN_MM)] = tissue
 
-    def solid(self, shape: Shape, tissue: Tissue, *, sides=SIDES, grow: float = 0.0):
-        for box, distance in self.strokes(shape, sides=sides, grow=grow):
-            self.paint(box, distance < 0, tissue)
-
-    def bone(self, shapes: tuple[Shape, ...], shell: float, marrow: Tissue):
-        """Shapes joined to one bone: a cortex `shell` mm thick, `marrow` within."""
+    def bone(self, shapes: list[Shape], shell: float, marrow: Tissue) -> None:
+        """Join shapes to one bone with a cortex `shell` mm thick and `marrow` within."""
         field = np.full(self.labels.shape, FAR, dtype=np.float32)
-        boxes = []
-        for shape in shapes:
-            for box, distance in self.strokes(shape):
-                union(field, box, distance)
-                boxes.append(box)
-        for box in boxes:
-            self.paint(box, field[box] < 0, Tissue.CORTEX)
-        for box in boxes:
-            self.paint(box, field[box] < -shell, marrow)
+        strokes = [stroke for shape in shapes for stroke in self.paint(shape)]
+        for box, distance in strokes:
+            union(field, box, distance)
+        for tissue, depth in ((Tissue.CORTEX, 0.0), (marrow, -shell)):
+            for box, _ in strokes:
+                self.fill(box, field[box] < depth, tissue)
 
 
-def label(grid: Grid, habitus: Habitus, rng: np.random.Generator) -> UInt8[np.ndarray, "x y z"]:
-    """The `Tissue` at every sample; `rng` varies single muscles and scatters gas in stool."""
-    canvas = _Canvas(grid, habitus)
-    _bowel(canvas, habitus, rng)
-    _organs(canvas, habitus, rng)
-    canvas.solid(soft_tissue.DEEP_ROTATORS, Tissue.MUSCLE, grow=habitus.muscle)
-    for chain in soft_tissue.MUSCLES.values():
-        for box, distance in canvas.strokes(chain, grow=habitus.muscle + rng.normal(0, 0.7)):
-            canvas.paint(box, distance < habitus.gap, Tissue.FAT)
-            canvas.paint(box, distance < 0, Tissue.MUSCLE)
-    for chain in soft_tissue.VEINS.values():
-        canvas.solid(chain, Tissue.VEIN, grow=rng.normal(0, 0.5))
-    for chain in soft_tissue.ARTERIES.values():
-        canvas.solid(chain, Tissue.ARTERY, grow=rng.normal(0, 0.5))
-    _skeleton(canvas, habitus)
-    for box, distance in canvas.strokes(soft_tissue.NATAL_CLEFT, sides=(1,)):
-        canvas.paint(box, distance < 0, Tissue.SKIN)
-    canvas.solid(habitus.insert, Tissue.INSERT, sides=(1,))
-    return canvas.labels
-
-
-def _organs(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator):
-    canvas.solid(soft_tissue.SEMINAL_VESICLES, Tissue.SEMINAL_VESICLE)
+def _pelvic_organs(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator) -> None:
+    canvas.paint(ORGANS["seminal vesicles"], (Tissue.SEMINAL_VESICLE, 0))
     for tissue, grow in ((Tissue.WALL, 0.0), (Tissue.URINE, -habitus.wall)):
         for lobe in habitus.bladder:
-            canvas.solid(lobe, tissue, sides=(1,), grow=grow)
-    canvas.solid(habitus.prostate, Tissue.PROSTATE_PERIPHERAL, sides=(1,))
+            canvas.paint(lobe, (tissue, 0), sides=ONCE, grow=grow)
+    canvas.paint(habitus.prostate, (Tissue.PROSTATE_PERIPHERAL, 0), sides=ONCE)
     (x, y, z), (a, b, c) = habitus.prostate.centre, habitus.prostate.radii
     central = Ellipsoid((x, y + 0.25 * b, z + 2), (0.78 * a, 0.7 * b, 0.85 * c))
-    canvas.solid(central, Tissue.PROSTATE_CENTRAL, sides=(1,))
-    _hollow(canvas, soft_tissue.RECTUM, rng, grow=habitus.rectum, gas=0.04)
+    canvas.paint(central, (Tissue.PROSTATE_CENTRAL, 0), sides=ONCE)
+    rectum = ORGANS["rectum with anal canal and rectosigmoid"]
+    _hollow(canvas, rectum, rng, grow=habitus.rectum, gas=0.04)
     for pocket in habitus.gas:
-        for box, distance in canvas.strokes(pocket, sides=(1,)):
-            canvas.paint(box, (distance < 0) & (canvas.labels[box] == Tissue.STOOL), Tissue.GAS)
+        for box, distance in canvas.paint(pocket, sides=ONCE):
+            canvas.fill(box, (distance < 0) & (canvas.labels[box] == Tissue.STOOL), Tissue.GAS)
 
 
-def _bowel(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator):
-    for loop, gas in habitus.bowel:
-        _hollow(canvas, loop, rng, gas=gas)
+def _hollow(canvas: _Canvas, shape: Shape, rng, *, gas: float, grow: float = 0.0) -> None:
+    """A 3 mm wall filled with stool, of which bubbles take a fraction `gas`."""
+    coats = (Tissue.FAT, 1), (Tissue.WALL, 0), (Tissue.STOOL, -3)
+    for box, distance in canvas.paint(shape, *coats, sides=ONCE, grow=grow):
+        canvas.fill(box, (distance < -4) & (rng.random(distance.shape) < gas), Tissue.GAS)
 
 
-def _hollow(canvas: _Canvas, shape: Chain | Ellipsoid, rng, *, grow: float = 0.0, gas: float):
-    """A 3 mm wall filled with stool, a fraction `gas` of it bubbles."""
-    for box, distance in canvas.strokes(shape, sides=(1,), grow=grow):
-        canvas.paint(box, distance < 1, Tissue.FAT)
-        canvas.paint(box, distance < 0, Tissue.WALL)
-        canvas.paint(box, distance < -3, Tissue.STOOL)
-        canvas.paint(box, (distance < -4) & (rng.random(distance.shape) < gas), Tissue.GAS)
-
-
-def _skeleton(canvas: _Canvas, habitus: Habitus):
-    canvas.bone(skeleton.SACRUM, 1.2 * habitus.cortex, Tissue.CANCELLOUS)
-    canvas.solid(skeleton.FORAMINA, Tissue.FAT)
-    canvas.solid(skeleton.SACRAL_CANAL, Tissue.CSF, sides=(1,))
-    canvas.bone(skeleton.HIP_BONE, 1.8 * habitus.cortex, Tissue.CANCELLOUS)
-    canvas.solid(skeleton.SYMPHYSIS, Tissue.CARTILAGE, sides=(1,))
-    canvas.solid(skeleton.FEMORAL_HEAD, Tissue.CARTILAGE, grow=2.2)
-    femur = (*skeleton.FEMUR, skeleton.FEMORAL_HEAD)
-    canvas.bone(femur, 2.3 * habitus.cortex, Tissue.FATTY_MARROW)
-    canvas.solid(skeleton.FEMORAL_HEAD, Tissue.FEMORAL_HEAD, grow=-1.0 * habitus.cortex)
+def _skeleton(canvas: _Canvas, habitus: Habitus) -> None:
+    cortex = habitus.cortex
+    canvas.bone([*organs.SACRUM.values()], 1.2 * cortex, Tissue.CANCELLOUS)
+    canvas.paint(ORGANS["sacral foramina"], (Tissue.FAT, 0))
+    canvas.paint(ORGANS["sacral canal"], (Tissue.CSF, 0), sides=ONCE)
+    canvas.bone([*organs.HIP_BONE.values()], 1.8 * cortex, Tissue.CANCELLOUS)
+    canvas.paint(ORGANS["symphysis"], (Tissue.CARTILAGE, 0), sides=ONCE)
+    canvas.paint(FEMORAL_HEAD, (Tissue.CARTILAGE, 0), grow=2.2)
+    canvas.bone([*organs.FEMUR.values(), FEMORAL_HEAD], 2.3 * cortex, Tissue.FATTY_MARROW)
+    canvas.paint(FEMORAL_HEAD, (Tissue.FEMORAL_HEAD, 0), grow=-1.0 * cortex)

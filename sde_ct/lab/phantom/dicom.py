@@ -1,4 +1,4 @@
-"""DICOM objects of an invented patient: series of images, structure sets, a registration."""
+"""DICOM objects of an invented patient: image series, structure sets and a registration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,34 +22,40 @@ from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
 CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
+DATE, TIME = "20200101", "120000"
 Polygon = Float[np.ndarray, "n 3"]  # RAS mm
+
+
+def _dataset(**tags: Any) -> Dataset:
+    """A data set with the given tags, named by their keywords."""
+    data = Dataset()
+    for keyword, value in tags.items():
+        setattr(data, keyword, value)
+    return data
 
 
 @dataclass(frozen=True)
 class Invented:
-    """Whom objects belong to; UIDs follow from the ID and what is written."""
+    """The patient that objects belong to; UIDs follow from the ID and from what is written."""
 
     id: str
     name: str
 
     def object(self, sop_class: str, modality: str, series: str, instance: str) -> Dataset:
-        """The tags that every object has."""
-        data = Dataset()
-        data.SOPClassUID = sop_class
+        """A data set with the tags that every object has."""
+        data = _dataset(SOPClassUID=sop_class, Modality=modality, SeriesDescription=series)
         data.SOPInstanceUID = derived_uid(self.id, series, instance)
-        data.Modality = modality
-        data.PatientName, data.PatientID = self.name, self.id
-        data.PatientBirthDate, data.PatientSex = "", "M"
         data.StudyInstanceUID = derived_uid(self.id, "study")
         data.SeriesInstanceUID = derived_uid(self.id, series)
-        data.StudyDate, data.StudyTime, data.StudyID = "20200101", "120000", "1"
+        data.PatientName, data.PatientID = self.name, self.id
+        data.PatientBirthDate, data.PatientSex = "", "M"
+        data.StudyDate, data.StudyTime, data.StudyID = DATE, TIME, "1"
         data.AccessionNumber = data.ReferringPhysicianName = ""
-        data.SeriesDescription = series
         data.Manufacturer = "sde_ct phantom"
         return data
 
     def frame(self, name: str) -> str:
-        """UID of a frame of reference."""
+        """The UID of a frame of reference."""
         return derived_uid(self.id, "frame", name)
 
 
@@ -63,40 +69,37 @@ def images(
     intercept: int = 0,
     tags: Mapping[str, Any],
 ) -> list[Dataset]:
-    """A series, one data set a slice of the volume's last axis.
+    """A series with one data set for each slice along the volume's last axis.
 
     Args:
-      volume: axes perpendicular; whole numbers that int16 holds, after `intercept` is taken off.
-      series: its description.
+      volume: with perpendicular axes; its whole numbers less `intercept` must fit into int16.
+      series: the series description.
       frame: name of the frame of reference.
-      intercept: RescaleIntercept; voxels are stored unsigned where none falls below 0 then.
+      intercept: RescaleIntercept; voxels are stored unsigned where this leaves none below 0.
       tags: further tags by keyword.
     """
     affine, spacing = swap_lps_ras(volume.affine), volume.spacing
     stored = np.rint(volume.array - intercept).astype(np.int16)
-    signed = int(stored.min() < 0)
-    found = []
+    series_images = []
     for k in range(stored.shape[2]):
         image = owner.object(CLASSES[modality], modality, series, str(k))
         image.FrameOfReferenceUID = owner.frame(frame)
-        image.PatientPosition = "HFS"
-        image.InstanceNumber = k + 1
+        image.PatientPosition, image.InstanceNumber = "HFS", k + 1
         image.ImagePositionPatient = _decimals(affine[:3, 3] + k * affine[:3, 2])
         image.ImageOrientationPatient = _decimals((affine[:3, :2] / spacing[:2]).T.ravel())
-        image.PixelSpacing = _decimals(spacing[1::-1])  # distance of rows first
+        image.PixelSpacing = _decimals(spacing[1::-1])  # the distance of rows comes first
         image.SliceThickness = _decimals(spacing[2:])[0]
         image.Columns, image.Rows = stored.shape[:2]
         image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
         image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
-        image.PixelRepresentation = signed
+        image.PixelRepresentation = int(stored.min() < 0)
         if modality == "CT":
             image.RescaleSlope, image.RescaleIntercept = 1, intercept
             image.RescaleType = "HU"
-        for keyword, value in tags.items():
-            setattr(image, keyword, value)
+        image.update(_dataset(**tags))
         image.PixelData = np.ascontiguousarray(stored[..., k].T, "<i2").tobytes()
-        found.append(image)
-    return found
+        series_images.append(image)
+    return series_images
 
 
 def structures(
@@ -109,35 +112,32 @@ def structures(
     """A structure set of closed planar contours; `types` gives the RT type of some ROIs."""
     data = owner.object(RTStructureSetStorage, "RTSTRUCT", series, "1")
     data.StructureSetLabel = data.StructureSetName = series[:16]
-    data.StructureSetDate, data.StructureSetTime = "20200101", "120000"
-    reference = Dataset()
-    reference.FrameOfReferenceUID = owner.frame(frame)
-    data.ReferencedFrameOfReferenceSequence = [reference]
+    data.StructureSetDate, data.StructureSetTime = DATE, TIME
+    uid = owner.frame(frame)
+    data.ReferencedFrameOfReferenceSequence = [_dataset(FrameOfReferenceUID=uid)]
     data.StructureSetROISequence, data.ROIContourSequence = [], []
     data.RTROIObservationsSequence = []
     for number, (name, polygons) in enumerate(rois.items(), start=1):
-        roi, contours, observed = Dataset(), Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName = number, name
-        roi.ReferencedFrameOfReferenceUID = owner.frame(frame)
-        roi.ROIGenerationAlgorithm = "MANUAL"
-        contours.ReferencedROINumber = number
-        contours.ContourSequence = [_contour(polygon) for polygon in polygons]
-        observed.ObservationNumber = observed.ReferencedROINumber = number
+        roi = _dataset(ROINumber=number, ROIName=name, ROIGenerationAlgorithm="MANUAL")
+        roi.ReferencedFrameOfReferenceUID = uid
+        observed = _dataset(ObservationNumber=number, ReferencedROINumber=number, ROIInterpreter="")
         observed.RTROIInterpretedType = types.get(name, "ORGAN")
-        observed.ROIInterpreter = ""
+        outlines = [_contour(polygon) for polygon in polygons]
         data.StructureSetROISequence.append(roi)
-        data.ROIContourSequence.append(contours)
+        data.ROIContourSequence.append(
+            _dataset(ReferencedROINumber=number, ContourSequence=outlines)
+        )
         data.RTROIObservationsSequence.append(observed)
     return data
 
 
 def _contour(polygon: Polygon) -> Dataset:
-    contour = Dataset()
-    contour.ContourGeometricType = "CLOSED_PLANAR"
-    contour.NumberOfContourPoints = len(polygon)
     points = (swap_lps_ras(np.eye(4))[:3, :3] @ polygon.T).T
-    contour.ContourData = [f"{v:.6g}" for v in points.ravel()]  # planning systems round too
-    return contour
+    return _dataset(
+        ContourGeometricType="CLOSED_PLANAR",
+        NumberOfContourPoints=len(polygon),
+        ContourData=[f"{v:.6g}" for v in points.ravel()],  # planning systems round too
+    )
 
 
 def registration(
@@ -145,22 +145,20 @@ def registration(
 ) -> Dataset:
     """A rigid registration; `matrix` takes RAS mm of the frame `moving` to those of `fixed`."""
     data = owner.object(SpatialRegistrationStorage, "REG", series, "1")
-    data.ContentDate, data.ContentTime, data.ContentLabel = "20200101", "120000", "RIGID"
+    data.ContentDate, data.ContentTime, data.ContentLabel = DATE, TIME, "RIGID"
     data.FrameOfReferenceUID = owner.frame(fixed)
     data.RegistrationSequence = []
     for frame, rows in ((fixed, np.eye(4)), (moving, swap_lps_ras(swap_lps_ras(matrix).T).T)):
-        item, inner, leaf = Dataset(), Dataset(), Dataset()
-        leaf.FrameOfReferenceTransformationMatrixType = "RIGID"
+        leaf = _dataset(FrameOfReferenceTransformationMatrixType="RIGID")
         leaf.FrameOfReferenceTransformationMatrix = _decimals(rows.ravel())
-        inner.MatrixSequence = [leaf]
-        item.FrameOfReferenceUID = owner.frame(frame)
-        item.MatrixRegistrationSequence = [inner]
+        item = _dataset(FrameOfReferenceUID=owner.frame(frame))
+        item.MatrixRegistrationSequence = [_dataset(MatrixSequence=[leaf])]
         data.RegistrationSequence.append(item)
     return data
 
 
 def save_all(folder: Path, objects: Sequence[Dataset], order: Sequence[int]) -> None:
-    """Write objects flat into one folder, numbered in `order`, named by their modality."""
+    """Write objects flat into one folder, numbered by `order` and named by their modality."""
     for number, data in zip(order, objects, strict=True):
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

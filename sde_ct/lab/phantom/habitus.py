@@ -1,4 +1,4 @@
-"""What differs from patient to patient: build, organs and their fillings."""
+"""The differences between patients: build, organs and their fillings."""
 
 from dataclasses import dataclass
 
@@ -11,35 +11,33 @@ SIDES = (1, -1)
 
 @dataclass(frozen=True)
 class Habitus:
-    """What differs from patient to patient; lengths in mm before `scale`."""
+    """The differences between patients; lengths in mm before `scale`."""
 
-    scale: tuple[float, float, float]  # of the skeleton and all inside it
+    scale: tuple[float, float, float]  # of the skeleton and of everything inside it
     fat: tuple[float, float, float]  # subcutaneous fat: lateral, anterior, posterior
     tilt: float  # half the difference in height between right and left
     muscle: float  # added to every muscle's radius
     gap: float  # half the fat between neighbouring muscles
     cortex: float  # factor on the thickness of cortical bone
-    bladder: tuple[Ellipsoid, ...]  # overlapping lobes: a bladder is not round
-    wall: float  # of the bladder
+    bladder: tuple[Ellipsoid, ...]  # overlapping lobes, because a bladder is not round
+    wall: float  # thickness of the bladder's wall
     prostate: Ellipsoid
     rectum: float  # added to the rectum's radius
     gas: tuple[Ellipsoid, ...]  # pockets in the rectum
-    bowel: tuple[tuple[Ellipsoid, float], ...]  # loops and the gas fraction of their content
+    bowel: tuple[tuple[Ellipsoid, float], ...]  # loops, each with its share of gas
     insert: Ellipsoid  # the ambiguous region, deep in one buttock
 
 
 def draw_habitus(rng: np.random.Generator) -> Habitus:
-    """A random patient; bodies come out about 330-400 mm wide and 210-290 mm deep."""
+    """A random patient, about 330 to 400 mm wide and 210 to 290 mm deep."""
     size, obesity = rng.normal(0, 0.025), rng.beta(2, 3)
-    fill = rng.uniform(0.6, 1.05)  # of a bladder about 45 mm in radius
+    fill = rng.uniform(0.6, 1.05)  # scales a bladder about 45 mm in radius
     gland = rng.uniform(0.8, 1.2)
     height = -14 + 38 * fill  # the bladder rests on the prostate
     insert_side = rng.choice(SIDES)
     return Habitus(
         scale=tuple(np.clip(1 + size + rng.normal(0, 0.015, 3), 0.92, 1.07)),
-        fat=tuple(
-            rng.uniform(0.85, 1.15, 3) * np.add((3, 14, 20), np.multiply((28, 24, 24), obesity))
-        ),
+        fat=tuple(rng.uniform(0.85, 1.15, 3) * ((3, 14, 20) + np.array((28, 24, 24)) * obesity)),
         tilt=rng.normal(0, 1.5),
         muscle=rng.normal(1.2, 0.9),
         gap=rng.uniform(0.6, 1.8),
@@ -67,18 +65,15 @@ def _bladder(rng: np.random.Generator, height: float, fill: float) -> tuple[Elli
     x, y = rng.normal(0, 3), 26 + rng.normal(0, 3)
     dome = Ellipsoid((x, y, height), (44 * fill, (38 + rng.normal(0, 3)) * fill, 38 * fill))
     base = (x + rng.normal(0, 4), y - 12 * fill, height - 6 * fill)
-    corners = (
-        (x + side * 17 * fill, y + rng.normal(2, 5), height - rng.uniform(-6, 8)) for side in SIDES
-    )
-    return (
-        dome,
-        Ellipsoid(base, (42 * fill, 30 * fill, 31 * fill)),
-        *(Ellipsoid(corner, (31 * fill, 33 * fill, 31 * fill)) for corner in corners),
-    )
+    lobes = [dome, Ellipsoid(base, (42 * fill, 30 * fill, 31 * fill))]
+    for side in SIDES:
+        corner = (x + side * 17 * fill, y + rng.normal(2, 5), height - rng.uniform(-6, 8))
+        lobes.append(Ellipsoid(corner, (31 * fill, 33 * fill, 31 * fill)))
+    return tuple(lobes)
 
 
 def _bowel_loop(rng: np.random.Generator) -> tuple[Ellipsoid, float]:
     radii = tuple(rng.uniform((13, 12, 14), (26, 18, 30)))
-    z = rng.uniform(22, 80)  # in front as the sacrum rises, lower at the sides
+    z = rng.uniform(22, 80)  # further in front where the sacrum rises
     centre = (rng.uniform(-72, 72), rng.uniform(-25, 30 + 0.6 * z), z)
     return Ellipsoid(centre, radii), rng.choice((0.0, 0.0, 0.12, 0.35))

@@ -1,4 +1,4 @@
-"""Where a phantom patient lies in the scanner, and where every sample lies in the anatomy."""
+"""The place of a phantom patient in the scanner, and of every sample in the anatomy."""
 
 from typing import NamedTuple
 
@@ -7,38 +7,37 @@ from jaxtyping import Float
 
 from sde_ct.lab.phantom.shapes import Grid
 
-SAMPLE_MM = (1.5, 1.5, 5.0)  # wanted distance between samples within a voxel
+SAMPLE_MM = (1.5, 1.5, 5.0)  # intended distance between the samples within a voxel
 MOST_SAMPLES = 3  # per voxel and axis
-ABOVE_HEADS = 8.0  # mm from the femoral heads up to the centre of the volume
-BEHIND_HEADS = 16.0  # mm from the femoral heads back to the centre of the volume
+ABOVE_HEADS, BEHIND_HEADS = 8.0, 16.0  # mm from the femoral heads to the centre of the volume
 WARP_MM = 2.2  # standard deviation of the individual deformation
 
 
 class Placement(NamedTuple):
-    """The voxel grid and the finer grid of samples that its voxels are averaged from."""
+    """The voxel grid, and the finer grid of samples that are averaged to voxels."""
 
     affine: Float[np.ndarray, "4 4"]  # voxel index to RAS+ mm
     factors: tuple[int, int, int]  # samples per voxel along each axis
-    grid: Grid  # anatomical position of the samples, before the patient's scale
+    grid: Grid  # anatomical position of the samples, in the average patient's millimetres
     texture: Float[np.ndarray, "x y z"]  # of the tissue at each sample, unit variance
 
 
 def place(rng: np.random.Generator, shape, spacing, scale) -> Placement:
-    """Lay a patient of the given anatomical `scale` (x, y, z) into a scan.
+    """Place a patient of the given anatomical `scale` (x, y, z) in a scan.
 
-    The scan is oblique by up to 4 degrees about each axis, its centre up to 40 mm off, its voxel
-    size within 2 % of `spacing` (mm). Its slices follow the anatomy, as a planned scan's do: the
-    patient is turned (3 degrees) and shifted (5 mm) in the axial plane and shifted along z.
+    The scan is oblique by up to 4 degrees about each axis, its centre lies up to 40 mm from the
+    origin, and its voxel size is within 2 % of `spacing` (mm). The slices follow the anatomy, as in
+    a planned scan: in the axial plane the patient is turned by up to 3 degrees and shifted by up to
+    5 mm, and along z shifted by a few millimetres.
     """
     voxel = np.array(spacing) * (1 + rng.uniform(-0.02, 0.02, 2))[[0, 0, 1]]
-    factors = tuple(
-        int(n) for n in np.clip(np.ceil(np.array(spacing) / SAMPLE_MM), 1, MOST_SAMPLES)
-    )
+    wanted = np.ceil(np.array(spacing) / SAMPLE_MM)
+    factors = tuple(int(n) for n in np.clip(wanted, 1, MOST_SAMPLES))
     x, y, z = _axial_plane(rng, shape, voxel, factors)
     z /= np.float32(scale[2])
     bend = [waves(rng, x, y, z, count=12, length=(110, 350)) for _ in range(2)]
     texture = waves(rng, x, y, z, count=48, length=(9, 45))
-    grid = Grid.of(
+    grid = Grid(
         (x[..., None] + WARP_MM * bend[0]) / np.float32(scale[0]),
         (y[..., None] + WARP_MM * bend[1]) / np.float32(scale[1]),
         z,
@@ -47,7 +46,7 @@ def place(rng: np.random.Generator, shape, spacing, scale) -> Placement:
 
 
 def _axial_plane(rng, shape, voxel, factors):
-    """Positions of the samples, mm: x, y [nx, ny] turned with the patient, and z [nz]."""
+    """Positions of the samples in mm: x, y [nx, ny] turned with the patient, and z [nz]."""
     gx, gy, gz = (
         ((np.arange(n * f) + 0.5) / f - n / 2) * size
         for n, f, size in zip(shape, factors, voxel, strict=True)
@@ -68,7 +67,7 @@ def _affine(rng, shape, voxel) -> Float[np.ndarray, "4 4"]:
 
 
 def _rotation(degrees: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
-    """Turns about x, then y, then z."""
+    """Rotations about x, then y, then z."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -77,11 +76,10 @@ def _rotation(degrees: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
 
 
 def waves(rng, x, y, z, *, count: int, length) -> Float[np.ndarray, "x y z"]:
-    """A smooth random field of unit variance: plane waves, `length` mm from crest to crest.
+    """A smooth random field of unit variance, the sum of `count` plane waves.
 
     Args:
       x, y: [x, y] positions in the plane, mm; z: [z] positions of the slices, mm.
-      count: number of waves.
       length: least and greatest wavelength, mm.
     """
     direction = rng.normal(size=(3, count))

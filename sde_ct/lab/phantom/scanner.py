@@ -1,7 +1,7 @@
 """MR and CT of labelled tissue: contrast, blur, partial volume and noise.
 
-Signals, not labels, are averaged over the samples of a voxel, so a voxel shared by two tissues
-shows what a scanner would show.
+Signals, not labels, are averaged over the samples of a voxel, so that a voxel shared by two tissues
+looks as it does in a scanner.
 """
 
 import numpy as np
@@ -20,16 +20,14 @@ def dominant(
     samples: UInt8[np.ndarray, "X Y Z"], factors: tuple[int, int, int]
 ) -> UInt8[np.ndarray, "x y z"]:
     """The tissue with the largest share of each voxel; AIR where the body fills less than half."""
+    fx, fy, fz = factors
     nx, ny, nz = (n // f for n, f in zip(samples.shape, factors, strict=True))
-    voxel = np.arange(nx * ny).reshape(nx, ny).repeat(factors[0], 0).repeat(factors[1], 1)
-    code = voxel[..., None] * len(Tissue)
     labels = np.empty((nx, ny, nz), dtype=np.uint8)
-    for k in range(nz):  # slice by slice: the counts of a whole volume would not fit everywhere
-        slab = samples[..., k * factors[2] : (k + 1) * factors[2]]
-        counts = np.bincount((code + slab).ravel(), minlength=nx * ny * len(Tissue))
-        counts = counts.reshape(nx, ny, len(Tissue))  # type: ignore[assignment]
-        body = 2 * counts[..., Tissue.AIR] <= np.prod(factors)
-        labels[..., k] = np.where(body, 1 + counts[..., 1:].argmax(axis=-1), Tissue.AIR)
+    for k in range(nz):  # one slice at a time: the counts of a large volume would not fit in memory
+        slab = samples[..., k * fz : (k + 1) * fz].reshape(nx, fx, ny, fy, fz)
+        counts = np.stack([(slab == tissue).sum(axis=(1, 3, 4)) for tissue in Tissue])
+        body = 2 * counts[Tissue.AIR] <= fx * fy * fz
+        labels[..., k] = np.where(body, 1 + counts[1:].argmax(axis=0), Tissue.AIR)
     return labels
 
 
@@ -40,12 +38,12 @@ def ct_image(
     *,
     bone_like: bool,
 ) -> Float[np.ndarray, "x y z"]:
-    """CT in whole HU; the random numbers do not depend on the outcome of the ambiguous region."""
+    """CT in whole HU; its random numbers do not depend on the outcome of the ambiguous region."""
     hu, texture = table("hu"), table("hu_texture")
     hu[Tissue.INSERT] = INSERT_HU[bone_like]
     hu[Tissue.CORTEX] += rng.normal(0, 90)
     hu[[Tissue.CANCELLOUS, Tissue.FEMORAL_HEAD]] *= rng.uniform(0.8, 1.2)  # bone density
-    # Minus: where a tissue holds more fat it is darker in CT and brighter in MR.
+    # The minus sign makes tissue that holds more fat darker in CT and brighter in MR.
     image = _acquire(_textured(hu, -texture, samples, placement.texture), placement)
     noise = ndimage.gaussian_filter(rng.normal(size=image.shape), (0.4, 0.4, 0))
     image += CT_NOISE * noise / noise.std()
@@ -61,10 +59,11 @@ def mr_image(
 ) -> Float[np.ndarray, "x y z"]:
     """T2-weighted spin echo in arbitrary units, with coil bias and Rician noise; never negative.
 
-    Rician: √((S + n₁)² + n₂²), n Gaussian (Gudbjartsson & Patz, Magn Reson Med 34:910, 1995).
+    Rician noise is √((S + n₁)² + n₂²) with Gaussian n (Gudbjartsson & Patz, Magn Reson Med 34:910,
+    1995).
 
     Args:
-      insert: signal of the ambiguous region in units of pure protons; None: its tissue's, none.
+      insert: signal of the ambiguous region in units of pure protons; None gives it no signal.
     """
     tr, te = rng.uniform(4000, 6500), rng.uniform(85, 105)  # ms
     contrast = spin_echo(table("t1"), table("t2"), table("pd"), tr=tr, te=te)
@@ -74,14 +73,14 @@ def mr_image(
     signal = _acquire(_textured(contrast, texture, samples, placement.texture), placement)
     signal *= _coil(rng, signal.shape, placement.affine)
     channels = MR_NOISE * rng.normal(size=(2, *signal.shape))
-    gain = rng.uniform(1500, 4000)  # arbitrary units: every scan has its own
+    gain = rng.uniform(1500, 4000)  # every scan has its own arbitrary units
     return (gain * np.hypot(signal + channels[0], channels[1])).astype(np.float32)
 
 
 def _textured(value, deviation, samples, texture) -> Float[np.ndarray, "x y z"]:
-    """The value of each sample's tissue, with its admixture and its texture.
+    """The value of each sample's tissue with its admixture and texture.
 
-    Fat and muscle hold a log-normal fraction of each other, about 7 %.
+    Fat and muscle contain a log-normal share of each other, about 7 %.
     """
     other = np.arange(len(Tissue))
     other[list(ADMIXTURE)] = list(ADMIXTURE.values())
@@ -96,7 +95,7 @@ def _acquire(samples: np.ndarray, placement: Placement) -> Float[np.ndarray, "x 
     voxel = np.linalg.norm(placement.affine[:3, :3], axis=0)
     sigma = (*(BLUR_MM * f / s for f, s in zip((fx, fy), voxel, strict=False)), 0)
     blurred = ndimage.gaussian_filter(samples.astype(np.float32), sigma, truncate=3)
-    # The mean along one axis at a time, as sums of strided views: several times faster than mean.
+    # Summing strided views along one axis at a time is several times faster than a mean.
     for axis, factor in enumerate((fx, fy, fz)):
         steps = [slice(None)] * axis
         blurred = sum(blurred[(*steps, slice(i, None, factor))] for i in range(factor))
@@ -104,7 +103,7 @@ def _acquire(samples: np.ndarray, placement: Placement) -> Float[np.ndarray, "x 
 
 
 def _coil(rng, shape, affine) -> Float[np.ndarray, "x y z"]:
-    """Smooth receive sensitivity about 1: brighter near the surface coils, uneven by patient."""
+    """Smooth sensitivity around 1, higher near the surface coils and uneven for each patient."""
     x, y, z = (
         (np.arange(n) - (n - 1) / 2) * s
         for n, s in zip(shape, np.linalg.norm(affine[:3, :3], axis=0), strict=True)

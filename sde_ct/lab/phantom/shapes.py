@@ -1,91 +1,88 @@
-"""Signed distances of simple shapes on a patient's grid, the geometry the phantom is drawn with.
+"""Signed distances to simple shapes, the geometry that the phantom is drawn with.
 
-A `Chain` is a polyline of discs joined by straight tapered strips, in the axial plane; its points
-move along z by monotone cubic interpolation between key levels, so every organ is smooth along z.
-Distances are in mm, negative inside, measured in the axial plane for chains and to first order for
-ellipsoids.
+Distances are in mm and negative inside. They are exact in the axial plane for chains and correct to
+first order for ellipsoids.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 
-FAR = np.float32(1e3)  # mm: no shape near
-MARGIN = 10.0  # mm around a shape where its distance is still evaluated
+FAR = np.float32(1e3)  # mm; stands for "no shape near"
+MARGIN = 10.0  # mm around a shape within which its distance is evaluated
 
 Index = tuple[slice, slice, slice]
+Discs = tuple[tuple[float, float, float], ...]
+Stroke = tuple[Index, Float[np.ndarray, "a b c"]]  # an index box and the distances inside it
 
 
 @dataclass(frozen=True)
 class Grid:
     """Anatomical coordinates, mm, of every sample: x to the right, y anterior, z superior.
 
-    x and y are warped and turned per sample; z depends on the slice alone.
+    x and y are warped and turned for each sample; z depends on the slice alone.
     """
 
     x: Float[np.ndarray, "x y z"]
     y: Float[np.ndarray, "x y z"]
     z: Float[np.ndarray, " z"]
-    columns: tuple[Float[np.ndarray, "x"], Float[np.ndarray, "x"]]  # least and greatest x
-    rows: tuple[Float[np.ndarray, "y"], Float[np.ndarray, "y"]]  # least and greatest y
 
-    @classmethod
-    def of(cls, x, y, z) -> "Grid":
-        columns = (x.min(axis=(1, 2)), x.max(axis=(1, 2)))
-        rows = (y.min(axis=(0, 2)), y.max(axis=(0, 2)))
-        return cls(x, y, z, columns, rows)
+    @cached_property
+    def _ranges(self):
+        columns = self.x.min(axis=(1, 2)), self.x.max(axis=(1, 2))
+        return columns, (self.y.min(axis=(0, 2)), self.y.max(axis=(0, 2)))
 
     def box(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> Index | None:
-        """The smallest index box holding x, y in [low, high] and the true entries of `levels`."""
-        inside = (
-            (self.columns[1] >= low[0]) & (self.columns[0] <= high[0]),
-            (self.rows[1] >= low[1]) & (self.rows[0] <= high[1]),
-            levels,
-        )
-        found = [np.flatnonzero(hits) for hits in inside]
-        if any(len(hits) == 0 for hits in found):
+        """The smallest index box that holds x, y in [low, high] and the true entries of `levels`.
+
+        None where the grid misses it.
+        """
+        pairs = zip(self._ranges, low, high, strict=True)
+        axes = [(most >= a) & (least <= b) for (least, most), a, b in pairs]
+        hits = [np.flatnonzero(inside) for inside in (*axes, levels)]
+        if not all(map(len, hits)):
             return None
-        return tuple(slice(int(hits[0]), int(hits[-1]) + 1) for hits in found)  # type: ignore[return-value]
+        return tuple(slice(int(hit[0]), int(hit[-1]) + 1) for hit in hits)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Discs (x, y, radius) in mm at key levels z in mm; a radius below 0 means: not there."""
+    """A polyline of discs joined by straight tapered strips, in every axial plane.
 
-    levels: tuple[float, ...]
-    points: tuple[tuple[tuple[float, float, float], ...], ...]
+    `keys` gives the discs (x, y, radius) in mm at key levels z in mm; a radius below 0 means that
+    the disc is absent. Between key levels monotone cubic interpolation keeps the shape smooth.
+    """
 
-    @classmethod
-    def at(cls, keys: dict[float, tuple[tuple[float, float, float], ...]]) -> "Chain":
-        return cls(tuple(keys), tuple(keys.values()))
+    keys: dict[float, Discs]
+
+    @cached_property
+    def _between(self) -> PchipInterpolator:
+        return PchipInterpolator(list(self.keys), np.array(list(self.keys.values()), float), axis=0)
 
     def distance(
         self, grid: Grid, *, side: int = 1, lift: float = 0.0, grow: float = 0.0
-    ) -> tuple[Index, Float[np.ndarray, "a b c"]] | None:
-        """Distance inside the shape's box, or None where the grid misses it.
+    ) -> Stroke | None:
+        """The distance within the shape's box, or None where the grid misses it.
 
         Args:
           side: 1 as given, -1 mirrored in the sagittal plane.
           lift: mm by which the shape is raised.
           grow: mm added to every radius.
         """
-        points = _interpolator(self)(np.clip(grid.z - lift, self.levels[0], self.levels[-1]))
+        points = self._between(np.clip(grid.z - lift, min(self.keys), max(self.keys)))
         points = points.astype(np.float32)  # [z, point, (x, y, r)]
         points[..., 0] *= side
         points[..., 2] += grow
         present = (points[..., 2] > 0).any(axis=1)
         if not present.any():
             return None
-        reach = points[present, :, 2:].clip(0) + MARGIN
-        low = (points[present, :, :2] - reach).min(axis=(0, 1))
-        high = (points[present, :, :2] + reach).max(axis=(0, 1))
+        centres, reach = points[present, :, :2], points[present, :, 2:].clip(0) + MARGIN
+        low, high = (centres - reach).min(axis=(0, 1)), (centres + reach).max(axis=(0, 1))
         box = grid.box(low, high, present)
-        if box is None:
-            return None
-        return box, _chain_distance(grid.x[box], grid.y[box], points[box[2]])
+        return box and (box, _chain_distance(grid.x[box], grid.y[box], points[box[2]]))
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Ellipsoid:
 
     def distance(
         self, grid: Grid, *, side: int = 1, lift: float = 0.0, grow: float = 0.0
-    ) -> tuple[Index, Float[np.ndarray, "a b c"]] | None:
+    ) -> Stroke | None:
         """As `Chain.distance`; to first order, f (f - 1) / |∇f| with f² = Σ (offset/radius)²."""
         centre = np.array(self.centre) * [side, 1, 1] + [0, 0, lift]
         radii = np.array(self.radii) + grow
@@ -106,25 +103,20 @@ class Ellipsoid:
         if box is None:
             return None
         offset = (grid.x[box] - centre[0], grid.y[box] - centre[1], grid.z[box[2]] - centre[2])
-        norm, slope = (
+        norm, gradient = (
             np.sqrt(
                 sum((d / np.float32(r**power)) ** 2 for d, r in zip(offset, radii, strict=True))
             )
             for power in (1, 2)
         )
-        return box, (norm * (norm - 1) / np.maximum(slope, 1e-6)).astype(np.float32)
+        return box, (norm * (norm - 1) / np.maximum(gradient, 1e-6)).astype(np.float32)
 
 
 Shape = Chain | Ellipsoid
 
 
-@cache
-def _interpolator(chain: Chain) -> PchipInterpolator:
-    return PchipInterpolator(chain.levels, np.array(chain.points, dtype=np.float64), axis=0)
-
-
 def _chain_distance(x, y, points):
-    """Least distance over the chain's tapered strips; points [z, point, (x, y, r)]."""
+    """The least distance over the chain's tapered strips; points [z, point, (x, y, r)]."""
     if points.shape[1] == 1:
         px, py, r = points[:, 0].T
         return np.hypot(x - px, y - py) - r
@@ -143,7 +135,7 @@ def _chain_distance(x, y, points):
 
 
 def union(field: Float[np.ndarray, "x y z"], box: Index, distance: np.ndarray, blend: float = 4.0):
-    """Join a shape into a distance field in place, corners rounded over `blend` mm."""
+    """Join a shape into a distance field in place, with corners rounded over `blend` mm."""
     old = field[box]
     overlap = np.maximum(blend - np.abs(old - distance), 0)
     field[box] = np.minimum(old, distance) - overlap * overlap / (4 * blend)

@@ -1,12 +1,12 @@
-"""What each tissue of the phantom looks like in T2-weighted MR and in CT.
+"""The look of each tissue of the phantom in T2-weighted MR and in CT.
 
-Relaxation times are approximate, for 3 T, and rounded: fat, muscle, marrow and prostate after
-de Bazelaire et al., Radiology 230:652 (2004); cartilage and blood after Stanisz et al., Magn Reson
-Med 54:507 (2005). They differ between studies (muscle T2: about 29 and 50 ms in these two; see the
-review of Bojorquez et al., Magn Reson Imaging 35:69, 2017), so muscle takes a value between. Fat is
-given a longer T2 than the spin-echo value (about 68 ms), as the echo trains of fast spin echo make
-it bright. The other tissues, all proton densities and all textures are plausible values, not
-measurements.
+Relaxation times are approximate, for 3 T, and rounded. Fat, muscle, marrow and prostate follow
+de Bazelaire et al., Radiology 230:652 (2004); cartilage and blood follow Stanisz et al., Magn Reson
+Med 54:507 (2005). Studies differ (the T2 of muscle is about 29 and 50 ms in these two; see the
+review of Bojorquez et al., Magn Reson Imaging 35:69, 2017), so muscle takes a value between them.
+Fat has a longer T2 than its spin-echo value (about 68 ms), because the echo trains of fast spin
+echo make it bright. The other tissues, all proton densities and all textures are plausible values,
+not measurements.
 """
 
 from enum import IntEnum
@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 
 class Tissue(IntEnum):
-    """The labels of the phantom; AIR is outside the body only."""
+    """The labels of the phantom; AIR is only outside the body."""
 
     AIR = 0
     SKIN = 1
@@ -38,18 +38,18 @@ class Tissue(IntEnum):
     ARTERY = 16  # flow void
     VEIN = 17
     CSF = 18
-    INSERT = 19  # no MR signal; its CT value is the phantom's controlled ambiguity
+    INSERT = 19  # the ambiguous region: no MR signal, and one of two CT values
 
 
 class Properties(NamedTuple):
-    """One tissue: relaxation times in ms, relative proton density, CT mean and texture in HU."""
+    """One tissue: relaxation times in ms, relative proton density, CT number and textures."""
 
     t1: float
     t2: float
     pd: float
     hu: float
     hu_texture: float  # standard deviation, HU
-    mr_texture: float  # standard deviation, fraction of the signal
+    mr_texture: float  # standard deviation, share of the signal
 
 
 PROPERTIES = {
@@ -75,8 +75,6 @@ PROPERTIES = {
     Tissue.INSERT: Properties(1000, 1, 0.0, 0, 0, 0),  # HU: see INSERT_HU
 }
 INSERT_HU = {True: 800.0, False: -800.0}  # bone-like, air-like
-
-
 # Fat runs through muscle, and strands of lean tissue through fat.
 ADMIXTURE = {Tissue.MUSCLE: Tissue.FAT, Tissue.FAT: Tissue.MUSCLE}
 
