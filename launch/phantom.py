@@ -1,10 +1,10 @@
-"""A cohort of pelvis phantoms to try everything on, as a hospital or a challenge would give it.
+"""Write a cohort of pelvis phantoms in the form that a hospital or a challenge would give.
 
     python launch/phantom.py --layout=gold_atlas --output=out/atlas --patients=7
     python launch/phantom.py --layout=synthrad2023 --output=out/phantoms --patients=8
 
-`gold_atlas` is DICOM, eight series a patient with their quirks; `synthrad2023` is NIfTI. Patients
-that are there already stay as they are.
+`gold_atlas` is DICOM with eight series for each patient; `synthrad2023` is NIfTI. Patients that
+exist already stay as they are.
 """
 
 from functools import partial
@@ -17,18 +17,18 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 LAYOUTS = ["gold_atlas", "synthrad2023"]
-LAYOUT = flags.DEFINE_enum("layout", None, LAYOUTS, "Files and folders.", required=True)
+LAYOUT = flags.DEFINE_enum("layout", None, LAYOUTS, "Layout of files and folders.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=True)
-PATIENTS = flags.DEFINE_integer("patients", 7, "How many.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
-SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; default: small.")
-SPACING = flags.DEFINE_list("spacing", [], "Their size, mm.")
+PATIENTS = flags.DEFINE_integer("patients", 7, "Number of patients.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.", lower_bound=0)
+SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; few if not given.")
+SPACING = flags.DEFINE_list("spacing", [], "Size of the voxels in mm, as x,y,z.")
 
 
 def main() -> None:
-    from sde_ct.lab.phantom import gold_atlas, pelvis
+    from sde_ct.lab.phantom import cohort, gold_atlas
 
-    default = gold_atlas if LAYOUT.value == "gold_atlas" else pelvis
+    default = gold_atlas if LAYOUT.value == "gold_atlas" else cohort
     options = {
         "shape": _three("shape", SHAPE.value, int) or default.SHAPE,
         "spacing": _three("spacing", SPACING.value, float) or default.SPACING,
@@ -36,11 +36,11 @@ def main() -> None:
     }
     output = Path(OUTPUT.value)
     if LAYOUT.value == "synthrad2023":
-        written = pelvis.write_cohort(output, PATIENTS.value, SEED.value, **options)
+        written = cohort.write_cohort(output, PATIENTS.value, SEED.value, **options)
     else:
         names = gold_atlas.PATIENTS[: PATIENTS.value]
         if len(names) < PATIENTS.value:
-            raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients")
+            raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients.")
         written = gold_atlas.write_gold_atlas(output, SEED.value, patients=names, **options)
     print(f"{output}: {len(written)} patients")
 
@@ -51,7 +51,7 @@ def _three(name: str, texts: list[str], number: type) -> tuple | None:
     except ValueError:
         values = ()
     if texts and len(values) != 3:
-        raise InputError(f"--{name}={','.join(texts)}: give three numbers, as x,y,z")
+        raise InputError(f"--{name}={','.join(texts)}: give three numbers, as x,y,z.")
     return values or None
 
 

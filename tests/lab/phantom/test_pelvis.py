@@ -1,16 +1,13 @@
-"""The pelvis phantom: determinism, the controlled ambiguity, tissue values, files."""
+"""The pelvis phantom: determinism, the controlled ambiguity, tissue values, geometry."""
 
-import json
 from itertools import pairwise
 
-import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sde_ct.errors import InputError
-from sde_ct.lab.phantom.pelvis import draw_outcome, pelvis_patient, write_cohort
+from sde_ct.lab.phantom.pelvis import draw_outcome, pelvis_patient
 from sde_ct.lab.phantom.shapes import Chain, Ellipsoid, Grid
 from sde_ct.lab.phantom.tissues import PROPERTIES, Tissue, spin_echo
 
@@ -37,8 +34,24 @@ def test_same_seed_same_patient_and_other_seed_another():
     assert not np.allclose(first.mr.affine, other.mr.affine)
 
 
+@pytest.mark.parametrize(
+    ("seed", "options", "mr", "ct", "body"),
+    [
+        (5, {}, 478.6222, -396.4802, 3586),
+        (6, {"prior": 0.8, "prior_visible": True}, 385.5348, -439.8632, 3283),
+    ],
+)
+def test_a_seed_keeps_the_patient_it_first_gave(seed, options, mr, ct, body):
+    """Figures of version 2. Other random numbers change means by more than 1 a.u. or HU;
+    float32 arithmetic of another processor by far less than a thousandth."""
+    patient = pelvis_patient(seed, **options, **SMALL)
+    assert patient.mr.array.mean(dtype=float) == pytest.approx(mr, rel=1e-5)
+    assert patient.ct.array.mean(dtype=float) == pytest.approx(ct, abs=2e-3)
+    assert patient.mask.array.sum() == pytest.approx(body, abs=1)
+
+
 @pytest.mark.parametrize("seed", range(4))
-def test_mr_does_not_tell_the_outcome(seed):
+def test_the_mr_is_the_same_for_both_outcomes(seed):
     bone, air = (pelvis_patient(seed, bone_like=outcome) for outcome in (True, False))
     for name in ("mr", "mask", "labels", "ambiguous"):
         assert np.array_equal(getattr(bone, name).array, getattr(air, name).array), name
@@ -64,18 +77,18 @@ def test_outcomes_follow_the_prior(prior):
     assert patient.bone_like == draw_outcome(3, prior) and patient.prior == prior
 
 
-def test_a_visible_prior_is_told_by_brightness_and_nothing_else():
+def test_a_visible_prior_shows_in_brightness_and_in_nothing_else():
     """The region's signal steps up with the prior, from above fat's; everything else stays."""
     for seed in range(3):
         ratios = []
         for prior in (0.1, 0.3, 0.5, 0.7, 0.9):
-            shown = pelvis_patient(seed, prior=prior, prior_visible=True)
-            region, muscle = shown.ambiguous.array > 0, shown.labels.array == Tissue.MUSCLE
+            patient = pelvis_patient(seed, prior=prior, prior_visible=True)
+            region, muscle = patient.ambiguous.array > 0, patient.labels.array == Tissue.MUSCLE
             # The brightest voxels: those that the region fills.
-            inside = np.percentile(shown.mr.array[region], 75)
-            ratios.append(inside / np.median(shown.mr.array[muscle]))
-        fat = np.median(shown.mr.array[shown.labels.array == Tissue.FAT])
-        assert ratios[0] > fat / np.median(shown.mr.array[muscle])
+            inside = np.percentile(patient.mr.array[region], 75)
+            ratios.append(inside / np.median(patient.mr.array[muscle]))
+        fat = np.median(patient.mr.array[patient.labels.array == Tissue.FAT])
+        assert ratios[0] > fat / np.median(patient.mr.array[muscle])
         steps = np.array(ratios[1:]) / ratios[:-1]
         assert steps == pytest.approx(2.85**0.2, rel=0.05)
     bone, air = (
@@ -84,22 +97,9 @@ def test_a_visible_prior_is_told_by_brightness_and_nothing_else():
     )
     assert np.array_equal(bone.mr.array, air.mr.array)
     plain, again = (pelvis_patient(0, prior=prior) for prior in (0.5, 0.9))
-    assert np.array_equal(plain.mr.array, again.mr.array)  # not visible: the MR knows no prior
-
-
-def test_a_cohort_of_visible_priors(tmp_path):
-    priors = (0.2, 0.8)
-    asked = SMALL | {"visible_priors": priors}
-    folders = write_cohort(tmp_path, 4, 5, **asked)
-    records = [json.loads((folder / "phantom.json").read_text()) for folder in folders]
-    assert [r["prior"] for r in records] == [0.2, 0.8, 0.2, 0.8]
-    assert all(r["prior_visible"] for r in records)
-    assert all(r["bone_like"] == draw_outcome(r["patient_seed"], r["prior"]) for r in records)
-    write_cohort(tmp_path, 4, 5, **asked)  # the same request: they stay
-    with pytest.raises(InputError, match="holds another"):
-        write_cohort(tmp_path, 4, 5, prior=0.2, **SMALL)
-    with pytest.raises(InputError, match=r"between 0 and 1, not 2"):
-        write_cohort(tmp_path / "b", 1, 5, visible_priors=(0.2, 2), **SMALL)
+    assert np.array_equal(
+        plain.mr.array, again.mr.array
+    )  # not visible: the MR is independent of the prior
 
 
 def test_images_are_plausible(patients):
@@ -133,7 +133,7 @@ def test_tissues_have_their_hounsfield_units(patients, tissue, low, high):
         assert low < np.median(patient.ct.array[patient.labels.array == tissue]) < high
 
 
-def test_mr_intensity_alone_does_not_tell_the_tissue(patients):
+def test_mr_intensity_alone_does_not_identify_the_tissue(patients):
     """Fatty marrow and fat, and bone and gas, look alike in MR and differ by hundreds of HU."""
 
     def signal(*tissues):
@@ -197,94 +197,13 @@ def test_grid_is_oblique_and_orthonormal(seed):
 
 @given(x=st.floats(-60, 60), y=st.floats(-60, 60), radius=st.floats(2, 30), length=st.floats(1, 40))
 def test_distances_match_their_closed_forms(x, y, radius, length):
-    grid = Grid.of(*(np.full((1, 1, 1), v, np.float32) for v in (x, y)), np.zeros(1, np.float32))
-    capsule = Chain.at({z: ((0, 0, radius), (length, 0, radius)) for z in (-1, 1)})
+    grid = Grid(*(np.full((1, 1, 1), v, np.float32) for v in (x, y)), np.zeros(1, np.float32))
+    capsule = Chain({z: ((0, 0, radius), (length, 0, radius)) for z in (-1, 1)})
     sphere = Ellipsoid((0, 0, 0), (radius,) * 3)
     expected = np.hypot(x - np.clip(x, 0, length), y) - radius
     for shape, true in ((capsule, expected), (sphere, np.hypot(x, y) - radius)):
-        found = shape.distance(grid)
-        if found is None:
-            assert true > 1  # left out only outside
+        stroke = shape.distance(grid)
+        if stroke is None:
+            assert true > 1  # omitted only outside
         elif abs(true) < radius / 2:
-            assert found[1].item() == pytest.approx(true, abs=2e-3)
-
-
-def test_cohort_round_trip(tmp_path):
-    folders = write_cohort(tmp_path, 2, 7, progress=iter, **SMALL)
-    assert [f.relative_to(tmp_path).as_posix() for f in folders] == [
-        "Task1/pelvis/1PA001",
-        "Task1/pelvis/1PA002",
-    ]
-    for folder in folders:
-        record = json.loads((folder / "phantom.json").read_text())
-        patient = pelvis_patient(record["patient_seed"], **SMALL)
-        assert record["bone_like"] == patient.bone_like and record["prior"] == 0.5
-        for name in ("mr", "ct", "mask", "ambiguous"):
-            image = nib.load(folder / f"{name}.nii.gz")
-            volume = getattr(patient, name)
-            assert np.array_equal(np.asarray(image.dataobj), volume.array), name
-            for form in (image.get_sform, image.get_qform):
-                affine, code = form(coded=True)
-                assert code == 1
-                np.testing.assert_allclose(affine, volume.affine, atol=1e-3)  # float32 header
-        assert nib.load(folder / "ct.nii.gz").get_data_dtype() == np.int16
-        assert nib.load(folder / "mask.nii.gz").get_data_dtype() == np.uint8
-    assert sorted(p.name for p in folders[0].parent.iterdir()) == ["1PA001", "1PA002"]
-
-
-def test_cohort_keeps_complete_patients(tmp_path):
-    first = write_cohort(tmp_path, 1, 7, **SMALL)[0]
-    before = (first / "mr.nii.gz").stat().st_mtime_ns
-    longer = write_cohort(tmp_path, 2, 7, **SMALL)
-    assert (first / "mr.nii.gz").stat().st_mtime_ns == before and longer[1].is_dir()
-
-
-@pytest.mark.parametrize("spoil", ["seed", "shape", "missing file", "broken record"])
-def test_cohort_refuses_other_patients(tmp_path, spoil):
-    folder = write_cohort(tmp_path, 1, 7, **SMALL)[0]
-    options = dict(SMALL)
-    if spoil == "shape":
-        options["shape"] = (40, 30, 6)
-    elif spoil == "missing file":
-        (folder / "ct.nii.gz").unlink()
-    elif spoil == "broken record":
-        (folder / "phantom.json").write_text("{")
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    with pytest.raises(InputError, match="1PA001"):
-        write_cohort(tmp_path, 2, 8 if spoil == "seed" else 7, **options)
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
-    assert not folder.with_name("1PA002").exists()
-
-
-def test_interrupted_patient_leaves_nothing(tmp_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sde_ct.lab.phantom.pelvis.nib.save", stop)
-    with pytest.raises(KeyboardInterrupt):
-        write_cohort(tmp_path, 1, 7, **SMALL)
-    monkeypatch.undo()
-    assert list((tmp_path / "Task1" / "pelvis").iterdir()) == []
-    assert write_cohort(tmp_path, 1, 7, **SMALL)[0].is_dir()
-
-
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"shape": (8, 8)}, "shape"),
-        ({"shape": (8, 8, 0)}, "shape"),
-        ({"spacing": (1.0, -1.0, 2.0)}, "spacing"),
-        ({"spacing": (1.0, float("nan"), 2.0)}, "spacing"),
-        ({"prior": 1.5}, "prior"),
-    ],
-)
-def test_bad_requests_are_named(tmp_path, options, word):
-    with pytest.raises(InputError, match=word):
-        pelvis_patient(0, **options)
-    with pytest.raises(InputError, match=word):
-        write_cohort(tmp_path / "new", 1, 0, **options)
-    with pytest.raises(InputError, match="seed"):
-        write_cohort(tmp_path / "new", 1, -1)
-    with pytest.raises(InputError, match="patients"):
-        write_cohort(tmp_path / "new", 0, 0)
-    assert not (tmp_path / "new").exists()
+            assert stroke[1].item() == pytest.approx(true, abs=2e-3)
