@@ -73,8 +73,10 @@ class _Canvas:
         self, shape: Shape, *coats: Coat, sides: tuple[int, ...] = SIDES, grow: float = 0.0
     ) -> list[Stroke]:
         """Paint the shape's coats in turn and return (box, distance) for each side on the grid."""
-        options = ({"side": side, "lift": side * self.tilt, "grow": grow} for side in sides)
-        strokes = [s for o in options if (s := shape.distance(self.grid, **o)) is not None]
+        both = [
+            shape.distance(self.grid, side=side, lift=side * self.tilt, grow=grow) for side in sides
+        ]
+        strokes = [stroke for stroke in both if stroke is not None]
         for box, distance in strokes:
             for tissue, depth in coats:
                 self.fill(box, distance < depth, tissue)

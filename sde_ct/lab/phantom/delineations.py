@@ -23,7 +23,7 @@ def delineations(owner: Invented, labels: Volume, rng: np.random.Generator) -> l
     bodies = {"External": labels.array != Tissue.AIR}
     bodies |= {organ: np.isin(labels.array, tissues) for organ, tissues in ORGANS.items()}
     true = {name: contours(labels.with_array(mask)) for name, mask in bodies.items()}
-    drawn = {}
+    drawn: dict[str, list[Polygon]] = {}
     for observer in range(1, OBSERVERS + 1):
         share = 1 + rng.normal(0, 0.01)  # nobody draws exactly the same size
         drawn |= {f"{name}_obs{observer}": _redrawn(p, share) for name, p in true.items()}
