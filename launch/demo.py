@@ -40,7 +40,7 @@ def main() -> None:
     from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
     from sde_ct.evaluation.table import METHODS
     from sde_ct.lab import comparison
-    from sde_ct.lab.comparison.page import report_of
+    from sde_ct.lab.comparison.outputs import report_of
     from sde_ct.report.html.report import NAME as REPORT
     from sde_ct.report.html.report import write_report
     from sde_ct.runtime import parallel

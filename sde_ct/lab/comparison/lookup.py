@@ -1,22 +1,72 @@
-"""The control that knows nothing but HU by MR brightness."""
+"""The control that every learned method must beat: a table from MR intensity to HU.
+
+The table knows which tissue a brightness usually is and nothing of anatomy, so cortical bone and
+gas, both dark in MR, get one value.
+"""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from sde_ct.data.inputs import network_input
 from sde_ct.data.intensity import RobustMR
 from sde_ct.data.prepared import Prepared
-from sde_ct.lab.comparison.brightness_table import Lookup, fit_lookup
+from sde_ct.errors import InputError
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.synthesis import SyntheticCT
 from sde_ct.volumes.slice_grid import from_slices
 
-AIR = -1000.0  # HU, for what a lookup does not know: outside the body
+AIR = -1000.0  # HU outside the body, where the table says nothing
+BINS = 128
+
+
+class Lookup(NamedTuple):
+    """Knots of a piecewise linear map from MR intensity (increasing) to HU."""
+
+    mr: Float[np.ndarray, " n"]
+    hu: Float[np.ndarray, " n"]
+
+    def apply(self, mr: Float[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
+        """HU for every voxel; beyond the outermost knots their HU continues."""
+        return np.interp(mr, self.mr, self.hu).astype(np.float32)
+
+
+def fit_lookup(
+    mr_values: Float[np.ndarray, " n"], hu_values: Float[np.ndarray, " n"], bins: int = BINS
+) -> Lookup:
+    """The *median* HU, which minimises the mean absolute error, by MR intensity.
+
+    Args:
+        mr_values: MR of body voxels of the training patients, in the scale that `apply` gets.
+        hu_values: CT of the same voxels, HU.
+        bins: intervals of MR intensity with equal numbers of voxels; intervals that coincide,
+            because many voxels share one intensity, become one.
+
+    Returns:
+        The table, with a knot at the median MR and the median HU of each interval.
+
+    Raises:
+        InputError: no voxels, or non-finite ones.
+    """
+    mr, hu = np.ravel(mr_values).astype(np.float64), np.ravel(hu_values).astype(np.float64)
+    if mr.size == 0:
+        raise InputError("The lookup table needs body voxels, and there are none: check the masks.")
+    if not (np.isfinite(mr).all() and np.isfinite(hu).all()):
+        raise InputError("The lookup's MR or CT voxels are NaN or infinite: repair the images.")
+    order = np.argsort(mr, kind="stable")
+    mr, hu = mr[order], hu[order]
+    edges = np.unique(np.quantile(mr, np.linspace(0, 1, bins + 1)[1:-1]))
+    # side="right" keeps equal intensities in one interval; an interval may come out empty.
+    parts = np.unique(np.searchsorted(mr, edges, side="right"))
+    parts = parts[(parts > 0) & (parts < mr.size)]
+    knots = ([np.median(part) for part in np.split(values, parts)] for values in (mr, hu))
+    return Lookup(*map(np.array, knots))
 
 
 def lookup_control(prepared: Prepared) -> Lookup:
-    """HU by MR intensity, from the body voxels of the training patients."""
+    """The table of the training patients' body voxels."""
     scaling, mr, hu = RobustMR(), [], []
     for case in prepared.of("train"):
         inside = case.load("mask") > 0
@@ -26,7 +76,7 @@ def lookup_control(prepared: Prepared) -> Lookup:
 
 
 def apply_lookup(lookup: Lookup, patient: Patient, prepared: Prepared) -> SyntheticCT:
-    """The lookup's CT: one draw, no network evaluation."""
+    """The table's CT of one patient, as a single draw without a network evaluation."""
     shown = network_input(
         patient.mr, RobustMR(), patient.mask, spacing=prepared.spacing, size=prepared.size
     )

@@ -1,43 +1,68 @@
-"""The synthetic CTs as files and as pictures."""
+"""The comparison as files, as pictures and as a page."""
 
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sde_ct.evaluation.table import SAMPLERS
+from sde_ct.evaluation.findings import findings
+from sde_ct.evaluation.table import SAMPLERS, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.report import figures
+from sde_ct.report.html.curves import read_curves
+from sde_ct.report.html.views import PatientView, Picture, Report
+from sde_ct.uncertainty import judgement
+from sde_ct.uncertainty.intervals import caveat
+from sde_ct.uncertainty.judgement import Judgements
 from sde_ct.volumes.files import write_volume
 from sde_ct.volumes.volume import Volume, canonical
 
+# Pictures in the output folder: name -> title and description.
+PICTURES = {
+    "comparison": (
+        "Every method on one slice",
+        "A slice of the MR, the real CT and every method's CT; below each its signed error.",
+    ),
+    "uncertainty": (
+        "Spread and error",
+        "Per sampler the spread of its draws, the error of their mean, and one against the other.",
+    ),
+    "reliability": (
+        "Known probabilities",
+        "Share of bone-like draws against the known probability of bone, per sampler.",
+    ),
+}
+
 
 def write_volumes(results: Results, output: Path) -> None:
-    """`sct/METHOD/PATIENT.nii.gz` and `sct_std/…`: what each method says, on the MR's grid, HU."""
+    """Write every method's CT and spread, HU on the MR's grid, as `sct/METHOD/PATIENT.nii.gz` and
+    `sct_std/METHOD/PATIENT.nii.gz`."""
     for name, by_patient in results.items():
         for patient, result in by_patient.items():
-            volumes = {"sct": {name: result.draws[0]}, "sct_std": {}}
+            volumes = {Path("sct", name): result.draws[0]}
             if result.spread is not None:
-                volumes["sct"][f"{name}-M"] = result.mean
-                volumes["sct_std"][f"{name}-M"] = result.spread
-            for kind, by_name in volumes.items():
-                for method, volume in by_name.items():
-                    path = output / kind / method / f"{patient}.nii.gz"
-                    write_volume(path, volume, overwrite=True)
+                volumes[Path("sct", f"{name}-M")] = result.mean
+                volumes[Path("sct_std", f"{name}-M")] = result.spread
+            for folder, volume in volumes.items():
+                write_volume(output / folder / f"{patient}.nii.gz", volume, overwrite=True)
 
 
 def pictures(results: Results, patient: Patient, output: Path) -> None:
-    """`comparison` and `uncertainty` of one patient's middle slice, as PNG and PDF."""
+    """Write `comparison` and `uncertainty` of one patient's middle slice as PNG and PDF."""
     z = patient.mr.array.shape[2] // 2
 
     def cut(volume: Volume) -> np.ndarray:
         return canonical(volume).array[..., z].astype(np.float32)
 
     mr, ct, mask = cut(patient.mr), cut(patient.ct), cut(patient.mask) > 0
-    shown = {name: cut(by[patient.id].draws[0]) for name, by in results.items()}
-    shown |= {f"{name}-M": cut(results[name][patient.id].mean) for name in SAMPLERS}
+    cts = {name: cut(by[patient.id].draws[0]) for name, by in results.items()}
+    cts |= {f"{name}-M": cut(results[name][patient.id].mean) for name in SAMPLERS}
     spacing = tuple(canonical(patient.mr).spacing[:2])
-    figures.save(figures.comparison(mr, ct, shown, mask, spacing=spacing), output / "comparison")
+    figures.save(figures.comparison(mr, ct, cts, mask, spacing=spacing), output / "comparison")
     maps = {
         name: (cut(result.spread), np.abs(cut(result.mean) - ct))
         for name in SAMPLERS
@@ -45,3 +70,37 @@ def pictures(results: Results, patient: Patient, output: Path) -> None:
     }
     if maps:
         figures.save(figures.uncertainty(maps, ct, mask, spacing=spacing), output / "uncertainty")
+
+
+def report_of(
+    results: Results,
+    patients: Sequence[Patient],
+    rows: Sequence[Row],
+    judged: Judgements,
+    output: Path,
+    provenance: Mapping[str, Any],
+) -> Report:
+    """The content of `report.html`, with the runs and pictures that `output` contains."""
+    runs = {p.parent.name: p for p in sorted(output.glob("runs/*/experiment.json"))}
+    networks = {f"Network {run}": json.loads(path.read_text("utf-8")) for run, path in runs.items()}
+    few = caveat(len({row.patient for row in rows}))
+    return Report(
+        title="Synthetic CT of phantom pelvises",
+        rows=rows,
+        findings=findings(rows),
+        patients={patient.id: partial(_view, results, patient) for patient in patients},
+        judgements=judged,
+        figures=[
+            Picture(title, alt, path.read_bytes())
+            for name, (title, alt) in PICTURES.items()
+            if (path := output / f"{name}.png").exists()
+        ],
+        curves=read_curves(output / "runs"),
+        provenance={**provenance, **networks},
+        warnings=[*filter(None, [few]), *judgement.warnings(judged)],
+    )
+
+
+def _view(results: Results, patient: Patient) -> PatientView:
+    methods = {name: by_patient[patient.id] for name, by_patient in results.items()}
+    return PatientView(patient.id, patient.mr, patient.ct, patient.mask, methods)
