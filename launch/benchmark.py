@@ -150,8 +150,8 @@ def _reliability(output: Path) -> None:
     from sde_ct.lab.benchmark import reliability
     from sde_ct.lab.comparison import held_out, outcomes_seen
     from sde_ct.report import figures
-    from sde_ct.report.html.report import NAME as REPORT
-    from sde_ct.report.html.report import write_report
+    from sde_ct.report.html.report_file import NAME as REPORT
+    from sde_ct.report.html.report_file import write_report
     from sde_ct.synthesis import load
     from sde_ct.training.loop import train
     from sde_ct.uncertainty.reliability import sentence

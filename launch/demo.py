@@ -41,8 +41,8 @@ def main() -> None:
     from sde_ct.evaluation.table import METHODS
     from sde_ct.lab import comparison
     from sde_ct.lab.comparison.outputs import report_of
-    from sde_ct.report.html.report import NAME as REPORT
-    from sde_ct.report.html.report import write_report
+    from sde_ct.report.html.report_file import NAME as REPORT
+    from sde_ct.report.html.report_file import write_report
     from sde_ct.runtime import parallel
     from sde_ct.storage.versions import versions
     from sde_ct.training.loop import train

@@ -74,10 +74,10 @@ def main() -> None:
     from sde_ct.evaluation.protocols import PROTOCOLS, constants
     from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
     from sde_ct.evaluation.table import summarise, text_table
-    from sde_ct.report.html.files import choice, patients_of
-    from sde_ct.report.html.report import NAME as REPORT
-    from sde_ct.report.html.report import write_report
-    from sde_ct.report.html.views import Report
+    from sde_ct.report.html.contents import Report
+    from sde_ct.report.html.patients_from_files import choice, patients_of
+    from sde_ct.report.html.report_file import NAME as REPORT
+    from sde_ct.report.html.report_file import write_report
     from sde_ct.storage.versions import versions
     from sde_ct.uncertainty import judgement
     from sde_ct.uncertainty.intervals import caveat

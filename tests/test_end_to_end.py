@@ -15,7 +15,7 @@ from sde_ct.evaluation.table import AVERAGES, METHODS, SAMPLERS, summarise, text
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison.demands import checks
 from sde_ct.lab.comparison.outputs import report_of
-from sde_ct.report.html.report import write_report
+from sde_ct.report.html.report_file import write_report
 
 from .programs import call
 

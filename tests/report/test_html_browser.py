@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.report.html import report
-from sde_ct.report.html.report import write_report
-from sde_ct.report.html.views import Prediction
+from sde_ct.report.html import report_file
+from sde_ct.report.html.contents import Prediction
+from sde_ct.report.html.report_file import write_report
 
 from . import html_cohort
 from .html_cohort import FOLDERS, NAMES
@@ -367,10 +367,10 @@ def test_slices_left_out_are_said_and_the_others_still_true(browser, cohort, tmp
     size = sum(
         map(len, re.findall(r'"([A-Za-z0-9+/=]{200,})"', (tmp_path / "all.html").read_text()))
     )
-    monkeypatch.setattr(report, "REST", 0)
+    monkeypatch.setattr(report_file, "REST", 0)
     write_report(tmp_path / "none.html", whole._replace(patients={}))
     still = (tmp_path / "none.html").stat().st_size
-    monkeypatch.setattr(report, "LIMIT", still + int(0.4 * size))
+    monkeypatch.setattr(report_file, "LIMIT", still + int(0.4 * size))
     write_report(tmp_path / "report.html", whole)
     pages = opened(browser, tmp_path / "report.html")
     page = next(pages)

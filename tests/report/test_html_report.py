@@ -15,15 +15,15 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
-from sde_ct.report.html import calibration, fitting, report
-from sde_ct.report.html.curves import picture, read_curves
-from sde_ct.report.html.encoding import encode, quantise_mr
-from sde_ct.report.html.files import choice, choose, load
+from sde_ct.report.html import calibration_section, fitting, report_file
+from sde_ct.report.html.contents import PatientView, Prediction, Report
 from sde_ct.report.html.fitting import Plan, middle, plan
-from sde_ct.report.html.patients import encode_patient
-from sde_ct.report.html.report import write_report
-from sde_ct.report.html.tables import by_patient, over_patients
-from sde_ct.report.html.views import PatientView, Prediction
+from sde_ct.report.html.metric_tables import by_patient, over_patients
+from sde_ct.report.html.patient_data import encode_patient
+from sde_ct.report.html.patients_from_files import choice, choose, load
+from sde_ct.report.html.report_file import write_report
+from sde_ct.report.html.training_curves import picture, read_curves
+from sde_ct.report.html.voxel_encoding import encode, quantise_mr
 from sde_ct.uncertainty.calibration import over_patients as over_patients_of
 from sde_ct.uncertainty.judgement import judge
 from sde_ct.volumes.files import read_volume, write_volume
@@ -154,24 +154,24 @@ def test_the_policy_names_the_only_script_and_style(cohort, tmp_path):
 
 def test_a_report_of_rows_alone(tmp_path):
     rows = [Row("ours", "p1", 50.0, 28.0, 0.9)]
-    text = page(tmp_path, report.Report("Alone", rows))
+    text = page(tmp_path, Report("Alone", rows))
     assert "50.0" in text and 'id="viewer"' not in text and 'id="training"' not in text
     assert "drawProfile" not in text  # no script for what is not there
 
 
 def test_what_does_not_fit_is_left_out_and_said(tmp_path, monkeypatch):
     """20 * 18 * 12 voxels of noise take two bytes each and a third more as base64."""
-    monkeypatch.setattr(report, "REST", 0)
+    monkeypatch.setattr(report_file, "REST", 0)
     rows = [Row("m", n, 50.0, 28.0, 0.9) for n in "ab"]
     patients = {n: lambda n=n: noisy_view(n) for n in "ab"}
-    whole = report.Report("Noise", rows, patients=patients)
+    whole = Report("Noise", rows, patients=patients)
     everything = page(tmp_path / "all", whole)
     assert "To stay below" not in everything
     size = packed(everything)
     still = len(page(tmp_path / "still", whole._replace(patients={})).encode())
     expected = {0.85: "a: 2 of 4 draws", 0.55: "a: the middle", 0.25: "not shown: b"}
     for share, sentence in expected.items():
-        monkeypatch.setattr(report, "LIMIT", still + int(share * size))
+        monkeypatch.setattr(report_file, "LIMIT", still + int(share * size))
         folder = tmp_path / str(share)
         text = page(folder, whole)
         assert sentence in text and "To stay below" in text
@@ -182,11 +182,11 @@ def test_a_page_of_very_many_patients_stays_below_the_limit(tmp_path, monkeypatc
     """A table of 300 lines is larger than this limit; so is one of 5000 than the real one."""
     rng, limit = np.random.default_rng(0), 300_000
     rows = [Row(m, f"p{n:03d}", *rng.uniform(10, 90, 20)) for m in "ab" for n in range(150)]
-    whole = report.Report("Many", rows, patients={"p": noisy_view})
+    whole = Report("Many", rows, patients={"p": noisy_view})
     every = page(tmp_path / "all", whole)
     assert "Every patient" in every and len(every) > limit and "metrics.csv" not in every
-    monkeypatch.setattr(report, "LIMIT", limit)
-    monkeypatch.setattr(report, "REST", 50_000)
+    monkeypatch.setattr(report_file, "LIMIT", limit)
+    monkeypatch.setattr(report_file, "REST", 50_000)
     text = page(tmp_path / "few", whole)
     assert len(text.encode()) <= limit and "p149" not in text
     assert "too many for this page: see metrics.csv beside it" in text
@@ -306,7 +306,7 @@ def test_the_draws_calibration_is_told(cohort, tmp_path):
     view = html_cohort.view(cohort, NAMES[0])
     draws = np.stack([draw.array for draw in view.methods["exact"].draws])
     judged = {"exact-M": {NAMES[0]: judge(draws, view.ct.array, view.mask.array)}}
-    told = calibration.table(judged)
+    told = calibration_section.table(judged)
     assert "(0.333 is right)" in told.head[3]
     whole = told.lines[0]
     found = over_patients_of([judged["exact-M"][NAMES[0]].by_tissue])["all"]

@@ -13,8 +13,8 @@ from sde_ct.evaluation.table import SAMPLERS, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.report import figures
-from sde_ct.report.html.curves import read_curves
-from sde_ct.report.html.views import PatientView, Picture, Report
+from sde_ct.report.html.contents import PatientView, Picture, Report
+from sde_ct.report.html.training_curves import read_curves
 from sde_ct.uncertainty import judgement
 from sde_ct.uncertainty.intervals import caveat
 from sde_ct.uncertainty.judgement import Judgements

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sde_ct.report.html.encoding import encode, quantise_hu, quantise_mr
-from sde_ct.report.html.views import MethodView, PatientView
+from sde_ct.report.html.contents import MethodView, PatientView
+from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
 from sde_ct.volumes.volume import Volume, canonical
 
 FEW_DRAWS = 2  # to switch between

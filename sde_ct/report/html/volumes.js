@@ -1,5 +1,5 @@
 "use strict";
-// Undoes encoding.py: base64, deflate, byte planes, folded steps. A volume is decoded once.
+// Undoes voxel_encoding.py: base64, deflate, byte planes, folded steps. A volume is decoded once.
 
 const decoded = new Map();
 

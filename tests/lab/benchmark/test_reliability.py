@@ -11,7 +11,7 @@ from sde_ct.evaluation.results import write_json
 from sde_ct.lab.benchmark import reliability
 from sde_ct.lab.comparison import held_out
 from sde_ct.report import figures
-from sde_ct.report.html.report import write_report
+from sde_ct.report.html.report_file import write_report
 from sde_ct.synthesis import Synthesizer, load
 
 from ...programs import call

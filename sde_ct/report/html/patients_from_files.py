@@ -9,7 +9,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import body_from_ct
 from sde_ct.evaluation.matching import SUFFIXES, CaseFiles
 from sde_ct.evaluation.table import Row
-from sde_ct.report.html.views import PatientView, Prediction
+from sde_ct.report.html.contents import PatientView, Prediction
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.volume import Volume, canonical, same_grid
 

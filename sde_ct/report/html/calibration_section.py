@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sde_ct.report.html.contents import Picture
+from sde_ct.report.html.metric_tables import Cell, Table, number
 from sde_ct.report.html.pictures import png
-from sde_ct.report.html.tables import Cell, Table, number
-from sde_ct.report.html.views import Picture
 from sde_ct.uncertainty.calibration import OverPatients, over_patients
 from sde_ct.uncertainty.judgement import Judged, Judgements, nominal
 

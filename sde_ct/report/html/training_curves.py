@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sde_ct.report.html.contents import Picture
 from sde_ct.report.html.pictures import png
-from sde_ct.report.html.views import Picture
 
 Records = Sequence[Mapping[str, Any]]
 COLUMNS = 4

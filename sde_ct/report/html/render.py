@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from sde_ct.evaluation.findings import Finding
 from sde_ct.report.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
-from sde_ct.report.html import calibration, curves
-from sde_ct.report.html.tables import Table, by_patient, over_patients
-from sde_ct.report.html.views import Picture, Report
+from sde_ct.report.html import calibration_section, training_curves
+from sde_ct.report.html.contents import Picture, Report
+from sde_ct.report.html.metric_tables import Table, by_patient, over_patients
 
 SCRIPTS = ("volumes.js", "plots.js", "viewer.js")
 PANES = {
@@ -44,9 +44,9 @@ class Still(NamedTuple):
 
 def still_of(report: Report) -> Still:
     """Of a report all that takes time to draw."""
-    drawn = [calibration.picture(report.judgements)] if report.judgements else []
-    calibrated = [calibration.table(report.judgements)] if report.judgements else []
-    training = curves.picture(report.curves)
+    drawn = [calibration_section.picture(report.judgements)] if report.judgements else []
+    calibrated = [calibration_section.table(report.judgements)] if report.judgements else []
+    training = training_curves.picture(report.curves)
     return Still(
         summary=over_patients(report.rows) + calibrated,
         cases=by_patient(report.rows),

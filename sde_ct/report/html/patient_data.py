@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
-from sde_ct.report.html.encoding import encode, quantise_hu, quantise_mr
+from sde_ct.report.html.contents import PatientView, require_one_grid
 from sde_ct.report.html.fitting import Plan, depth_of, drawn, middle, most_draws, plan
-from sde_ct.report.html.views import PatientView, require_one_grid
+from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
 from sde_ct.volumes.fingerprint import voxel_sha256
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu
 

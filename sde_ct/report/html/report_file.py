@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sde_ct.errors import InputError
+from sde_ct.report.html.contents import PatientView, Report
 from sde_ct.report.html.fitting import FEW_SLICES, depth_of, plan
-from sde_ct.report.html.page import Still, render, still_of
-from sde_ct.report.html.patients import Encoded, encode_patient
-from sde_ct.report.html.views import PatientView, Report
+from sde_ct.report.html.patient_data import Encoded, encode_patient
+from sde_ct.report.html.render import Still, render, still_of
 from sde_ct.storage.whole import whole
 
 NAME = "report.html"
