@@ -98,7 +98,7 @@ def swapped(path: Path) -> None:
 
 NIFTI = {
     "no place": ("mr", in_header(252, "2h", 0, 0), "sform_code and qform_code are 0"),
-    "mirrored": ("ct", mirrored, "is mirrored by its sform against its qform"),
+    "mirrored": ("ct", mirrored, "has a sform that mirrors its qform"),
     "byte order": ("ct", swapped, "above 4000, as in a wrong byte order"),
     "byte order of the header": (
         "mr",

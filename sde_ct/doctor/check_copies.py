@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from sde_ct.doctor.finding import Finding, error, warning
-from sde_ct.volumes.fingerprint import voxel_sha256
-from sde_ct.volumes.volume import Volume, canonical
+from sde_ct.volumes.volume import Volume, canonical, voxel_sha256
 
 
 def fingerprint(volume: Volume) -> str:

@@ -9,12 +9,12 @@ from pydicom.uid import UID
 
 from sde_ct.doctor.finding import Finding, error, refused, warning
 from sde_ct.errors import InputError
+from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.patient_names import secrets_of
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import (
     Slice,
-    decoding,
     is_beside,
     read_header,
     require_decoder,

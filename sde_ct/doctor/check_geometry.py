@@ -1,22 +1,16 @@
 """The geometry of a volume: what of it cannot be true, or can no longer be."""
 
-from pathlib import Path
-from typing import Any
-
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from sde_ct.data.regions.body import body_mask
 from sde_ct.doctor.finding import Finding, error, warning
-from sde_ct.volumes.corners import corners_apart
 from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.volume import Volume, same_grid
 
 VOXEL_MM = (0.05, 25.0)  # what a scanner, or a phantom of this package, may have
 BODY_MM = (40.0, 2500.0)  # extent in plane
-AGREE_MM = 0.1  # two places in one header
 SHEAR = 0.01  # cosine between axes that should be perpendicular; 0.6 degrees
 DICE = 0.92  # of the bodies, in the field of view of both
 SHIFT_MM = 5.0  # between the bodies' centres; a voxel at the least
@@ -72,24 +66,6 @@ def _origin(volume: Volume) -> list[Finding]:
             "the first voxel lies at exactly (0, 0, 0) along straight axes: the place in the "
             "patient looks made up, and left and right cannot be told",
             "convert from the original DICOM, or compare with an image of known sides",
-        )
-    ]
-
-
-def nifti_header(path: Path) -> list[Finding]:
-    """The two places that a NIfTI header may give; one of them is read, others read the other."""
-    header: Any = nib.load(path).header
-    sform, qform = header.get_sform(coded=True), header.get_qform(coded=True)
-    if not sform[1] or not qform[1]:
-        return []
-    apart = corners_apart(sform[0], qform[0], header.get_data_shape())
-    if apart <= AGREE_MM:
-        return []
-    return [
-        warning(
-            f"sform and qform disagree by up to {apart:.3g} mm; the sform is used here, the qform "
-            "by other tools",
-            "write one geometry to both",
         )
     ]
 

@@ -4,16 +4,11 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
-
-import nibabel as nib
-from pydicom.dataset import Dataset
 
 from sde_ct.doctor.finding import Finding, warning
-from sde_ct.volumes.dicom.patient_names import NOBODY, TAGS, WITHHELD, mentions, withhold
-from sde_ct.volumes.metaimage import HEADER_BYTES, SUFFIXES
-from sde_ct.volumes.nifti import DAMAGE
-from sde_ct.volumes.nifti import SUFFIXES as NIFTI_SUFFIXES
+from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.patient_names import NOBODY, WITHHELD, mentions, withhold
+from sde_ct.volumes.formats import FORMATS, format_of, image_stem
 
 PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # DICOM's way to write a name: Doe^Jane
 FIELDS = re.compile(r"Patient_?s?_?(Name|ID|BirthDate|Address)", re.IGNORECASE)
@@ -46,14 +41,10 @@ def _named(path: Path, folder: Path, secrets: Collection[str]) -> Iterator[str]:
         yield "the name of a file or folder"
     if not path.is_file():
         return
-    name = path.name.lower()
-    if name.endswith(NIFTI_SUFFIXES) and _names(_nifti_text(path), secrets):
-        yield "a NIfTI header"
-    if name.endswith(SUFFIXES):
-        with path.open("rb") as file:
-            text = file.read(HEADER_BYTES).partition(b"ElementDataFile")[0].decode("latin-1")
+    if image_stem(path) is not None:
+        text = _header_text(path)
         if TAG_LINES.search(text) or _names(text, secrets):
-            yield "a MetaImage header"
+            yield f"a {format_of(path)} header"
     if path.suffix in TEXT and path.stat().st_size < LARGEST:
         text = path.read_text("utf-8", errors="replace")
         if _names(text, secrets) or (path.suffix == ".json" and _has_field(text)):
@@ -69,22 +60,12 @@ def _names(text: str, secrets: Collection[str]) -> bool:
     return bool(PERSON.search(text)) or mentions(text, secrets)
 
 
-def _nifti_text(path: Path) -> str:
-    """The free text of a header and its extensions, in which converters leave names."""
+def _header_text(path: Path) -> str:
+    """The free text of an image's header; empty where the header is damaged."""
     try:
-        header: Any = nib.load(path).header
-    except DAMAGE:
+        return FORMATS[format_of(path)].text(path)
+    except InputError:
         return ""
-    fields = [header[key].item() for key in ("descrip", "aux_file", "intent_name", "db_name")
-              if key in header]  # fmt: skip
-    texts = [f.decode("latin-1") if isinstance(f, bytes) else str(f) for f in fields]
-    for extension in header.extensions:
-        content = extension.get_content()
-        if isinstance(content, Dataset):
-            texts.append(" ".join(str(content.get(tag) or "") for tag in TAGS))
-        else:
-            texts.append(content.decode("latin-1") if isinstance(content, bytes) else str(content))
-    return " ".join(texts)
 
 
 def _has_field(text: str) -> bool:

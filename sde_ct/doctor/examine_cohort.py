@@ -13,15 +13,13 @@ from sde_ct.doctor.examine_volume import CHECKS, attempt, examine
 from sde_ct.doctor.finding import Finding
 from sde_ct.doctor.screen import Found, Report, at
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.people import secrets_in
+from sde_ct.volumes.dicom.patient_names import secrets_in
 from sde_ct.volumes.dicom.series import slice_files
-from sde_ct.volumes.metaimage import SUFFIXES
-from sde_ct.volumes.nifti import SUFFIXES as NIFTI_SUFFIXES
+from sde_ct.volumes.formats import image_stem
 from sde_ct.volumes.volume import Volume
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 Typed = tuple[Kind | None, Volume]
-IMAGES = (*NIFTI_SUFFIXES, *SUFFIXES)
 UNITS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
@@ -42,7 +40,7 @@ def _is_pair(place: Path) -> bool:
     """Whether MR and CT are called so; slices of a flat series, mr0001.dcm and on, are none."""
     usual = Patterns()
     return all(
-        any(p.is_dir() or p.name.lower().endswith(IMAGES) for p in place.glob(pattern))
+        any(p.is_dir() or image_stem(p) is not None for p in place.glob(pattern))
         for pattern in (usual.mr, usual.ct)
     )
 
@@ -122,7 +120,7 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
 
 def _volume_files(folder: Path) -> list[Path]:
     every = (path for place in folders(folder) for path in sorted(place.iterdir()))
-    return [p for p in every if p.is_file() and p.name.lower().endswith(IMAGES)]
+    return [p for p in every if p.is_file() and image_stem(p) is not None]
 
 
 def _each(files: Iterable[Path], root: Path) -> tuple[list[Found], dict[str, Typed]]:

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.doctor import check_dicom, check_intensities
-from sde_ct.doctor.check_geometry import nifti_header, place
+from sde_ct.doctor.check_geometry import place
 from sde_ct.doctor.check_intensities import check_ct
 from sde_ct.doctor.finding import Finding, error, refused
 from sde_ct.doctor.screen import Report, at
 from sde_ct.errors import InputError
-from sde_ct.volumes.files import format_of, read_any
+from sde_ct.volumes.files import read_any
+from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume
 
 CHECKS = {"MR": check_intensities.check_mr, "CT": check_ct, "mask": check_intensities.check_mask}
@@ -37,8 +38,6 @@ def examine(path: Path, kind: check_intensities.Kind | None = None) -> Examined:
         return Examined(Report(f"{path.name}: a file that cannot be used", found=at("", [read])))
     kind = kind or check_intensities.kind_of(path.name, read)
     findings = [*place(read), *CHECKS[kind](read)]
-    if format_of(path) == "NIfTI":
-        findings += nifti_header(path)
     title = f"{path.name}: {kind}, {format_of(path)}"
     return Examined(Report(title, (line(read, kind),), at("", findings)), read, kind)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.matching import CaseFiles, Matched, Refusal
@@ -15,10 +14,8 @@ from sde_ct.evaluation.table import Row, row
 from sde_ct.uncertainty.draws import evaluate_draws, spearman
 from sde_ct.uncertainty.judgement import Judged, judge
 from sde_ct.volumes.files import read_volume
-from sde_ct.volumes.masks import CtVolume, Mask
+from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Unit, Volume, canonical, same_grid
-
-BODY_ABOVE = -400.0  # HU: half-way between air and fat, roughly
 
 
 class Evaluated(NamedTuple):
@@ -118,7 +115,7 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
     ct = _read(files.reference, "HU")
     sct = read_on_grid(files.prediction, "HU", ct, files.reference)
     if files.mask is None:
-        return ct, sct, ct.with_array(body_from_ct(ct.array), "mask")
+        return ct, sct, ct_body(ct)
     mask = read_on_grid(files.mask, "mask", ct, files.reference)
     if not (mask.array > 0).any():
         raise InputError(f"{files.mask} is empty: mark the body with values above 0.")
@@ -145,15 +142,6 @@ def _grid(volume: Volume) -> str:
     spacing = " x ".join(f"{step:.4g}" for step in volume.spacing)
     origin = ", ".join(f"{x:.4g}" for x in volume.affine[:3, 3])
     return f"{shape} voxels of {spacing} mm at {origin}"
-
-
-def body_from_ct(ct: CtVolume) -> Mask:
-    """The largest component above `BODY_ABOVE` HU, with every axial slice's holes filled."""
-    labels, count = ndimage.label(ct > BODY_ABOVE)
-    if count == 0:
-        return np.zeros(ct.shape, bool)
-    body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(body, -1, 0)], -1)
 
 
 def parse_slices(text: str) -> slice:

@@ -26,9 +26,9 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import read_case, read_on_grid
 from sde_ct.evaluation.matching import CaseFiles, volumes_in
 from sde_ct.volumes.dicom.dose import read_rtdose
-from sde_ct.volumes.files import format_of, read_volume
-from sde_ct.volumes.planning import write_planning_volume
-from sde_ct.volumes.volume import Volume, canonical, same_grid
+from sde_ct.volumes.files import read_volume, write_volume
+from sde_ct.volumes.formats import format_of
+from sde_ct.volumes.volume import Volume, canonical, left_posterior_superior, same_grid
 
 NAME = "gamma.json"
 BODY = "BODY"
@@ -63,7 +63,8 @@ def export_case(
         if not same_grid(canonical(volume), canonical(ct)):
             raise InputError(f"{folder.name}: {name} lies on another grid than the CT: resample.")
     for name, volume in {"ct": ct, **volumes}.items():
-        write_planning_volume(folder / f"{name}.mha", volume)
+        # matRad ignores the direction of the axes: they must be those of DICOM in all volumes.
+        write_volume(folder / f"{name}.mha", left_posterior_superior(volume))
 
 
 def structures_of(place: Path | None, case: str) -> dict[str, Path]:

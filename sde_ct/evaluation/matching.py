@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.formats import IMAGE_SUFFIXES, image_stem
 
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}  # names in a case's folder
 
 
@@ -52,7 +52,7 @@ def match_cases(
     and where a reference has no prediction: a case left out may be a hard one.
 
     Args:
-        prediction: a folder of `<case>.nii.gz`, or another of `SUFFIXES`, or one file.
+        prediction: a folder of `<case>.nii.gz`, or another of `IMAGE_SUFFIXES`, or one file.
         reference: the same, or any folder over SynthRAD's layout, `<case>/ct.nii.gz`.
         mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
             `ct.nii.gz`, where there is one.
@@ -72,7 +72,7 @@ def match_cases(
     alone = {_stem(prediction) or prediction.name: [prediction]}
     predictions = _flat(prediction) if prediction.is_dir() else alone
     if not predictions:
-        raise InputError(f"{prediction} holds no predictions: it needs files <case>{SUFFIXES[0]}.")
+        raise InputError(f"{prediction} holds no predictions: it needs files <case>.nii.gz.")
     places = {"ct": reference, "mask": mask, "spread": spread}
     for kind, place in places.items():
         if place is not None and place.is_file() and len(predictions) > 1:
@@ -104,8 +104,7 @@ def volumes_in(place: Path) -> dict[str, Path]:
 
 def _stem(path: Path) -> str | None:
     """The case's name of a volume's file; None for other files, hidden ones among them."""
-    suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
-    return None if suffix is None or path.name[0] == "." else path.name.removesuffix(suffix)
+    return None if path.name.startswith(".") else image_stem(path)
 
 
 def _flat(place: Path) -> dict[str, list[Path]]:
@@ -137,8 +136,8 @@ def _finder(place: Path, kind: str) -> Callable[[str], Path]:
         paths = flat.get(name) or nested.get(name)
         if not paths:
             raise InputError(
-                f"{place} holds no {KINDS[kind]} for {name}: name it {name}{SUFFIXES[0]} or "
-                f"{name}/{kind}{SUFFIXES[0]}, or take this prediction away."
+                f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
+                f"{name}/{kind}.nii.gz, or take this prediction away."
             )
         return _only(paths, name)
 
@@ -156,7 +155,7 @@ def _draws_finder(place: Path) -> Callable[[str], tuple[Path, ...]]:
         if len(found) < 2:
             raise InputError(
                 f"{place} holds {len(found)} draws of {name} and a spread needs 2: name them "
-                f"{name}_00{SUFFIXES[0]} and so on, or put them into a folder {name}."
+                f"{name}_00.nii.gz and so on, or put them into a folder {name}."
             )
         return tuple(_only(found[s], s) for s in sorted(found, key=lambda s: (len(s), s)))
 
@@ -176,5 +175,5 @@ def _references(place: Path) -> set[str]:
 def _beside(reference: Path) -> Path | None:
     if _stem(reference) != "ct":
         return None
-    masks = [reference.with_name(f"mask{suffix}") for suffix in SUFFIXES]
+    masks = [reference.with_name(f"mask{suffix}") for suffix in IMAGE_SUFFIXES]
     return next((mask for mask in masks if mask.is_file()), None)

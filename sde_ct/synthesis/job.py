@@ -17,10 +17,11 @@ from sde_ct.synthesis.synthesizer import Synthesizer, SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import Identity, identity_of, new_identity
+from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes
-from sde_ct.volumes.files import Format, format_of, read_volume
-from sde_ct.volumes.fingerprint import voxel_sha256
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.formats import format_of
+from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,24 @@ class Job:
         Raises InputError where it cannot be used, or other results lie in the way.
         """
         request = self._request
-        kind, mr = format_of(source.path), read_volume(source.path, "a.u.")
+        kind, opened = format_of(source.path), source.series
+        if kind == "DICOM":
+            opened = opened or open_series(source.path)
+        mr = read_volume(opened or source.path, "a.u.")
         mask = None
         if request.mask is not None:
             mask = read_volume(find_mask(request.mask, source), "mask")
-        identity = identity_of(source.path) if kind == "DICOM" else new_identity(mr)
+        identity = identity_of(opened) if opened else None
+        name, series = _name(source, mr, identity), None
         if request.dicom:
+            identity = identity or new_identity(mr)
             require_perpendicular(mr, str(source.path))
-        name = _name(source, kind, mr, identity)
-        series = provenance.series(identity, mr) if request.dicom else None
+            series = provenance.series(identity, mr)
         delivery = self._delivery(name, provenance.image(mr, kind, mask), series)
         if delivery.is_complete():
             return Done(name, f"{name} is complete: nothing to do.")
         ct = self._synthetic_ct(mr, name, mask)
-        notes = (*identity.notes, *slice_notes(identity)) if request.dicom else ()
+        notes = (*identity.notes, *slice_notes(identity)) if request.dicom and identity else ()
         write = partial(
             outputs.write, name=name, ct=ct, each=request.each,
             dicom=identity if request.dicom else None,
@@ -183,9 +188,9 @@ class Job:
         )
 
 
-def _name(source: Source, kind: Format, mr: Volume, identity: Identity) -> str:
-    """The case's name; never one that holds the patient's, which only DICOM tells."""
-    if kind == "DICOM" and identity.named_in(source.name):
+def _name(source: Source, mr: Volume, identity: Identity | None) -> str:
+    """The case's name, without the patient's name, which only DICOM files give."""
+    if identity and identity.named_in(source.name):
         return f"mr-{voxel_sha256(mr.array)[:12]}"
     return source.name
 

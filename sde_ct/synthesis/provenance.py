@@ -8,9 +8,7 @@ from sde_ct.config import to_dict
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.dicom.identity import Identity
 from sde_ct.volumes.dicom.write import joined
-from sde_ct.volumes.files import Format
-from sde_ct.volumes.fingerprint import voxel_sha256
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 def checkpoint(trained: Trained) -> dict[str, Any]:
@@ -22,7 +20,7 @@ def checkpoint(trained: Trained) -> dict[str, Any]:
     }
 
 
-def image(mr: Volume, format: Format, mask: Volume | None) -> dict[str, Any]:
+def image(mr: Volume, format: str, mask: Volume | None) -> dict[str, Any]:
     """The MR that was read; `mask` is None where the body was outlined from it."""
     return {
         "format": format,

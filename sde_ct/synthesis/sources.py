@@ -2,16 +2,15 @@
 
 import glob
 import os
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.slice import is_dicom, read_header
-
-IMAGE = re.compile(r"\.(nii(\.gz)?|mh[ad])$", re.IGNORECASE)
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+from sde_ct.volumes.dicom.series import Series, open_series
+from sde_ct.volumes.dicom.slice import may_be_dicom, read_header
+from sde_ct.volumes.formats import image_stem
 
 
 class Source(NamedTuple):
@@ -19,6 +18,7 @@ class Source(NamedTuple):
 
     path: Path
     name: str
+    series: Series | None = None  # of DICOM files whose headers were read to group them
 
 
 def find_sources(arguments: Sequence[str]) -> list[Source]:
@@ -42,7 +42,7 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
             sources.setdefault(source.path, source)
     found = _one_a_series(sources.values())
     by_name: dict[str, Path] = {}
-    for path, name in found:
+    for path, name, _ in found:
         if name in by_name:
             raise InputError(
                 f"{by_name[name]} and {path} would both be written as {name}: rename one, or give "
@@ -59,7 +59,7 @@ def find_mask(masks: Path, source: Source) -> Path:
     """
     if not masks.is_dir() or any(_holds_dicom(p) for p in masks.iterdir()):
         return masks
-    found = [p for p in masks.iterdir() if IMAGE.search(p.name) and case_name(p) == source.name]
+    found = [p for p in masks.iterdir() if image_stem(p) and case_name(p) == source.name]
     if len(found) != 1:
         raise InputError(
             f"{masks} holds {len(found)} masks called {source.name}: give it one, such as "
@@ -71,7 +71,7 @@ def find_mask(masks: Path, source: Source) -> Path:
 def case_name(mr: Path) -> str:
     """The name of a volume's case: its file's, or its folder's in SynthRAD's layout."""
     mr = Path(os.path.abspath(mr))  # links keep the name that they were given
-    stem = IMAGE.sub("", mr.name)
+    stem = image_stem(mr) or mr.name
     return mr.parent.name if stem == "mr" else stem
 
 
@@ -94,25 +94,33 @@ def _expand(argument: str) -> Iterator[Source]:
 
 
 def _one_a_series(sources: Iterable[Source]) -> list[Source]:
-    """The first file of a DICOM series stands for all that lie in its folder."""
-    kept: dict[tuple[Path, str], Source] = {}
+    """Drop every DICOM file whose series an earlier file of its folder stands for.
+
+    Where several files of a folder are named, the first one's series is opened, and kept. If that
+    fails the first file stands for all: reading it later reports what is wrong.
+    """
+    kept: list[Source] = []
+    named: dict[Path, list[Source]] = defaultdict(list)  # DICOM files by their folder
     for source in sources:
-        kept.setdefault(_volume_of(source.path), source)
-    return list(kept.values())
-
-
-def _volume_of(path: Path) -> tuple[Path, str]:
-    """Folder and series of a DICOM file; any other source is a volume of its own."""
-    if path.is_file() and not IMAGE.search(path.name) and _holds_dicom(path):
-        try:
-            return path.parent, str(read_header(path).SeriesInstanceUID)
-        except (InputError, AttributeError):  # what it lacks is told when it is read
-            pass
-    return path, ""
+        if not image_stem(source.path) and _holds_dicom(source.path):
+            named[source.path.parent].append(source)
+    covered: set[Path] = set()
+    for source in sources:
+        if source.path in covered:
+            continue
+        if len(named[source.path.parent]) > 1 and not source.path.is_dir():
+            try:
+                series = open_series(source.path)
+                source = source._replace(series=series)
+                covered |= {image.file for image in series.slices}
+            except InputError:
+                covered |= {other.path for other in named[source.path.parent]}
+        kept.append(source)
+    return kept
 
 
 def _name(volume: Path, base: Path) -> str:
-    if IMAGE.search(volume.name) and volume.is_file():
+    if image_stem(volume) and volume.is_file():
         return case_name(volume)
     folder = volume if volume.is_dir() else volume.parent
     return "_".join(folder.relative_to(base).parts) or folder.name
@@ -133,8 +141,8 @@ def _volumes(place: Path, seen: set[Path]) -> Iterator[Path]:
         return
     seen.add(real)
     inside = sorted(p for p in place.iterdir() if not p.name.startswith("."))
-    images = [p for p in inside if p.is_file() and IMAGE.search(p.name)]
-    named_mr = [p for p in images if IMAGE.sub("", p.name) == "mr"]
+    images = [p for p in inside if p.is_file() and image_stem(p)]
+    named_mr = [p for p in images if image_stem(p) == "mr"]
     if images:
         yield from named_mr or images
     elif any(_holds_dicom(p) for p in inside):
@@ -145,13 +153,7 @@ def _volumes(place: Path, seen: set[Path]) -> Iterator[Path]:
 
 
 def _holds_dicom(file: Path) -> bool:
-    """A file that cannot be read may: its sentence comes from reading it."""
-    if not file.is_file() or file.name == "DICOMDIR":
-        return False
-    try:
-        return file.suffix.lower() in DICOM_SUFFIXES or is_dicom(file)
-    except OSError:
-        return True
+    return file.is_file() and file.name != "DICOMDIR" and may_be_dicom(file)
 
 
 def _may_be_mr(folder: Path) -> bool:

@@ -1,9 +1,9 @@
 """The one place where coordinates change between RAS (NIfTI, volumes) and LPS (DICOM, ITK)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # right <-> left, anterior <-> posterior
 
@@ -26,3 +26,14 @@ def itk_grid(affine: Float[np.ndarray, "4 4"]) -> ItkGrid:
     there = swap_lps_ras(affine)
     spacing = np.linalg.norm(there[:3, :3], axis=0)
     return ItkGrid(there[:3, 3].tolist(), spacing.tolist(), there[:3, :3] / spacing)
+
+
+def itk_image(array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Any:
+    """A SimpleITK image of voxels whose affine leads to RAS mm."""
+    import SimpleITK as sitk
+
+    image, grid = sitk.GetImageFromArray(np.ascontiguousarray(array.T)), itk_grid(affine)
+    image.SetOrigin(grid.origin)
+    image.SetSpacing(grid.spacing)
+    image.SetDirection(grid.direction.ravel().tolist())
+    return image

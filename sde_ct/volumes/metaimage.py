@@ -1,53 +1,54 @@
 """MetaImage files (.mha, .mhd), read by SimpleITK once their header has been checked.
 
-MetaIO fills in what a header lacks, and reads on where the voxels do not fit it: what it would
-have to guess is refused here.
+SimpleITK alone is not enough: MetaIO assumes defaults for what a header lacks, takes "1;5" for a
+number, accepts data of another length and ignores the checksum. All of that is refused here.
 """
 
 import math
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from jaxtyping import Float, Shaped
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.lps import swap_lps_ras
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.lps import itk_image, swap_lps_ras
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
-SUFFIXES = (".mha", ".mhd")
 BYTES = {
     **{"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4},
     **{"MET_UINT": 4, "MET_FLOAT": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_DOUBLE": 8},
     **{"MET_LONG": 4, "MET_ULONG": 4},  # four bytes in the format, whatever the machine
 }
-# Without one of each the voxels have no place in the patient; so many numbers each.
+# The names of each field that places voxels in the patient, and how many numbers it holds.
 PLACE = {
     ("Offset", "Position", "Origin"): 3,
     ("TransformMatrix", "Rotation", "Orientation"): 9,
     ("ElementSpacing",): 3,
 }
-UNSCALED = {"ElementToIntensityFunctionSlope": 1.0, "ElementToIntensityFunctionOffset": 0.0}
 HEADER_BYTES = 65536
 
 
-def read_metaimage(
-    path: Path,
-) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
-    """Voxels and the affine that takes their indices to RAS mm.
+def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
+    """The voxels and the affine to RAS mm.
 
-    Raises InputError where the file is damaged, cut short, colour, not 3D, or its header says
-    nothing of its place.
+    Raises InputError where the file is damaged, cut short, in colour or not 3D, or its header does
+    not give its place.
     """
-    with _decoding(path):
+    import SimpleITK as sitk
+
+    with decoding(path, "MetaImage"):
         fields, start = _header(path)
         _require_fields(fields, path)
         header, source = _beside(fields, path)
-        _require_voxels(fields, path, source, start if source == header else 0)
-        image = _read_quietly(header)
+        _require_length(fields, path, source.read_bytes()[start if source == header else 0 :])
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints past Python's own streams
+        try:
+            image = sitk.ReadImage(str(header), imageIO="MetaImageIO")
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
     direction = np.reshape(image.GetDirection(), (3, 3))
     if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=100 * GRID_TOLERANCE):
         raise InputError(
@@ -59,33 +60,25 @@ def read_metaimage(
     return sitk.GetArrayFromImage(image).T, swap_lps_ras(affine)
 
 
+def write_metaimage(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write an uncompressed `.mha` file, which dose engines read. InputError for `.mhd`."""
+    import SimpleITK as sitk
+
+    if path.suffix.lower() != ".mha":
+        raise InputError("MetaImage is written as one file: let its name end in .mha")
+    sitk.WriteImage(itk_image(array, affine), str(path), useCompression=False)
+
+
 def files_of(path: Path) -> list[Path]:
     """The header's file and, where it is another, that of the voxels. InputError as for reading."""
-    with _decoding(path):
-        header, source = _beside(_header(path)[0], path)
-    return [header] if source == header else [header, source]
+    with decoding(path, "MetaImage"):
+        return list(dict.fromkeys(_beside(_header(path)[0], path)))
 
 
-@contextmanager
-def _decoding(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: check its permissions") from error
-    except (OSError, ValueError, KeyError, RuntimeError, zlib.error, MemoryError) as error:
-        raise InputError(f"{path} is damaged or not MetaImage: copy or export it again") from error
-
-
-def _read_quietly(path: Path) -> sitk.Image:
-    """ITK's warnings go to the screen past Python; what matters of them is an error here."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        return sitk.ReadImage(str(path), imageIO="MetaImageIO")
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+def header_text(path: Path) -> str:
+    """The header as text, where converters may leave names."""
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES).partition(b"ElementDataFile")[0].decode("latin-1")
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
@@ -96,22 +89,19 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     start = 0
     while "ElementDataFile" not in fields:
         end = head.index(b"\n", start)  # ValueError where there is no such field
-        name, value = _text(head[start:end]).split("=", 1)
+        try:
+            line = head[start:end].decode("utf-8")
+        except UnicodeDecodeError:
+            line = head[start:end].decode("latin-1")  # of older writers
+        name, value = line.split("=", 1)
         fields[name.strip()] = value.strip()
         start = end + 1
     return fields, start
 
 
-def _text(line: bytes) -> str:
-    """Names of files and comments may hold any letters, in the encoding of their writer."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
-
-
 def _require_fields(fields: dict[str, str], path: Path) -> None:
-    lacking = [names[0] for names in PLACE if not any(name in fields for name in names)]
+    """Refuse a header that lacks a field, or describes anything but plain voxels in mm."""
+    lacking = [names[0] for names in PLACE if not fields.keys() & names]
     lacking += [name for name in ("NDims", "DimSize", "ElementType") if name not in fields]
     if fields.get("CompressedData") == "True" and "CompressedDataSize" not in fields:
         lacking.append("CompressedDataSize")
@@ -123,14 +113,14 @@ def _require_fields(fields: dict[str, str], path: Path) -> None:
         raise InputError(f"{path} holds {fields['ElementType']} voxels: give plain grey values")
     if (unit := fields.get("DistanceUnits", "mm")) not in ("mm", "?"):
         raise InputError(f"{path} has DistanceUnits of {unit}: write it in mm")
-    for name, plain in UNSCALED.items():
+    for name, plain in (("Slope", 1), ("Offset", 0)):
+        name = f"ElementToIntensityFunction{name}"
         if float(fields.get(name, plain)) != plain:
             raise InputError(f"{path} has {name} = {fields[name]}: write the scaled values")
+    if fields.get("BinaryData", "True") != "True" or int(fields.get("HeaderSize", "0")):
+        raise InputError(f"{path} holds voxels in an unusual form: export it as plain binary data")
     for names, count in PLACE.items():
-        for name in names:
-            # MetaIO takes what begins as a number for one.
-            if name not in fields:
-                continue
+        for name in fields.keys() & names:
             numbers = [float(v) for v in fields[name].split()]
             if len(numbers) != count or not all(map(math.isfinite, numbers)):
                 raise ValueError(name)
@@ -149,32 +139,20 @@ def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
     raise InputError(f"{path} names its voxels {name!r}, which is no file beside it: add it")
 
 
-def _require_voxels(fields: dict[str, str], path: Path, source: Path, start: int) -> None:
-    """The data are there, whole, and as many as the header says."""
-    if fields.get("BinaryData", "True") != "True" or int(fields.get("HeaderSize", "0")):
-        raise InputError(f"{path} holds voxels in an unusual form: export it as plain binary data")
+def _require_length(fields: dict[str, str], path: Path, data: bytes) -> None:
+    """Refuse voxels that are not whole, or more than the header says."""
     shape = [int(n) for n in fields["DimSize"].split()]
-    expected = math.prod(shape) * BYTES[fields["ElementType"]]
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError("DimSize")
-    with source.open("rb") as file:
-        file.seek(start)
-        data = file.read()
-    found = len(data)
+    expected, length = math.prod(shape) * BYTES[fields["ElementType"]], len(data)
     if fields.get("CompressedData", "False") == "True":
-        if found != int(fields["CompressedDataSize"]):
+        if length != int(fields["CompressedDataSize"]):
             raise ValueError("CompressedDataSize")
-        found = _uncompressed_length(data, expected)
-    if found != expected:
+        stream = zlib.decompressobj()
+        length = len(stream.decompress(data, expected + 1))  # one byte more shows any excess
+        if length == expected and not stream.eof:
+            raise ValueError("the checksum is cut off")
+    if length != expected:
         raise InputError(
-            f"{path} holds {found} bytes of voxels, not {expected}, or is damaged: copy it again"
+            f"{path} holds {length} bytes of voxels, not {expected}, or is damaged: copy it again"
         )
-
-
-def _uncompressed_length(data: bytes, expected: int) -> int:
-    """MetaIO does not look at zlib's checksum, this does; `expected` + 1 stands for any excess."""
-    stream = zlib.decompressobj()
-    length = len(stream.decompress(data, expected + 1))
-    if length == expected and not stream.eof:
-        raise zlib.error("the checksum is cut off")
-    return length

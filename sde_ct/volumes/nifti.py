@@ -1,7 +1,6 @@
 """NIfTI files, whose headers may give a volume's place twice, once or not at all."""
 
 import gzip
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,71 +8,93 @@ import nibabel as nib
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.corners import corners_apart
-from sde_ct.volumes.quiet import quiet
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.patient_names import TAGS
+from sde_ct.volumes.volume import corners_apart
 
-SUFFIXES = (".nii", ".nii.gz")
 MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
-# What nibabel, gzip and NumPy raise on damaged headers and data.
-DAMAGE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    KeyError,
-    OverflowError,
-    MemoryError,
-)
+SAME_PLACE_MM = 0.1  # between the places that sform and qform give to any voxel
+ROUNDING = 3 * 2.0**-23  # of b² + c² + d², with b, c, d as float32: nibabel takes it for none
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels, scaled as the header says, and the affine in millimetres."""
-    try:
-        with quiet("nibabel.global"):  # what nibabel would mend is refused here
-            image = nib.load(path)
-            if not isinstance(image, nib.Nifti1Pair):  # CIFTI has the same suffix
-                raise InputError(f"{path} holds a {type(image).__name__}: give a NIfTI volume")
-            if path.name.lower().endswith(".gz"):
-                # nibabel stops before the checksum at the end of the file; this does not.
-                image = type(image).from_bytes(gzip.decompress(path.read_bytes()))  # type: ignore[attr-defined]
-            array = np.asanyarray(image.dataobj)
+    """The voxels, scaled as the header says, and the affine to RAS mm.
+
+    Raises InputError where the file is damaged, is no NIfTI volume, or its header gives no place
+    or two different ones.
+    """
+    with decoding(path, "NIfTI"):
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Pair):  # CIFTI has the same suffix
+            raise InputError(f"{path} holds a {type(image).__name__}: give a NIfTI volume")
+        if path.name.lower().endswith(".gz"):
+            # nibabel does not read the checksum at the end of the file; `decompress` does.
+            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))  # type: ignore[attr-defined]
+        array = np.asanyarray(image.dataobj)
         scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
-        _require_place(image.header, path)
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: check its permissions") from error
-    except DAMAGE as error:
-        raise InputError(f"{path} is damaged or not NIfTI: copy or export it again") from error
+        _require_one_place(image.header, scale, path)
     return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
 
 
-def _require_place(header: Any, path: Path) -> None:
-    """Refuse headers from which tools read two places, or make up one of their own."""
+def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write a file in mm with the sform set, and the qform too unless the affine is sheared."""
+    image = nib.Nifti1Image(array, affine)
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    if not places_apart(image.header) <= _tolerance(image.header):
+        image.set_qform(None)  # a qform cannot hold shear and would give another place
+    image.header.set_xyzt_units(xyz="mm")
+    nib.save(image, path)
+
+
+def header_text(path: Path) -> str:
+    """The free text of a header and its extensions, where converters may leave names."""
+    with decoding(path, "NIfTI"):
+        header: Any = nib.load(path).header
+        keys = ("descrip", "aux_file", "intent_name", "db_name")
+        texts = [header[key].item() for key in keys if key in header]
+        for extension in header.extensions:
+            content = extension.get_content()
+            is_dicom = hasattr(content, "group_dataset")  # of a pydicom data set
+            texts += [content.get(tag) or "" for tag in TAGS] if is_dicom else [content]
+    return " ".join(t.decode("latin-1") if isinstance(t, bytes) else str(t) for t in texts)
+
+
+def places_apart(header: Any) -> float:
+    """How far apart sform and qform put the same voxel at most, in the header's own unit."""
+    return corners_apart(header.get_sform(), header.get_qform(), header.get_data_shape())
+
+
+def _tolerance(header: Any, scale: float = 1.0) -> float:
+    """How far apart sform and qform of one place may be, in the header's own unit.
+
+    A qform stores b, c and d of a unit quaternion as float32; its a is √(1 - b² - c² - d²). Where
+    a is almost zero, as in scans turned by half a turn and a little, that root is off by up to
+    8e-4: such a rotation moves the far corner by half a millimetre.
+    """
+    square = 1 - sum(float(header[f"quatern_{name}"]) ** 2 for name in "bcd")
+    a_error = np.sqrt(max(square + ROUNDING, 0)) - np.sqrt(max(square - ROUNDING, 0))
+    shape = np.array(header.get_data_shape()[:3])
+    reach = np.linalg.norm(shape * np.linalg.norm(header.get_sform()[:3, : len(shape)], axis=0))
+    return SAME_PLACE_MM / scale + 2 * float(a_error * reach)
+
+
+def _require_one_place(header: Any, scale: float, path: Path) -> None:
+    """Refuse headers in which tools find two places, or none."""
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
     if sform is None and qform is None:
         raise InputError(
-            f"{path} says nothing of its place in the patient (sform_code and qform_code are 0): "
+            f"{path} does not give its place in the patient (sform_code and qform_code are 0): "
             "convert it again with its geometry"
         )
     if sform is None or qform is None:
         return
     if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         raise InputError(
-            f"{path} is mirrored by its sform against its qform: write the right one to both"
+            f"{path} has a sform that mirrors its qform: write the right geometry to both"
         )
-    if not is_one_place(header):
-        apart = corners_apart(sform, qform, header.get_data_shape())
+    if not (apart := places_apart(header)) <= _tolerance(header, scale):  # NaN is refused too
         raise InputError(
-            f"{path} lies in two places, up to {apart:.3g} apart, by its sform and its qform: "
-            "write the right one to both"
+            f"{path} has a sform and a qform that lie up to {scale * apart:.3g} mm apart: write "
+            "the right geometry to both"
         )
-
-
-def is_one_place(header: Any) -> bool:
-    """Whether sform and qform put every voxel within one of each other."""
-    sform, qform = header.get_sform(), header.get_qform()
-    apart = corners_apart(sform, qform, header.get_data_shape())
-    return bool(apart <= np.linalg.norm(sform[:3, :3], axis=0).max())

@@ -1,19 +1,20 @@
-"""A volume is an array, its place in the patient and its unit."""
+"""A volume: an array of voxels, its place in the patient and its unit."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Int16, Shaped
 
-from sde_ct.volumes.corners import corners_apart
-
 Unit = Literal["HU", "a.u.", "mask"]  # CT, MR (arbitrary units), 0/1
 
 GRID_TOLERANCE = 1e-4  # mm and direction cosines: rounding in file headers, not a real mismatch
 # Cosines that are off by as much move the far corner of 450 x 450 x 250 mm by up to 0.2 mm; grids
-# that are really others differ by half a voxel or more.
+# that are really different differ by half a voxel or more.
 CORNER_MM = 0.2
 
 
@@ -31,8 +32,19 @@ class Volume:
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     def with_array(self, array: np.ndarray, unit: Unit | None = None) -> "Volume":
-        """The same place, other voxels."""
+        """Other voxels in the same place."""
         return Volume(array, self.affine, unit or self.unit)
+
+
+def corners_apart(
+    a: Float[np.ndarray, "4 4"], b: Float[np.ndarray, "4 4"], shape: Sequence[int]
+) -> float:
+    """The largest distance between the places that two affines give to one voxel, in their unit.
+
+    It is largest at a corner. `shape` may have any number of axes; the first three count.
+    """
+    corners = [*product(*((0, n - 1) for n in (*shape, 1, 1, 1)[:3]), (1,))]
+    return float(np.linalg.norm((a - b)[:3] @ np.array(corners).T, axis=0).max())
 
 
 def same_grid(a: Volume, b: Volume) -> bool:
@@ -41,12 +53,27 @@ def same_grid(a: Volume, b: Volume) -> bool:
     return shape == b.array.shape and corners_apart(a.affine, b.affine, shape) <= CORNER_MM
 
 
+def is_perpendicular(affine: Float[np.ndarray, "4 4"], tolerance: float) -> bool:
+    """Whether the cosine between any two axes of voxels is at most `tolerance`."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= tolerance)
+
+
 def canonical(volume: Volume) -> Volume:
     """The volume with axes flipped and swapped, never interpolated, to lie closest to RAS+."""
     orientation = nib.orientations.io_orientation(volume.affine)
     array = nib.orientations.apply_orientation(volume.array, orientation)
     affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
     return Volume(np.asarray(array), affine, volume.unit)
+
+
+def restore(volume: Volume, like: Volume) -> Volume:
+    """Undo `canonical(like)`: the voxels of `volume` in the order of axes of `like`."""
+    back = nib.orientations.ornt_transform(
+        np.stack([np.arange(3), np.ones(3)], axis=1), nib.orientations.io_orientation(like.affine)
+    )
+    array = nib.orientations.apply_orientation(volume.array, back)
+    return Volume(np.ascontiguousarray(array), like.affine, volume.unit)
 
 
 def left_posterior_superior(volume: Volume) -> Volume:
@@ -66,11 +93,11 @@ def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:
     return np.clip(np.rint(array), limits.min, limits.max).astype(np.int16)
 
 
-def restore(volume: Volume, like: Volume) -> Volume:
-    """Undo `canonical(like)`: the voxels of `volume` in the order of axes of `like`."""
-    to_canonical = nib.orientations.io_orientation(like.affine)
-    back = nib.orientations.ornt_transform(
-        np.stack([np.arange(3), np.ones(3)], axis=1), to_canonical
-    )
-    array = nib.orientations.apply_orientation(volume.array, back)
-    return Volume(np.ascontiguousarray(array), like.affine, volume.unit)
+def voxel_sha256(array: Shaped[np.ndarray, "x y z"]) -> str:
+    """SHA-256 in hex of shape and values (little-endian float32, last axis fastest).
+
+    It identifies voxels whatever file holds them.
+    """
+    digest = hashlib.sha256(repr(tuple(array.shape)).encode())
+    digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sde_ct.doctor import check_copies, check_names
-from sde_ct.doctor.check_geometry import nifti_header, overlap, place
+from sde_ct.doctor.check_geometry import overlap, place
 from sde_ct.doctor.check_intensities import check_ct, check_mask, check_mr, kind_of
+from sde_ct.doctor.examine_volume import examine
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.volumes.files import write_volume
 from sde_ct.volumes.volume import Volume
@@ -124,11 +125,12 @@ def test_a_fault_of_the_place_is_named(fault, patient):
 
 def test_two_places_in_one_header_are_named(patient, tmp_path):
     path = write_volume(tmp_path / "mr.nii.gz", patient.mr)
-    assert not nifti_header(path)
+    assert examine(path).volume is not None
     image = nib.Nifti1Image(patient.mr.array, patient.mr.affine + np.eye(4, k=3) * 4)
     image.set_qform(patient.mr.affine, code="scanner")
     nib.save(image, tmp_path / "moved.nii.gz")
-    assert "disagree by up to 4 mm" in said(nifti_header(tmp_path / "moved.nii.gz"))
+    (found,) = examine(tmp_path / "moved.nii.gz").report.found
+    assert found.finding.severity == "error" and "lie up to 4 mm apart" in found.finding.what
 
 
 def shifted(volume, *voxels):

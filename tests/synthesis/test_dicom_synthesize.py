@@ -10,8 +10,7 @@ import SimpleITK as sitk
 
 from sde_ct.synthesis import load
 from sde_ct.volumes.files import read_volume, write_volume
-from sde_ct.volumes.fingerprint import voxel_sha256
-from sde_ct.volumes.volume import Volume, left_posterior_superior, same_grid
+from sde_ct.volumes.volume import Volume, left_posterior_superior, same_grid, voxel_sha256
 
 from ..programs import call, listing
 from ..volumes.dicom_series import ACQUISITIONS, edit, write_series

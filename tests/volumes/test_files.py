@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sde_ct.errors import InputError
+from sde_ct.volumes import nifti
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.volume import Volume
 
@@ -101,6 +102,8 @@ PLACES = {  # qform beside the sform diag(2, 2, 3), and how far apart the farthe
     "half a turn": (HALF_TURN, "25.6"),  # 2 * |(5 * 2, 4 * 2)|
     "100 mm": (np.diag([2.0, 2, 3, 1]) + 100 * np.eye(4, k=3), "100"),
     "two voxels": (np.diag([2.0, 2, 3, 1]) + 6 * np.eye(4, k=3), "6"),
+    "less than a slice": (np.diag([2.0, 2, 3, 1]) + 2.5 * np.eye(4, k=3), "2.5"),
+    "a tenth of a voxel": (np.diag([2.0, 2, 3, 1]) + 0.2 * np.eye(4, k=3), "0.2"),
 }
 
 
@@ -110,17 +113,33 @@ def test_two_places_in_one_header_are_refused(tmp_path, name):
     image = nib.Nifti1Image(CT, np.diag([2.0, 2, 3, 1]))
     image.set_qform(qform, code="scanner")
     nib.save(image, tmp_path / "ct.nii.gz")
-    with pytest.raises(InputError, match=rf"two places, up to {apart} apart, by its sform and"):
+    with pytest.raises(InputError, match=rf"sform and a qform that lie up to {apart} mm apart"):
         read_volume(tmp_path / "ct.nii.gz", "HU")
 
 
-def test_places_within_a_voxel_are_one(tmp_path):
-    """Shear, which no qform holds, and rounding; the sform counts."""
-    image = nib.Nifti1Image(CT, OBLIQUE)
-    image.set_qform(OBLIQUE, code="scanner")
+def test_places_within_rounding_are_one(tmp_path):
+    """A double oblique scan as converters turn it: the quaternion's first number is almost zero.
+
+    A tilt by 30 degrees, another by a few hundredths. Float32 then holds the rotation to some 6e-4,
+    which moves the far corner of 450 mm by more than the 0.1 mm that other headers are allowed.
+    The sform counts.
+    """
+    shape, worst = (512, 512, 60), 0.0
+    c, s = np.cos(np.radians(30)), np.sin(np.radians(30))
+    tilt = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    for angle in np.radians(np.linspace(0, 0.2, 40)):
+        turn = np.array([[1, -angle, 0], [angle, 1, 0], [0, 0, 1]])  # to 6e-6, its square
+        affine = tilt @ turn @ np.diag([-0.875, 0.875, 3])
+        affine = nib.affines.from_matvec(affine, (220.0, -180, -90)).astype("f4")
+        image = nib.Nifti1Image(np.broadcast_to(np.uint8(1), shape), affine)
+        image.set_qform(affine, code="scanner")
+        assert nifti.places_apart(image.header) <= nifti._tolerance(image.header)
+        worst = max(worst, nifti.places_apart(image.header))
+    assert worst > nifti.SAME_PLACE_MM  # the allowance for rounding is needed
+    image = nib.Nifti1Image(CT, affine)
+    image.set_qform(affine, code="scanner")
     nib.save(image, tmp_path / "ct.nii.gz")
-    assert np.abs(image.get_qform() - OBLIQUE).max() > 0.01
-    np.testing.assert_array_equal(read_volume(tmp_path / "ct.nii.gz", "HU").affine, OBLIQUE)
+    np.testing.assert_array_equal(read_volume(tmp_path / "ct.nii.gz", "HU").affine, affine)
 
 
 def test_a_sheared_volume_is_written_so_that_it_can_be_read(tmp_path):
@@ -136,7 +155,7 @@ def test_a_sheared_volume_is_written_so_that_it_can_be_read(tmp_path):
 def test_other_formats_are_refused(tmp_path):
     path = tmp_path / "scan.png"
     path.write_bytes(b"anything")
-    with pytest.raises(InputError, match="is not a NIfTI file, a MetaImage or DICOM"):
+    with pytest.raises(InputError, match="is not NIfTI, MetaImage or DICOM: convert it"):
         read_volume(path, "a.u.")
 
 
@@ -190,13 +209,14 @@ def test_hu_are_written_rounded_and_clipped_on_the_same_grid(tmp_path_factory, v
     np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
     np.testing.assert_array_equal(image.affine, OBLIQUE)
     assert image.header.get_xyzt_units()[0] == "mm"
-    assert image.header["sform_code"] == image.header["qform_code"] == 1
+    assert image.header["sform_code"] == 1
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_an_orthogonal_affine_is_the_same_by_sform_and_qform(tmp_path):
     affine = np.array([[0, 0, 3.0, 1], [-1.5, 0, 0, 2], [0, 0.8, 0, 3], [0, 0, 0, 1]])
     image = nib.load(write_volume(tmp_path / "a.nii.gz", Volume(CT, affine, "HU")))
+    assert image.header["qform_code"] == 1
     np.testing.assert_allclose(image.get_qform(), affine, atol=1e-5)  # float32 quaternions
 
 
@@ -234,7 +254,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "voxels", "sentence"),
-    [("sct.png", CT, "not a NIfTI name"), ("sct.nii", np.full((2, 2, 2), np.nan), "not finite")],
+    [
+        ("sct.png", CT, "no suffix of a volume"),
+        ("sct.nii", np.full((2, 2, 2), np.nan), "not finite"),
+    ],
 )
 def test_unwritable_volumes_are_refused(tmp_path, name, voxels, sentence):
     with pytest.raises(InputError, match=sentence):

@@ -7,9 +7,8 @@ from sde_ct.data.preparation.registration import Kind, register
 from sde_ct.data.regions.body import body_mask
 from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
-from sde_ct.volumes.corners import corners_apart
 from sde_ct.volumes.field_of_view import measured
-from sde_ct.volumes.volume import Volume, same_grid
+from sde_ct.volumes.volume import Volume, corners_apart, same_grid
 
 
 def aligned(patient: Patient, kind: Kind | None) -> Patient:

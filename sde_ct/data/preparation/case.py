@@ -21,9 +21,9 @@ from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import whole
 from sde_ct.volumes.files import files_of, write_volume
-from sde_ct.volumes.fingerprint import voxel_sha256
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.slice_grid import to_slices
+from sde_ct.volumes.volume import voxel_sha256
 
 HU = (-1024, 3071)  # what 12 bits hold: below lies padding, above metal
 RECORD = "case.json"

@@ -14,7 +14,7 @@ from scipy import ndimage
 from sde_ct.data.preparation.elastix import deformation
 from sde_ct.errors import InputError
 from sde_ct.volumes.field_of_view import measured
-from sde_ct.volumes.lps import itk_grid, swap_lps_ras
+from sde_ct.volumes.lps import itk_image, swap_lps_ras
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.volume import Volume
 
@@ -60,7 +60,8 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
     dim = mr.with_array(np.minimum(mr.array, np.percentile(mr.array[body.array > 0], BRIGHT)))
     soft = ct.with_array(np.clip(ct.array, *HU))
     try:
-        rigid = _rigid(*map(_image, (dim, soft, mr.with_array(around))), _starts(ct, mr, body))  # type: ignore[call-arg]
+        images = [itk_image(v.array, v.affine) for v in (dim, soft, mr.with_array(around))]
+        rigid = _rigid(*images, _starts(ct, mr, body))  # type: ignore[call-arg]
     except RuntimeError as error:
         raise InputError(
             "MR and CT could not be registered: register them elsewhere, or leave them out"
@@ -92,17 +93,6 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
         "translation_mm": [round(float(v), 3) for v in rigid.GetParameters()[3:]],
     }
     return Registered(*found[best], matrix, quality | told)
-
-
-def _image(volume: Volume) -> sitk.Image:
-    image, grid = (
-        sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T)),
-        itk_grid(volume.affine),
-    )
-    image.SetOrigin(grid.origin)
-    image.SetSpacing(grid.spacing)
-    image.SetDirection(grid.direction.ravel().tolist())
-    return image
 
 
 def _centre(mask: Volume) -> Float[np.ndarray, "3"]:

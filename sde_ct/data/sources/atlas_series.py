@@ -11,11 +11,12 @@ from pydicom.dataset import Dataset
 
 from sde_ct.data.sources.walk import folders
 from sde_ct.errors import InputError
-from sde_ct.volumes.corners import corners_apart
+from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.patient_names import secrets_of
 from sde_ct.volumes.dicom.series import Series, slice_files
-from sde_ct.volumes.dicom.slice import Slice, decoding, is_beside, read_header, slice_of
+from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header, slice_of
+from sde_ct.volumes.volume import corners_apart
 
 SAME = 0.01  # voxels between the corners of two grids that are one
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
@@ -105,7 +106,7 @@ def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
         te, tr = (None if value in (None, "") else float(value) for value in times)
         kinds = np.atleast_1d(header.get("ScanningSequence") or ())
     try:
-        series, broken = Series(folder, *arrange(slices, folder)), ""
+        series, broken = Series(folder, *arrange(slices, folder), header), ""
     except InputError as error:
         series, broken = None, str(error)
     return Image(tuple(slices), series, broken, te, tr, frozenset(map(str, kinds)))

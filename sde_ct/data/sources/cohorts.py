@@ -10,13 +10,11 @@ from sde_ct.data.sources.gold_atlas import find_atlas
 from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.data.sources.walk import folders, is_empty, subfolders
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.patient_names import withhold
-from sde_ct.volumes.dicom.people import secrets_in
+from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import may_be_dicom
 from sde_ct.volumes.files import read_volume
-from sde_ct.volumes.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
-from sde_ct.volumes.nifti import SUFFIXES as NIFTI_SUFFIXES
+from sde_ct.volumes.formats import image_stem
 
 SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
 KINDS = ("mr", "ct", "mask")
@@ -166,10 +164,7 @@ def _may_be_a_volume(path: Path) -> bool:
     """A volume by its name, a file that begins as DICOM does, or a folder that holds files."""
     if path.is_dir():
         return any(f.is_file() for f in path.iterdir())
-    name = path.name.lower()
-    return path.is_file() and (
-        name.endswith((*NIFTI_SUFFIXES, *METAIMAGE_SUFFIXES)) or may_be_dicom(path)
-    )
+    return path.is_file() and (image_stem(path) is not None or may_be_dicom(path))
 
 
 def _require_distinct(places: Iterable[Path]) -> None:

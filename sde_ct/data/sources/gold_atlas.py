@@ -24,9 +24,8 @@ from sde_ct.data.sources.body_contour import body_contour
 from sde_ct.data.sources.patient import EMPTY, Patient, Source, Unusable, stamp_of
 from sde_ct.data.sources.walk import folders, is_empty, subfolders
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.patient_names import mentions, withhold
-from sde_ct.volumes.dicom.people import secrets_in
-from sde_ct.volumes.dicom.series import SUFFIXES, slice_files
+from sde_ct.volumes.dicom.patient_names import mentions, secrets_in, withhold
+from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import may_be_dicom
 from sde_ct.volumes.field_of_view import known, measured, moved
 from sde_ct.volumes.hounsfield import require_hu
@@ -119,7 +118,7 @@ def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
 
     Raises InputError where there is none.
     """
-    if any(f.suffix.lower() in SUFFIXES or may_be_dicom(f) for f in slice_files(folder)):
+    if any(may_be_dicom(f) for f in slice_files(folder)):
         return [AtlasCase(folder.name, folder, t1)]
     places = subfolders(folder)
     holding = [place for place in places if any(slice_files(p) for p in folders(place))]

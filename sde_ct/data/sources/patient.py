@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.files import files_of, format_of
+from sde_ct.volumes.files import files_of
+from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume
 
 EMPTY = "its folder is empty: copy its files again, or remove it"

@@ -9,8 +9,7 @@ import numpy as np
 from sde_ct.report.html.contents import PatientView, require_one_grid
 from sde_ct.report.html.fitting import Plan, depth_of, drawn, middle, most_draws, plan
 from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
-from sde_ct.volumes.fingerprint import voxel_sha256
-from sde_ct.volumes.volume import Volume, canonical, rounded_hu
+from sde_ct.volumes.volume import Volume, canonical, rounded_hu, voxel_sha256
 
 MR_WINDOW = (1.0, 99.5)  # percentiles of the body that are shown black and white
 SPREAD_TOP = 99.0  # percentile of the body's spreads where the colours end

@@ -6,11 +6,12 @@ from functools import partial
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.cases import body_from_ct
-from sde_ct.evaluation.matching import SUFFIXES, CaseFiles
+from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
 from sde_ct.report.html.contents import PatientView, Prediction
 from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.formats import IMAGE_SUFFIXES
+from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Volume, canonical, same_grid
 
 QUANTILES = (0.5, 1.0, 0.0, 0.75, 0.25)  # of the patients' MAE; the first ones matter most
@@ -75,12 +76,12 @@ def _prediction(files: CaseFiles) -> Prediction:
 
 def _body(ct: Volume) -> Volume:
     turned = canonical(ct)
-    return turned.with_array(body_from_ct(turned.array), "mask")
+    return ct_body(turned)
 
 
 def _mr(files: CaseFiles, ct: Volume) -> Volume | None:
     suffix = files.reference.name.removeprefix("ct")
-    if suffix not in SUFFIXES:
+    if suffix not in IMAGE_SUFFIXES:
         return None
     path = files.reference.with_name(f"mr{suffix}")
     try:

@@ -8,7 +8,8 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.slice import decoding, require_decoder
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.slice import require_decoder
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 

@@ -3,18 +3,19 @@
 import copy
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
-from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
+from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import words_of
-from sde_ct.volumes.dicom.series import open_series
-from sde_ct.volumes.dicom.slice import decoding, read_header
-from sde_ct.volumes.fingerprint import voxel_sha256
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.dicom.series import Series
+from sde_ct.volumes.volume import Volume, voxel_sha256
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 # Of the MR's tags, those that a derived series shares with it; the others tell of its acquisition.
 KEPT = (
@@ -37,7 +38,7 @@ SUPINE = "HFS"  # head first, supine; coordinates do not depend on it
 class Identity:
     """What a new series takes over, and what of it had to be made up."""
 
-    header: Dataset = field(repr=False)  # patient, study, frame of reference
+    header: "Dataset" = field(repr=False)  # patient, study, frame of reference
     affine: Float[np.ndarray, "4 4"]  # of the MR, to RAS mm
     sources: tuple[tuple[str, str], ...]  # SOP class and instance of the MR's slices; may be empty
     notes: tuple[str, ...]  # a sentence for everything made up
@@ -50,16 +51,16 @@ class Identity:
         )
 
 
-def identity_of(path: Path) -> Identity:
-    """The identity of an MR's DICOM series (folder or file); InputError as `open_series`."""
-    series = open_series(path)
+def identity_of(series: Series) -> Identity:
+    """The identity of an MR's series. Raises InputError where its header is damaged."""
+    from pydicom.dataset import Dataset
+
     first = series.slices[0]
-    source = read_header(first.file)
     with decoding(first.file):
         header, notes = Dataset(), []
         for keyword in KEPT:
-            if keyword in source:
-                header.add(copy.deepcopy(source[keyword]))
+            if keyword in series.header:
+                header.add(copy.deepcopy(series.header[keyword]))
         for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
             if not header.get(keyword):
                 setattr(header, keyword, derived_uid(keyword, first.series))
@@ -70,8 +71,9 @@ def identity_of(path: Path) -> Identity:
 
 def new_identity(mr: Volume) -> Identity:
     """An identity made up for an MR that did not come as DICOM; the same for the same voxels."""
-    origin = voxel_sha256(mr.array)
-    header = Dataset()
+    from pydicom.dataset import Dataset
+
+    origin, header = voxel_sha256(mr.array), Dataset()
     header.PatientID, header.PatientName = f"MR-{origin[:12]}", f"MR^{origin[:12]}"
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
         setattr(header, keyword, derived_uid(keyword, origin))
@@ -82,12 +84,14 @@ def new_identity(mr: Volume) -> Identity:
     return Identity(_completed(header, notes), mr.affine, (), tuple(notes))
 
 
-def derived_uid(*content: str) -> UID:
+def derived_uid(*content: str) -> "UID":
     """A UID that follows from its content alone (PS3.5, B.2: 2.25 and a UUID)."""
+    from pydicom.uid import UID
+
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, chr(31).join(content)).int}")
 
 
-def _completed(header: Dataset, notes: list[str]) -> Dataset:
+def _completed(header: "Dataset", notes: list[str]) -> "Dataset":
     if not header.get("PatientPosition"):
         header.PatientPosition = SUPINE
         notes.append(f"The MR tells no PatientPosition: {SUPINE} was written.")

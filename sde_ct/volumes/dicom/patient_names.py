@@ -1,9 +1,19 @@
-"""What names a patient: the words of a DICOM header, and texts without them."""
+"""What names a patient, and how it is kept out of texts: messages, reports, file names.
+
+The names and IDs in DICOM headers are secrets; `withhold` takes them out of a text.
+"""
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.slice import read_header
 
 TAGS = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate")
 # Words that name nobody, though such a tag holds them, and without which no sentence is readable.
@@ -28,6 +38,17 @@ def secrets_of(header: Any) -> frozenset[str]:
     secrets = words_of(name) | set(re.findall(r"\d+", name))
     secrets |= {unicodedata.normalize("NFC", text).strip().lower() for text in others}
     return frozenset(filter(_is_long, secrets - NOBODY))
+
+
+def secrets_in(folders: Iterable[Path]) -> frozenset[str]:
+    """The secrets of all DICOM files directly in folders; other files are passed over."""
+    secrets: set[str] = set()
+    for folder in folders:
+        with suppress(OSError):  # a folder that is gone names nobody
+            for file in slice_files(folder):
+                with suppress(InputError), decoding(file):
+                    secrets |= secrets_of(read_header(file))
+    return frozenset(secrets)
 
 
 def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.slice import decoding, read_header
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.slice import read_header
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -20,17 +21,20 @@ from sde_ct.volumes.dicom.slice import (
     slice_of,
 )
 
-SUFFIXES = (".dcm", ".dicom", ".ima")  # of files that claim to be slices
-SHOWN = 8  # series that a sentence names
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+LISTED = 8  # series that a sentence names
 
 
 @dataclass(frozen=True)
 class Series:
-    """A checked series: its slices in order, its place, its voxels not yet read."""
+    """A checked series: its headers, read once, and its place; `read` reads the voxels."""
 
-    folder: Path
-    slices: tuple[Slice, ...]
+    path: Path  # as it was given: the folder, or one file of the series
+    slices: tuple[Slice, ...]  # in order along their normal
     affine: Float[np.ndarray, "4 4"]  # voxel [column, row, slice] to RAS mm
+    header: "Dataset" = field(repr=False)  # of the first slice
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,8 +55,8 @@ class Series:
 def open_series(path: Path) -> Series:
     """The series in a folder, or the series that one file belongs to, with its geometry checked.
 
-    Subfolders are not searched; structures, registrations and files of other types are passed
-    over.
+    Every header is read once. Subfolders are not searched; structures, registrations and files of
+    other types are passed over.
 
     Args:
       path: a folder that holds one series of images, or one file of the series wanted.
@@ -62,47 +66,56 @@ def open_series(path: Path) -> Series:
         a slice is colour, multi-frame or lacks a tag; the slices are no volume (see `arrange`).
     """
     folder = path if path.is_dir() else path.parent
-    images = _images(folder, None if path == folder else path)
+    headers = _headers(folder, None if path == folder else path)
+    images = [slice_of(header, file) for file, header in headers.items()]
     if not images:
         raise InputError(_nothing(path))
     patients = len({image.patient for image in images})
     if patients > 1:
         raise InputError(f"{folder} holds images of {patients} patients: keep one a folder")
     _require_one_series(images, folder)
-    return Series(folder, *arrange(images, folder))
+    slices, affine = arrange(images, folder)
+    return Series(path, slices, affine, headers[slices[0].file])
+
+
+def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels and the affine to RAS mm. Raises InputError as `open_series`."""
+    series = open_series(path)
+    return series.read(), series.affine
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a series by name. Raises InputError as `open_series`."""
+    return sorted(image.file for image in open_series(path).slices)
 
 
 def slice_files(folder: Path) -> list[Path]:
     """The files directly in a folder that claim to hold slices; hidden ones are passed over.
 
-    By their suffix, their first bytes, or, so that a damaged slice claims too, by figures in a
-    name without a suffix, such as IM0001 or 1.2.840.113; any without one where nothing else is.
+    A suffix or the first bytes make the claim. So do figures in a name without a suffix, such as
+    IM0001 or 1.2.840.113, because a damaged slice must be reported; where no file makes a claim,
+    every file without a suffix does.
     """
     files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     bare = [f for f in files if not f.suffix or f.suffix[1:].isdigit()]
-    claiming = [
-        file
-        for file in files
-        if file.suffix.lower() in SUFFIXES
-        or (file in bare and any(c.isdigit() for c in file.name))
-        or may_be_dicom(file)
-    ]
+    numbered = {file for file in bare if any(c.isdigit() for c in file.name)}
+    claiming = [file for file in files if file in numbered or may_be_dicom(file)]
     return [f for f in claiming or bare if f.name.upper() != "DICOMDIR"]
 
 
-def _images(folder: Path, wanted: Path | None) -> list[Slice]:
-    """The slices in a folder, or those of one file's series; nothing is asked of the others."""
+def _headers(folder: Path, wanted: Path | None) -> dict[Path, "Dataset"]:
+    """The headers of the images in a folder, or of those in one file's series."""
     try:
         headers = {file: read_header(file) for file in slice_files(folder)}
     except PermissionError as error:
         raise InputError(f"{error.filename} cannot be read: check its permissions") from error
     headers = {file: header for file, header in headers.items() if not is_beside(header, file)}
-    if wanted:
-        if wanted not in headers:
-            return []
-        uid = slice_of(headers[wanted], wanted).series
-        headers = {f: h for f, h in headers.items() if series_of(h, f) in (uid, "")}
-    return [slice_of(header, file) for file, header in headers.items()]
+    if not wanted:
+        return headers
+    if wanted not in headers:
+        return {}
+    uid = slice_of(headers[wanted], wanted).series
+    return {f: h for f, h in headers.items() if series_of(h, f) in (uid, "")}
 
 
 def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
@@ -111,14 +124,14 @@ def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
         series[image.series].append(image)
     if len(series) == 1:
         return
-    found = [
+    listed = [
         f"{members[0].description} ({members[0].modality}, {len(members)} slices, "
         f"{members[0].file.name})"
-        for members in list(series.values())[:SHOWN]
+        for members in list(series.values())[:LISTED]
     ]
-    more = ", …" if len(series) > SHOWN else ""
+    more = ", …" if len(series) > LISTED else ""
     raise InputError(
-        f"{folder} holds {len(series)} series: {', '.join(found)}{more}: give the named file of "
+        f"{folder} holds {len(series)} series: {', '.join(listed)}{more}: give the named file of "
         "the series wanted in place of the folder"
     )
 

@@ -2,26 +2,22 @@
 
 import io
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pydicom
 from jaxtyping import Float
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.quiet import quiet
+from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
-# Objects that lie beside the images of a patient and are none themselves, by modality and class.
+if TYPE_CHECKING:  # pydicom is imported where a DICOM file is read: other formats need none of it
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+# Objects that accompany a patient's images and are not images, by modality and class.
 COMPANIONS = ("REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SEG", "SR", "PR", "KO", "DOC")
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
 STORAGE = "1.2.840.10008.5.1.4.1.1."  # spectra, presentations, raw data, reports, documents, RT:
@@ -51,27 +47,27 @@ class Slice(NamedTuple):
     orientation: Float[np.ndarray, "2 3"]  # unit vectors along a row and down a column, LPS
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as a DICOM file does."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+def may_be_dicom(file: Path) -> bool:
+    """Whether a file claims to be DICOM, by its suffix or first bytes, or cannot be read.
 
-
-def may_be_dicom(path: Path) -> bool:
-    """`is_dicom`, and where a file cannot be read: its sentence comes from reading it."""
+    What is wrong with a file that cannot be read is reported by whoever reads it.
+    """
+    if file.suffix.lower() in SUFFIXES:
+        return True
     try:
-        return is_dicom(path)
+        with file.open("rb") as content:
+            return content.read(132)[128:] == b"DICM"
     except OSError:
         return True
 
 
-def read_header(file: Path) -> Dataset:
+def read_header(file: Path) -> "Dataset":
     """All tags but the voxels. Raises InputError where they cannot be read."""
     with decoding(file):
         return _parsed(file, stop_before_pixels=True)
 
 
-def is_beside(header: Dataset, file: Path) -> bool:
+def is_beside(header: "Dataset", file: Path) -> bool:
     """Whether a file is of what goes with images: structures, reports, screenshots, directories."""
     with decoding(file):
         kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
@@ -82,13 +78,13 @@ def is_beside(header: Dataset, file: Path) -> bool:
         return kind.startswith(NO_IMAGES) or modality in COMPANIONS
 
 
-def series_of(header: Dataset, file: Path) -> str:
+def series_of(header: "Dataset", file: Path) -> str:
     """The UID of its series; empty where it tells none."""
     with decoding(file):
         return str(header.get("SeriesInstanceUID") or "")
 
 
-def slice_of(header: Dataset, file: Path) -> Slice:
+def slice_of(header: "Dataset", file: Path) -> Slice:
     """The slice that a file of images holds.
 
     Raises InputError where the file is damaged, colour or multi-frame, or lacks a tag.
@@ -118,6 +114,8 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
 
     Raises InputError where they are damaged, cut short or compressed beyond what is installed.
     """
+    from pydicom.pixels import apply_modality_lut
+
     file = image.file
     with decoding(file):
         # From memory: a damaged length then asks for no more than the file holds.
@@ -133,8 +131,12 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
             return plane.T.astype(np.float32)
 
 
-def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
+def _parsed(source: Path | io.BytesIO, **options: Any) -> "Dataset":
     """A data set, also of a file that was written without the preamble of a DICOM file."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
     try:
         return pydicom.dcmread(source, **options)
     except InvalidDicomError:
@@ -149,26 +151,7 @@ def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
         return data
 
 
-@contextmanager
-def decoding(file: Path) -> Iterator[None]:
-    """Turns whatever pydicom raises into the one sentence that tells of a damaged file.
-
-    It decodes a value when it is asked for, so that any access may fail, and in any way; what it
-    would log of that is in the sentence.
-    """
-    try:
-        with quiet("pydicom"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{file} cannot be read: check its permissions") from error
-    except Exception as error:
-        raise InputError(f"{file} is damaged or not DICOM: copy or export it again") from error
-
-
-def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
+def _require_plain_image(header: "Dataset", modality: str, file: Path) -> None:
     """One frame of grey values with a place in the patient."""
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1 or "SharedFunctionalGroupsSequence" in header:
@@ -188,24 +171,24 @@ def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
         )
 
 
-def _is_empty(header: Dataset, keyword: str) -> bool:
+def _is_empty(header: "Dataset", keyword: str) -> bool:
     return header.get(keyword) in (None, "", [])
 
 
-def _person(header: Dataset) -> str:
+def _person(header: "Dataset") -> str:
     """ID and name, alike however the name is written: capitals, trailing separators, scripts."""
     name = str(header.get("PatientName") or "").split("=")[0]
     return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
 
 
-def _text(header: Dataset, keyword: str) -> str:
+def _text(header: "Dataset", keyword: str) -> str:
     """A value fit for a sentence: on one line, whatever its file holds."""
     text = " ".join(str(header.get(keyword) or "").split())
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _numbers(
-    header: Dataset, keyword: str, count: int, file: Path, *, positive: bool = False
+    header: "Dataset", keyword: str, count: int, file: Path, *, positive: bool = False
 ) -> np.ndarray:
     values = np.array([float(v) for v in np.atleast_1d(header[keyword].value)])
     sound = values.shape == (count,) and (np.abs(values) < LARGEST_MM).all()  # NaN is not
@@ -214,7 +197,7 @@ def _numbers(
     return values
 
 
-def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
+def _orientation(header: "Dataset", file: Path) -> Float[np.ndarray, "2 3"]:
     axes = _numbers(header, "ImageOrientationPatient", 6, file).reshape(2, 3)
     # Cosines are written with a few digits: a hundred times the noise of a good header.
     if np.abs(axes @ axes.T - np.eye(2)).max() > 100 * GRID_TOLERANCE:
@@ -225,8 +208,10 @@ def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
     return axes / np.linalg.norm(axes, axis=1, keepdims=True)
 
 
-def require_decoder(syntax: UID, file: Path) -> None:
+def require_decoder(syntax: "UID", file: Path) -> None:
     """InputError where nothing installed reads voxels of a transfer syntax."""
+    from pydicom.pixels.decoders.base import get_decoder
+
     name: Any = syntax.name
     try:
         available = get_decoder(syntax).is_available

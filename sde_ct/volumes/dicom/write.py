@@ -15,12 +15,17 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.corners import corners_apart
 from sde_ct.volumes.dicom.contents import LABELS, Content
 from sde_ct.volumes.dicom.identity import Identity, derived_uid
-from sde_ct.volumes.fingerprint import voxel_sha256
 from sde_ct.volumes.lps import swap_lps_ras
-from sde_ct.volumes.volume import CORNER_MM, Volume, left_posterior_superior, rounded_hu
+from sde_ct.volumes.volume import (
+    CORNER_MM,
+    Volume,
+    corners_apart,
+    left_posterior_superior,
+    rounded_hu,
+    voxel_sha256,
+)
 
 SHEAR = 1e-3  # cosine between axes: rounding in headers
 SQUARE = 1e-3  # of a pixel's side, likewise

@@ -13,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
+from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.write import write_ct_series
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.volume import Volume
@@ -72,7 +73,8 @@ def test_reading_and_writing_keep_the_marker_in_its_place(tmp_path, name, backwa
     mr = read_volume(folder, "a.u.")
     np.testing.assert_allclose(place_in_volume(mr), truth, rtol=0, atol=CLOSE)
     np.testing.assert_allclose(place_by_itk(folder), truth, rtol=0, atol=CLOSE)
-    written = write_ct_series(tmp_path / "ct", mr.with_array(mr.array, "HU"), identity_of(folder))
+    identity = identity_of(open_series(folder))
+    written = write_ct_series(tmp_path / "ct", mr.with_array(mr.array, "HU"), identity)
     for place in (
         place_by_tags(written),
         place_by_itk(written),

@@ -14,6 +14,7 @@ from pydicom.uid import CTImageStorage
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
+from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.write import slice_notes, write_ct_series
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.volume import Volume, canonical, same_grid
@@ -34,7 +35,7 @@ def mr_folder(tmp_path):
 def written(mr_folder, tmp_path):
     mr = read_volume(mr_folder, "a.u.")
     hu = mr.with_array(voxels() + np.float32(0.3), "HU")
-    return write_ct_series(tmp_path / "out" / "sct", hu, identity_of(mr_folder))
+    return write_ct_series(tmp_path / "out" / "sct", hu, identity_of(open_series(mr_folder)))
 
 
 def images(folder):
@@ -87,7 +88,7 @@ def judged(program: str, files) -> list[str]:
 def test_a_validator_of_the_standard_finds_no_error(mr_folder, tmp_path, part):
     for path in mr_folder.iterdir():
         edit(path, BodyPartExamined=part or "", Laterality="L" if part == "KNEE" else "")
-    mr, identity = read_volume(mr_folder, "a.u."), identity_of(mr_folder)
+    mr, identity = read_volume(mr_folder, "a.u."), identity_of(open_series(mr_folder))
     sct, spread = mr.with_array(voxels(), "HU"), mr.with_array(np.abs(voxels()), "HU")
     alone = Volume(voxels(), AFFINE, "HU")
     joined = (
@@ -124,7 +125,7 @@ def test_a_real_ct_keeps_its_voxels_and_its_place(head_pair, tmp_path):
 
 
 def test_the_spread_is_another_series_that_says_so(written, mr_folder, tmp_path):
-    mr, identity = read_volume(mr_folder, "a.u."), identity_of(mr_folder)
+    mr, identity = read_volume(mr_folder, "a.u."), identity_of(open_series(mr_folder))
     spread = mr.with_array(np.abs(voxels()) / 10, "HU")
     folder = write_ct_series(tmp_path / "out" / "sct_std", spread, identity, content="spread")
     ct, other = images(written)[0], images(folder)[0]
@@ -144,7 +145,7 @@ def test_the_spread_is_another_series_that_says_so(written, mr_folder, tmp_path)
 
 
 def test_the_same_volume_gives_the_same_files_and_another_gives_other_uids(mr_folder, tmp_path):
-    mr, identity = read_volume(mr_folder, "a.u."), identity_of(mr_folder)
+    mr, identity = read_volume(mr_folder, "a.u."), identity_of(open_series(mr_folder))
     a, b, c = (
         write_ct_series(tmp_path / name, mr.with_array(voxels() + add, "HU"), identity)
         for name, add in (("a", 0), ("b", 0), ("c", 1))
@@ -167,10 +168,10 @@ def test_the_same_volume_gives_the_same_files_and_another_gives_other_uids(mr_fo
 def test_the_same_voxels_of_another_identity_are_other_images(mr_folder, tmp_path, changes):
     """A UID that two contents share makes a planning system show the one for the other."""
     hu = read_volume(mr_folder, "a.u.").with_array(voxels(), "HU")
-    one = images(write_ct_series(tmp_path / "one", hu, identity_of(mr_folder)))
+    one = images(write_ct_series(tmp_path / "one", hu, identity_of(open_series(mr_folder))))
     for path in mr_folder.iterdir():
         edit(path, **changes)
-    other = images(write_ct_series(tmp_path / "other", hu, identity_of(mr_folder)))
+    other = images(write_ct_series(tmp_path / "other", hu, identity_of(open_series(mr_folder))))
     assert one[0].SeriesInstanceUID != other[0].SeriesInstanceUID
     assert {i.SOPInstanceUID for i in one}.isdisjoint(i.SOPInstanceUID for i in other)
 
@@ -181,7 +182,9 @@ def test_other_slices_referred_to_make_other_images(tmp_path):
         folder = write_series(tmp_path / f"mr{number}", MR, number=number)
         mr = read_volume(folder, "a.u.")
         written = write_ct_series(
-            tmp_path / f"ct{number}", mr.with_array(hu.array, "HU"), identity_of(folder)
+            tmp_path / f"ct{number}",
+            mr.with_array(hu.array, "HU"),
+            identity_of(open_series(folder)),
         )
         series.append(images(written)[0].SeriesInstanceUID)
     assert series[0] != series[1]
@@ -218,7 +221,7 @@ def test_an_mr_of_no_series_gives_axial_slices_upwards_however_it_is_stored(name
 @pytest.mark.parametrize("name", ["sagittal", "coronal"])
 def test_slices_that_are_not_axial_are_not_called_so(name, tmp_path):
     folder = write_series(tmp_path / "mr", MR, axes=ACQUISITIONS[name])
-    mr, identity = read_volume(folder, "a.u."), identity_of(folder)
+    mr, identity = read_volume(folder, "a.u."), identity_of(open_series(folder))
     written = write_ct_series(tmp_path / "sct", mr.with_array(voxels(), "HU"), identity)
     assert list(images(written)[0].ImageType) == ["DERIVED", "SECONDARY", "REFORMATTED"]
     note = slice_notes(identity)[0]
@@ -260,7 +263,7 @@ def test_an_mr_that_is_no_dicom_gets_an_identity_of_its_own_and_says_so(tmp_path
 def test_what_the_mr_lacks_is_made_up_and_said(mr_folder, tmp_path):
     for path in mr_folder.iterdir():
         edit(path, FrameOfReferenceUID=None, PatientPosition=None, PatientSex=None)
-    identity = identity_of(mr_folder)
+    identity = identity_of(open_series(mr_folder))
     assert ["FrameOfReferenceUID" in note for note in identity.notes] == [True, False]
     mr = read_volume(mr_folder, "a.u.").with_array(voxels(), "HU")
     image = images(write_ct_series(tmp_path / "sct", mr, identity))[0]
@@ -273,7 +276,7 @@ def test_names_in_other_scripts_survive(mr_folder, tmp_path):
     for path in mr_folder.iterdir():
         edit(path, SpecificCharacterSet="ISO_IR 100", PatientName=name)
     mr = read_volume(mr_folder, "a.u.").with_array(voxels(), "HU")
-    identity = identity_of(mr_folder)
+    identity = identity_of(open_series(mr_folder))
     assert images(write_ct_series(tmp_path / "sct", mr, identity))[0].PatientName == name
     assert identity.named_in("t2_MÜLLER") and not identity.named_in("pelvis_t2")
     identity.header.PatientName = "Wu^Li"
@@ -310,7 +313,7 @@ def test_nothing_is_overwritten(written, mr_folder):
     before = {path: path.read_bytes() for path in written.iterdir()}
     mr = read_volume(mr_folder, "a.u.").with_array(voxels() * 0, "HU")
     with pytest.raises(InputError, match="exists: choose another output"):
-        write_ct_series(written, mr, identity_of(mr_folder))
+        write_ct_series(written, mr, identity_of(open_series(mr_folder)))
     assert {path: path.read_bytes() for path in written.iterdir()} == before
 
 

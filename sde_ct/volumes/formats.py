@@ -1,0 +1,69 @@
+"""The table of file formats: whoever needs a suffix, a reader or a writer asks here.
+
+A new format is a module with these functions and a row of the table.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.volumes import metaimage, nifti
+from sde_ct.volumes.dicom import series
+from sde_ct.volumes.dicom.slice import SUFFIXES, may_be_dicom
+
+Voxels = tuple[np.ndarray, np.ndarray]  # the array and its affine to RAS mm
+
+
+class Format(NamedTuple):
+    """One format of volumes."""
+
+    suffixes: tuple[str, ...]  # in lower case; files are written with the first
+    read: Callable[[Path], Voxels]
+    write: Callable[[Path, np.ndarray, np.ndarray], None] | None  # array and affine to RAS mm
+    files: Callable[[Path], list[Path]] = lambda path: [path]  # every file that holds the volume
+    text: Callable[[Path], str] = lambda path: ""  # free text of the header, which may hold names
+
+
+FORMATS = {
+    "NIfTI": Format(
+        (".nii.gz", ".nii"), nifti.read_nifti, nifti.write_nifti, text=nifti.header_text
+    ),
+    "MetaImage": Format(
+        (".mha", ".mhd"),
+        metaimage.read_metaimage,
+        metaimage.write_metaimage,
+        metaimage.files_of,
+        metaimage.header_text,
+    ),
+    # A series of slices, one a file; its writer needs the MR's identity: `dicom/write.py`.
+    "DICOM": Format(SUFFIXES, series.read_series, None, series.files_of),
+}
+# Formats in which one file, by its name, is a whole volume.
+IMAGE_SUFFIXES = tuple(s for n, row in FORMATS.items() if n != "DICOM" for s in row.suffixes)
+
+
+def image_stem(path: Path) -> str | None:
+    """The file's name without the suffix of an image; None where the name has none, as in DICOM."""
+    suffix = next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), None)
+    return suffix and path.name[: -len(suffix)]
+
+
+def format_of(path: Path) -> str:
+    """The name of a path's format, by its suffix; folders and files that begin so are DICOM.
+
+    Raises InputError where nothing is there or the file has another format.
+    """
+    if path.is_dir():
+        return "DICOM"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the path")
+    for name, row in FORMATS.items():
+        if path.name.lower().endswith(row.suffixes):
+            return name
+    if may_be_dicom(path):
+        return "DICOM"
+    *names, last = FORMATS
+    raise InputError(f"{path} is not {', '.join(names)} or {last}: convert it to .nii.gz")
