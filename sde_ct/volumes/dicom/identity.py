@@ -3,19 +3,16 @@
 import copy
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import words_of
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.volume import Volume, voxel_sha256
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-    from pydicom.uid import UID
 
 # Of the MR's tags, those that a derived series shares with it; the others tell of its acquisition.
 KEPT = (
@@ -38,7 +35,7 @@ SUPINE = "HFS"  # head first, supine; coordinates do not depend on it
 class Identity:
     """What a new series takes over, and what of it had to be made up."""
 
-    header: "Dataset" = field(repr=False)  # patient, study, frame of reference
+    header: Dataset = field(repr=False)  # patient, study, frame of reference
     affine: Float[np.ndarray, "4 4"]  # of the MR, to RAS mm
     sources: tuple[tuple[str, str], ...]  # SOP class and instance of the MR's slices; may be empty
     notes: tuple[str, ...]  # a sentence for everything made up
@@ -53,8 +50,6 @@ class Identity:
 
 def identity_of(series: Series) -> Identity:
     """The identity of an MR's series. Raises InputError where its header is damaged."""
-    from pydicom.dataset import Dataset
-
     first = series.slices[0]
     with decoding(first.file):
         header, notes = Dataset(), []
@@ -71,8 +66,6 @@ def identity_of(series: Series) -> Identity:
 
 def new_identity(mr: Volume) -> Identity:
     """An identity made up for an MR that did not come as DICOM; the same for the same voxels."""
-    from pydicom.dataset import Dataset
-
     origin, header = voxel_sha256(mr.array), Dataset()
     header.PatientID, header.PatientName = f"MR-{origin[:12]}", f"MR^{origin[:12]}"
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
@@ -84,14 +77,12 @@ def new_identity(mr: Volume) -> Identity:
     return Identity(_completed(header, notes), mr.affine, (), tuple(notes))
 
 
-def derived_uid(*content: str) -> "UID":
+def derived_uid(*content: str) -> UID:
     """A UID that follows from its content alone (PS3.5, B.2: 2.25 and a UUID)."""
-    from pydicom.uid import UID
-
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, chr(31).join(content)).int}")
 
 
-def _completed(header: "Dataset", notes: list[str]) -> "Dataset":
+def _completed(header: Dataset, notes: list[str]) -> Dataset:
     if not header.get("PatientPosition"):
         header.PatientPosition = SUPINE
         notes.append(f"The MR tells no PatientPosition: {SUPINE} was written.")

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+from pydicom.dataset import Dataset
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.grid import arrange
@@ -21,9 +21,6 @@ from sde_ct.volumes.dicom.slice import (
     slice_of,
 )
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
 LISTED = 8  # series that a sentence names
 
 
@@ -34,7 +31,7 @@ class Series:
     path: Path  # as it was given: the folder, or one file of the series
     slices: tuple[Slice, ...]  # in order along their normal
     affine: Float[np.ndarray, "4 4"]  # voxel [column, row, slice] to RAS mm
-    header: "Dataset" = field(repr=False)  # of the first slice
+    header: Dataset = field(repr=False)  # of the first slice
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,7 +100,7 @@ def slice_files(folder: Path) -> list[Path]:
     return [f for f in claiming or bare if f.name.upper() != "DICOMDIR"]
 
 
-def _headers(folder: Path, wanted: Path | None) -> dict[Path, "Dataset"]:
+def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
     """The headers of the images in a folder, or of those in one file's series."""
     try:
         headers = {file: read_header(file) for file in slice_files(folder)}

@@ -3,18 +3,20 @@
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pydicom
 from jaxtyping import Float
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.volume import GRID_TOLERANCE
-
-if TYPE_CHECKING:  # pydicom is imported where a DICOM file is read: other formats need none of it
-    from pydicom.dataset import Dataset
-    from pydicom.uid import UID
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 # Objects that accompany a patient's images and are not images, by modality and class.
@@ -61,13 +63,13 @@ def may_be_dicom(file: Path) -> bool:
         return True
 
 
-def read_header(file: Path) -> "Dataset":
+def read_header(file: Path) -> Dataset:
     """All tags but the voxels. Raises InputError where they cannot be read."""
     with decoding(file):
         return _parsed(file, stop_before_pixels=True)
 
 
-def is_beside(header: "Dataset", file: Path) -> bool:
+def is_beside(header: Dataset, file: Path) -> bool:
     """Whether a file is of what goes with images: structures, reports, screenshots, directories."""
     with decoding(file):
         kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
@@ -78,13 +80,13 @@ def is_beside(header: "Dataset", file: Path) -> bool:
         return kind.startswith(NO_IMAGES) or modality in COMPANIONS
 
 
-def series_of(header: "Dataset", file: Path) -> str:
+def series_of(header: Dataset, file: Path) -> str:
     """The UID of its series; empty where it tells none."""
     with decoding(file):
         return str(header.get("SeriesInstanceUID") or "")
 
 
-def slice_of(header: "Dataset", file: Path) -> Slice:
+def slice_of(header: Dataset, file: Path) -> Slice:
     """The slice that a file of images holds.
 
     Raises InputError where the file is damaged, colour or multi-frame, or lacks a tag.
@@ -114,8 +116,6 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
 
     Raises InputError where they are damaged, cut short or compressed beyond what is installed.
     """
-    from pydicom.pixels import apply_modality_lut
-
     file = image.file
     with decoding(file):
         # From memory: a damaged length then asks for no more than the file holds.
@@ -131,12 +131,8 @@ def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
             return plane.T.astype(np.float32)
 
 
-def _parsed(source: Path | io.BytesIO, **options: Any) -> "Dataset":
+def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
     """A data set, also of a file that was written without the preamble of a DICOM file."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
     try:
         return pydicom.dcmread(source, **options)
     except InvalidDicomError:
@@ -151,7 +147,7 @@ def _parsed(source: Path | io.BytesIO, **options: Any) -> "Dataset":
         return data
 
 
-def _require_plain_image(header: "Dataset", modality: str, file: Path) -> None:
+def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
     """One frame of grey values with a place in the patient."""
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1 or "SharedFunctionalGroupsSequence" in header:
@@ -171,24 +167,24 @@ def _require_plain_image(header: "Dataset", modality: str, file: Path) -> None:
         )
 
 
-def _is_empty(header: "Dataset", keyword: str) -> bool:
+def _is_empty(header: Dataset, keyword: str) -> bool:
     return header.get(keyword) in (None, "", [])
 
 
-def _person(header: "Dataset") -> str:
+def _person(header: Dataset) -> str:
     """ID and name, alike however the name is written: capitals, trailing separators, scripts."""
     name = str(header.get("PatientName") or "").split("=")[0]
     return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
 
 
-def _text(header: "Dataset", keyword: str) -> str:
+def _text(header: Dataset, keyword: str) -> str:
     """A value fit for a sentence: on one line, whatever its file holds."""
     text = " ".join(str(header.get(keyword) or "").split())
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _numbers(
-    header: "Dataset", keyword: str, count: int, file: Path, *, positive: bool = False
+    header: Dataset, keyword: str, count: int, file: Path, *, positive: bool = False
 ) -> np.ndarray:
     values = np.array([float(v) for v in np.atleast_1d(header[keyword].value)])
     sound = values.shape == (count,) and (np.abs(values) < LARGEST_MM).all()  # NaN is not
@@ -197,7 +193,7 @@ def _numbers(
     return values
 
 
-def _orientation(header: "Dataset", file: Path) -> Float[np.ndarray, "2 3"]:
+def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
     axes = _numbers(header, "ImageOrientationPatient", 6, file).reshape(2, 3)
     # Cosines are written with a few digits: a hundred times the noise of a good header.
     if np.abs(axes @ axes.T - np.eye(2)).max() > 100 * GRID_TOLERANCE:
@@ -208,10 +204,8 @@ def _orientation(header: "Dataset", file: Path) -> Float[np.ndarray, "2 3"]:
     return axes / np.linalg.norm(axes, axis=1, keepdims=True)
 
 
-def require_decoder(syntax: "UID", file: Path) -> None:
+def require_decoder(syntax: UID, file: Path) -> None:
     """InputError where nothing installed reads voxels of a transfer syntax."""
-    from pydicom.pixels.decoders.base import get_decoder
-
     name: Any = syntax.name
     try:
         available = get_decoder(syntax).is_available

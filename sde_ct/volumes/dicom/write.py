@@ -1,4 +1,4 @@
-"""A synthetic CT, or the spread of its draws, as a CT series for planning systems."""
+"""Write a synthetic CT, or the spread of its draws, as a CT series for planning systems."""
 
 import hashlib
 import os
@@ -22,6 +22,7 @@ from sde_ct.volumes.volume import (
     CORNER_MM,
     Volume,
     corners_apart,
+    is_perpendicular,
     left_posterior_superior,
     rounded_hu,
     voxel_sha256,
@@ -32,21 +33,17 @@ SQUARE = 1e-3  # of a pixel's side, likewise
 
 
 def write_ct_series(
-    folder: str | os.PathLike,
-    volume: Volume,
-    identity: Identity,
-    *,
-    content: Content = "ct",
+    folder: str | os.PathLike, volume: Volume, identity: Identity, *, content: Content = "ct"
 ) -> Path:
     """Write one DICOM file a slice (CT Image Storage, int16 HU), whole or not at all.
 
-    The series joins the MR's patient, study and frame of reference and shares no other UID with
-    it; its own UIDs follow from what is written, so that the same volume gives the same files.
-    Slices are those of the MR's series, numbered along their normal, or axial ones where the MR
-    is of no series, from inferior to superior.
+    The series joins the MR's patient, study and frame of reference. All other UIDs are new and
+    follow from what is written, so that the same volume gives the same files. Its slices are those
+    of the MR's series, numbered along their normal, or axial ones from inferior to superior where
+    the MR did not come as DICOM.
 
     Args:
-      folder: to be made; slices are named 0001.dcm and on.
+      folder: to be made; slices are named 0001.dcm and so on.
       volume: HU on the MR's grid, rounded and clipped to int16.
       identity: of the MR, by `identity_of` or `new_identity`.
       content: what the voxels are.
@@ -66,8 +63,7 @@ def write_ct_series(
     try:
         partial.mkdir()
         for k in range(array.shape[2]):
-            source = sources[k] if sources else None
-            image = _image(common, array[..., k], affine, k, source)
+            image = _image(common, array[..., k], affine, k, sources[k] if sources else None)
             image.save_as(partial / f"{k + 1:04d}.dcm", enforce_file_format=True, overwrite=False)
         partial.rename(folder)
     finally:
@@ -76,28 +72,27 @@ def write_ct_series(
 
 
 def _require_writable(folder: Path, volume: Volume, identity: Identity) -> None:
-    refused = f"{folder} is not written: "
     if not np.isfinite(volume.array).all():
-        raise InputError(f"{refused}the volume holds voxels that are not finite")
+        raise InputError(f"{folder} is not written: the volume holds voxels that are not finite")
     shape = volume.array.shape
-    if corners_apart(volume.affine, identity.affine, shape) > CORNER_MM or (
-        identity.sources and len(identity.sources) != shape[2]
-    ):
-        raise InputError(f"{refused}it does not lie on the MR's grid; resample it to the MR")
+    same_depth = len(identity.sources) in (0, shape[2])
+    if not same_depth or corners_apart(volume.affine, identity.affine, shape) > CORNER_MM:
+        raise InputError(
+            f"{folder} is not written: it does not lie on the MR's grid; resample it to the MR"
+        )
     require_perpendicular(volume, str(folder))
 
 
 def require_perpendicular(volume: Volume, name: str) -> None:
-    """Refuse a grid that no series of DICOM slices can have; `name` is what a sentence calls it."""
-    axes = volume.affine[:3, :3] / volume.spacing
-    if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR:
+    """Refuse a grid that no series of DICOM slices can have; messages call the volume `name`."""
+    if not is_perpendicular(volume.affine, SHEAR):
         raise InputError(
             f"{name} is not written as DICOM: its axes are not perpendicular; resample it"
         )
 
 
 def joined(identity: Identity) -> str:
-    """All that a series takes from its MR's: tags kept and the slices referred to."""
+    """All that a series takes from the MR's: the tags kept and the slices referred to."""
     tags = (f"{element.tag} {element.value}" for element in identity.header)
     return "\n".join((*tags, *(" ".join(source) for source in identity.sources)))
 
@@ -110,21 +105,16 @@ def slice_notes(identity: Identity) -> list[str]:
             "The MR's slices are not axial and nor are those of its CT series (ImageType "
             "REFORMATTED): reformat it to axial slices before planning."
         )
-    across, down = _pixel(identity)
-    if abs(across / down - 1) > SQUARE:
+    spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
+    if not identity.sources:  # slices are made axial: their rows run along the axis nearest to left
+        spacing = spacing[np.argsort(nib.io_orientation(identity.affine)[:, 0])]
+    if abs(spacing[0] / spacing[1] - 1) > SQUARE:
         notes.append(
-            f"The pixels of its CT series are {across:.3g} by {down:.3g} mm: where a planning "
-            "system takes square ones only, resample the MR to them and synthesize it again."
+            f"The pixels of its CT series are {spacing[0]:.3g} by {spacing[1]:.3g} mm: where a "
+            "planning system takes square ones only, resample the MR to them and synthesize it "
+            "again."
         )
     return notes
-
-
-def _pixel(identity: Identity) -> tuple[float, float]:
-    """Size of a pixel of the series along its rows and columns, mm."""
-    spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
-    if not identity.sources:  # axial slices are made, of the grid's axes nearest to left and back
-        spacing = spacing[np.argsort(nib.io_orientation(identity.affine)[:, 0])]
-    return float(spacing[0]), float(spacing[1])
 
 
 def _is_axial(affine: Float[np.ndarray, "4 4"]) -> bool:
@@ -142,32 +132,31 @@ def _stacked(
     affine = swap_lps_ras(volume.affine)
     if np.linalg.det(affine[:3, :3]) < 0:  # the last axis runs against the normal of the others
         array, sources = array[..., ::-1], sources[::-1]
-        affine = affine.copy()
         affine[:3, 3] += affine[:3, 2] * (array.shape[2] - 1)
         affine[:3, 2] *= -1
     return array, affine, sources
 
 
 def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, content: Content) -> Dataset:
-    """Everything that the slices of the series share."""
+    """All tags that the slices of the series share."""
     spacing, labels = np.linalg.norm(affine[:3, :3], axis=0), LABELS[content]
     place = hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
     header = Dataset()
     header.update(identity.header)
-    header.SOPClassUID = CTImageStorage
-    header.Modality = "CT"
+    header.SOPClassUID, header.Modality = CTImageStorage, "CT"
     header.SeriesInstanceUID = derived_uid(
         "series", joined(identity), content, place, voxel_sha256(array)
     )
-    header.SeriesNumber = labels.number
-    header.SeriesDescription = labels.description
+    header.SeriesNumber, header.SeriesDescription = labels.number, labels.description
     plane = "AXIAL" if _is_axial(affine) else "REFORMATTED"
     header.ImageType = ["DERIVED", "SECONDARY", plane, *labels.kind]
     header.DerivationDescription = labels.derivation
     header.Manufacturer = header.ManufacturerModelName = "sde_ct"
-    header.SoftwareVersions = _version()
-    header.BurnedInAnnotation = "NO"
-    header.LossyImageCompression = "00"
+    try:
+        header.SoftwareVersions = metadata.version("sde-ct")
+    except metadata.PackageNotFoundError:  # run from its folder
+        header.SoftwareVersions = "unknown"
+    header.BurnedInAnnotation, header.LossyImageCompression = "NO", "00"
     header.AcquisitionNumber = header.KVP = None  # no X-ray was taken; wanted present, if empty
     header.ImageOrientationPatient = _decimals((affine[:3, :2] / spacing[:2]).T.ravel())
     header.PixelSpacing = _decimals(spacing[1::-1])  # distance of rows first
@@ -192,11 +181,11 @@ def _image(
     image = Dataset()
     image.update(common)
     position = affine[:3, 3] + k * affine[:3, 2]
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
     image.SOPInstanceUID = derived_uid("image", common.SeriesInstanceUID, str(k))
     image.InstanceNumber = k + 1
     image.ImagePositionPatient = _decimals(position)
-    normal = np.cross(affine[:3, 0], affine[:3, 1])
-    image.SliceLocation = _decimals([position @ normal / np.linalg.norm(normal)])[0]
+    (image.SliceLocation,) = _decimals([position @ normal / np.linalg.norm(normal)])
     if source is not None:
         reference = Dataset()
         reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source
@@ -205,13 +194,6 @@ def _image(
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return image
-
-
-def _version() -> str:
-    try:
-        return metadata.version("sde-ct")
-    except metadata.PackageNotFoundError:  # run from its folder
-        return "unknown"
 
 
 def _decimals(values: Iterable[float]) -> list[str]:
