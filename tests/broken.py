@@ -115,12 +115,12 @@ NIFTI = {
     "metres": (
         "mr",
         lambda p: test_files.save(p, test_files.CT, unit="meter"),
-        "write spacing and unit",
+        "correct spacing and unit",
     ),
     "microns": (
         "mr",
         lambda p: test_files.save(p, test_files.CT, unit="micron"),
-        "write spacing and unit",
+        "correct spacing and unit",
     ),
     "infinite intercept": ("ct", in_header(112, "2f", 1, np.inf), "damaged|finite"),
     "huge intercept": ("ct", in_header(112, "2f", 1, 1e30), "not in HU|damaged"),
@@ -169,11 +169,11 @@ METAIMAGE = {
         lambda p: test_metaimage.header(
             p, r"^ElementSpacing.*$", "ElementSpacing = 1e-3 1e-3 3e-3"
         ),
-        "write spacing and unit",
+        "correct spacing and unit",
     ),
     "huge spacing": (
         lambda p: test_metaimage.header(p, r"^ElementSpacing.*$", "ElementSpacing = 800 1250 3000"),
-        "write spacing and unit",
+        "correct spacing and unit",
     ),
     "infinite place": (
         lambda p: test_metaimage.header(p, r"^Offset.*$", "Offset = inf 0 0"),
@@ -234,7 +234,7 @@ DICOM = {
     ),
     "huge voxels": (
         lambda f: [edit(p, PixelSpacing=[500, 500]) for p in f.iterdir()],
-        "write spacing and unit",
+        "correct spacing and unit",
     ),
     "other study under the name": (
         lambda f: edit(f / "IM004.dcm", PatientName="Miller^Max"),
