@@ -63,6 +63,9 @@ MASK = flags.DEFINE_string(
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread, and write intervals.")
 DICOM = flags.DEFINE_bool("dicom", False, "Write CT series to OUTPUT/dicom too.")
+CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "best", ["best", "newest"], "Best by validation loss, or the newest."
+)
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if there are more.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes share the volumes.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
@@ -113,8 +116,11 @@ def _all() -> list[Refused]:
             calibrated=CALIBRATED.value,
             each=SAVE_DRAWS.value,
             dicom=DICOM.value,
+            checkpoint=CHECKPOINT.value,
         )
     )
+    for line in job.lines():
+        say(line)
     sources = find_sources(MR.value)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")

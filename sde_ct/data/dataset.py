@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import grain
@@ -153,7 +153,7 @@ def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bo
     return {key: turn(image) for key, image in example.items()}
 
 
-def eval_batches(source: Slices, batch_size: int) -> Iterator[Example]:
+def eval_batches(source: Slices | Sequence[Example], batch_size: int) -> Iterator[Example]:
     """All examples once, in order, as batches [batch_size, h, w, ·], the last one perhaps less."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")

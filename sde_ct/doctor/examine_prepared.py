@@ -97,7 +97,7 @@ def workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int, int] | 
     except InputError as problem:
         found += at("", [refused(problem)])
     else:
-        facts.append(f"newest checkpoint: step {trained.step} of {config.training.steps}")
+        facts.append(f"{trained.chosen} checkpoint: step {trained.step} of {config.training.steps}")
         found += at("", _finite(trained.params))
     found += at("", _other_version(record.get("versions", {})))
     found += at("", check_copies.leaks(data.get("split", {}), {}))

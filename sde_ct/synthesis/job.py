@@ -40,6 +40,7 @@ class Request:
       batch: samples a device at once; None finds what its memory holds.
       each: write every draw too.
       dicom: write CT series too.
+      checkpoint: "best" by validation loss, or "newest".
     """
 
     workdirs: tuple[str, ...]
@@ -53,6 +54,7 @@ class Request:
     batch: int | None = None
     each: bool = False
     dicom: bool = False
+    checkpoint: str = "best"
 
 
 class Done(NamedTuple):
@@ -70,7 +72,7 @@ class Job:
     def __init__(self, request: Request):
         """Raises InputError where the request does not fit the networks."""
         self._request = request
-        networks = [load(Path(workdir)) for workdir in request.workdirs]
+        networks = [load(Path(one), request.checkpoint) for one in request.workdirs]
         if request.evaluations is not None:
             networks = [with_budget(n, request.sampler, request.evaluations) for n in networks]
         self._networks = networks
@@ -90,6 +92,13 @@ class Job:
             "seed": request.seed,
             "calibrated": self._correction and self._correction.to_json(),
         }
+
+    def lines(self) -> list[str]:
+        """Which checkpoint is used of every network, one sentence each."""
+        return [
+            f"{workdir}: the {network.chosen} checkpoint is used, that of step {network.step}."
+            for workdir, network in zip(self._request.workdirs, self._networks, strict=True)
+        ]
 
     def __call__(self, source: Source) -> Done:
         """Synthesize one volume, unless that is done.
@@ -167,6 +176,7 @@ class Job:
     def _told(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:
         return {
             "workdirs": list(self._request.workdirs),
+            "checkpoint": [network.chosen for network in self._networks],
             "evaluations": ct.evaluations,
             "versions": versions(),
             "warnings": list(ct.warnings),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ class Trained(NamedTuple):
     data: dict[str, Any]  # the description of the training data
     params: Any
     step: int
+    chosen: str = "newest"  # "best" by validation loss, or "newest"
 
     @property
     def intensity(self) -> Intensity:
@@ -40,20 +42,28 @@ class Trained(NamedTuple):
         return digest.hexdigest()
 
 
-def load(workdir: Path) -> Trained:
-    """The newest checkpoint of a work directory, with its sampling weights.
+def load(workdir: Path, checkpoint: str = "best") -> Trained:
+    """A checkpoint of a work directory, with its sampling weights.
+
+    Args:
+      workdir: of the training.
+      checkpoint: "best", that with the smallest validation loss, or "newest". Where no validation
+        loss was measured, the best is the newest.
 
     Raises:
       InputError: no work directory, or nothing was saved in it yet.
     """
     config, data = read_experiment(workdir)
-    checkpoints = Checkpoints(workdir, keep=None)
-    step = checkpoints.latest  # asked once: a training may be adding more
+    checkpoints = Checkpoints(workdir)
+    # Asked once, since a training may be adding more.
+    step = checkpoints.best if checkpoint == "best" else checkpoints.latest
     if step is None:
         raise InputError(f"{workdir} holds no checkpoint yet: train first.")
+    validated = checkpoints.validation_loss(step) < math.inf
+    chosen = "best" if checkpoint == "best" and validated else "newest"
     method = build_method(config)
     state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])), step)
-    return Trained(config, data, method.weights(jax.device_get(state)), step)
+    return Trained(config, data, method.weights(jax.device_get(state)), step, chosen)
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:

@@ -1,14 +1,17 @@
-"""Checkpoints: all that training carries from step to step, as one unit.
+"""Checkpoints: everything that training carries from step to step, saved as one unit.
 
 A work directory holds `checkpoints/<step>/` with
 
-state/          parameters, moving averages and optimisers, by Orbax
-progress.json   the data iterator and what else the host carries
+state/          parameters, moving averages and optimisers, written by Orbax
+progress.json   the data iterator, the validation loss after this step, and counters
 digest.json     the SHA-256 of every other file
 
-A step is written under a name `<step>.*.part` and renamed when it is complete, so a killed save
-leaves none. Orbax does not find every flipped byte: the digest does, before anything is read.
-A power cut may leave the newest damaged; the one before it has long been on the disk.
+The newest checkpoints are kept, and the best one: that with the smallest validation loss.
+
+A checkpoint is written to `<step>.*.part` and renamed when it is complete, so a save that is killed
+leaves no checkpoint. Orbax does not notice every flipped byte, the digest does. Orbax's
+CheckpointManager is not used because it renames a checkpoint before a digest can be added, and
+takes a folder whose removal was cut short for a checkpoint.
 """
 
 import contextlib
@@ -31,47 +34,36 @@ from absl import logging
 from sde_ct.errors import InputError
 from sde_ct.storage import digest
 
-# What Orbax, tensorstore and the file system raise where a file can't be written or read.
+# What Orbax, TensorStore and the file system raise where a file can't be written or read.
 FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 @dataclass
 class Progress:
-    """Where the training stands, beside the state on the devices."""
+    """The part of a training that lives on the host; saved together with the state."""
 
     step: int = 0
-    best_loss: float = math.inf  # smallest validation loss
-    best_step: int = 0  # after which it was seen
-    skipped: int = 0  # updates left out because something was not finite
-    lately: int = 0  # of them, those since the last scheduled checkpoint
+    validation_loss: float | None = None  # after this step; None where it was not measured
+    skipped: int = 0  # updates that were left out because something was not finite
+    lately: int = 0  # those of them since the last scheduled checkpoint
     slowed: float = 1.0  # factor on the learning rates since a rollback
 
-    def judge(self, loss: float) -> None:
-        """Note a validation loss."""
-        if loss < self.best_loss:
-            self.best_loss, self.best_step = loss, self.step
-
-    def to_json(self, iterator: dict[str, Any]) -> dict[str, Any]:
-        best = self.best_loss if math.isfinite(self.best_loss) else None  # JSON knows no infinity
-        return dataclasses.asdict(self) | {"best_loss": best, "iterator": iterator}
-
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> tuple["Progress", dict[str, Any]]:
-        """The progress and the iterator's state."""
-        values = dict(values)
-        iterator, best = values.pop("iterator"), values.pop("best_loss")
-        return cls(**values, best_loss=math.inf if best is None else best), iterator
+    def from_json(cls, values: dict[str, Any]) -> "Progress":
+        """The inverse of `dataclasses.asdict`; other keys, as older versions wrote, are ignored."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in names})
 
 
 class SaveError(Exception):
-    """A checkpoint could not be written; those before it are as they were."""
+    """A checkpoint could not be written; the earlier ones are unchanged."""
 
 
 class Checkpoints:
-    """The checkpoints of one work directory; of several processes one opens them to write."""
+    """The checkpoints of one work directory. Only one process of a run may write to them."""
 
-    def __init__(self, workdir: Path, keep: int | None = 2):
-        """`keep`: how many of the newest stay; None opens them to read and writes nothing."""
+    def __init__(self, workdir: Path, keep: int | None = None):
+        """`keep`: how many of the newest a save leaves beside the best one; None leaves all."""
         self._root, self._keep = Path(workdir).absolute() / "checkpoints", keep
         me = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
@@ -84,26 +76,44 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """The steps that were saved, rising."""
-        found = self._root.iterdir() if self._root.is_dir() else ()
-        return sorted(int(path.name) for path in found if path.name.isdigit())
+        """The steps of all checkpoints, rising."""
+        paths = self._root.iterdir() if self._root.is_dir() else ()
+        return sorted(int(path.name) for path in paths if path.name.isdigit())
 
     @property
     def latest(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
         return max(self.steps, default=None)
 
+    @property
+    def best(self) -> int | None:
+        """The step with the smallest validation loss; the newest where none has such a loss."""
+        return min(reversed(self.steps), key=self.validation_loss, default=None)
+
+    @property
+    def best_loss(self) -> float:
+        """The smallest validation loss of all checkpoints; infinity where there is none."""
+        return min(map(self.validation_loss, self.steps), default=math.inf)
+
+    def validation_loss(self, step: int) -> float:
+        """The loss saved with a step; infinity where it was not measured or can't be read."""
+        try:
+            loss = json.loads((self.folder(step) / "progress.json").read_text())["validation_loss"]
+            return math.inf if loss is None else float(loss)
+        except FAILURES:
+            return math.inf
+
     def folder(self, step: int) -> Path:
         return self._root / str(step)
 
     def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
-        """Write `state` (a tree of arrays, replicated) and `progress` (JSON) as one unit.
+        """Write `state`, a tree of replicated arrays, and `progress`, JSON values, as one unit.
 
-        Raises SaveError, the checkpoints as they were, where that fails; what Orbax's threads
-        still write then, the next save or start clears.
+        Raises SaveError where that fails. The next save removes what Orbax's threads may still
+        write to the disk after a failure.
         """
-        self._clear()
-        # A name of its own: threads of a save that failed may still write under the last one.
+        self._remove_parts()
+        # A name of its own, since threads of a failed save may still write under the last one.
         part = self._root / f"{step}.{time.time_ns()}.part"
         try:
             part.mkdir(parents=True)
@@ -117,69 +127,74 @@ class Checkpoints:
         except FAILURES as error:
             shutil.rmtree(part, ignore_errors=True)
             raise SaveError(f"{self.folder(step)} could not be written ({cause(error)})") from error
+        best = self.best
         for old in self.steps[: -self._keep] if self._keep else ():
-            self._remove(old)
+            if old != best:
+                self._remove(old)
 
     def _remove(self, step: int) -> None:
-        """A removal that is killed half-way must not leave half a checkpoint."""
+        """Rename and then remove, so that a kill leaves no half checkpoint."""
         part = self._root / f"{step}.part"
-        try:
+        with contextlib.suppress(OSError):  # one checkpoint too many does no harm
             self.folder(step).rename(part)
-        except OSError:
-            return  # one checkpoint too many does no harm
-        shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
 
-    def _clear(self) -> None:
-        """Remove what killed and failed saves left."""
+    def _remove_parts(self) -> None:
         for part in self._root.glob("*.part"):
             shutil.rmtree(part, ignore_errors=True)
 
     def tidy(self) -> list[str]:
-        """Clear what killed saves left; set newest checkpoints aside until one is whole.
+        """Remove what killed saves left, and set damaged checkpoints aside.
 
-        Returns a sentence for each that was set aside. It is renamed, not removed.
+        The newest and the best are checked until both are whole. A damaged checkpoint is renamed,
+        not removed. Returns a sentence for each.
         """
-        self._clear()
-        told = []
-        for step in reversed(self.steps):
-            fault = digest.fault(self.folder(step))
-            if fault is None:
-                break
-            aside = _unused(self.folder(step).with_name(f"{step}.damaged"))
-            self.folder(step).rename(aside)
-            told.append(f"{self.folder(step)} is damaged ({fault}): set aside as {aside.name}.")
-        return told
+        self._remove_parts()
+        sentences, whole = [], None
+        for choice in ("latest", "best"):
+            while (step := getattr(self, choice)) not in (None, whole):
+                folder = self.folder(step)
+                if (fault := digest.fault(folder)) is None:
+                    whole = step
+                    break
+                aside = _unused(folder.with_name(f"{step}.damaged"))
+                folder.rename(aside)
+                sentences.append(f"{folder} is damaged ({fault}): set aside as {aside.name}.")
+        return sentences
 
     def restore(
         self, like: Callable[[], Any], step: int | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """The state of a step, the newest by default, shaped as `like()` is, and its progress.
+        """The state of a step, the newest by default, and its progress.
 
-        Raises InputError where the checkpoint is damaged, or of another version.
+        Args:
+          like: makes a tree of the same shapes and types; it is traced, not run.
+          step: one of `steps`.
+
+        Raises:
+          InputError: the checkpoint is damaged, or another version wrote it.
         """
         folder = self.folder(self.latest if step is None else step)  # type: ignore[arg-type]
-        if not folder.exists():  # of several processes the first chooses the step
+        if not folder.exists():  # the first of several processes chooses the step
             raise InputError(
-                f"{folder} can't be seen from here: give all hosts the same --workdir."
+                f"{folder} can't be seen from this host: give all hosts the same --workdir."
             )
-        fault = digest.fault(folder)
-        if fault is not None:
+        if (fault := digest.fault(folder)) is not None:
             raise InputError(
                 f"{folder} is damaged ({fault}): give the command of its training again, which "
-                "sets it aside and goes on from the one before it."
+                "sets it aside and goes on from another one."
             )
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), jax.eval_shape(like)
         )
         try:
-            arrays = ocp.args.StandardRestore(target)
-            state = self._orbax.restore(folder / "state", args=arrays)
+            state = self._orbax.restore(folder / "state", args=ocp.args.StandardRestore(target))
             return state, json.loads((folder / "progress.json").read_text())
-        except Exception as error:  # TensorStore raises the bare class on a file of another kind
+        except Exception as error:  # TensorStore raises the bare class for a file of another kind
             raise InputError(
-                f"{folder} can't be read ({cause(error)}): use the version that "
-                "experiment.json names, or train again."
+                f"{folder} can't be read ({cause(error)}): use the version that experiment.json "
+                "names, or train again."
             ) from error
 
     def close(self) -> None:
@@ -188,7 +203,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the tracebacks that Orbax's threads log of an error that they raise as well."""
+    """Suppress the tracebacks that Orbax's threads log of an error which is raised as well."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:
@@ -198,14 +213,12 @@ def _quiet() -> Iterator[None]:
 
 
 def cause(error: Exception) -> str:
-    """One short line that says why."""
+    """Why a file could not be written or read, in one short line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    code = re.search(r"os_error_code='(\d+)'", str(error))  # as tensorstore tells it
-    if code:
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # TensorStore's form
         return os.strerror(int(code[1]))
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _unused(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """The prepared data as training sees it: what the configuration asks for, as batches."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -9,7 +8,7 @@ import numpy as np
 
 from sde_ct.config import DataConfig
 from sde_ct.data import seen
-from sde_ct.data.dataset import Slices, eval_batches, fit_intensity, train_iterator
+from sde_ct.data.dataset import Slices, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.prepared import Prepared
 from sde_ct.types import Batch
@@ -68,13 +67,6 @@ class TrainingBatches:
 
     def set_state(self, state: dict[str, Any]) -> None:
         self._iterator.set_state(state)
-
-
-def validation_batches(config: DataConfig, prepared: Prepared, size: int) -> Iterator[Batch]:
-    """The validation slices once, the last batch a smaller one; none without such patients."""
-    if prepared.split["validation"]:
-        for example in eval_batches(slices_of(config, prepared, "validation"), size):
-            yield Batch(**example)  # type: ignore[arg-type]
 
 
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import check_experiment
 from sde_ct.training.loop import check_fit
 from sde_ct.training.state import example_keys, fresh_state, initialised
-from sde_ct.training.validation import looks_of
+from sde_ct.training.validation import validation_batches
 
 STEPS = 3  # that are timed, after a first one
 
@@ -41,7 +41,7 @@ def dry_run(
         devices = devices or parallel.devices_for(config.data.batch_size)
         check_fit(config, prepared, len(devices))
         batches = TrainingBatches(config.data, prepared, config.training.seed)
-        looks = looks_of(config, prepared, len(devices))
+        looks = validation_batches(config, prepared, len(devices))
         known = check_experiment(workdir, config, describe(config.data, prepared))
         place = writable(workdir)
     peers.connect(devices)

@@ -1,7 +1,6 @@
-"""The one training loop, for every method."""
+"""`train`: the one training loop, for every method."""
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,8 @@ from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import record_start, write_experiment
 from sde_ct.training.run import Diverged, Run
-from sde_ct.training.validation import looks_of
-
-
-def check_fit(config: Experiment, prepared: Prepared, devices: int) -> None:
-    """InputError where data, configuration and devices do not fit together."""
-    multiple = build_network(config).multiple
-    height, width = prepared.size
-    if height % multiple or width % multiple:
-        raise InputError(
-            f"The slices of {prepared.folder} are {height} x {width}, but this network needs "
-            f"multiples of {multiple}: prepare the data with such a --size."
-        )
-    if config.data.batch_size % devices:
-        raise InputError(
-            f"config.data.batch_size={config.data.batch_size} does not divide over "
-            f"{devices} devices: give a multiple."
-        )
+from sde_ct.training.telemetry import Report
+from sde_ct.training.validation import validation_batches
 
 
 def train(
@@ -46,14 +30,14 @@ def train(
     devices: list[jax.Device] | None = None,
     stop_at: int | None = None,
     show: bool = True,
-    report: Callable[[int, dict[str, float]], None] | None = None,
+    report: Report | None = None,
 ) -> Any:
     """Train to `config.training.steps`, going on from the newest whole checkpoint.
 
     Args:
-      config: the experiment; recorded in `workdir`, where another one is refused.
+      config: the experiment. It is recorded in `workdir`, which refuses another one.
       prepared: the prepared data set.
-      workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/`,
+      workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/` and
         `metrics.jsonl`.
       devices: those of all processes to share the batch between; `parallel.devices_for` by
         default.
@@ -70,41 +54,47 @@ def train(
       Interrupted: SIGTERM or Ctrl-C came; the last step made is saved.
     """
     validate(config)
+    workdir = Path(workdir)
     last = min(stop_at or config.training.steps, config.training.steps)
     with contextlib.ExitStack() as stack:
         interruption = stack.enter_context(Interruption())
         with peers.agreed():
-            run = _ready(stack, config, prepared, Path(workdir), devices, show, report)
-        peers.connect(run.devices)
+            devices = devices or parallel.devices_for(config.data.batch_size)
+            check_fit(config, prepared, len(devices))
+            # Unusable data are refused before anything is written.
+            batches = TrainingBatches(config.data, prepared, config.training.seed)
+            checkpoints, held_out = Checkpoints(workdir, config.training.keep_checkpoints), []
+            if peers.is_primary():
+                held_out = validation_batches(config, prepared, len(devices))
+                stack.enter_context(locked(workdir, "training", "--workdir"))
+                write_experiment(workdir, config, describe(config.data, prepared))
+                for sentence in checkpoints.tidy():
+                    logging.warning("%s", sentence)
+                record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
+        run = Run(
+            config, prepared.size, workdir, devices, batches, held_out, checkpoints, show, report
+        )
+        peers.connect(devices)
         try:
             state = run.go_on(last, interruption)
         except Diverged as trouble:
-            with peers.agreed():  # it came to all at one step
+            with peers.agreed():  # all processes come here, at the same step
                 state = run.go_on(last, interruption, after=trouble)
-        run.checkpoints.close()
+        checkpoints.close()
     return state
 
 
-def _ready(
-    stack: contextlib.ExitStack,
-    config: Experiment,
-    prepared: Prepared,
-    workdir: Path,
-    devices: list[jax.Device] | None,
-    show: bool,
-    report: Callable[[int, dict[str, float]], None] | None,
-) -> Run:
-    """The run, its directory locked until `stack` is left; InputError where something is unfit."""
-    devices = devices or parallel.devices_for(config.data.batch_size)
-    check_fit(config, prepared, len(devices))
-    # Data that cannot be used are refused before anything is written.
-    batches = TrainingBatches(config.data, prepared, config.training.seed)
-    looks = looks_of(config, prepared, len(devices)) if peers.is_primary() else []
-    checkpoints = Checkpoints(workdir, config.training.keep_checkpoints)
-    if peers.is_primary():
-        stack.enter_context(locked(workdir, "training", "--workdir"))
-        write_experiment(workdir, config, describe(config.data, prepared))
-        for sentence in checkpoints.tidy():
-            logging.warning("%s", sentence)
-        record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
-    return Run(config, prepared.size, workdir, devices, batches, looks, checkpoints, show, report)
+def check_fit(config: Experiment, prepared: Prepared, devices: int) -> None:
+    """InputError where data, configuration and devices do not fit together."""
+    multiple = build_network(config).multiple
+    height, width = prepared.size
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"The slices of {prepared.folder} are {height} x {width}, but this network needs "
+            f"multiples of {multiple}: prepare the data with such a --size."
+        )
+    if config.data.batch_size % devices:
+        raise InputError(
+            f"config.data.batch_size={config.data.batch_size} does not divide over {devices} "
+            "devices: give a multiple."
+        )

@@ -21,6 +21,8 @@ from sde_ct.runtime.bars import bar
 from sde_ct.storage.whole import whole
 from sde_ct.training.checkpoint import cause
 
+Report = Callable[[int, dict[str, float]], None]  # (step, {"train/loss": 0.1, …})
+
 
 class Telemetry:
     """Scalars, images and warnings of one training run; a context manager.
@@ -36,7 +38,7 @@ class Telemetry:
         steps: int,
         batch: int,
         show: bool = True,
-        report: Callable[[int, dict[str, float]], None] | None = None,
+        report: Report | None = None,
     ):
         """From step `start` on: what an earlier start wrote of later steps is taken back.
 

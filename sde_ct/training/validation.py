@@ -1,4 +1,4 @@
-"""A look at the validation set during training."""
+"""Validation during training: the loss on held-out slices, and a few synthetic ones to look at."""
 
 import dataclasses
 import itertools
@@ -6,47 +6,66 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sde_ct.config import Experiment
+from sde_ct.data.dataset import eval_batches
 from sde_ct.data.prepared import Prepared
 from sde_ct.methods import build_method
 from sde_ct.methods.sample import draw_fn, lowest, slice_keys
 from sde_ct.runtime import parallel
-from sde_ct.training.data import validation_batches
+from sde_ct.training.data import slices_of
 from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch
 
-SLICES = 64  # at most, so that a look at the validation set stays cheap
-SHOWN = 4  # slices that are synthesized at a look
+SLICES = 64  # of all validation patients together; each patient has one at least
+SHOWN = 4  # slices that are synthesized
 STEPS = 20  # of their DDPM sampler: enough to see what the network has learnt
-KEY = 1 << 30  # folded into the seed: validation noise is the same at every look
+KEY = 1 << 30  # in place of a step: the noise is the same at every validation
 
 
-def looks_of(config: Experiment, prepared: Prepared, devices: int) -> list[Batch]:
-    """The batches that every look is taken at: as large as a device's part in training."""
-    each = max(config.data.batch_size // devices, 1)
-    batches = validation_batches(config.data, prepared, each)
-    return list(itertools.islice(batches, max(SLICES // each, 1)))
+def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> list[Batch]:
+    """The slices that every validation uses, in batches as large as a device's part in training.
+
+    Each validation patient gives the same number of slices, evenly spaced, or all where the patient
+    has fewer. The list is empty where there is no validation patient.
+    """
+    if not prepared.split["validation"]:
+        return []
+    source = slices_of(config.data, prepared, "validation")
+    patients = itertools.groupby(range(len(source)), key=lambda i: source.where(i)[0])
+    numbers = [list(group) for _, group in patients]
+    each = max(SLICES // len(numbers), 1)
+    examples = [source[i] for patient in numbers for i in _spread(patient, each)]
+    size = max(config.data.batch_size // devices, 1)
+    return [Batch(**batch) for batch in eval_batches(examples, size)]  # type: ignore[arg-type]
 
 
-def onlooker(
+def _spread(numbers: list[int], count: int) -> list[int]:
+    """`count` of the numbers, evenly spaced: the middles of as many equal parts."""
+    count = min(count, len(numbers))
+    return [numbers[(2 * part + 1) * len(numbers) // (2 * count)] for part in range(count)]
+
+
+def validator(
     config: Experiment, batches: list[Batch], telemetry: Telemetry
 ) -> Callable[[Any, int], float | None]:
-    """`look(state, step)`: a few synthetic slices, and the mean loss over the slices of all
-    batches, which it returns; None where there is no batch.
+    """`validate(state, step)`, which returns the mean loss over all slices of the batches.
+
+    It writes the losses and a few synthetic slices to `telemetry`. None where there is no batch.
     """
-    method = build_method(config)
+    method, sizes = build_method(config), [len(batch.mr) for batch in batches]
     evaluate, show = parallel.seldom(method.loss), preview(config)
 
-    def look(state: Any, step: int) -> float | None:
+    def validate(state: Any, step: int) -> float | None:
         if not batches:
             return None
-        state, losses, sizes = jax.device_get(state), [], [len(batch.mr) for batch in batches]
-        for number, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
-            keys = example_keys(config.training.seed, KEY + number, size)
-            losses.append(jax.device_get(evaluate(state, keys, batch)))
+        state = jax.device_get(state)
+        # A key belongs to a slice, so the loss does not depend on the size of the batches.
+        keys = jnp.split(example_keys(config.training.seed, KEY, sum(sizes)), np.cumsum(sizes[:-1]))
+        losses = [jax.device_get(evaluate(state, *one)) for one in zip(keys, batches, strict=True)]
         mean = {
             name: float(np.average([loss[name] for loss in losses], weights=sizes))
             for name in losses[0]
@@ -56,7 +75,7 @@ def onlooker(
             telemetry.images(step, name, images)
         return mean["loss"]
 
-    return look
+    return validate
 
 
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:

@@ -3,15 +3,13 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sde_ct.config import Experiment, to_dict
 from sde_ct.errors import InputError
 from sde_ct.training.experiment import RUN
-
-Report = Callable[[int, dict[str, float]], None]  # (step, {"train/loss": 0.1, …})
+from sde_ct.training.telemetry import Report
 
 
 def wandb_report(project: str, workdir: Path, config: Experiment) -> Report:

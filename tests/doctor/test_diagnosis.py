@@ -56,7 +56,7 @@ def test_the_kinds_of_paths_are_told_apart(phantoms, runs, cohort):
     out = doctor(phantoms.folder).out
     assert "a prepared data set" in out and "(3 train, 1 validation, 1 test)" in out
     out = doctor(runs("cnn")).out
-    assert "a work directory" in out and "newest checkpoint: step 24 of 24" in out
+    assert "a work directory" in out and "best checkpoint: step 24 of 24" in out
 
 
 def test_an_interrupted_preparation_is_told(data):

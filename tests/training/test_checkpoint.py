@@ -51,6 +51,33 @@ def test_what_is_saved_comes_back_and_the_oldest_goes(workdir):
     assert int(tree["step"]) == progress["iterator"]["next_index"] == 8
 
 
+def save_with_losses(workdir, losses: dict[int, float | None], keep: int = 2) -> Checkpoints:
+    checkpoints = Checkpoints(workdir, keep)
+    for step, loss in losses.items():
+        checkpoints.save(step, state(step), {"validation_loss": loss})
+    return checkpoints
+
+
+def test_the_best_checkpoint_stays_beside_the_newest(tmp_path):
+    checkpoints = save_with_losses(tmp_path, {2: 0.5, 4: 0.1, 6: None, 8: 0.3, 10: 0.2})
+    assert checkpoints.steps == [4, 8, 10] and checkpoints.best == 4
+    assert checkpoints.latest == 10 and checkpoints.best_loss == 0.1
+    checkpoints.save(12, state(12), {"validation_loss": 0.05})
+    assert checkpoints.steps == [10, 12] and checkpoints.best == 12
+
+
+def test_without_a_validation_loss_the_newest_is_the_best(three):
+    assert Checkpoints(three).best == Checkpoints(three).latest == 6
+
+
+def test_a_damaged_best_checkpoint_is_set_aside_too(tmp_path):
+    save_with_losses(tmp_path, {2: 0.1, 4: 0.3, 6: 0.2, 8: None})
+    flip(largest(tmp_path / "checkpoints" / "2"))
+    [sentence] = Checkpoints(tmp_path).tidy()
+    assert "set aside as 2.damaged" in sentence
+    assert Checkpoints(tmp_path).steps == [6, 8] and Checkpoints(tmp_path).best == 6
+
+
 def flip(path, where: float = 0.5) -> None:
     content = bytearray(path.read_bytes())
     content[int(where * len(content))] ^= 0x10

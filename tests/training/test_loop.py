@@ -11,15 +11,18 @@ from tensorboardX.proto.event_pb2 import Event
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel
-from sde_ct.training import run
+from sde_ct.synthesis import load
+from sde_ct.training import run, validation
 from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.data import slices_of
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import Telemetry
-from sde_ct.training.validation import looks_of, onlooker
+from sde_ct.training.validation import validation_batches, validator
 
 from .. import tiny
 from ..programs import listing
+from . import cheap
 
 
 def leaves(state) -> list[np.ndarray]:
@@ -141,18 +144,46 @@ def test_a_start_that_saved_nothing_binds_nobody(phantoms, tmp_path, monkeypatch
     assert read_experiment(tmp_path)[0] == smaller
 
 
-def test_a_look_is_as_large_as_a_devices_part_and_counts_each_slice_once(phantoms, tmp_path):
+def test_a_validation_batch_is_as_large_as_a_devices_part_and_the_loss_the_same(phantoms, tmp_path):
     config, slices = tiny.experiment(), len(phantoms.of("validation")[0])
+    losses = {}
     for devices, each in ((1, 8), (2, 4), (8, 1)):
-        sizes = [len(batch.mr) for batch in looks_of(config, phantoms, devices)]
+        batches = validation_batches(config, phantoms, devices)
+        sizes = [len(batch.mr) for batch in batches]
         assert sum(sizes) == slices == 6 and max(sizes) <= each
-    said = {}
-    for devices in (1, 2):
+        if devices == 8:  # batches of one
+            continue
         with Telemetry(tmp_path, "", 0, 1, batch=8, show=False) as telemetry:
-            look = onlooker(config, looks_of(config, phantoms, devices), telemetry)
-            said[devices] = look(tiny.initial_state(config, phantoms), 0)
-    # Other noise by batch, the same slices: a fresh network's loss is that of the data.
-    assert said[1] == pytest.approx(said[2], rel=0.1)
+            validate = validator(config, batches, telemetry)
+            losses[devices] = validate(tiny.initial_state(config, phantoms), 0)
+    # The noise belongs to the slice; what is left is the order of float32 sums.
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_validation_slices_are_spread_over_all_patients(phantoms, monkeypatch):
+    """The first ones in order would all be of one patient, and of one end of the body."""
+    monkeypatch.setattr(validation, "SLICES", 6)
+    names = tuple(phantoms.split["train"])  # three patients of six slices
+    several = dataclasses.replace(phantoms, split={**phantoms.split, "validation": names})
+    [batch] = validation_batches(tiny.experiment(), several, devices=1)
+    source = slices_of(tiny.experiment().data, several, "validation")
+    numbers = [
+        i for ct in batch.ct for i in range(len(source)) if np.array_equal(ct, source[i]["ct"])
+    ]
+    assert [source.where(i) for i in numbers] == [(name, z) for name in names for z in (1, 4)]
+
+
+def test_the_best_checkpoint_stays_and_synthesis_takes_it(phantoms, tmp_path, monkeypatch):
+    losses = {3: 0.2, 6: float("nan"), 8: 0.3}  # step 3 is no scheduled checkpoint
+    monkeypatch.setattr(run, "validator", lambda *_: lambda state, step: losses[step])
+    config = cheap.experiment(validate_every=3, keep_checkpoints=1)
+    cheap.train(config, phantoms, tmp_path)
+    assert Checkpoints(tmp_path).steps == [3, 8]
+    best, newest = load(tmp_path), load(tmp_path, "newest")
+    assert (best.step, best.chosen) == (3, "best")
+    assert (newest.step, newest.chosen) == (8, "newest")
+    saved = cheap.saved_state(tmp_path, 3)
+    np.testing.assert_array_equal(cheap.vector(best.params), saved["ema"])
 
 
 UNFIT = {
