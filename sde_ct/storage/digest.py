@@ -8,7 +8,11 @@ NAME = "digest.json"
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hex."""
+    """Of a file's content, or of the names and contents of all files in a folder; in hex."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        lines = (f"{sha256(p)} {p.relative_to(path).as_posix()}\n" for p in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,11 +1,17 @@
-"""One process a folder."""
+"""Locks that keep two processes from writing to one place.
+
+The operating system frees a lock when its process ends, even by `kill -9`. On NFS, Linux asks the
+server, so that other machines are kept out too. A file system without locks (some Lustre mounts)
+is used with a warning.
+"""
 
 import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from absl import logging
 
@@ -14,34 +20,78 @@ from sde_ct.errors import InputError
 
 @contextlib.contextmanager
 def locked(folder: Path, doing: str, flag: str) -> Iterator[None]:
-    """Hold `folder/lock`; InputError where another process holds it.
-
-    The system frees the lock when the process ends, however it ends; the file stays. On NFS,
-    Linux asks the server, so that other machines are kept out too; a file system that knows no
-    locks (some Lustre mounts) is used with a warning.
+    """Hold `folder/lock`, which stays as a file; InputError where another process holds it.
 
     Args:
-      folder: to be made where it is absent.
-      doing: what a process does in it, as a sentence says it: "training".
-      flag: that names the folder.
+      folder: made if it is absent.
+      doing: what the holder does in the folder, as a sentence says it: "training".
+      flag: the flag that names the folder.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder as {flag}.")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock"
-    with path.open("a+") as file:
+    with (folder / "lock").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, wait=False)
         except BlockingIOError:
-            file.seek(0)
             raise InputError(
-                f"Another process is {doing} in {folder} ({file.read().strip() or 'unnamed'}): "
+                f"Another process is {doing} in {folder} ({_holder(file)}): "
                 f"wait for it to end, or give another {flag}."
             ) from None
-        except OSError as error:
-            logging.warning("%s can't be locked (%s): start no second process", path, error)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        _sign(file)
         yield
+
+
+@contextlib.contextmanager
+def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file `path`, waiting while another process holds it, then remove the file.
+
+    Args:
+      path: its folder is made if it is absent, and removed at the end if it is then empty.
+      notify: called with the holder ("process 12 on host") before waiting.
+    """
+    new = not path.parent.exists()
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(path.open("a+"))
+                try:
+                    _lock(file, wait=False)
+                except BlockingIOError:
+                    notify(_holder(file))
+                    _lock(file, wait=True)
+                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    continue  # the last holder removed this file, and another made a new one
+            except FileNotFoundError:  # the last holder removed the file or its folder
+                continue
+            _sign(file)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+                if new:
+                    with contextlib.suppress(OSError):  # it holds results
+                        path.parent.rmdir()
+            return
+
+
+def _lock(file: IO[str], *, wait: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        logging.warning("%s can't be locked (%s): start no second process", file.name, error)
+
+
+def _sign(file: IO[str]) -> None:
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read().strip() or "unnamed"
