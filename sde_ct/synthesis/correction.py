@@ -1,4 +1,4 @@
-"""The correction of a network's spread that was fitted for what is asked of it."""
+"""The correction of a network's spread that launch/calibrate.py fitted, found and applied."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,41 +7,37 @@ from typing import Any
 from sde_ct.config import to_dict
 from sde_ct.errors import InputError
 from sde_ct.synthesis.sidecar import differences
-from sde_ct.synthesis.synthesizer import SyntheticCT
+from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty import recalibration
 from sde_ct.uncertainty.recalibration import Recalibration
 
 UNLIKE = (
-    "The stated coverage is that of patients like those of the fit; where an MR is unlike the "
-    "training's, nothing is known of it."
+    "The stated coverage holds for patients like those of the fit; it is unknown for an MR that "
+    "differs from those of the training."
 )
 
 
 def network(trained: Trained) -> dict[str, Any]:
-    """What a correction belongs to: plain JSON values of the weights and how they are sampled."""
-    return {
-        "step": trained.step,
-        "weights_sha256": trained.sha256(),
-        "sampling": to_dict(trained.config)["sampling"],
-    }
+    """What a correction belongs to, in plain JSON values: the weights and how they are sampled."""
+    return {**trained.identity(), "sampling": to_dict(trained.config)["sampling"]}
 
 
 def correction_for(
     workdir: Path, trained: Trained, sampler: str | None, draws: int
 ) -> Recalibration:
-    """The correction beside a checkpoint.
+    """The correction in a work directory.
 
     Raises:
       InputError: there is none, or it was fitted for another sampler, number of draws, network or
-        way to sample it.
+        sampling configuration.
     """
     path = Path(workdir) / recalibration.NAME
-    if trained.config.method != "diffusion":
+    if not trained.is_random:
         raise InputError(f"A {trained.config.method} has no spread: leave out --calibrated.")
-    found = recalibration.read(path)
+    fitted = recalibration.read(path)
     changed = differences(
-        {"sampler": found.sampler, "draws": found.draws, **found.network},
+        {"sampler": fitted.sampler, "draws": fitted.draws, **fitted.network},
         {"sampler": sampler, "draws": draws, **network(trained)},
     )
     if changed:
@@ -49,14 +45,14 @@ def correction_for(
             f"{path} was fitted for another request ({changed[0]}): synthesize as it was fitted, "
             "or remove it and calibrate anew (launch/calibrate.py)."
         )
-    return found
+    return fitted
 
 
 def apply(correction: Recalibration, ct: SyntheticCT) -> SyntheticCT:
     """The CT with its spread corrected and with the bounds of its intervals.
 
     Raises:
-      InputError: a single draw, which has no spread.
+      InputError: the CT has a single draw and therefore no spread.
     """
     if ct.spread is None:
         raise InputError("A single draw has no spread to correct: give 2 draws or more.")

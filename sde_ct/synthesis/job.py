@@ -1,4 +1,4 @@
-"""One request for any number of MR volumes: read, synthesize, write, each volume by itself."""
+"""One request for any number of MR volumes: read, synthesize and write each of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.errors import InputError
-from sde_ct.runtime.bars import bar
+from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import correction, outputs, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
-from sde_ct.synthesis.sidecar import Delivery
+from sde_ct.synthesis.sidecar import VolumeOutputs
 from sde_ct.synthesis.sources import Source, find_mask
-from sde_ct.synthesis.synthesizer import Synthesizer, SyntheticCT
+from sde_ct.synthesis.synthesizer import Synthesizer
+from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import Identity, identity_of, new_identity
@@ -26,18 +27,19 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every volume.
+    """What is asked for every volume.
 
     Attributes:
       workdirs: of one network, or of several that share the draws (see `DeepEnsemble`).
       output: the folder to write to.
       sampler: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
-      draws: of all networks; None is about ten, or one of each CNN or GAN.
-      evaluations: of the network, a draw; None is the recipe's.
-      seed: of the draws.
-      mask: a body mask, or a folder of masks by the volumes' names; None computes them.
-      calibrated: correct the spread and write intervals, by the file beside the checkpoint.
-      batch: samples a device at once; None finds what its memory holds.
+      draws: the number of draws of all networks; None is about ten, or one per CNN or GAN.
+      evaluations: network evaluations per draw; None takes the recipe's.
+      seed: the seed of the draws.
+      mask: where draws are judged: a mask, or a folder of masks by the volumes' names; None takes
+        the body.
+      calibrated: correct the spread and write intervals, with the file in the work directory.
+      batch: samples per device; None finds what the memory holds.
       each: write every draw too.
       dicom: write CT series too.
       checkpoint: "best" by validation loss, or "newest".
@@ -62,12 +64,12 @@ class Done(NamedTuple):
 
     name: str
     sentence: str
-    warnings: tuple[str, ...] = ()  # of the MR or of the spread
-    notes: tuple[str, ...] = ()  # what of the DICOM was made up, or is unusual
+    warnings: tuple[str, ...] = ()  # about the MR or the spread
+    notes: tuple[str, ...] = ()  # what in the DICOM was made up or is unusual
 
 
 class Job:
-    """The networks of a request, loaded, and the program that serves all its volumes."""
+    """A request with its networks loaded; one job serves all volumes."""
 
     def __init__(self, request: Request):
         """Raises InputError where the request does not fit the networks."""
@@ -75,14 +77,17 @@ class Job:
         networks = [load(Path(one), request.checkpoint) for one in request.workdirs]
         if request.evaluations is not None:
             networks = [with_budget(n, request.sampler, request.evaluations) for n in networks]
-        self._networks = networks
-        self._draws = self._number_of_draws()
+        self._networks, count = networks, len(networks)
+        draws = request.draws
+        if draws is None:
+            draws = count * (max(2, -(-10 // count)) if networks[0].is_random else 1)
+        self._draws = draws
         self._correction = self._read_correction()
-        if len(networks) > 1:
+        if count > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
         members = [Synthesizer(one, request.sampler, batch=request.batch) for one in networks]
         self._synthesize: Synthesizer | DeepEnsemble = (
-            DeepEnsemble(members) if len(members) > 1 else members[0]
+            DeepEnsemble(members) if count > 1 else members[0]
         )
         self._synthesize.require_draws(self._draws)
         self._asked = {
@@ -101,9 +106,11 @@ class Job:
         ]
 
     def __call__(self, source: Source) -> Done:
-        """Synthesize one volume, unless that is done.
+        """Synthesize one volume, unless its outputs are complete.
 
-        Raises InputError where it cannot be used, or other results lie in the way.
+        While another process synthesizes the same volume to the same place, this waits.
+
+        Raises InputError where the volume cannot be used, or other results are in the way.
         """
         request = self._request
         kind, opened = format_of(source.path), source.series
@@ -113,36 +120,32 @@ class Job:
         mask = None
         if request.mask is not None:
             mask = read_volume(find_mask(request.mask, source), "mask")
-        identity = identity_of(opened) if opened else None
-        name, series = _name(source, mr, identity), None
+        identity = identity_of(opened) if opened else new_identity(mr)
+        name = source.name
+        if opened and identity.named_in(name):
+            name = f"mr-{voxel_sha256(mr.array)[:12]}"  # it contains the patient's name
+        series = None
         if request.dicom:
-            identity = identity or new_identity(mr)
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)
-        delivery = self._delivery(name, provenance.image(mr, kind, mask), series)
-        if delivery.is_complete():
-            return Done(name, f"{name} is complete: nothing to do.")
-        ct = self._synthetic_ct(mr, name, mask)
-        notes = (*identity.notes, *slice_notes(identity)) if request.dicom and identity else ()
-        write = partial(
-            outputs.write, name=name, ct=ct, each=request.each,
-            dicom=identity if request.dicom else None,
-        )  # fmt: skip
-        delivery.put(write, self._told(ct, notes))
-        return Done(name, self._sentence(delivery, ct), ct.warnings, notes)
-
-    def _number_of_draws(self) -> int:
-        if self._request.draws is not None:
-            return self._request.draws
-        count, random = len(self._networks), self._networks[0].config.method == "diffusion"
-        return count * (max(2, -(-10 // count)) if random else 1)
+        results = self._outputs(name, provenance.image(mr, kind, mask), series)
+        with results.locked(lambda holder: say(f"{name}: waiting for {holder}, which makes it.")):
+            if results.are_complete():
+                return Done(name, f"{name} is complete: nothing to do.")
+            ct = self._synthetic_ct(mr, name, mask)
+            notes = (*identity.notes, *slice_notes(identity)) if request.dicom else ()
+            write = partial(
+                outputs.write, name=name, ct=ct, each=request.each,
+                dicom=identity if request.dicom else None,
+            )  # fmt: skip
+            results.put(write, self._details(ct, notes))
+        return Done(name, self._sentence(results, ct), ct.warnings, notes)
 
     def _read_correction(self) -> Recalibration | None:
         request = self._request
         if not request.calibrated:
             return None
-        if len(self._networks) > 1:
-            count = len(self._networks)
+        if (count := len(self._networks)) > 1:
             raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
         if request.evaluations is not None:
             raise InputError("--calibrated holds for the recipe's steps: leave out --evaluations.")
@@ -150,17 +153,17 @@ class Job:
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )
 
-    def _delivery(self, name: str, image: dict[str, Any], series: str | None) -> Delivery:
-        request, asked = self._request, {"case": name, **self._asked, "input": image}
-        paths = outputs.outputs(
+    def _outputs(self, name: str, image: dict[str, Any], series: str | None) -> VolumeOutputs:
+        paths = outputs.paths(
             name,
             draws=self._draws,
             networks=len(self._networks),
             intervals=self._correction is not None,
-            each=request.each,
-            dicom=request.dicom,
+            each=self._request.each,
+            dicom=self._request.dicom,
         )
-        return Delivery(request.output, name, asked, paths, series)
+        asked = {"case": name, **self._asked, "input": image}
+        return VolumeOutputs(self._request.output, name, asked, paths, series)
 
     def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:
         ct = self._synthesize(
@@ -173,7 +176,7 @@ class Job:
         )
         return correction.apply(self._correction, ct) if self._correction else ct
 
-    def _told(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:
+    def _details(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:
         return {
             "workdirs": list(self._request.workdirs),
             "checkpoint": [network.chosen for network in self._networks],
@@ -183,7 +186,7 @@ class Job:
             **({"notes": list(notes)} if self._request.dicom else {}),
         }
 
-    def _sentence(self, delivery: Delivery, ct: SyntheticCT) -> str:
+    def _sentence(self, results: VolumeOutputs, ct: SyntheticCT) -> str:
         of = f" of {len(self._networks)} networks" if len(self._networks) > 1 else ""
         covered = ""
         if self._correction:
@@ -192,23 +195,16 @@ class Job:
                 "within the bounds, if the patient is like those of the fit"
             )
         return (
-            f"{delivery.folder / delivery.outputs[0]}: {ct.slices} slices, {self._draws} draws"
-            f"{of}, {ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s a slice and "
+            f"{results.folder / results.paths[0]}: {ct.slices} slices, {self._draws} draws{of}, "
+            f"{ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s per slice and "
             f"draw{covered}."
         )
 
 
-def _name(source: Source, mr: Volume, identity: Identity | None) -> str:
-    """The case's name, without the patient's name, which only DICOM files give."""
-    if identity and identity.named_in(source.name):
-        return f"mr-{voxel_sha256(mr.array)[:12]}"
-    return source.name
-
-
 def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
-    """The batches, with a bar that counts the slices done."""
+    """The batches, with a bar that counts the finished slices."""
     depth = batches.stop // draws
-    with bar(total=depth, desc=name, unit="slice", leave=False) as shown:
+    with bar(total=depth, desc=name, unit="slice", leave=False) as progress:
         for first in batches:
             yield first
-            shown.update(min(depth, (first + batches.step) // draws) - shown.n)
+            progress.update(min(depth, (first + batches.step) // draws) - progress.n)

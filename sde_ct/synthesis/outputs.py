@@ -1,14 +1,14 @@
-"""What is written of a synthetic CT, and where."""
+"""Which files are written of a synthetic CT."""
 
 from pathlib import Path
 
-from sde_ct.synthesis.synthesizer import SyntheticCT
+from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.volumes.dicom.contents import Content
 from sde_ct.volumes.dicom.identity import Identity
 from sde_ct.volumes.dicom.write import write_ct_series
 from sde_ct.volumes.files import write_volume
 
-# Folder: the volume of a `SyntheticCT` in it, HU.
+# Folder: the field of a `SyntheticCT` that is written to it, HU.
 KINDS = {
     "sct": "mean",
     "sct_std": "spread",
@@ -20,7 +20,7 @@ KINDS = {
 SERIES = ("sct", "sct_std")  # those that are written as DICOM too
 
 
-def outputs(
+def paths(
     name: str,
     *,
     draws: int,
@@ -29,14 +29,15 @@ def outputs(
     each: bool = False,
     dicom: bool = False,
 ) -> tuple[str, ...]:
-    """The paths that `write` will have written: files, and folders of DICOM slices.
+    """The paths that `write` creates: files, and folders of DICOM slices.
 
     Args:
-      draws: of all networks.
+      name: the volume's name.
+      draws: the number of draws of all networks.
       networks: more than 1 give `between` and, with several draws each, `within`.
-      intervals: bounds too.
-      each: every draw too.
-      dicom: CT series too.
+      intervals: whether bounds are written.
+      each: whether every draw is written.
+      dicom: whether CT series are written.
     """
     wanted = {
         "sct": True,
@@ -46,25 +47,34 @@ def outputs(
         "sct_lower": intervals,
         "sct_upper": intervals,
     }
-    paths = [f"{kind}/{name}.nii.gz" for kind in KINDS if wanted[kind]]
-    paths += [_draw(name, n) for n in range(draws if each else 0)]
-    paths += [f"dicom/{name}/{kind}" for kind in SERIES if dicom and wanted[kind]]
-    return tuple(paths)
+    kinds = [kind for kind in KINDS if wanted[kind]]
+    return (
+        *(f"{kind}/{name}.nii.gz" for kind in kinds),
+        *(_draw(name, number) for number in range(draws if each else 0)),
+        *(f"dicom/{name}/{kind}" for kind in SERIES if dicom and kind in kinds),
+    )
 
 
 def write(
     folder: Path, name: str, ct: SyntheticCT, *, each: bool = False, dicom: Identity | None = None
 ) -> None:
-    """Write mean, spread and what else there is, int16 HU; `each` draw; series that join `dicom`'s.
+    """Write the volumes of a synthetic CT as int16 HU.
+
+    Args:
+      folder: the folder of all outputs.
+      name: the volume's name.
+      ct: what is written.
+      each: whether every draw is written.
+      dicom: whose study CT series join; None writes no series.
 
     Raises:
-      InputError: as `write_ct_series`.
+      InputError: as in `write_ct_series`.
     """
     for kind, field in KINDS.items():
         if (volume := getattr(ct, field)) is not None:
             write_volume(folder / kind / f"{name}.nii.gz", volume)
-    for n, draw in enumerate(ct.draws if each else ()):
-        write_volume(folder / _draw(name, n), draw)
+    for number, draw in enumerate(ct.draws if each else ()):
+        write_volume(folder / _draw(name, number), draw)
     if dicom is None:
         return
     series = folder / "dicom" / name

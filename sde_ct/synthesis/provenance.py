@@ -1,4 +1,4 @@
-"""How a synthetic CT came about, in plain JSON values, without what could name the patient."""
+"""How a synthetic CT was made, in plain JSON values, without anything that names the patient."""
 
 import hashlib
 import hmac
@@ -12,16 +12,12 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 def checkpoint(trained: Trained) -> dict[str, Any]:
-    """The network, wherever it lies."""
-    return {
-        "step": trained.step,
-        "weights_sha256": trained.sha256(),
-        "configuration": to_dict(trained.config),
-    }
+    """The network, independent of its place on the disk."""
+    return {**trained.identity(), "configuration": to_dict(trained.config)}
 
 
 def image(mr: Volume, format: str, mask: Volume | None) -> dict[str, Any]:
-    """The MR that was read; `mask` is None where the body was outlined from it."""
+    """The MR that was read, and the mask if one was given."""
     return {
         "format": format,
         "shape": list(mr.array.shape),
@@ -33,9 +29,9 @@ def image(mr: Volume, format: str, mask: Volume | None) -> dict[str, Any]:
 
 
 def series(identity: Identity, mr: Volume) -> str:
-    """What identifies patient, study, frame and slices that CT series join, hex.
+    """A hash, in hex, of the patient, study, frame and slices that CT series join.
 
-    Salted with the voxels, so that no list of hashed names tells whose it is.
+    It is salted with the voxels, so that a list of hashed names cannot reveal the patient.
     """
     salt = voxel_sha256(mr.array).encode()
     return hmac.new(salt, joined(identity).encode(), hashlib.sha256).hexdigest()

@@ -32,8 +32,17 @@ class Trained(NamedTuple):
     def intensity(self) -> Intensity:
         return Intensity.from_json(self.data["intensity"])
 
+    @property
+    def is_random(self) -> bool:
+        """Whether draws differ; those of a CNN or GAN do not."""
+        return self.config.method == "diffusion"
+
+    def identity(self) -> dict[str, Any]:
+        """The checkpoint's step and weights, independent of the work directory; plain JSON."""
+        return {"step": self.step, "weights_sha256": self.sha256()}
+
     def sha256(self) -> str:
-        """What identifies the weights, whatever their work directory is called; hex."""
+        """A hash of the weights, hex."""
         digest = hashlib.sha256()
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
             array = np.asarray(leaf)
@@ -51,7 +60,7 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
         loss was measured, the best is the newest.
 
     Raises:
-      InputError: no work directory, or nothing was saved in it yet.
+      InputError: the folder is no work directory, or holds no checkpoint yet.
     """
     config, data = read_experiment(workdir)
     checkpoints = Checkpoints(workdir)
@@ -67,16 +76,18 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
-    """The network with a sampler's steps set for so many evaluations a draw.
+    """The network with a sampler's steps set to take `evaluations` of the network per draw.
 
     Raises InputError where the method or the sampler has no such choice.
     """
-    if trained.config.method != "diffusion":
+    if not trained.is_random:
         raise InputError(
             f"A {trained.config.method} takes one evaluation: leave out --evaluations."
         )
     if trained.config.diffusion.times == "listed":
         levels = len(trained.config.diffusion.listed)
-        raise InputError(f"This network takes its {levels} evaluations: leave out --evaluations.")
+        raise InputError(
+            f"This network always takes {levels} evaluations: leave out --evaluations."
+        )
     options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
     return trained._replace(config=dataclasses.replace(trained.config, sampling=options))

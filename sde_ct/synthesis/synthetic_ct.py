@@ -1,0 +1,100 @@
+"""Draws of one patient's CT, their mean and their spread, on the MR's grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from sde_ct.data.inputs import NetworkInput
+from sde_ct.uncertainty.calibration import spread_warning
+from sde_ct.uncertainty.draws import decompose, moments
+from sde_ct.volumes.slice_grid import from_slices
+from sde_ct.volumes.volume import Volume
+
+
+@dataclass(frozen=True)
+class SyntheticCT:
+    """Draws of one patient's CT, in HU on the MR's grid, and their cost."""
+
+    draws: tuple[Volume, ...]
+    mean: Volume
+    spread: Volume | None  # standard deviation over draws, HU; None for a single draw
+    evaluations: float  # network evaluations per slice and draw, mean
+    seconds: float  # per slice and draw, without compilation
+    slices: int
+    unseen: tuple[str, ...] = ()  # how the MR differs from those of the training
+    collapsed: str | None = None  # a warning that the draws are nearly equal
+    # Only of several networks, see `combine`; standard deviations, HU.
+    within: Volume | None = None
+    between: Volume | None = None
+    # Only with calibrated intervals, see `correction.apply`; bounds, HU.
+    lower: Volume | None = None
+    upper: Volume | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before trusting the voxels."""
+        return (*self.unseen, *filter(None, [self.collapsed]))
+
+
+class Drawn(NamedTuple):
+    """Draws of one network as axial slices, not yet on the MR's grid."""
+
+    hu: Float[np.ndarray, "m z h w"]
+    given: NetworkInput
+    evaluations: float  # network evaluations per slice and draw, mean
+    seconds: float  # per slice and draw, without compilation
+    unseen: tuple[str, ...]  # how the MR differs from those of the training
+
+
+def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
+    """The draws of one or more networks on the MR's grid, with their mean and spread.
+
+    Mean and spread are taken after the interpolation to the MR's grid, which blurs what differs
+    between draws. The squared spread of several networks is the sum of `within`², the ambiguity
+    that each network leaves, and `between`², their disagreement; an estimate below 0 is set to 0.
+    Networks that draw once each, such as CNNs, have no `within`.
+
+    Args:
+      networks: with equal numbers of draws of one MR.
+      air: HU where no slice reaches.
+    """
+    hu, given = np.concatenate([one.hu for one in networks]), networks[0].given
+    draws = tuple(from_slices(draw, given.grid, fill=air) for draw in hu)
+    ct = SyntheticCT(
+        draws=draws,
+        mean=draws[0],
+        spread=None,
+        evaluations=float(np.mean([one.evaluations for one in networks])),
+        seconds=float(np.mean([one.seconds for one in networks])),
+        slices=len(given.mr),
+        unseen=tuple(dict.fromkeys(text for one in networks for text in one.unseen)),
+    )
+    if len(draws) == 1:
+        return ct
+
+    def deviation(variance: np.ndarray) -> Volume:
+        return draws[0].with_array(np.sqrt(np.maximum(variance, 0)).astype(np.float32))
+
+    arrays = [draw.array for draw in draws]
+    mean, variance = moments(arrays)
+    ct = replace(
+        ct,
+        mean=draws[0].with_array(mean.astype(np.float32)),
+        spread=deviation(variance),
+        collapsed=spread_warning(hu, given.mask[..., 0]),
+    )
+    if len(networks) == 1:
+        return ct
+    each = len(networks[0].hu)
+    if each == 1:
+        return replace(ct, between=ct.spread)
+    parts = decompose([arrays[first : first + each] for first in range(0, len(arrays), each)])
+    return replace(
+        ct,
+        spread=deviation(parts.within + parts.between),
+        within=deviation(parts.within),
+        between=deviation(parts.between),
+    )
