@@ -88,7 +88,7 @@ def test_spread_and_bounds_are_the_fitted_ones(calibrated, usual, phantoms, tmp_
     assert "not voxels outside the body" in told["calibrated"]["holds_for"]
     assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["calibrated"] is None
     error = call("synthesize", f"--workdir={workdir}", *usual, "--calibrated").error
-    assert "tells of another request (calibrated" in error
+    assert "describes another request (calibrated" in error
 
 
 REFUSED = {

@@ -10,7 +10,8 @@ import pytest
 
 from sde_ct.errors import InputError
 from sde_ct.synthesis import DeepEnsemble, Synthesizer, load
-from sde_ct.synthesis.ensemble import join, require_alike
+from sde_ct.synthesis.ensemble import require_alike
+from sde_ct.synthesis.synthetic_ct import combine
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import write_experiment
 from sde_ct.volumes.files import read_volume
@@ -65,7 +66,7 @@ def test_the_draws_are_shared_out_and_share_no_noise(drawn):
     (one, other), together = drawn
     assert len(together.draws) == 6
     for n, hu in enumerate([*one.hu, *other.hu]):
-        alone = from_slices(hu, one.shown.grid, fill=-1000)
+        alone = from_slices(hu, one.given.grid, fill=-1000)
         np.testing.assert_array_equal(together.draws[n].array, alone.array)
     # The networks are nearly one: with the same noise their draws would nearly be one, too.
     near = [np.abs(a - b).mean() for a, b in zip(one.hu, other.hu, strict=True)]
@@ -97,7 +98,7 @@ def test_a_known_disagreement_is_found(drawn, apart, noise):
         like._replace(hu=rng.normal(0, apart, shape) + rng.normal(0, noise, (12, *shape)))
         for _ in range(4)
     ]
-    found = join(members, -1000)
+    found = combine(members, -1000)
     within, between, spread = (
         np.sqrt(np.square(v.array, dtype=np.float64).mean())
         for v in (found.within, found.between, found.spread)
@@ -149,7 +150,7 @@ def test_files_and_sidecar_of_two_networks(workdirs, mr_file, tmp_path):
     usual += [f"--mr={mr_file}", "--sampler=em", f"--output={tmp_path}"]
     for draws, sentence in {
         3: "draws=3 for 2 networks: give a multiple of 2",
-        2: "draws=2 for 2 networks: give 2 draws each or more",
+        2: "draws=2 for 2 networks: give 2 draws per network or more",
         0: "draws=0 for 2 networks",
     }.items():
         assert sentence in call("synthesize", *usual, f"--draws={draws}").error
@@ -164,7 +165,7 @@ def test_files_and_sidecar_of_two_networks(workdirs, mr_file, tmp_path):
     for kind in ("sct", "sct_std", "sct_std_within", "sct_std_between"):
         assert nib.load(tmp_path / kind / f"{sidecar.stem}.nii.gz").get_data_dtype() == np.int16
     one = call("synthesize", *usual[1:], "--draws=4").error
-    assert "tells of another request (checkpoints.0.weights_sha256" in one
+    assert "describes another request (checkpoints.0.weights_sha256" in one
 
 
 def test_networks_that_are_not_alike_are_refused(runs, workdirs):
@@ -182,8 +183,8 @@ def test_networks_that_are_not_alike_are_refused(runs, workdirs):
         ([("a", first), ("b", large)], r"a and b differ in size"),
         ([("a", first), ("b", deep)], r"differ in multiple of the slices' sides \(2 and 4\)"),
         ([("a", first), ("b", second._replace(config=near))], r"differ in neighbours \(0 and 1\)"),
-        ([("a", first), ("b", second), ("c", first)], "a and c are one network"),
-        ([("a", first), ("a", first)], "a and a are one network"),
+        ([("a", first), ("b", second), ("c", first)], "a and c are the same network"),
+        ([("a", first), ("a", first)], "a and a are the same network"),
     ]:
         with pytest.raises(InputError, match=sentence):
             require_alike(networks)

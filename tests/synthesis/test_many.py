@@ -103,7 +103,7 @@ def test_another_request_is_refused_and_changes_nothing(name, done, runs, cohort
     before = listing(out)
     usual = [f"--workdir={runs('diffusion')}", f"--output={out}", "--sampler=em", "--draws=2"]
     error = call("synthesize", *usual, f"--mr={cohort / 'anna.nii.gz'}", *flags).error
-    assert error.startswith(f"{out / 'anna.json'} tells of another request (")
+    assert error.startswith(f"{out / 'anna.json'} describes another request (")
     assert sentence in error and listing(out) == before
 
 

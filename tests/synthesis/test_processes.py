@@ -36,20 +36,32 @@ def alone(runs, cohort, tmp_path_factory):
     return out, flags
 
 
+def launch(log, *flags):
+    """A process of two devices that writes to the file `log`."""
+    common = {k: v for k, v in os.environ.items() if not k.startswith("SLURM")}
+    common |= {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    with log.open("w") as file:
+        command = [sys.executable, SCRIPT, *map(str, flags)]
+        return subprocess.Popen(command, env=common, stdout=file, stderr=file)
+
+
 def start(count, folder, *flags):
-    """Processes of two devices each, that find each other on the loopback; their logs."""
+    """Processes that find each other on the loopback, and a function that reads their logs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {k: v for k, v in os.environ.items() if not k.startswith("SLURM")}
-    common |= {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    processes = []
-    for i in range(count):
-        place = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--process={i}"]
-        with (folder / f"log{i}").open("w") as log:
-            command = [sys.executable, SCRIPT, *map(str, flags), *place]
-            processes.append(subprocess.Popen(command, env=common, stdout=log, stderr=log))
+    together = [f"--coordinator=127.0.0.1:{port}", f"--processes={count}"]
+    processes = [
+        launch(folder / f"log{i}", *flags, *together, f"--process={i}") for i in range(count)
+    ]
     return processes, lambda i: (folder / f"log{i}").read_text()
+
+
+def wait_for(condition, log):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
 
 
 def statuses(processes, seconds=300):
@@ -88,10 +100,7 @@ def test_the_volumes_of_a_process_that_died_are_done_by_the_next_run(alone, tmp_
     out = tmp_path / "out"
     flags = [*flags, f"--output={out}"]
     processes, log = start(2, tmp_path, *flags)
-    deadline = time.monotonic() + 300
-    while not (out / "anna.json").exists():
-        assert time.monotonic() < deadline, log(0) + log(1)
-        time.sleep(0.05)
+    wait_for((out / "anna.json").exists, tmp_path / "log0")
     processes[1].send_signal(signal.SIGKILL)
     first, second = statuses(processes)
     assert second == -signal.SIGKILL and first != 0
@@ -100,3 +109,30 @@ def test_the_volumes_of_a_process_that_died_are_done_by_the_next_run(alone, tmp_
         assert statuses(processes) == [0] * count, log(0)
     assert log(0).count("is complete: nothing to do") == 3
     same(expected, out)
+
+
+def test_a_second_process_waits_for_a_volume_in_work_until_the_first_is_killed(
+    alone, cohort, tmp_path
+):
+    expected, flags = alone
+    out, logs = tmp_path / "out", [tmp_path / "log0", tmp_path / "log1"]
+    flags = [flag for flag in flags if not flag.startswith("--mr=")]
+    flags += [f"--mr={cohort / 'anna.nii.gz'}", f"--output={out}"]
+    first = launch(logs[0], *flags)
+    wait_for((out / ".anna.lock").exists, logs[0])
+    first.send_signal(signal.SIGSTOP)
+    before = listing(out)
+    second = launch(logs[1], *flags)
+    try:
+        wait_for(lambda: f"waiting for process {first.pid} on" in logs[1].read_text(), logs[1])
+        assert second.poll() is None and listing(out) == before
+        first.kill()
+        assert second.wait(300) == 0, logs[1].read_text()
+    finally:
+        first.kill()
+        second.kill()
+    for kind in ("sct", "sct_std"):
+        one, other = (nib.load(p / kind / "anna.nii.gz") for p in (expected, out))
+        np.testing.assert_array_equal(one.dataobj, other.dataobj)
+    names = {"anna.json", "sct", "sct/anna.nii.gz", "sct_std", "sct_std/anna.nii.gz"}
+    assert set(listing(out)) == names  # neither a lock nor a partial folder is left

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.synthesis.sidecar import Delivery
+from sde_ct.synthesis.sidecar import VolumeOutputs
 
 from ..programs import listing
 
@@ -15,8 +15,8 @@ OUTPUTS = ("sct/knee.nii.gz", "dicom/knee/sct", "dicom/knee/sct_std")
 REQUEST = {"case": "knee", "seed": 0}
 
 
-def delivery(folder: Path, name: str = "knee", outputs=OUTPUTS, request=REQUEST) -> Delivery:
-    return Delivery(folder, name, request, outputs)
+def outputs_of(folder: Path, name: str = "knee", outputs=OUTPUTS, request=REQUEST) -> VolumeOutputs:
+    return VolumeOutputs(folder, name, request, outputs)
 
 
 def write(stage: Path) -> None:
@@ -33,7 +33,7 @@ def write(stage: Path) -> None:
 
 @pytest.fixture
 def done(tmp_path):
-    delivery(tmp_path).put(write, {"warnings": []})
+    outputs_of(tmp_path).put(write, {"warnings": []})
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def test_every_result_is_told_with_its_hash(done):
     # Of "ct", by sha256sum.
     sha = "f8dcb34308e5c69f46a33cafa62bd922476b18c78a114eb144e34a5e374f7d60"
     assert told["results"]["sct/knee.nii.gz"] == sha
-    assert delivery(done).is_complete()
+    assert outputs_of(done).are_complete()
     assert not (done / ".partial-knee").exists()
 
 
@@ -56,9 +56,9 @@ def test_what_is_missing_is_made_and_what_is_there_is_left(done, lost):
     if lost.endswith(".dcm"):
         (done / lost).parent.rmdir()
     kept = {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file() and p.suffix != ".json"}
-    assert not delivery(done).is_complete()
-    delivery(done).put(write, {"warnings": []})
-    assert listing(done) == before and delivery(done).is_complete()
+    assert not outputs_of(done).are_complete()
+    outputs_of(done).put(write, {"warnings": []})
+    assert listing(done) == before and outputs_of(done).are_complete()
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
@@ -68,9 +68,9 @@ def test_what_is_missing_is_made_and_what_is_there_is_left(done, lost):
 def test_what_was_changed_since_is_refused_and_left(done, path):
     """By a user who edited a result, or put files of his own among the slices."""
     (done / path).write_text("mine")
-    before, more = listing(done), delivery(done, outputs=(*OUTPUTS, "draws/knee_00.nii.gz"))
+    before, more = listing(done), outputs_of(done, outputs=(*OUTPUTS, "draws/knee_00.nii.gz"))
     result = next(done / output for output in OUTPUTS if path.startswith(output))
-    for attempt in (delivery(done).is_complete, more.is_complete, lambda: more.put(write, {})):
+    for attempt in (outputs_of(done).are_complete, more.are_complete, lambda: more.put(write, {})):
         with pytest.raises(InputError) as error:
             attempt()
         assert str(error.value).startswith(f"{result} has changed since it was written")
@@ -79,25 +79,25 @@ def test_what_was_changed_since_is_refused_and_left(done, path):
 
 def test_a_file_of_somebody_elses_where_more_is_asked_is_refused_and_left(tmp_path):
     """The account of the first results says nothing of a draw: it is not ours."""
-    delivery(tmp_path, outputs=OUTPUTS[:1]).put(write, {})
+    outputs_of(tmp_path, outputs=OUTPUTS[:1]).put(write, {})
     for path in ("draws/knee_00.nii.gz", "dicom/knee/sct/mine.txt"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text("mine")
         before = listing(tmp_path)
-        more = delivery(tmp_path, outputs=(*OUTPUTS, "draws/knee_00.nii.gz"))
+        more = outputs_of(tmp_path, outputs=(*OUTPUTS, "draws/knee_00.nii.gz"))
         with pytest.raises(InputError, match="exists: give another --output or remove it"):
-            more.is_complete()
+            more.are_complete()
         assert listing(tmp_path) == before
         (tmp_path / path).unlink()
         (tmp_path / path).parent.rmdir()
 
 
 def test_results_asked_for_later_join_the_account(tmp_path):
-    delivery(tmp_path, outputs=OUTPUTS[:1]).put(write, {"notes": ["kept"]})
-    delivery(tmp_path, outputs=OUTPUTS[1:]).put(write, {"warnings": []})
+    outputs_of(tmp_path, outputs=OUTPUTS[:1]).put(write, {"notes": ["kept"]})
+    outputs_of(tmp_path, outputs=OUTPUTS[1:]).put(write, {"warnings": []})
     told = json.loads((tmp_path / "knee.json").read_text())
     assert set(told["results"]) == set(OUTPUTS) and told["notes"] == ["kept"]
-    assert delivery(tmp_path).is_complete()
+    assert outputs_of(tmp_path).are_complete()
 
 
 def killed(folder: Path, monkeypatch, after: int) -> None:
@@ -113,15 +113,15 @@ def killed(folder: Path, monkeypatch, after: int) -> None:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("os.replace", move)
-        delivery(folder).put(write, {})
+        outputs_of(folder).put(write, {})
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_the_moves_of_a_killed_run_are_ended(tmp_path, monkeypatch, after):
-    delivery(tmp_path / "whole").put(write, {})
+    outputs_of(tmp_path / "whole").put(write, {})
     killed(tmp_path / "cut", monkeypatch, after)
     assert not (tmp_path / "cut" / "knee.json").exists()
-    assert delivery(tmp_path / "cut").is_complete()  # nothing is computed again
+    assert outputs_of(tmp_path / "cut").are_complete()  # nothing is computed again
     assert listing(tmp_path / "cut") == listing(tmp_path / "whole")
 
 
@@ -129,7 +129,7 @@ def test_a_file_put_among_what_a_killed_run_had_moved_is_refused(tmp_path, monke
     killed(tmp_path, monkeypatch, 1)
     (tmp_path / "sct" / "knee.nii.gz").write_text("mine")
     with pytest.raises(InputError, match=r"knee.nii.gz has changed since it was written"):
-        delivery(tmp_path).is_complete()
+        outputs_of(tmp_path).are_complete()
     assert (tmp_path / "sct" / "knee.nii.gz").read_text() == "mine"
 
 
@@ -137,18 +137,18 @@ def test_a_file_put_among_what_a_killed_run_had_moved_is_refused(tmp_path, monke
 def test_a_killed_runs_account_cut_short_stops_nobody(tmp_path, text):
     (tmp_path / ".partial-knee").mkdir()
     (tmp_path / ".partial-knee" / "knee.json").write_text(text)
-    assert not delivery(tmp_path).is_complete()
-    delivery(tmp_path).put(write, {})
-    assert delivery(tmp_path).is_complete() and not (tmp_path / ".partial-knee").exists()
+    assert not outputs_of(tmp_path).are_complete()
+    outputs_of(tmp_path).put(write, {})
+    assert outputs_of(tmp_path).are_complete() and not (tmp_path / ".partial-knee").exists()
 
 
 def test_another_request_is_refused_by_what_differs(done):
     before = listing(done)
-    with pytest.raises(InputError, match=r"tells of another request \(seed: 0 -> 1\)"):
-        delivery(done, request=REQUEST | {"seed": 1}).is_complete()
+    with pytest.raises(InputError, match=r"describes another request \(seed: 0 -> 1\)"):
+        outputs_of(done, request=REQUEST | {"seed": 1}).are_complete()
     (done / "knee.json").write_text("mine")
-    with pytest.raises(InputError, match=r"knee.json is none that synthesis wrote"):
-        delivery(done).is_complete()
+    with pytest.raises(InputError, match=r"knee.json is not a sidecar of synthesis"):
+        outputs_of(done).are_complete()
     assert (done / "knee.json").read_text() == "mine"
     assert {k: v for k, v in listing(done).items() if k != "knee.json"} == {
         k: v for k, v in before.items() if k != "knee.json"
@@ -158,14 +158,14 @@ def test_another_request_is_refused_by_what_differs(done):
 @pytest.mark.parametrize("name", ["request", "results", "account"])
 def test_every_name_of_a_volume_has_its_account(tmp_path, name):
     """No file of the program's own lies where a volume's may."""
-    one = delivery(tmp_path, name, (f"sct/{name}.nii.gz",))
+    one = outputs_of(tmp_path, name, (f"sct/{name}.nii.gz",))
 
     def make(stage: Path) -> None:
         (stage / "sct").mkdir()
         (stage / f"sct/{name}.nii.gz").touch()
 
     one.put(make, {})
-    assert json.loads((tmp_path / f"{name}.json").read_text())["seed"] == 0 and one.is_complete()
+    assert json.loads((tmp_path / f"{name}.json").read_text())["seed"] == 0 and one.are_complete()
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
@@ -173,6 +173,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
         write(stage)
         raise OSError("no space left on device")
 
-    with pytest.raises(OSError, match="no space"):
-        delivery(tmp_path / "out").put(full, {})
+    outputs = outputs_of(tmp_path / "out")
+    with pytest.raises(OSError, match="no space"), outputs.locked(print):
+        outputs.put(full, {})
     assert not list(tmp_path.iterdir())

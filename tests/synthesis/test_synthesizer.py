@@ -10,7 +10,8 @@ import pytest
 
 from sde_ct.errors import InputError
 from sde_ct.synthesis import Synthesizer, load
-from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit, summary
+from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit
+from sde_ct.synthesis.synthetic_ct import combine
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
 from sde_ct.volumes.files import read_volume
@@ -162,7 +163,9 @@ def test_an_unfinished_draw_is_no_ct(runs, mr_file):
     trained = load(runs("diffusion"))
     bad = jax.tree.map(lambda x: x * np.nan, trained.params)
     synthesize = Synthesizer(trained._replace(params=bad), "em", jax.devices()[:1])
-    with pytest.raises(InputError, match="knee: 7 of 7 draws did not come to a finite end"):
+    with pytest.raises(InputError, match="knee: 7 of 7 draws are not finite or did not reach"):
+        InputError, match="knee: 7 of 7 draws are not finite or did not reach their end"
+    ):
         synthesize(read_volume(mr_file, "a.u."), case="knee", draws=1)
 
 
@@ -187,10 +190,10 @@ def test_draws_that_agree_are_warned_of(synthesizers, held_out):
     drawn = synthesizers[1].draw(**held_out, draws=3)
     mean = drawn.hu.mean(0, keepdims=True)
     agreeing = drawn._replace(hu=mean + 1e-3 * (drawn.hu - mean))
-    assert summary(drawn, -1000).warnings == ()
-    (warning,) = summary(agreeing, -1000).warnings
+    assert combine([drawn], -1000).warnings == ()
+    (warning,) = combine([agreeing], -1000).warnings
     assert "collapsed" in warning and "3 draws agree" in warning
-    assert summary(agreeing._replace(hu=mean), -1000).warnings == ()  # one draw has no spread
+    assert combine([agreeing._replace(hu=mean)], -1000).warnings == ()  # one draw has no spread
 
 
 REFUSED = {

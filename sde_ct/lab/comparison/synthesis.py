@@ -52,7 +52,7 @@ def synthesize_all(
                 draws=draws if entry.sampler else 1,
                 seed=seed,
                 mask=patient.mask,
-                progress=lambda batches, label=f"{name} {patient.id}": progress(batches, label),  # type: ignore[misc]
+                progress=lambda batches, label=f"{name} {patient.id}": progress(batches, label),
             )
             for patient in patients
         }
