@@ -17,7 +17,7 @@ from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
-from sde_ct.volumes.dicom.identity import Identity, identity_of, new_identity
+from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes
 from sde_ct.volumes.files import read_volume
