@@ -217,7 +217,7 @@ def _speed(output: Path) -> None:
     import jax
 
     from sde_ct.evaluation.results import write_json
-    from sde_ct.lab.benchmark import speed
+    from sde_ct.lab.benchmark import speed, step
     from sde_ct.runtime import parallel
 
     path = output / "speed.json"
@@ -237,7 +237,8 @@ def _speed(output: Path) -> None:
         )
         write_json(path, record)
     small = recipe(RECIPES / "demo" / "ddpm.py").network
-    record["collectives"] = speed.collectives(small, 32, 4, min(2, len(jax.local_devices())))
+    count = min(2, len(jax.local_devices()))
+    record["collectives"] = step.collectives(speed.experiment(small), 32, 4 // count, count)
     record["overheads"] = speed.overheads(small, 48, 10)
     write_json(path, record)
     for line in speed.lines(record):

@@ -1,0 +1,106 @@
+"""A training step: timed on the devices present, or counted in its program without running it."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sde_ct.config import Experiment
+from sde_ct.methods import build_method
+from sde_ct.models import winograd
+from sde_ct.models.flops import flops
+from sde_ct.runtime import parallel
+from sde_ct.training.state import example_keys, fresh_state, initialised
+from sde_ct.types import Batch
+
+
+def example(config: Experiment, size: int, count: int) -> Batch:
+    """`count` random slices of size x size, of which every voxel is valid."""
+    rng = np.random.default_rng(0)
+    shapes = [(count, size, size, channels) for channels in (1 + 2 * config.data.neighbours, 1)]
+    mr, ct = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    return Batch(mr, ct, np.ones_like(ct))  # type: ignore[arg-type]
+
+
+def initial_state(config: Experiment, size: int) -> Any:
+    """The training state before the first step, on the host."""
+    method = build_method(config)
+    return jax.device_get(initialised(lambda: fresh_state(method, config, (size, size))))
+
+
+def timed(
+    config: Experiment, size: int, batch: int, devices: Sequence[jax.Device] | None
+) -> Callable[[], Any]:
+    """A call that trains one step, with `batch` slices on each device; None: one jitted program."""
+    state, total = initial_state(config, size), batch * len(devices or [None])
+    inputs = example_keys(0, 0, total), jax.device_put(example(config, size, total))
+    if devices is None:
+        step = jax.jit(build_method(config).update, donate_argnums=0)
+        held = {"state": jax.device_put(state)}
+    else:
+        step = parallel.data_parallel(build_method(config, parallel.AXIS).update, devices)
+        held = {"state": parallel.replicate(state, devices)}
+        inputs = parallel.shard(inputs, len(devices))
+
+    def call() -> Any:
+        held["state"], metrics = step(held["state"], *inputs)
+        return metrics
+
+    return call
+
+
+def lowered(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
+    """The program of a step on `count` devices with `batch` slices each, from shapes alone."""
+    method = build_method(config, parallel.AXIS)
+    step = parallel.data_parallel(method.update, jax.local_devices()[:count])
+    total = count * batch
+    state = jax.eval_shape(lambda: fresh_state(method, config, (size, size)))
+    inputs = jax.eval_shape(
+        lambda: parallel.shard(
+            (
+                example_keys(0, 0, total),
+                jax.tree.map(jnp.asarray, example(config, size, total)),
+            ),
+            count,
+        )
+    )
+    return step.lower(state, *inputs)
+
+
+class Cost(NamedTuple):
+    """A training step on one device, as counted in its program."""
+
+    size: int  # of the square slices
+    batch: int  # slices on a device
+    parameters: int
+    operations: float
+    reduced: int  # bytes in all-reduces
+
+
+def cost(config: Experiment, size: int, batch: int) -> Cost:
+    """Count a training step with `batch` slices of size x size on each device."""
+    method = build_method(config)
+    with winograd.direct():  # XLA counts the products of direct convolutions
+        program = lowered(config, size, batch)
+    weights = jax.eval_shape(lambda: method.weights(fresh_state(method, config, (size, size))))
+    parameters = sum(x.size for x in jax.tree.leaves(weights))
+    return Cost(size, batch, parameters, flops(program), bytes_reduced(program.as_text()))
+
+
+def bytes_reduced(text: str) -> int:
+    """Bytes of the results of all all-reduces in a StableHLO program."""
+    total = 0
+    results = re.findall(r'"stablehlo\.all_reduce".*?\}\) : \([^)]*\) -> ([^\n]*)', text, re.DOTALL)
+    for dimensions, bits in re.findall(r"tensor<((?:\d+x)*)b?f(\d+)>", " ".join(results)):
+        total += math.prod(int(n) for n in dimensions.split("x") if n) * int(bits) // 8
+    return total
+
+
+def collectives(config: Experiment, size: int, batch: int, count: int) -> int:
+    """The number of all-reduces in the step compiled for `count` devices."""
+    text = lowered(config, size, batch, count).compile().as_text()
+    return len(re.findall(r"= \S+ all-reduce(?:-start)?\(", text))
