@@ -9,7 +9,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 TESTS ?= tests
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow lint docs clean
 
 demo: $(VENV)/.ready
 	$(RUN) launch/demo.py --output=out/demo
@@ -22,6 +22,14 @@ slow: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+docs: $(VENV)/.docs-ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "The site is in out/site: open out/site/index.html."
+
+$(VENV)/.docs-ready: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no working Python >= 3.11 found: install one." >&2; exit 2; }

@@ -39,7 +39,8 @@ def probability_flow_ode(
       sde: the forward SDE.
       score: ∇ log p_t(x), (x [b, *d], t [b]) -> [b, *d].
       shape: [b, *d] of the samples.
-      rtol, atol: every element's local error stays below atol + rtol |x|.
+      rtol: every element's local error stays below atol + rtol |x|.
+      atol: see `rtol`.
       end: time of the last step, in (0, 1).
       max_steps: steps tried before a sample is given up.
       denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
