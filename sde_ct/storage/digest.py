@@ -1,41 +1,48 @@
-"""The SHA-256 of every file in a folder, written beside them: which of them changed since."""
+"""SHA-256 of files and folders, and a file beside a folder's content that tells later changes."""
 
 import hashlib
 import json
 from pathlib import Path
 
+from sde_ct.storage.whole import write_json
+
 NAME = "digest.json"
 
 
-def sha256(path: Path) -> str:
-    """Of a file's content, or of the names and contents of all files in a folder; in hex."""
+def sha256(*paths: Path) -> str:
+    """The SHA-256, in hex, of a file's content, of a folder's names and contents, or of several."""
+    if len(paths) > 1:
+        return hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()
+    (path,) = paths
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        lines = (f"{sha256(p)} {p.relative_to(path).as_posix()}\n" for p in files)
+        lines = (f"{value} {name}\n" for name, value in _contents(path).items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _contents(folder: Path) -> dict[str, str]:
+    """The digest of every file below a folder, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
 def write(folder: Path) -> None:
     """Write `digest.json` for all files below `folder`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    digests = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    (folder / NAME).write_text(json.dumps(digests, indent=0) + "\n")
+    write_json(folder / NAME, _contents(folder))
 
 
 def fault(folder: Path) -> str | None:
     """What is wrong with the folder, in a few words; None where all files are as written.
 
-    Files that the digest does not name are left out: a network drive makes its own.
+    Files without an entry in the digest are ignored, because network drives add their own.
     """
     if not folder.is_dir():
         return "it is no folder"
     if not any(folder.iterdir()):
         return "it is empty"
     try:
-        digests = json.loads((folder / NAME).read_text("utf-8"))
-        expected = {str(name): str(value) for name, value in digests.items()}
+        expected = dict(json.loads((folder / NAME).read_text("utf-8")).items())
     except FileNotFoundError:
         return f"it has no {NAME}"
     except (OSError, ValueError, AttributeError):

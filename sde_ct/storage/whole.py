@@ -1,16 +1,19 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """The name to write `path` under, which takes its place where the block ends without an error.
+    """Give a name to write to; the file takes the place of `path` when the block succeeds.
 
-    It lies in the same folder and has the same suffix, by which libraries choose a format.
+    The name lies in the same folder and has the same suffix, because libraries choose a format by
+    the suffix.
     """
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
@@ -18,3 +21,10 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a tree of JSON's types as UTF-8. Raises ValueError for NaN and infinite numbers."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    with whole(path) as partial:
+        partial.write_text(f"{text}\n", "utf-8")

@@ -18,7 +18,7 @@ from typing import Any
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.lock import awaited
-from sde_ct.storage.whole import whole
+from sde_ct.storage.whole import write_json
 
 Record = dict[str, Any]  # the content of a sidecar, plain JSON values
 RESULTS = "results"  # in a sidecar: {path: SHA-256}
@@ -71,8 +71,7 @@ class VolumeOutputs:
             digests = _results(record) | {path: sha256(stage / path) for path in missing}
             record = (record or {}) | self.request | details | {RESULTS: digests}
             record |= {SERIES: self.series} if self.series else {}
-            with whole(stage / self._sidecar.name) as partial:
-                partial.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+            write_json(stage / self._sidecar.name, record)
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise

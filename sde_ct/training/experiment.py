@@ -20,7 +20,7 @@ from sde_ct.data.prepared import DTYPES, INDEX, Prepared
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.versions import versions
-from sde_ct.storage.whole import whole
+from sde_ct.storage.whole import write_json
 
 RUN = "run.json"
 
@@ -34,9 +34,7 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
         return
     path = Path(workdir) / "experiment.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"config": to_dict(config), "data": data, "versions": versions()}
-    with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(path, {"config": to_dict(config), "data": data, "versions": versions()})
 
 
 def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> bool:
@@ -105,8 +103,7 @@ def record_start(
             "config": to_dict(config),
         }
     )
-    with whole(path) as partial:
-        partial.write_text(json.dumps({"starts": starts}, indent=1) + "\n")
+    write_json(path, {"starts": starts})
 
 
 def _starts(workdir: Path) -> list[dict[str, Any]]:

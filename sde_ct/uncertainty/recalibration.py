@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.storage.whole import whole
+from sde_ct.storage.whole import write_json
 from sde_ct.volumes.masks import CtVolume, tissues
 
 NAME = "calibration.json"  # beside the checkpoints that it was fitted with
@@ -130,9 +130,7 @@ def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
     path = Path(path)
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate anew.")
-    text = json.dumps(recalibration.to_json(), indent=2, allow_nan=False)
-    with whole(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+    write_json(path, recalibration.to_json())
     return path
 
 

@@ -1,10 +1,9 @@
 """One patient -> its slices, its record and its picture, in a folder of its own."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -19,7 +18,8 @@ from sde_ct.data.preparation.registration import Kind
 from sde_ct.data.prepared import DTYPES
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
-from sde_ct.storage.whole import whole
+from sde_ct.storage.digest import sha256
+from sde_ct.storage.whole import whole, write_json
 from sde_ct.volumes.files import files_of, write_volume
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.slice_grid import to_slices
@@ -106,7 +106,7 @@ def prepare_case(
         for name, dtype in DTYPES.items():
             np.save(partial / f"{name}.npy", arrays[name].astype(dtype), allow_pickle=False)
         record["files"] |= _copies(patient, partial, folder.relative_to(output))
-        (partial / RECORD).write_text(json.dumps({"stamp": stamp, "record": record}), "utf-8")
+        write_json(partial / RECORD, {"stamp": stamp, "record": record})
         if settings.pictures:
             _draw(picture_of(output, case.id), case.id, cut, hu)
         _replace(partial, folder)
@@ -120,7 +120,7 @@ def _read(case: Source) -> tuple[str, Patient, dict[str, str]]:
     try:
         stamp, patient = case.stamp(), case.read()
         paths = {k: path for k, path in patient.files.items() if path and k not in patient.copies}
-        return stamp, patient, {kind: _sha256(files_of(path)) for kind, path in paths.items()}
+        return stamp, patient, {kind: sha256(*files_of(path)) for kind, path in paths.items()}
     except OSError as error:  # of its files; those that are written are everybody's affair
         reason = f"{error.filename or case.id} cannot be read ({error.strerror}): check the file"
         raise InputError(reason) from error
@@ -211,12 +211,3 @@ def _replace(partial: Path, folder: Path) -> None:
         os.rename(folder, old)
     os.rename(partial, folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sha256(files: Sequence[Path]) -> str:
-    """Of the content of one file; of several, of those of each in their order."""
-    digests = []
-    for path in files:
-        with open(path, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sde_ct.data.prepared import INDEX
 from sde_ct.data.split import Split
 from sde_ct.errors import InputError
-from sde_ct.storage.whole import whole
+from sde_ct.storage.whole import write_json
 
 REQUEST = "request.json"
 
@@ -94,9 +93,3 @@ def require_apart(output: Path, source: Path) -> None:
         raise InputError(f"{output} lies in the input folder {source}: give an output beside it")
     if out in patients.parents:
         raise InputError(f"{output} holds the input folder {source}: give an output beside it")
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    with whole(path) as partial:
-        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8")

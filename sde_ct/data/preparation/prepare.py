@@ -19,7 +19,6 @@ from sde_ct.data.preparation.output import (
     index_of,
     require_same_sides,
     sweep,
-    write_json,
 )
 from sde_ct.data.preparation.report import write_report
 from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
@@ -27,6 +26,7 @@ from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
 from sde_ct.storage.lock import locked
+from sde_ct.storage.whole import write_json
 
 Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why it was refused
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.preparation.output import write_json
 from sde_ct.storage.versions import versions
+from sde_ct.storage.whole import write_json
 
 REPORT = "report.json"
 OF_PROGRAMS = ("files", "sha256", "mr_voxels_sha256", "grid", "mr_percentiles")  # in the index

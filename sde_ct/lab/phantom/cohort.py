@@ -22,6 +22,7 @@ from sde_ct.lab.phantom.pelvis import (
     pelvis_patient,
     require_possible,
 )
+from sde_ct.storage.whole import write_json
 
 RECORD = "phantom.json"
 FILES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "ambiguous": np.uint8}
@@ -127,7 +128,7 @@ def _write(folder: Path, patient: PhantomPatient, record: dict[str, Any]) -> Non
             "ambiguous_voxels": int(patient.ambiguous.array.sum()),
             "voxel_mm": [round(float(s), 6) for s in patient.mr.spacing],
         }
-        (partial / RECORD).write_text(json.dumps(record | outcome, indent=2) + "\n")
+        write_json(partial / RECORD, record | outcome)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

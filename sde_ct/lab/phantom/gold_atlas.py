@@ -30,7 +30,7 @@ from sde_ct.lab.phantom.pelvis import (
     require_possible,
 )
 from sde_ct.lab.phantom.tissues import Tissue, spin_echo, table
-from sde_ct.storage.whole import whole
+from sde_ct.storage.whole import write_json
 from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume
 
@@ -120,8 +120,7 @@ def _claim(root: Path, patients: Sequence[str], record: dict[str, Any]) -> None:
         )
     root.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        with whole(path) as partial:
-            partial.write_text(json.dumps(record) + "\n", "utf-8")
+        write_json(path, record)
 
 
 def _write(folder: Path, name: str, seed: int, shape: Shape3, spacing: Spacing) -> None:
