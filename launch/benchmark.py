@@ -83,7 +83,7 @@ def _frontier(output: Path) -> None:
     from sde_ct.evaluation.results import write_json
     from sde_ct.lab.benchmark import frontier
     from sde_ct.lab.comparison import held_out
-    from sde_ct.methods.sample import SAMPLERS
+    from sde_ct.methods.samplers import SAMPLERS
     from sde_ct.report import figures
     from sde_ct.runtime import parallel
     from sde_ct.synthesis import load
@@ -137,7 +137,7 @@ def _frontier(output: Path) -> None:
 
 
 def _samplers(otherwise: Iterable[str]) -> list[str]:
-    from sde_ct.methods.sample import SAMPLERS
+    from sde_ct.methods.samplers import SAMPLERS
 
     for name in WITH.value:
         if name not in SAMPLERS:

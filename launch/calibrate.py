@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _require_unseen(trained, prepared) -> None:
-    if trained.config.method != "diffusion":
+    if not trained.is_random:
         raise InputError(f"A {trained.config.method} has no spread: give a diffusion network.")
     if not prepared.split["validation"]:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")

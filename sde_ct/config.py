@@ -68,6 +68,11 @@ class DataConfig:
     flip: bool = True  # left-right, p = 1/2
     rotate90: bool = False  # the paper's quarter turns, p = 1/2
 
+    @property
+    def lowest(self) -> float:
+        """The smallest value of an MR or CT in model units; the largest is 1."""
+        return 0.0 if self.intensity == "slice_minmax" else -1.0
+
 
 @dataclass
 class TrainingConfig:

@@ -49,11 +49,16 @@ class Method(NamedTuple):
       so the step does not depend on how the batch is spread over devices. Metrics hold "loss",
       "gradient_norm", "learning_rate" and "skipped": 1 where something was not finite and the
       state stayed as it was, else 0.
-    loss(state, keys, batch) -> {name: value}: the validation figures, nothing changed.
-    weights(state) -> parameters used for synthesis (the moving average where there is one).
+    loss(state, keys, batch) -> {name: value}: the validation figures; the state stays as it is.
+    weights(state) -> the parameters used for synthesis: the moving average where there is one.
+    draw(params, keys, mr) -> Samples: one synthetic CT, in model units, for each key and MR slice
+      [b, h, w, k]; `params` come from `weights`. Runs under jit and pmap.
+    is_random: whether draws of one slice by different keys differ.
     """
 
     init: Callable[[Array, Batch], Any]
     update: Callable[[Any, Array, Batch], tuple[Any, dict[str, Array]]]
     loss: Callable[[Any, Array, Batch], dict[str, Array]]
     weights: Callable[[Any], Any]
+    draw: Callable[[Any, Array, Float[Array, "b h w k"]], Samples]
+    is_random: bool

@@ -24,21 +24,24 @@ ALLOWED = {
     "volumes": {"storage"},
     "data": {"storage", "volumes"},
     "methods": {"types", "config", "sde", "sampling", "models"},
-    "training": {"types", "config", "runtime", "storage", "volumes", "data", "models", "methods"},
+    "training": {
+        *("types", "config", "runtime", "storage", "volumes", "data", "sampling", "models"),
+        "methods",
+    },
     "uncertainty": {"storage", "volumes"},
     "synthesis": {
-        *("config", "runtime", "storage", "volumes", "data", "methods", "training"),
+        *("config", "runtime", "storage", "volumes", "data", "sampling", "methods", "training"),
         "uncertainty",
     },
     "evaluation": {"storage", "volumes", "uncertainty"},
     "report": {"storage", "volumes", "uncertainty", "evaluation"},
     "doctor": {
-        *("config", "runtime", "storage", "volumes", "data", "models", "methods", "training"),
-        "synthesis",
+        *("config", "runtime", "storage", "volumes", "data", "sampling", "models", "methods"),
+        *("training", "synthesis"),
     },
     "lab": {
-        *("types", "config", "runtime", "storage", "volumes", "data", "models", "methods"),
-        *("training", "uncertainty", "synthesis", "evaluation", "report"),
+        *("types", "config", "runtime", "storage", "volumes", "data", "sampling", "models"),
+        *("methods", "training", "uncertainty", "synthesis", "evaluation", "report"),
     },
 }
 # Libraries that a part must do without.

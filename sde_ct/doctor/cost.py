@@ -25,6 +25,7 @@ from sde_ct.methods import build_method, build_network
 from sde_ct.models.flops import flops, lowered
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import race
+from sde_ct.sampling.keys import seed_key
 from sde_ct.synthesis.synthesizer import BATCH
 from sde_ct.training.state import fresh_state
 
@@ -95,22 +96,20 @@ def duration(seconds: float) -> str:
 
 
 def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
-    """The network alone, f(parameters, *inputs(batch)), as every method calls it."""
-    network = build_network(config)
-    channels = 1 + 2 * config.data.neighbours
+    """One network evaluation, f(parameters, *inputs(batch)): a draw of a single DDPM step."""
+    one = dataclasses.replace(config.sampling, ddpm_steps=1)
+    draw = build_method(dataclasses.replace(config, sampling=one)).draw
 
-    def inputs(batch: int) -> tuple:
-        shown = channels + (config.method == "diffusion")
-        image = jnp.zeros((batch, *size, shown))
-        return (image, jnp.zeros(batch)) if config.method == "diffusion" else (image,)
+    def inputs(batch: int) -> tuple[Any, Any]:
+        mr = jnp.zeros((batch, *size, 1 + 2 * config.data.neighbours))
+        return jax.random.split(seed_key(0), batch), mr
 
-    return lambda params, *given: network.apply({"params": params}, *given), inputs
+    return lambda params, *given: draw(params, *given).x, inputs
 
 
 def _parameters(config: Experiment, size: tuple[int, int]) -> Any:
-    _, inputs = _evaluation(config, size)
-    network = build_network(config)
-    return jax.eval_shape(lambda: network.init(jax.random.key(0), *inputs(1))["params"])
+    method = build_method(config)
+    return jax.eval_shape(lambda: method.weights(fresh_state(method, config, size)))
 
 
 def _rate(config: Experiment) -> float:
@@ -136,7 +135,10 @@ def _rate(config: Experiment) -> float:
 
 def _live(function: Callable, *arguments: Any) -> float:
     """Bytes of the arrays of a traced program that are needed at once, at most."""
-    program = jax.make_jaxpr(function)(*arguments).jaxpr
+    return _most_live(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _most_live(program: Any) -> float:
     last = dict.fromkeys((v for v in program.outvars if not _is_literal(v)), len(program.eqns))
     for number, step in reversed(list(enumerate(program.eqns))):
         for v in step.invars:
@@ -148,7 +150,9 @@ def _live(function: Callable, *arguments: Any) -> float:
     live = most = float(sum(_size(v.aval) for v in (*program.invars, *program.constvars)))
     for number, step in enumerate(program.eqns):
         live += sum(_size(v.aval) for v in step.outvars)
-        most = max(most, live)
+        inner = [value.jaxpr for value in step.params.values() if hasattr(value, "jaxpr")]
+        inputs = sum(_size(v.aval) for v in step.invars)
+        most = max([most, live, *(live - inputs + _most_live(body) for body in inner)])
         live -= sum(_size(v.aval) for v in ends[number])
     return most
 

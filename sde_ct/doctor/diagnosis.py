@@ -12,6 +12,7 @@ from sde_ct.doctor.examine_volume import examine
 from sde_ct.doctor.finding import error
 from sde_ct.doctor.screen import Found, Report
 from sde_ct.errors import InputError
+from sde_ct.methods import build_method
 from sde_ct.runtime import parallel
 from sde_ct.volumes.dicom.series import slice_files
 
@@ -82,10 +83,10 @@ def _synthesis(
     config: Experiment, size: tuple[int, int], slices: int, advised: Path | None = None
 ) -> str:
     cost = estimate(config, size)
-    diffusion = config.method == "diffusion"
-    evaluations = config.sampling.fast_evaluations if diffusion else 1
+    is_random = build_method(config).is_random
+    evaluations = config.sampling.fast_evaluations if is_random else 1
     by = f" by {_named(advised)}" if advised else ""
-    what = cost.synthesis(slices, evaluations, DRAWS if diffusion else 1)
+    what = cost.synthesis(slices, evaluations, DRAWS if is_random else 1)
     return f"synthesis{by} on slices of {_size(size)}: {what}; {_machine(cost)}"
 
 

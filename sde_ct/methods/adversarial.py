@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from sde_ct.config import Experiment
-from sde_ct.methods.regression import predict
+from sde_ct.methods.regression import answer, predict
 from sde_ct.methods.step import (
     TrainState,
     adam,
@@ -96,4 +96,5 @@ def adversarial(
         (values,) = mean_over(axis_name, list(metrics.values()))
         return dict(zip(metrics, values, strict=True))
 
-    return Method(init, update, evaluate, synthesizing)
+    draw = answer(network, config.data)
+    return Method(init, update, evaluate, synthesizing, draw, is_random=False)

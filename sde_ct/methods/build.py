@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from sde_ct.config import Experiment
+from sde_ct.errors import InputError
 from sde_ct.methods.adversarial import adversarial
 from sde_ct.methods.diffusion import diffusion
 from sde_ct.methods.regression import regression
@@ -34,14 +35,28 @@ def build_network(config: Experiment) -> UNet:
     )
 
 
-def build_method(config: Experiment, axis_name: str | None = None) -> Method:
-    """The training method; `axis_name`: the device axis to average gradients over."""
+def build_method(
+    config: Experiment, axis_name: str | None = None, *, sampler: str | None = None
+) -> Method:
+    """The method that a configuration names: the only place that asks for a method's name.
+
+    Args:
+      config: the experiment.
+      axis_name: the device axis over which gradients are averaged; None for one device.
+      sampler: what a diffusion network draws with, one of `methods.samplers.SAMPLERS`; None is
+        "ddpm". A CNN or GAN has no sampler.
+
+    Raises:
+      InputError: an unknown sampler, or one for a method that has none.
+    """
     network = build_network(config)
+    if config.method == "diffusion":
+        return diffusion(config, build_sde(config), network, axis_name, sampler=sampler or "ddpm")
+    if sampler is not None:
+        raise InputError(
+            f"A {config.method} gives one CT and has no sampler: leave out sampler={sampler!r}."
+        )
     if config.method == "cnn":
         return regression(config, network, axis_name)
-    if config.method == "gan":
-        critic = PatchDiscriminator(
-            config.adversarial.channels, config.network.groups, network.dtype
-        )
-        return adversarial(config, network, critic, axis_name)
-    return diffusion(config, build_sde(config), network, axis_name)
+    critic = PatchDiscriminator(config.adversarial.channels, config.network.groups, network.dtype)
+    return adversarial(config, network, critic, axis_name)

@@ -6,10 +6,11 @@ from jaxtyping import Array, Float
 
 from sde_ct.config import DiffusionConfig, Experiment
 from sde_ct.methods import precondition
+from sde_ct.methods.samplers import sampler_fn
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
-from sde_ct.sde import SDE, expand
-from sde_ct.types import Batch, Method, ScoreFn
+from sde_ct.sde import SDE, clip_denoised, expand
+from sde_ct.types import Batch, Method, Samples, ScoreFn
 
 
 def form_of(config: Experiment) -> precondition.Form:
@@ -58,9 +59,19 @@ def score_fn(
     return score
 
 
-def diffusion(config: Experiment, sde: SDE, network: UNet, axis_name: str | None = None) -> Method:
-    """Denoising score matching: mean |F - F*|² over noise levels, pixels and the batch."""
-    form = form_of(config)
+def diffusion(
+    config: Experiment,
+    sde: SDE,
+    network: UNet,
+    axis_name: str | None = None,
+    *,
+    sampler: str = "ddpm",
+) -> Method:
+    """Denoising score matching: mean |F - F*|² over noise levels, pixels and the batch.
+
+    Raises InputError where the network cannot be drawn with `sampler`.
+    """
+    form, run = form_of(config), sampler_fn(sampler, config, sde)
 
     def initialise(key, batch: Batch):
         x = jnp.concatenate([batch.ct, batch.mr], axis=-1)
@@ -78,4 +89,10 @@ def diffusion(config: Experiment, sde: SDE, network: UNet, axis_name: str | None
         output = _apply(network, params, form, x, batch.mr, t, alpha, std)
         return jnp.mean((output - form.target(batch.ct, z, alpha, std)) ** 2)
 
-    return supervised(initialise, loss, config.training, axis_name)
+    def draw(params, keys, mr) -> Samples:
+        score = score_fn(params, mr, sde=sde, network=network, form=form)
+        if config.sampling.clip_denoised:
+            score = clip_denoised(sde, score, config.data.lowest, 1.0)
+        return run(keys, sde, score, (*mr.shape[:-1], 1))
+
+    return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=True)

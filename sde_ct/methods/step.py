@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from sde_ct.config import TrainingConfig
-from sde_ct.types import Method
+from sde_ct.types import Method, Samples
 
 Loss = Callable[[Any, Array, Any], Array]  # (params, keys [b], batch) -> mean over the batch
 
@@ -117,6 +117,9 @@ def supervised(
     loss: Loss,
     config: TrainingConfig,
     axis_name: str | None = None,
+    *,
+    draw: Callable[..., Samples],
+    is_random: bool,
 ) -> Method:
     """The method that minimises `loss` with Adam; gradients averaged over `axis_name`."""
     optimiser, rate = adam(config), schedule(config, config.learning_rate)
@@ -135,4 +138,4 @@ def supervised(
     def evaluate(state, keys, batch):
         return {"loss": mean_over(axis_name, loss(weights(state), keys, batch))[0][0]}
 
-    return Method(init, update, evaluate, weights)
+    return Method(init, update, evaluate, weights, draw, is_random)

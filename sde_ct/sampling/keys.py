@@ -2,9 +2,18 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Key
 
 from sde_ct.errors import InputError
+
+
+def seed_key(seed: int) -> Key[Array, ""]:
+    """The key of a seed, by Threefry whatever generator JAX is set to.
+
+    Under other generators a sample's numbers depend on its place in a batch.
+    """
+    return jax.random.key(seed, impl="threefry2x32")
 
 
 def sample_keys(key: Key[Array, "..."], batch: int) -> Key[Array, " b"]:
@@ -31,6 +40,23 @@ def fold(key: Key[Array, "..."], data: int | Array) -> Key[Array, "..."]:
 
 
 def as_typed(key: Array) -> Key[Array, "..."]:
-    """`jax.random.PRNGKey`'s raw words as a typed key, so that a key is never taken for a batch."""
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return key if typed else jax.random.wrap_key_data(key)
+    """A Threefry key from any key: typed or `jax.random.PRNGKey`'s raw words, of any generator.
+
+    Other generators give a sample numbers that depend on its place in a batch. A key of more than
+    Threefry's two words is folded into one of two.
+    """
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if "fry" in str(key.dtype):
+            return key
+        key = jax.random.key_data(key)
+    first, *others = jnp.moveaxis(key.reshape(*key.shape[:-1], -1, 2), -2, 0)
+    typed = jax.random.wrap_key_data(first, impl="threefry2x32")
+    for words in others:
+        typed = jnp.vectorize(jax.random.fold_in)(typed, words[..., 0] ^ words[..., 1])
+    return typed
+
+
+def slice_keys(seed: int, case: int, slices: ArrayLike, draws: ArrayLike) -> Key[Array, " b"]:
+    """One key a sample, from (seed, case, slice, draw) alone."""
+    base = jax.random.fold_in(seed_key(seed), case)
+    return jax.vmap(lambda z, draw: fold(fold(base, z), draw))(slices, draws)

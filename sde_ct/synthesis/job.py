@@ -32,7 +32,7 @@ class Request:
     Attributes:
       workdirs: of one network, or of several that share the draws (see `DeepEnsemble`).
       output: the folder to write to.
-      sampler: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
+      sampler: one of `methods.samplers.SAMPLERS`; None for a CNN or GAN.
       draws: the number of draws of all networks; None is about ten, or one per CNN or GAN.
       evaluations: network evaluations per draw; None takes the recipe's.
       seed: the seed of the draws.

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from sde_ct.data import seen
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.errors import InputError
-from sde_ct.methods import build_network
-from sde_ct.methods.sample import draw_fn, slice_keys
+from sde_ct.methods import build_method, build_network
+from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.runtime import parallel
+from sde_ct.sampling.keys import slice_keys
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.volume import Volume
@@ -46,7 +47,7 @@ class Synthesizer:
 
         Args:
           trained: the network.
-          sampler: one of `methods.sample.SAMPLERS`; None for a CNN or GAN.
+          sampler: one of `methods.samplers.SAMPLERS`; None for a CNN or GAN.
           devices: of this process; None takes all of them.
           batch: samples per device; None finds what the memory holds. Another batch size changes
             voxels by rounding alone, unless `config.sampling.batch_mean_step` makes each sample
@@ -57,15 +58,16 @@ class Synthesizer:
         self._batch = batch
         self._trained = trained
         self._devices = list(devices or jax.local_devices())
-        self._draw = parallel.shared_out(draw_fn(trained.config, sampler), self._devices)
+        method = build_method(trained.config, sampler=sampler)
+        self.is_random = method.is_random  # whether draws differ; those of a CNN or GAN do not
+        if method.is_random and sampler is None:
+            raise InputError(
+                f"A {trained.config.method} network needs a sampler: one of {', '.join(SAMPLERS)}."
+            )
+        self._draw = parallel.shared_out(method.draw, self._devices)
         self._params = parallel.replicate(trained.params, self._devices)
         # By the shape of a slice: the compiled function and its samples per device.
         self._compiled: dict[tuple[int, ...], tuple[jax.stages.Compiled, int]] = {}
-
-    @property
-    def is_random(self) -> bool:
-        """Whether draws differ; those of a CNN or GAN do not."""
-        return self._trained.is_random
 
     @property
     def air(self) -> float:

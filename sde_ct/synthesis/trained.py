@@ -13,7 +13,7 @@ from sde_ct.config import Experiment
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.methods.sample import with_evaluations
+from sde_ct.methods.samplers import with_evaluations
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
     @property
     def is_random(self) -> bool:
         """Whether draws differ; those of a CNN or GAN do not."""
-        return self.config.method == "diffusion"
+        return build_method(self.config).is_random
 
     def identity(self) -> dict[str, Any]:
         """The checkpoint's step and weights, independent of the work directory; plain JSON."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from sde_ct.config import Experiment
 from sde_ct.runtime import parallel
+from sde_ct.sampling.keys import seed_key
 from sde_ct.types import Batch, Method
 
 
@@ -16,7 +17,7 @@ def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> An
     """The training state before the first step, for slices of `size` (h, w)."""
     mr = jnp.zeros((1, *size, 1 + 2 * config.data.neighbours))
     one = jnp.zeros((1, *size, 1))
-    return method.init(jax.random.key(config.training.seed), Batch(mr, one, one))
+    return method.init(seed_key(config.training.seed), Batch(mr, one, one))
 
 
 def initialised(fresh: Callable[[], Any]) -> Any:
@@ -31,5 +32,5 @@ def example_keys(seed: int, step: int, count: int, first: int = 0) -> jax.Array:
     A key depends only on seed, step and the example's number, so it does not matter how the batch
     is spread over devices and processes.
     """
-    key = jax.random.fold_in(jax.random.key(seed), step)
+    key = jax.random.fold_in(seed_key(seed), step)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(first, first + count))

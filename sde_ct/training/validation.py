@@ -13,8 +13,8 @@ from sde_ct.config import Experiment
 from sde_ct.data.dataset import eval_batches
 from sde_ct.data.prepared import Prepared
 from sde_ct.methods import build_method
-from sde_ct.methods.sample import draw_fn, lowest, slice_keys
 from sde_ct.runtime import parallel
+from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.data import slices_of
 from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
@@ -83,14 +83,14 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
     few = dataclasses.replace(
         config, sampling=dataclasses.replace(config.sampling, ddpm_steps=STEPS)
     )
-    draw = parallel.seldom(draw_fn(few, "ddpm" if config.method == "diffusion" else None))
+    draw = parallel.seldom(build_method(few).draw)
 
     def show(params: Any, batch: Batch) -> dict[str, np.ndarray]:
         mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
         numbers = np.arange(len(mr))
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
         x = jax.device_get(draw(params, keys, mr).x)
-        middle, black = mr.shape[-1] // 2, lowest(config.data)
+        middle, black = mr.shape[-1] // 2, config.data.lowest
         images = {"mr": mr[..., middle], "ct": ct[..., 0], "synthetic": x[..., 0]}
         return {name: (image - black) / (1 - black) for name, image in images.items()}
 

@@ -19,9 +19,9 @@ from sde_ct.config import (
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.diffusion import sample_time
-from sde_ct.methods.sample import SAMPLERS, draw_fn, sampler_fn, slice_keys, with_evaluations
+from sde_ct.methods.samplers import SAMPLERS, sampler_fn, with_evaluations
 from sde_ct.runtime import parallel
-from sde_ct.sampling.keys import fold, sample_keys
+from sde_ct.sampling.keys import fold, sample_keys, slice_keys
 from sde_ct.training.state import example_keys, initialised
 from sde_ct.types import Batch
 
@@ -134,8 +134,10 @@ def test_replicas_agree_sees_a_forgotten_mean(batch):
 )
 def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     config = experiment("diffusion", kind)
-    params = begin(build_method(config), batch).params
-    draw = jax.jit(draw_fn(config, sampler))
+    method = build_method(config, sampler=sampler)
+    assert method.is_random
+    params = begin(method, batch).params
+    draw = jax.jit(method.draw)
     keys = slice_keys(0, 7, jnp.arange(4), jnp.zeros(4, jnp.int32))
     samples = draw(params, keys, batch.mr)
     assert samples.x.shape == (4, 8, 8, 1) and bool(samples.ok.all())
@@ -176,7 +178,7 @@ def test_a_network_of_few_noise_levels_is_trained_and_sampled_there(batch):
     jax.effects_barrier()
     np.testing.assert_allclose(asked, [1.0, 0.5, 0.001], rtol=1e-6)
     assert int(samples.nfe[0]) == 3
-    with pytest.raises(InputError, match=r"knows 3 noise levels only.*ddpm, not 'em'"):
+    with pytest.raises(InputError, match=r"3 noise levels only.*ddpm, not 'em'"):
         sampler_fn("em", config, VPSDE())
 
 
@@ -210,12 +212,11 @@ def test_evaluations_out_of_reach_are_refused(sampler, evaluations):
 
 def test_methods_without_chance_have_no_sampler(batch):
     config = experiment("cnn")
-    params = begin(build_method(config), batch).params
-    samples = jax.jit(draw_fn(config, None))(params, None, batch.mr)
+    method = build_method(config)
+    assert not method.is_random
+    samples = jax.jit(method.draw)(begin(method, batch).params, None, batch.mr)
     np.testing.assert_array_equal(samples.nfe, 1)
     with pytest.raises(InputError, match="no sampler"):
-        draw_fn(config, "em")
-    with pytest.raises(InputError, match="needs a sampler"):
-        draw_fn(experiment("diffusion"), None)
+        build_method(config, sampler="em")
     with pytest.raises(InputError, match=r"'milstein'.*ddpm, em, pc, ode"):
-        draw_fn(experiment("diffusion"), "milstein")
+        build_method(experiment("diffusion"), sampler="milstein")

@@ -17,9 +17,9 @@ from sde_ct.config import (
     TrainingConfig,
 )
 from sde_ct.methods import build_method, build_network
-from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.methods.step import adam, schedule
 from sde_ct.runtime import parallel
+from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys, initialised
 from sde_ct.types import Batch
 
@@ -133,11 +133,11 @@ def drawn(
         data=DataConfig(intensity=intensity),
         sampling=SamplingConfig(ddpm_steps=3, pc_steps=3, **sampling),
     )
-    method = build_method(config)
+    method = build_method(config, sampler=sampler)
     params = initialised(lambda: method.init(jax.random.key(0), batch)).params
     params["params"]["head"]["bias"] += bias
     keys = slice_keys(0, 0, np.arange(2), np.zeros(2, int))
-    return np.asarray(parallel.seldom(draw_fn(config, sampler))(params, keys, batch.mr).x)
+    return np.asarray(parallel.seldom(method.draw)(params, keys, batch.mr).x)
 
 
 def test_the_correctors_options_reach_it(batch):

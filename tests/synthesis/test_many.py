@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.methods import sample
+from sde_ct.methods import build_method
 
 from ..programs import ROOT, call, listing
 
@@ -45,13 +45,14 @@ def done(runs, cohort, tmp_path_factory):
     """What three volumes gave together, and how often the sampler was traced for them."""
     traces = []
 
-    def counted(network, name):
-        draw = original(network, name)
-        return lambda *arguments: traces.append(name) or draw(*arguments)
+    def counted(config, *, sampler=None):
+        method = build_method(config, sampler=sampler)
+        traced = lambda *arguments: traces.append(sampler) or method.draw(*arguments)  # noqa: E731
+        return method._replace(draw=traced)
 
-    out, original = tmp_path_factory.mktemp("done") / "out", sample.draw_fn
+    out = tmp_path_factory.mktemp("done") / "out"
     patch = pytest.MonkeyPatch()
-    patch.setattr("sde_ct.synthesis.synthesizer.draw_fn", counted)
+    patch.setattr("sde_ct.synthesis.synthesizer.build_method", counted)
     flags = ["--sampler=em", "--draws=2", f"--mr={cohort}"]
     finished = call("synthesize", f"--workdir={runs('diffusion')}", f"--output={out}", *flags)
     patch.undo()

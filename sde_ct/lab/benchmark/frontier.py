@@ -13,7 +13,7 @@ from sde_ct.config import SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, evaluate_case
 from sde_ct.lab.comparison import Patient
-from sde_ct.methods.sample import with_evaluations
+from sde_ct.methods.samplers import SAMPLERS, with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 from sde_ct.uncertainty.draws import evaluate_draws
 
@@ -47,7 +47,7 @@ def settings(
     DDPM takes the `reference` budget too.
     """
     for sampler in samplers:
-        if sampler == "ode":
+        if SAMPLERS[sampler].budget is None:  # adaptive
             for tolerance in TOLERANCES:
                 adaptive = dataclasses.replace(options, ode_rtol=tolerance, ode_atol=tolerance)
                 yield sampler, f"tolerance {tolerance:g}", adaptive

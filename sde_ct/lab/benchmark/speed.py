@@ -14,12 +14,12 @@ import numpy as np
 
 from sde_ct.config import Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.lab.benchmark import step
-from sde_ct.methods import build_network, build_sde
+from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
-from sde_ct.methods.sample import draw_fn, slice_keys
 from sde_ct.models.flops import flops, lowered
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import LOOP, race
+from sde_ct.sampling.keys import slice_keys
 from sde_ct.types import Batch
 
 PAPER = NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, groups=32)
@@ -50,7 +50,7 @@ def ddpm_loop(config: Experiment, params: Any, batch: Batch) -> Callable[[], Any
     count = math.gcd(len(batch.mr), len(jax.local_devices()))
     devices = jax.local_devices()[:count]
     few = dataclasses.replace(config, sampling=SamplingConfig(ddpm_steps=LOOP))
-    draw = parallel.shared_out(draw_fn(few, "ddpm"), devices)
+    draw = parallel.shared_out(build_method(few).draw, devices)
     keys = slice_keys(0, 0, np.arange(len(batch.mr)), np.zeros(len(batch.mr), int))
     placed, sharded = parallel.replicate(params, devices), parallel.shard((keys, batch.mr), count)
     return lambda: draw(placed, sharded)
@@ -80,7 +80,7 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     calls = {"network": lambda: alone(params, sharded)}
     evaluations = {}
     for name in TIMED:
-        draw = parallel.shared_out(draw_fn(config, name), devices)
+        draw = parallel.shared_out(build_method(config, sampler=name).draw, devices)
         inputs = parallel.shard((keys, data.mr), len(devices))
         calls[name] = lambda draw=draw, inputs=inputs: draw(params, inputs)  # type: ignore[misc]
         # The ODE continues until its last sample has finished.
