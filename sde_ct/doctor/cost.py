@@ -151,8 +151,8 @@ def _most_live(program: Any) -> float:
     for number, step in enumerate(program.eqns):
         live += sum(_size(v.aval) for v in step.outvars)
         inner = [value.jaxpr for value in step.params.values() if hasattr(value, "jaxpr")]
-        inputs = sum(_size(v.aval) for v in step.invars)
-        most = max([most, live, *(live - inputs + _most_live(body) for body in inner)])
+        own = sum(_size(v.aval) for v in (*step.invars, *step.outvars))
+        most = max([most, live, *(live - own + _most_live(body) for body in inner)])
         live -= sum(_size(v.aval) for v in ends[number])
     return most
 

@@ -1,4 +1,4 @@
-"""The samplers that a diffusion network can be drawn with, and the settings of each, in one table."""
+"""The samplers of a diffusion network, and how a recipe sets each of them, in one table."""
 
 import dataclasses
 from collections.abc import Callable
@@ -100,7 +100,7 @@ SAMPLERS = {sampler.name: sampler for sampler in TABLE}
 def find_sampler(name: str) -> Sampler:
     """The sampler of that name; InputError lists the names where there is none."""
     if name not in SAMPLERS:
-        raise InputError(f"There is no sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
+        raise InputError(f"Unknown sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
     return SAMPLERS[name]
 
 
