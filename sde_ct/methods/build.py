@@ -51,7 +51,8 @@ def build_method(
     """
     network = build_network(config)
     if config.method == "diffusion":
-        return diffusion(config, build_sde(config), network, axis_name, sampler=sampler or "ddpm")
+        name = "ddpm" if sampler is None else sampler
+        return diffusion(config, build_sde(config), network, axis_name, sampler=name)
     if sampler is not None:
         raise InputError(
             f"A {config.method} gives one CT and has no sampler: leave out sampler={sampler!r}."
