@@ -199,7 +199,10 @@ REFUSED = {
     "negative draws": (["--draws=-3"], "draws=-3: give 1 or more"),
     "no sampler": (["--sampler="], "ddpm, em, pc, ode"),
     "adaptive": (["--sampler=ode", "--evaluations=9"], "The ODE's evaluations are adaptive"),
-    "few": (["--sampler=heun", "--evaluations=2"], "2 evaluations are too few: heun needs 3 or more"),
+    "few": (
+        ["--sampler=heun", "--evaluations=2"],
+        "2 evaluations are too few: heun needs 3 or more",
+    ),
     "unknown sampler": (
         ["--sampler=milstein"],
         "Unknown sampler 'milstein': give one of ddpm, em, pc",
