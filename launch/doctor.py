@@ -1,10 +1,10 @@
-"""Look at a volume, a folder of patients, a prepared data set or a work directory.
+"""Examine a volume, a folder of patients, a prepared data set or a work directory.
 
     python launch/doctor.py PATH
 
-prints one screen: what it is, what is wrong with it and how to mend it, and what training or
-synthesis would cost on this machine. Nothing is written, and no patient is named. Exit status: 0
-healthy, 1 something was found, 2 the path cannot be used.
+prints one screen: what PATH is, what is wrong with it, how to fix that, and what training or
+synthesis would cost on this machine. Nothing is written, and no patient is named. Exit status: 0 if
+it is healthy, 1 if something is wrong, 2 if the path cannot be used.
 """
 
 from functools import partial
@@ -15,20 +15,20 @@ from absl import flags
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
-COST = flags.DEFINE_bool("cost", True, "Estimate the cost too; takes some seconds.")
+COST = flags.DEFINE_bool("cost", True, "Estimate the cost too, which takes some seconds.")
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "ddpm.py"
 
 
 def main(path: str) -> int:
     from sde_ct.doctor.diagnosis import diagnose
-    from sde_ct.doctor.screen import screen
+    from sde_ct.doctor.finding import screen
     from sde_ct.runtime import parallel
 
     parallel.set_up()
     progress = partial(bar, desc="doctor", unit="patient", leave=False)
     report = diagnose(Path(path), RECIPE if COST.value else None, progress)
     print(screen(report))
-    return 1 if report.found else 0
+    return 1 if report.findings else 0
 
 
 if __name__ == "__main__":

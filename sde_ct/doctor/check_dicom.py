@@ -1,6 +1,7 @@
-"""A folder of DICOM files: every fault in it, not only the first that a reader meets."""
+"""Checks of a folder of DICOM files, which find every fault and not only the first one."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,97 +27,89 @@ from sde_ct.volumes.dicom.slice import (
 class Survey(NamedTuple):
     """What is in a folder of DICOM files."""
 
-    series: dict[str, list[Slice]]  # the images that can be read, by SeriesInstanceUID
+    series: dict[str, list[Slice]]  # readable images by SeriesInstanceUID
     findings: list[Finding]
-    secrets: frozenset[str]  # what names the patient: never to be shown
+    secrets: frozenset[str]  # what names the patient; never shown
     files: int
-    whole: bool  # whether the images are one volume
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the images are one sound volume."""
+        return len(self.series) == 1 and all(f.severity != "error" for f in self.findings)
 
 
-def survey(folder: Path, wanted: Path | None = None) -> Survey:
-    """Read every header below no other folder; voxels are left alone.
+def survey(path: Path) -> Survey:
+    """Read the header of every file in a folder, or of a file's series; voxels are not read.
 
-    `wanted`: a file whose series alone is looked at; every name in the folder is a secret all
-    the same.
+    All names in the folder are secrets, also those of other series.
     """
-    files = slice_files(folder)
+    folder = path if path.is_dir() else path.parent
+    wanted = "" if path.is_dir() else _series(path)
     series: dict[str, list[Slice]] = defaultdict(list)
-    said: dict[Finding, int] = defaultdict(int)
+    counts: Counter[Finding] = Counter()
     secrets: set[str] = set()
-    uid = _uid(wanted) if wanted else ""
+    files = slice_files(folder)
     for file in files:
         try:
             header = read_header(file)
             with decoding(file):
                 secrets |= secrets_of(header)
-            if is_beside(header, file) or (uid and series_of(header, file) not in (uid, "")):
+            if is_beside(header, file) or (wanted and series_of(header, file) not in (wanted, "")):
                 continue
             image = slice_of(header, file)
-            for finding in _tags(header, file):
-                said[finding] += 1
+            counts.update(_tags(header, file))
+            series[image.series].append(image)
         except InputError as problem:
-            said[_anonymous(refused(problem), file)] += 1
-            continue
-        series[image.series].append(image)
-    findings = [_counted(finding, count) for finding, count in said.items()]
+            counts[_anonymous(problem, file)] += 1
+    findings = [
+        finding._replace(what=f"{count} file{'s' * (count > 1)}: {finding.what}")
+        for finding, count in counts.items()
+    ]
     findings += _together(series, folder)
-    whole = len(series) == 1 and not any(f.severity == "error" for f in findings)
-    count = sum(map(len, series.values())) if wanted else len(files)
-    return Survey(dict(series), findings, frozenset(secrets), count, whole)
+    number = len(files) if path == folder else sum(map(len, series.values()))
+    return Survey(dict(series), findings, frozenset(secrets), number)
 
 
-def _uid(file: Path) -> str:
+def _series(file: Path) -> str:
     try:
         return series_of(read_header(file), file)
     except InputError:
         return ""
 
 
-def _tags(header: Dataset, file: Path) -> list[Finding]:
-    """What a header says of its voxels, which are not read here."""
-    found = []
-    syntax = UID(header.file_meta.get("TransferSyntaxUID", ""))
+def _tags(header: Dataset, file: Path) -> Iterator[Finding]:
+    """What a header says about its voxels."""
     try:
-        require_decoder(syntax, file)
+        require_decoder(UID(header.file_meta.get("TransferSyntaxUID", "")), file)
     except InputError as problem:
-        found.append(_anonymous(refused(problem), file))
+        yield _anonymous(problem, file)
     if str(header.get("LossyImageCompression", "")) == "01":
-        found.append(warning("images were compressed with loss", "export the scanner's own images"))
+        yield warning("images were compressed with loss", "export the scanner's own images")
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
-        found.append(
-            warning(
-                "text is burnt into the pixels (BurnedInAnnotation), the patient's name perhaps",
-                "export without annotations; do not pass these on",
-            )
+        yield warning(
+            "text is burnt into the pixels (BurnedInAnnotation), perhaps the patient's name",
+            "export without annotations; do not pass these images on",
         )
-    return found
 
 
-def _together(series: dict[str, list[Slice]], folder: Path) -> list[Finding]:
-    images = [image for some in series.values() for image in some]
-    found = []
-    if (patients := len({image.patient for image in images})) > 1:
-        found.append(error(f"images of {patients} patients", "keep one patient a folder"))
+def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]:
+    patients = {image.patient for images in series.values() for image in images}
+    if len(patients) > 1:
+        yield error(f"images of {len(patients)} patients", "keep one patient per folder")
     if len(series) > 1:
-        sizes = ", ".join(f"{len(some)} {some[0].modality}" for some in series.values())
-        found.append(
-            error(
-                f"{len(series)} series mixed in one folder ({sizes})",
-                "name a file of the series wanted; --source=gold_atlas takes such folders",
-            )
+        sizes = ", ".join(f"{len(images)} {images[0].modality}" for images in series.values())
+        yield error(
+            f"{len(series)} series mixed in one folder ({sizes})",
+            "name a file of the series wanted; --source=gold_atlas accepts such folders",
         )
-    for some in series.values():
+    for images in series.values():
         try:
-            arrange(some, folder)
+            arrange(images, folder)
         except InputError as problem:
-            found.append(refused(problem))
-    return found
+            yield refused(problem)
 
 
-def _anonymous(finding: Finding, file: Path) -> Finding:
+def _anonymous(problem: InputError, file: Path) -> Finding:
     """The finding without its file, so that many files share one."""
+    finding = refused(problem)
     return finding._replace(what=finding.what.replace(f"{file} ", "").replace(str(file), "a file"))
-
-
-def _counted(finding: Finding, count: int) -> Finding:
-    return finding._replace(what=f"{count} file{'s' * (count > 1)}: {finding.what}")

@@ -1,79 +1,80 @@
-"""A single volume, NIfTI, MetaImage or DICOM, and its report."""
+"""The report on a single volume: NIfTI, MetaImage or DICOM."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from sde_ct.doctor import check_dicom, check_intensities
-from sde_ct.doctor.check_geometry import place
-from sde_ct.doctor.check_intensities import check_ct
-from sde_ct.doctor.finding import Finding, error, refused
-from sde_ct.doctor.screen import Report, at
+from sde_ct.doctor.check_dicom import survey
+from sde_ct.doctor.check_geometry import check_geometry, millimetres
+from sde_ct.doctor.check_intensities import check_intensities, kind_of
+from sde_ct.doctor.finding import Finding, Report, error, refused
 from sde_ct.errors import InputError
 from sde_ct.volumes.files import read_any
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume
 
-CHECKS = {"MR": check_intensities.check_mr, "CT": check_ct, "mask": check_intensities.check_mask}
-NAMED = "the tags name the patient; of what is written only DICOM takes the name over"
+NAMED = "the tags name the patient; of the program's outputs only DICOM files carry the name"
+T = TypeVar("T")
 
 
 class Examined(NamedTuple):
-    """The report on a volume, and the volume where it can be read."""
+    """The report on a volume, and the volume with its kind (MR, CT or mask) if it can be read."""
 
     report: Report
     volume: Volume | None = None
-    kind: check_intensities.Kind | None = None
+    kind: str | None = None
 
 
-def examine(path: Path, kind: check_intensities.Kind | None = None) -> Examined:
-    """A NIfTI or MetaImage file, or a DICOM folder or file.
+def examine(path: Path, kind: str | None = None) -> Examined:
+    """Examine an image file, or the series of a DICOM folder or file.
 
-    `kind`: what it is known to be; None finds it by tag, name or check_intensities.
+    `kind`: MR, CT or mask; None takes it from the tags, the name or the voxels.
     """
-    if format_of(path) == "DICOM":
-        return _dicom(path, kind)
-    read = attempt(lambda: read_any(path))
-    if isinstance(read, Finding):
-        return Examined(Report(f"{path.name}: a file that cannot be used", found=at("", [read])))
-    kind = kind or check_intensities.kind_of(path.name, read)
-    findings = [*place(read), *CHECKS[kind](read)]
-    title = f"{path.name}: {kind}, {format_of(path)}"
-    return Examined(Report(title, (line(read, kind),), at("", findings)), read, kind)
+    is_dicom = format_of(path) == "DICOM"
+    if is_dicom:
+        report, modality = _dicom(path)
+        if path.is_dir() and modality is None:
+            return Examined(report)
+        kind = kind or (modality if modality in ("MR", "CT") else None)
+    else:
+        report = Report(f"{path.name}: a file that cannot be used")
+    volume = attempt(lambda: read_any(path))
+    if isinstance(volume, Finding):
+        return Examined(report._replace(findings=(*report.findings, volume)))
+    kind = kind or kind_of("" if is_dicom else path.name, volume)
+    low, high = float(volume.array.min()), float(volume.array.max())
+    shape = " x ".join(map(str, volume.array.shape))
+    size = f"{shape} voxels of {millimetres(volume.spacing)}, values {low:.4g} to {high:.4g}"
+    report = report._replace(
+        title=report.title if is_dicom else f"{path.name}: {kind}, {format_of(path)}",
+        facts=(size, *report.facts),
+        findings=(*report.findings, *check_volume(volume, kind)),
+    )
+    return Examined(report, volume, kind)
 
 
-def _dicom(path: Path, kind: check_intensities.Kind | None) -> Examined:
-    seen = check_dicom.survey(path) if path.is_dir() else check_dicom.survey(path.parent, path)
-    findings = list(seen.findings)
-    modalities = sorted({some[0].modality for some in seen.series.values()})
-    title = f"{path.name}: DICOM, {seen.files} files, {' and '.join(modalities) or 'no image'}"
-    facts = (NAMED,) if seen.secrets else ()
-    if not seen.series and not findings:
-        findings.append(error("no DICOM image", "give the folder of one series"))
-    report = Report(title, facts, at("", findings), secrets=seen.secrets)
-    if path.is_dir() and not seen.whole:
-        return Examined(report)
-    read = attempt(lambda: read_any(path))
-    if isinstance(read, Finding):
-        return Examined(report._replace(found=at("", [*findings, read])))
-    if kind is None:
-        kind = (
-            modalities[0] if modalities[0] in ("MR", "CT") else check_intensities.kind_of("", read)
-        )
-    findings += [*place(read), *CHECKS[kind](read)]
-    facts = (line(read, kind), *facts)
-    return Examined(report._replace(facts=facts, found=at("", findings)), read, kind)
+def check_volume(volume: Volume, kind: str) -> list[Finding]:
+    """Check the geometry and the voxels of an MR, CT or mask (`kind`)."""
+    return [*check_geometry(volume), *check_intensities(volume, kind)]
 
 
-def line(of: Volume, kind: str) -> str:
-    """Size, spacing and range of a volume."""
-    shape = " x ".join(map(str, of.array.shape))
-    spacing = " x ".join(f"{s:.3g}" for s in of.spacing)
-    low, high = float(of.array.min()), float(of.array.max())
-    return f"{shape} voxels of {spacing} mm, values {low:.4g} to {high:.4g}"
+def _dicom(path: Path) -> tuple[Report, str | None]:
+    """The report on DICOM headers, and the modality; None where a folder is not one volume."""
+    folder = survey(path)
+    modalities = sorted({images[0].modality for images in folder.series.values()})
+    findings = folder.findings
+    if not folder.series and not findings:
+        findings = [error("no DICOM image", "give the folder of one series")]
+    report = Report(
+        f"{path.name}: DICOM, {folder.files} files, {' and '.join(modalities) or 'no image'}",
+        facts=(NAMED,) if folder.secrets else (),
+        findings=tuple(findings),
+        secrets=folder.secrets,
+    )
+    return report, modalities[0] if modalities and (path.is_file() or folder.is_volume) else None
 
 
-def attempt(read: Callable[[], Any]) -> Any:
+def attempt(read: Callable[[], T]) -> T | Finding:
     """What was read, or the finding that it cannot be."""
     try:
         return read()

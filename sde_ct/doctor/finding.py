@@ -1,27 +1,97 @@
-"""What a check returns."""
+"""What the doctor reports, and how one screen shows it."""
 
+import re
+import textwrap
+from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.patient_names import WITHHELD, withhold
+
+WIDTH, GROUPS, PLACES = 100, 18, 4  # columns, kinds of findings on a screen, places named for each
+PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # a name as DICOM writes it: Doe^Jane
 
 
 class Finding(NamedTuple):
-    """One thing wrong. An error gives wrong results or none; a warning may."""
+    """One thing that is wrong. An error makes results wrong or impossible; a warning may."""
 
     severity: Literal["error", "warning"]
     what: str
-    mend: str
+    fix: str
+    where: str = ""  # a patient or file; empty for the whole
 
 
-def error(what: str, mend: str) -> Finding:
-    return Finding("error", what, mend)
+class Report(NamedTuple):
+    """One diagnosis."""
+
+    title: str
+    facts: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    costs: tuple[str, ...] = ()
+    secrets: frozenset[str] = frozenset()  # words that name a patient, kept off the screen
 
 
-def warning(what: str, mend: str) -> Finding:
-    return Finding("warning", what, mend)
+def error(what: str, fix: str) -> Finding:
+    """A finding that makes results wrong or impossible."""
+    return Finding("error", what, fix)
+
+
+def warning(what: str, fix: str) -> Finding:
+    """A finding that may make results wrong."""
+    return Finding("warning", what, fix)
 
 
 def refused(problem: InputError) -> Finding:
-    """The sentence with which a reader refuses; its mend follows the last colon."""
-    what, _, mend = str(problem).rpartition(": ")
-    return Finding("error", what or mend, mend)
+    """A reader's refusal; its fix follows the last colon."""
+    what, _, fix = str(problem).rpartition(": ")
+    return error(what or fix, fix)
+
+
+def at(where: str, findings: Iterable[Finding]) -> list[Finding]:
+    """The findings with their place."""
+    return [finding._replace(where=where) for finding in findings]
+
+
+def unnamed(text: str, secrets: Collection[str]) -> str:
+    """The text without the given secrets and without any name that is written as in DICOM."""
+    return withhold(PERSON.sub(WITHHELD, text), secrets)
+
+
+def screen(report: Report) -> str:
+    """The report as lines of at most `WIDTH` columns, errors first, without patients' names."""
+    lines = [report.title, *(f"  {fact}" for fact in report.facts)]
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in sorted(report.findings, key=lambda f: f.severity):
+        groups.setdefault((finding.severity, finding.fix), []).append(finding)
+    for group in list(groups.values())[:GROUPS]:
+        lines += _lines(group)
+    if len(groups) > GROUPS:
+        lines.append(f"and {len(groups) - GROUPS} more kinds of findings")
+    if not groups:
+        lines.append("healthy  nothing found")
+    lines += [f"cost     {cost}" for cost in report.costs]
+    return "\n".join(_wrapped(unnamed(line, report.secrets)) for line in lines)
+
+
+def _lines(group: list[Finding]) -> list[str]:
+    """Findings of one severity and one fix."""
+    first, *others = group
+    what = first.what
+    if first.where and not what.startswith(first.where):
+        what = f"{first.where}: {what}"
+    if others:
+        places = [finding.where for finding in others[:PLACES] if finding.where]
+        more = ["…"] if len(others) > len(places) else []
+        what += f" (and {len(others)} more: {', '.join(places + more)})"
+    return [f"{first.severity:<8} {what}", *([f"         fix: {first.fix}"] if first.fix else [])]
+
+
+def _wrapped(line: str) -> str:
+    is_fact = line.startswith("  ") and not line.startswith(" " * 9)
+    return textwrap.fill(
+        line,
+        WIDTH,
+        subsequent_indent=" " * (2 if is_fact else 9),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -6,9 +6,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.doctor import check_copies, check_names
-from sde_ct.doctor.check_geometry import overlap, place
-from sde_ct.doctor.check_intensities import check_ct, check_mask, check_mr, kind_of
+from sde_ct.doctor.check_copies import (
+    check_copies,
+    check_spacings,
+    check_split,
+    copies,
+    fingerprint,
+)
+from sde_ct.doctor.check_geometry import check_alignment, check_geometry
+from sde_ct.doctor.check_intensities import check_intensities, kind_of
+from sde_ct.doctor.check_names import check_names
 from sde_ct.doctor.examine_volume import examine
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.volumes.files import write_volume
@@ -30,8 +37,9 @@ def said(findings) -> str:
 @pytest.mark.parametrize(("shape", "spacing"), GRIDS)
 def test_a_phantom_is_healthy(shape, spacing, seed):
     p = pelvis_patient(seed, shape=shape, spacing=spacing)
-    found = [*check_mr(p.mr), *check_ct(p.ct), *check_mask(p.mask), *overlap(p.mr, p.ct)]
-    assert not said([*found, *place(p.mr)])
+    volumes = {"MR": p.mr, "CT": p.ct, "mask": p.mask}
+    found = [f for kind, volume in volumes.items() for f in check_intensities(volume, kind)]
+    assert not said([*found, *check_alignment(p.mr, p.ct), *check_geometry(p.mr)])
 
 
 def noise(volume, seed=0):
@@ -73,7 +81,7 @@ MR_FAULTS = {
 @pytest.mark.parametrize("fault", MR_FAULTS)
 def test_a_fault_of_an_mr_is_named(fault, patient):
     spoil, sentence = MR_FAULTS[fault]
-    assert sentence in said(check_mr(patient.mr.with_array(spoil(patient.mr.array))))
+    assert sentence in said(check_intensities(patient.mr.with_array(spoil(patient.mr.array)), "MR"))
 
 
 CT_FAULTS = {
@@ -98,13 +106,13 @@ CT_FAULTS = {
 @pytest.mark.parametrize("fault", CT_FAULTS)
 def test_a_fault_of_a_ct_is_named(fault, patient):
     spoil, sentence = CT_FAULTS[fault]
-    assert sentence in said(check_ct(patient.ct.with_array(spoil(patient.ct.array))))
+    assert sentence in said(check_intensities(patient.ct.with_array(spoil(patient.ct.array)), "CT"))
 
 
 @pytest.mark.parametrize(("value", "state"), [(0, "empty"), (1, "full")])
 def test_a_mask_that_masks_nothing_is_named(value, state, patient):
     mask = patient.mask.with_array(np.full_like(patient.mask.array, value))
-    assert f"the mask is {state}" in said(check_mask(mask))
+    assert f"the mask is {state}" in said(check_intensities(mask, "mask"))
 
 
 SHEARED = np.diag([6.25, 6.25, 10, 1]) + np.array([[0, 0, 2, -50], [0] * 4, [0] * 4, [0] * 4])
@@ -120,7 +128,7 @@ PLACES = {
 @pytest.mark.parametrize("fault", PLACES)
 def test_a_fault_of_the_place_is_named(fault, patient):
     affine, sentence = PLACES[fault]
-    assert sentence in said(place(Volume(patient.mr.array, affine, "a.u.")))
+    assert sentence in said(check_geometry(Volume(patient.mr.array, affine, "a.u.")))
 
 
 def test_two_places_in_one_header_are_named(patient, tmp_path):
@@ -140,20 +148,20 @@ def shifted(volume, *voxels):
 def test_misregistration_is_named_and_measured(patient):
     mr, ct = patient.mr, patient.ct
     # Three voxels of 6.25 mm, less what the field of view cuts off.
-    found = said(overlap(mr, shifted(ct, 3, 0, 0)))
+    found = said(check_alignment(mr, shifted(ct, 3, 0, 0)))
     assert "look misregistered" in found
     shift = float(found.split("centres ")[1].split()[0])
     assert 12 < shift < 20
-    assert "different grids" in said(overlap(mr, Volume(ct.array[1:], ct.affine, "HU")))
+    assert "different grids" in said(check_alignment(mr, Volume(ct.array[1:], ct.affine, "HU")))
     far = Volume(ct.array, ct.affine + np.eye(4, k=3) * 1e4, "HU")
-    assert "no common part" in said(overlap(mr, far))
+    assert "no common part" in said(check_alignment(mr, far))
 
 
 def test_a_shift_of_a_ct_whose_air_was_set_to_one_value_is_told_in_full(patient):
     """Such air is no padding, which would be left out of what is compared."""
     air = patient.mask.with_array(patient.mask.array == 0)
     masked = patient.ct.with_array(np.where(air.array, -1024, patient.ct.array))
-    found = said(overlap(patient.mr, shifted(masked, 6, 0, 0)))  # 37.5 mm
+    found = said(check_alignment(patient.mr, shifted(masked, 6, 0, 0)))  # 37.5 mm
     assert float(found.split("centres ")[1].split()[0]) == pytest.approx(37.5, abs=6.25)
 
 
@@ -163,7 +171,7 @@ def test_a_ct_on_its_own_grid_is_compared_where_both_see(patient):
     affine = ct.affine.copy()
     affine[:3, 3] += ct.affine[:3, :3] @ [0, 0, 2]
     part = Volume(ct.array[..., 2:7], affine, "HU")
-    (only,) = overlap(patient.mr, part)
+    (only,) = check_alignment(patient.mr, part)
     assert "different grids" in only.what
 
 
@@ -174,18 +182,16 @@ def test_copies_are_found_whatever_the_order_of_axes(patient):
         "a.u.",
     )
     prints = {
-        "a": check_copies.fingerprint(patient.mr),
-        "b": check_copies.fingerprint(turned),
-        "c": check_copies.fingerprint(shifted(patient.mr, 1, 0, 0)),
+        "a": fingerprint(patient.mr),
+        "b": fingerprint(turned),
+        "c": fingerprint(shifted(patient.mr, 1, 0, 0)),
     }
-    assert check_copies.duplicates(prints) == [("a", "b")]
-    assert "a, b have the same MR" in said(check_copies.doubled(prints, "MR"))
-    leaked = said(check_copies.leaks({"train": ["a", "c"], "test": ["b"]}, prints))
+    assert copies(prints) == [("a", "b")]
+    assert "a, b have the same MR" in said(check_copies(prints, "MR"))
+    leaked = said(check_split({"train": ["a", "c"], "test": ["b"]}, prints))
     assert leaked == "error: a, b hold the same voxels in test and in train"
-    assert not check_copies.leaks({"train": ["a", "b"], "test": ["c"]}, prints)
-    assert "c is in test and in train" in said(
-        check_copies.leaks({"train": ["a", "c"], "test": "c"}, {})
-    )
+    assert not said(check_split({"train": ["a", "b"], "test": ["c"]}, prints))
+    assert "c is in test and in train" in said(check_split({"train": ["a", "c"], "test": "c"}, {}))
 
 
 def _reversed(count):
@@ -196,8 +202,8 @@ def _reversed(count):
 
 def test_a_patient_of_other_voxels_is_named():
     same = {name: (1.0, 1.0, 3.0) for name in "abc"}
-    assert not check_copies.unlike(same)
-    assert "voxels of d differ" in said(check_copies.unlike(same | {"d": (1.0, 1.0, 6.0)}))
+    assert not said(check_spacings(same))
+    assert "voxels of d differ" in said(check_spacings(same | {"d": (1.0, 1.0, 6.0)}))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +248,7 @@ LEFT = {
 def test_names_left_in_files_are_found_and_not_repeated(case, tmp_path):
     name, make, sentence = LEFT[case]
     make(tmp_path / name)
-    found = said(check_names.named_files(tmp_path, {"doe", "jane", "j-17"}))
+    found = said(check_names(tmp_path, {"doe", "jane", "j-17"}))
     assert sentence in found
     assert not {"doe", "jane", "miller", "j-17"} & set(found.lower().replace("_", " ").split())
 
@@ -251,4 +257,4 @@ def test_files_without_names_are_left_in_peace(tmp_path):
     write_nifti(tmp_path / "mr.nii.gz", descrip=b"FSL 6.0")
     (tmp_path / "metrics.json").write_text(json.dumps({"patient": "1PA001", "PatientName": ""}))
     (tmp_path / "doer.csv").write_text("doers,janet\n")  # no word of its own
-    assert not check_names.named_files(tmp_path, {"doe", "jane"})
+    assert not check_names(tmp_path, {"doe", "jane"})

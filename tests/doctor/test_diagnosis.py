@@ -63,7 +63,7 @@ def test_an_interrupted_preparation_is_told(data):
     (data / "dataset.json").unlink()
     (data / "request.json").write_text("{}")
     done = doctor(data)
-    assert done.status == 1 and "mend: give the same command again" in done.out
+    assert done.status == 1 and "fix: give the same command again" in done.out
 
 
 def test_a_cohort_of_dicom_is_sound_but_for_its_implant(tmp_path):
@@ -168,7 +168,7 @@ def test_faults_of_a_cohort_are_named_with_the_patient(cohort):
     text = " ".join(done.out.split())
     assert done.status == 1
     assert re.search(r"1PA002 CT: not in HU \(values \S+ to \S+\): it looks like HU \+ 1024", text)
-    assert "mend: subtract 1024" in text
+    assert "fix: subtract 1024" in text
     assert "1PA001, 1PA004 have the same MR, voxel for voxel" in text
     assert re.search(r"1PA003\S* ?.*no CT", text)
     assert "a patient is named in text or JSON" in text and "Doe" not in text
@@ -248,7 +248,7 @@ def test_the_cost_is_told(phantoms, tmp_path):
     cost = " ".join(done.out.split("cost")[1].split())
     found = re.search(
         r"about (\S+) (s|min|h|days) for 80 slices, 20 evaluations, 10 draws, at least \S+ GB a "
-        r"device; estimated from the traced network, (\S+) GFLOP a slice, and (\S+) GFLOP/s "
+        r"device; estimated from the traced network, (\S+) GFLOP per slice, and (\S+) GFLOP/s "
         r"measured on \d+ x", cost
     )  # fmt: skip
     assert found, cost

@@ -53,7 +53,7 @@ def test_a_fault_is_named(fault, tmp_path):
 def test_a_sound_series_is_healthy_and_its_patient_known(tmp_path):
     folder = write_series(tmp_path / "t2", MR)
     found = survey(folder)
-    assert found.whole and not found.findings and found.files == MR.shape[2]
+    assert found.is_volume and not found.findings and found.files == MR.shape[2]
     assert found.secrets == {"doe", "jane", "j-17", "19600102"}
 
 
