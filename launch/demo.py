@@ -3,10 +3,10 @@
     python launch/demo.py --output=out/demo
     python launch/demo.py --output=out/longer --patients=255 --longer=10
 
-writes phantom patients as NIfTI files in SynthRAD2023's layout and takes them the way real data
-go: prepare, train four networks, synthesize the held-out patients, evaluate. An interrupted demo
-goes on where it stopped. --longer=N trains every network N times longer, the CNN at a learning
-rate divided by the square root of N.
+The demo writes phantom patients as NIfTI files in the layout of SynthRAD2023 and treats them like
+real data: it prepares them, trains four networks, synthesizes the held-out patients and evaluates
+the results. An interrupted demo continues where it stopped. --longer=N gives every network N times
+as many updates, and the CNN a learning rate divided by the square root of N.
 """
 
 import math
@@ -17,13 +17,12 @@ from pathlib import Path
 from absl import flags
 
 from sde_ct.config import LARGEST_SEED, Experiment, recipe
-from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
-OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder of everything the demo makes.")
+OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder for everything that the demo makes.")
 PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)
-LONGER = flags.DEFINE_integer("longer", 1, "Times the updates of the recipes.", lower_bound=1)
+LONGER = flags.DEFINE_integer("longer", 1, "Factor on the updates of the recipes.", lower_bound=1)
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws of each sampler.", lower_bound=2)
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of phantoms and draws.", lower_bound=0, upper_bound=LARGEST_SEED
@@ -31,7 +30,7 @@ SEED = flags.DEFINE_integer(
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs" / "demo"
 RUNS = ("ddpm", "score", "cnn", "gan")
-SHAPE, SPACING = (64, 48, 6), (6.25, 6.25, 13.0)  # voxels and mm of a phantom
+SLOWED = ("cnn",)  # at the recipe's learning rate, longer training makes its loss rise again
 HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
 
 
@@ -51,7 +50,7 @@ def main() -> None:
     parallel.set_up()
     start = time.perf_counter()
     output = Path(OUTPUT.value)
-    refuse_existing(output)  # the metrics, which come last
+    refuse_existing(output)  # a finished demo, whose last files are the metrics
     prepared = _data(output)
     for number, name in enumerate(RUNS, start=2):
         _say(start, f"{number}/7 train {name}")
@@ -91,7 +90,7 @@ def _recipe(name: str) -> Experiment:
     config = recipe(RECIPES / f"{name}.py")
     config.training.steps *= LONGER.value
     config.training.validate_every *= LONGER.value
-    if name == "cnn":  # at the recipe's learning rate its loss rises again; the others' do not
+    if name in SLOWED:
         config.training.learning_rate /= math.sqrt(LONGER.value)
     return config
 
@@ -101,35 +100,11 @@ def _bar(batches, label: str):
 
 
 def _data(output: Path):
-    """The cohort, prepared; what of it is there already is kept, another is refused."""
-    from sde_ct.data.preparation.prepare import prepare
-    from sde_ct.data.prepared import INDEX, read_prepared
-    from sde_ct.data.split import split_patients
-    from sde_ct.lab.phantom.cohort import phantom_cases
+    from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
 
-    folder = output / "data"
-    prepared = read_prepared(folder) if (folder / INDEX).exists() else None
-    if prepared is not None and (count := len(prepared.cases)) != PATIENTS.value:
-        raise InputError(
-            f"{output} is a demo of {count} patients, not {PATIENTS.value}: give "
-            f"--patients={count}, or another --output."
-        )
-    cases = phantom_cases(
-        output / "cohort",
-        PATIENTS.value,
-        SEED.value,
-        shape=SHAPE,
-        spacing=SPACING,
-        progress=partial(bar, desc="1/7 phantoms", unit="patient"),
-    )
-    names = [case.id for case in cases]
-    test, validation = names[-HELD_OUT["test"] :], names[-sum(HELD_OUT.values()) :]
-    split = split_patients(
-        names, validation=validation[: HELD_OUT["validation"]], test=test, seed=0
-    )
-    if prepared is None:
-        prepared = prepare(cases, folder, source="phantom", split=split)
-    return prepared
+    counts = {"train": PATIENTS.value - sum(HELD_OUT.values()), **HELD_OUT}
+    progress = partial(bar, desc="1/7 phantoms", unit="patient")
+    return prepared_cohort(output, counts, SEED.value, progress=progress, **DEMO)
 
 
 def _settings(prepared, patients: list) -> dict:
@@ -160,15 +135,17 @@ def _print(rows: list, ambiguity: dict, settings: dict) -> None:
 
     height, width = settings["slice_size"]
     steps = settings["steps"]
+    updates = ", ".join(f"{name} {number}" for name, number in settings["updates"].items())
     print(
-        f"\nHeld out: {len(settings['test_patients'])} patients, {settings['test_slices']} slices "
+        f"\nUpdates of the networks: {updates}.\n"
+        f"Held out: {len(settings['test_patients'])} patients, {settings['test_slices']} slices "
         f"of {height} x {width}; -M: mean of {settings['draws']} draws; mean ± std over patients.\n"
         f"Steps: DDPM {steps['ddpm']}, EM {steps['em']}, PC {steps['pc']} with "
         f"{steps['pc_corrector']} correction each, ODE adaptive at tolerance "
         f"{steps['ode_tolerance']:g}, DPM-Solver++ {steps['dpm']}.\n"
     )
     print(text_table(summarise(rows)))
-    print("The paper's findings, asked of these figures:")
+    print("The paper's findings, checked against these figures:")
     for finding in findings(rows):
         print(f"- {finding}")
     print("\nDemands:")

@@ -67,7 +67,7 @@ def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(p
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--patients=8", "--seed=1"), "is a demo of 6 patients, not 8: give --patients=6"),
+        (("--patients=8", "--seed=1"), "holds 6 patients, not 8: ask for 6 patients"),
         (("--patients=6", "--seed=7"), "1PA001 holds another or an incomplete patient"),
     ],
 )

@@ -17,9 +17,8 @@ from sde_ct.config import (
     TrainingConfig,
     to_dict,
 )
-from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import Prepared
-from sde_ct.lab.phantom.cohort import phantom_cases
+from sde_ct.lab.phantom.prepared import prepared_cohort
 from sde_ct.methods import build_method
 from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints
@@ -27,7 +26,7 @@ from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
 from sde_ct.training.state import fresh_state, initialised
 
-PHANTOM = {"shape": (24, 20, 6), "spacing": (16.0, 16.0, 16.0)}
+PHANTOM: dict[str, Any] = {"shape": (24, 20, 6), "spacing": (16.0, 16.0, 16.0)}
 SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=8, pc_steps=6, ode_rtol=0.1, ode_atol=0.1)
 
 
@@ -49,10 +48,8 @@ def experiment(method: str = "diffusion", **training) -> Experiment:
 
 def prepared_phantoms(root: Path, patients: int = 5, seed: int = 0) -> Prepared:
     """Phantoms in `root/cohort`, prepared in `root/data`; the last one tests, one validates."""
-    cases = phantom_cases(root / "cohort", patients, seed, **PHANTOM)
-    names = [case.id for case in cases]
-    split = {"train": names[:-2], "validation": names[-2:-1], "test": names[-1:]}
-    return prepare(cases, root / "data", source="phantom", split=split)
+    counts = {"train": patients - 2, "validation": 1, "test": 1}
+    return prepared_cohort(root, counts, seed, **PHANTOM)
 
 
 def write_recipe(config: Experiment, path: Path) -> Path:

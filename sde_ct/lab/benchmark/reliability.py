@@ -1,25 +1,46 @@
-"""How often a network's draws choose bone where the MR tells a known probability of it."""
+"""How often a network's draws choose bone where the MR shows a known probability of it."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sde_ct.config import Experiment
+from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, constants
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
 from sde_ct.lab.comparison.outputs import report_of
-from sde_ct.report.html.contents import Report
+from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
+from sde_ct.report.html.views import Report
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
 from sde_ct.uncertainty.ambiguity import bone_like, decided
 from sde_ct.uncertainty.reliability import REJECTED, Reliability, Votes, reliability, sentence
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
-# As the table of the comparison calls them; others go by their own name.
+PATIENTS = {"train": 500, "validation": 5, "test": 40}  # the many fix each prior's share of bone
+STEPS = 20_000
+LOG_MEAN = -0.4  # trains most at the noise levels where an outcome is decided
+SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
+# Labels as in the table of the comparison; other samplers go by their own names.
 NAMES = {"ddpm": "DDPM", "em": "EM", "pc": "PC", "ode": "ODE", "dpm_sde": "DPM++"}
+
+
+def phantoms(output: Path, progress: Callable) -> Prepared:
+    """Phantoms whose MR shows the prior, prepared; what exists in `output` is kept."""
+    return prepared_cohort(output, PATIENTS, visible_priors=PRIORS, progress=progress, **DEMO)
+
+
+def experiment(demo: Experiment) -> Experiment:
+    """The demo's DDPM, trained longer and on the noise levels that matter here."""
+    training = dataclasses.replace(demo.training, steps=STEPS, validate_every=STEPS)
+    diffusion = dataclasses.replace(demo.diffusion, log_mean=LOG_MEAN)
+    sampling = dataclasses.replace(demo.sampling, **SAMPLING)
+    return dataclasses.replace(demo, training=training, diffusion=diffusion, sampling=sampling)
 
 
 def synthesize(
@@ -31,15 +52,15 @@ def synthesize(
     seed: int = 0,
     progress: Callable[[Sequence[Patient], str], Iterable[Patient]] = lambda few, name: few,
 ) -> Results:
-    """{sampler: {patient: draws of one network}}; `progress` is told the sampler's name.
+    """{sampler: {patient: draws of one network}}; `progress` also gets the sampler's name.
 
-    Raises InputError where fewer than two priors are told by the patients' MR.
+    Raises InputError where the patients' MR shows fewer than two priors.
     """
-    told = {p.prior for p in patients if p.prior is not None}
-    if len(told) < 2:
+    visible = {p.prior for p in patients if p.prior is not None}
+    if len(visible) < 2:
         raise InputError(
-            "Reliability needs phantoms whose MR tells several priors and the data has "
-            f"{len(told)}: make the cohort with visible_priors."
+            "Reliability needs phantoms whose MR shows several priors, and the data has "
+            f"{len(visible)}: make the cohort with visible_priors."
         )
     results: Results = {}
     for name in samplers:
@@ -52,17 +73,17 @@ def synthesize(
 
 
 def measure(
-    results: Results, patients: Sequence[Patient], seen: Mapping[float, Votes] | None = None
+    results: Results, patients: Sequence[Patient], training: Mapping[float, Votes] | None = None
 ) -> dict[str, Reliability]:
     """{sampler: its reliability over the patients' priors}.
 
-    Every slice of every draw votes: a network that sees single slices draws them independently.
-    Patients whose MR tells no prior are passed over.
+    Every slice of every draw votes, because a network that sees single slices draws them
+    independently. Patients whose MR shows no prior are ignored.
 
     Args:
-        seen: {prior: which training patients are bone-like}.
+        training: {prior: which training patients are bone-like}.
     """
-    found = {}
+    measured = {}
     for name, by_patient in results.items():
         by_prior: dict[float, list[np.ndarray]] = {}
         for patient in patients:
@@ -71,35 +92,34 @@ def measure(
                 by_prior.setdefault(patient.prior, []).append(hu)
         joined = {prior: np.concatenate(each) for prior, each in by_prior.items()}
         votes, decisions = ({p: f(x) for p, x in joined.items()} for f in (bone_like, decided))
-        found[name] = reliability(votes, seen, decisions)
-    return found
+        measured[name] = reliability(votes, training, decisions)
+    return measured
 
 
 def report(
-    results: Results, patients: Sequence[Patient], found: Mapping[str, Reliability], output: Path
+    results: Results, patients: Sequence[Patient], measured: Mapping[str, Reliability], output: Path
 ) -> Report:
-    """The page of these patients and draws; a sampler that fails is named first."""
+    """The page of these patients and draws; its first warnings name the samplers that fail."""
     rows = comparison.rows_of(results, patients, VOLUME)
     judged = comparison.judgements_of(results, patients)
     made_by = {"Protocol": constants(VOLUME), "Versions": versions()}
     page = report_of(results, patients, rows, judged, output, made_by)
-    fails = [sentence(name, one) for name, one in found.items() if one.p < REJECTED]
+    fails = [sentence(name, one) for name, one in measured.items() if one.p < REJECTED]
     title = "Draws where the probability of bone is known"
     return page._replace(title=title, warnings=[*fails, *page.warnings])
 
 
-def record(found: Mapping[str, Reliability], about: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON-ready: of every sampler the priors, outcomes and verdict figures."""
-    return dict(about) | {
-        "samplers": {
-            name: {
-                "priors": one.priors.tolist(),
-                "outcomes": [o._asdict() for o in one.outcomes],
-                "training_patients": [o._asdict() for o in one.seen] if one.seen else None,
-                "p": one.p,
-                "slope": one.slope,
-                "bias": one.bias,
-            }
-            for name, one in found.items()
+def record(measured: Mapping[str, Reliability], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `reliability.json`: priors, outcomes and verdict of every sampler."""
+    samplers = {
+        name: {
+            "priors": one.priors.tolist(),
+            "outcomes": [o._asdict() for o in one.outcomes],
+            "training_patients": [o._asdict() for o in one.seen] if one.seen else None,
+            "p": one.p,
+            "slope": one.slope,
+            "bias": one.bias,
         }
+        for name, one in measured.items()
     }
+    return {**about, "samplers": samplers}

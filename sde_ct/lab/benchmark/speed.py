@@ -5,7 +5,8 @@ What was tried to make it faster is in docs/performance.md.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sde_ct.config import Experiment, NetworkConfig, SamplingConfig, TrainingConfig
+from sde_ct.evaluation.results import write_json
 from sde_ct.lab.benchmark import step
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
@@ -96,7 +98,7 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     } | {"network": {"evaluations": 1.0, "seconds": seconds["network"], "overhead": 1.0}}
 
 
-def measure(network: NetworkConfig, size: int, batch: int, *, torch: bool, repeats: int) -> dict:
+def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repeats: int) -> dict:
     """Median seconds of every contender at one size, measured in turn, and the ratios of them."""
     config, device = experiment(network), jax.local_devices()[:1]
     data = jax.device_put(step.example(config, size, batch))
@@ -137,6 +139,33 @@ def measure(network: NetworkConfig, size: int, batch: int, *, torch: bool, repea
             result[f"train_speedup_{tag}"] = seconds[f"torch {tag} train"] / seconds["train"]
             result[f"sampling_speedup_{tag}"] = seconds[f"torch {tag} loop"] / seconds["loop"]
     return result
+
+
+def run(
+    network: NetworkConfig,
+    small: NetworkConfig,
+    sizes: Iterable[int],
+    path: Path,
+    **options: Any,
+) -> dict[str, Any]:
+    """Measure `network` at every size and the samplers with `small`; `path` gets the record.
+
+    `options` are those of `measure`. The record is written after every size.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {
+        "devices": parallel.describe_devices(),
+        "jax": jax.__version__,
+        "measured": [],
+    }
+    for size in sizes:
+        record["measured"].append(measure(network, size, **options))
+        write_json(path, record)
+    count = min(2, len(jax.local_devices()))
+    record["collectives"] = step.collectives(experiment(small), 32, 4 // count, count)
+    record["overheads"] = overheads(small, 48, 10)
+    write_json(path, record)
+    return record
 
 
 def lines(record: dict) -> list[str]:

@@ -22,18 +22,18 @@ DRAWS = 3
 def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, tmp_path):
     trained = load(runs("diffusion"))
     (patient,) = held_out(phantoms)
-    told = [
+    visible = [
         dataclasses.replace(patient, id=name, prior=prior)
         for name, prior in (("a", 0.2), ("b", 0.8))
     ]
-    untold = dataclasses.replace(patient, id="c")
-    seen = {0.2: np.array([True, False]), 0.8: np.array([True])}
-    patients = [*told, untold]
+    hidden = dataclasses.replace(patient, id="c")
+    training = {0.2: np.array([True, False]), 0.8: np.array([True])}
+    patients = [*visible, hidden]
     results = reliability.synthesize(trained, patients, ["em"], draws=DRAWS)
-    measured = reliability.measure(results, patients, seen)
+    measured = reliability.measure(results, patients, training)
     (found,) = measured.values()
     region = patient.ambiguous.array > 0
-    for one, outcome in zip(told, found.outcomes, strict=True):
+    for one, outcome in zip(visible, found.outcomes, strict=True):
         ct = Synthesizer(trained, "em")(patient.mr, case=one.id, draws=DRAWS, mask=patient.mask)
         bone = [
             draw.array[..., z][region[..., z]].mean() > 0
@@ -46,8 +46,8 @@ def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, 
     stored = json.loads((tmp_path / "r.json").read_text())["samplers"]["EM"]
     assert stored["priors"] == [0.2, 0.8]
     assert stored["outcomes"][0]["draws"] == found.outcomes[0].draws
-    with pytest.raises(InputError, match="tells several priors and the data has 1"):
-        reliability.synthesize(trained, [told[0], untold], ["em"], draws=DRAWS)
+    with pytest.raises(InputError, match="shows several priors, and the data has 1"):
+        reliability.synthesize(trained, [visible[0], hidden], ["em"], draws=DRAWS)
 
 
 def test_the_page_names_a_sampler_that_fails_and_shows_the_diagram(runs, phantoms, tmp_path):
@@ -64,8 +64,8 @@ def test_the_page_names_a_sampler_that_fails_and_shows_the_diagram(runs, phantom
     write_report(tmp_path / "report.html", page)
     assert "EM: FAILS" in (tmp_path / "report.html").read_text()
     passed = {"EM": found["EM"]._replace(p=0.5)}
-    told = reliability.report(results, patients, passed, tmp_path).warnings
-    assert not any("FAILS" in sentence for sentence in told)
+    warnings = reliability.report(results, patients, passed, tmp_path).warnings
+    assert not any("FAILS" in sentence for sentence in warnings)
 
 
 def test_the_program_refuses_before_it_works(tmp_path):

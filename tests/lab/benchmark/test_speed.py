@@ -35,7 +35,7 @@ def test_the_record_is_complete(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:2])
     monkeypatch.setattr(speed, "TIMED", ("pc", "dpm", "ode"))
     record = {"devices": parallel.describe_devices(), "jax": jax.__version__, "collectives": 1}
-    measured = speed.measure(TINY, 16, 2, torch=False, repeats=3)
+    measured = speed.measure(TINY, 16, batch=2, torch=False, repeats=3)
     record["measured"] = [measured]
     record["overheads"] = speed.overheads(TINY, 16, 2)
     assert set(measured["seconds"]) == {"forward", "loop", "train", "train pmap", "matrix"}
