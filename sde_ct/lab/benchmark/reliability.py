@@ -15,7 +15,7 @@ from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
 from sde_ct.lab.comparison.outputs import report_of
 from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
-from sde_ct.report.html.views import Report
+from sde_ct.report.html.contents import Report
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
 from sde_ct.uncertainty.ambiguity import bone_like, decided
