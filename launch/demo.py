@@ -64,14 +64,14 @@ def main() -> None:
     lookup = comparison.lookup_control(prepared)
     table = {"lookup": {p.id: comparison.apply_lookup(lookup, p, prepared) for p in patients}}
     table |= results
+    judged = comparison.judgements_of(results, patients)
     rows = sorted(
-        comparison.rows_of(table, patients, VOLUME), key=lambda r: METHODS.index(r.method)
+        comparison.rows_of(table, patients, VOLUME, judged), key=lambda r: METHODS.index(r.method)
     )
     comparison.write_volumes(table, output)
     comparison.pictures(table, patients[0], output)
     ambiguity = comparison.ambiguity_of(results, patients)
     _print(rows, ambiguity, settings := _settings(prepared, patients))
-    judged = comparison.judgements_of(results, patients)
     print("\nUncertainty of the draws:", *judgement.lines(judged), sep="\n")
     write_json(output / judgement.NAME, judgement.record(judged))
     made_by = {"Settings": settings, "Protocol": constants(VOLUME), "Versions": versions()}

@@ -68,8 +68,9 @@ TISSUES = ("all", "air", "soft", "bone")
 
 
 def main() -> None:
+    from sde_ct.data.dataset import parse_slices
     from sde_ct.evaluation import dose
-    from sde_ct.evaluation.cases import evaluate_methods, parse_slices
+    from sde_ct.evaluation.cases import evaluate_methods
     from sde_ct.evaluation.findings import findings
     from sde_ct.evaluation.protocols import PROTOCOLS, constants
     from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
@@ -87,7 +88,7 @@ def main() -> None:
         raise InputError(f"--protocol={_PROTOCOL.value}: give one of {', '.join(PROTOCOLS)}.")
     optional = [*([judgement.NAME] if _DRAWS.value else []), *([dose.NAME] if _GAMMA.value else [])]
     refuse_existing(output, [*optional, REPORT])
-    z_slices = parse_slices(_Z_SLICES.value)
+    z_slices = parse_slices(_Z_SLICES.value or ":")
     predictions = [Path(path) for path in _PREDICTION.value]
     others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
     reference, mask, spread = (Path(path) if path else None for path in others)
@@ -114,7 +115,7 @@ def main() -> None:
     left_out = _record(refused, everywhere)
     write_metrics(output, table, protocol, settings, refused=left_out)
     print(text_table(summarise(table)), end="")
-    judged = {method: of_one.judged for method, of_one in found.items() if of_one.judged}
+    judged = {m: judgement.over_patients(one.judged) for m, one in found.items() if one.judged}
     if judged:
         write_json(output / judgement.NAME, judgement.record(judged))
         print("", *judgement.lines(judged, TISSUES), sep="\n")

@@ -1,29 +1,31 @@
-"""The paper's five findings (Lyu & Wang, arXiv 2209.12104), asked of the rows as questions.
+"""The paper's five findings (Lyu & Wang, arXiv 2209.12104), checked against the rows.
 
-A finding is split into claims that a figure can refute. All hold: confirmed; none: not confirmed;
-some: partly. "Better" is the mean over patients, with no margin: few patients cannot carry a
-significance test, so the figures stand in the sentence for the reader to weigh.
+Each finding is split into claims that a figure can refute. It is confirmed if all claims hold,
+partly confirmed if some do, and not confirmed if none does. "Better" compares means over patients
+without a margin: few patients cannot support a significance test, so the sentence gives the
+figures and the reader weighs them.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from sde_ct.evaluation.metrics import LARGE_ERROR
-from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Statistics, Summary, summarise
+from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Summary, summarise
 
-Question = Callable[[Summary], tuple[list[bool], str]]  # -> whether each claim holds, figures
+Answer = tuple[list[bool], str]  # whether each claim holds, and the figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
 
-SMOOTH_BELOW = 0.8  # share of the real CT's fine detail: a fifth lost is beyond resampling blur
-ARTEFACT_FACTOR = 1.1  # the GAN's share of large errors against the CNN's
+SMOOTH_BELOW = 0.8  # share of the real CT's fine detail: resampling alone loses less than a fifth
+ARTEFACT_FACTOR = 1.1  # the GAN's share of large errors relative to the CNN's
+SIMILARITY = (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))  # title, figure, digits
 
 
 class NotMeasured(Exception):
-    """The rows lack a figure that a question needs; the message names it."""
+    """The rows lack a figure that a question needs; the message names the figure."""
 
 
 class Finding(NamedTuple):
-    """A finding of the paper and what the rows say to it, with the figures."""
+    """A finding of the paper and the verdict of the rows, with the figures."""
 
     claim: str
     verdict: Verdict
@@ -46,25 +48,25 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     return [_ask(claim, question, summary) for claim, question in questions]
 
 
-def _ask(claim: str, question: Question, summary: Summary) -> Finding:
+def _ask(claim: str, question: Callable[[Summary], Answer], summary: Summary) -> Finding:
     try:
         holds, figures = question(summary)
     except NotMeasured as missing:
         return Finding(claim, "not measured", str(missing))
-    verdict = "confirmed" if all(holds) else "partly" if any(holds) else "not confirmed"
-    return Finding(claim, verdict, figures)  # type: ignore[arg-type]
+    verdict: Verdict = "confirmed" if all(holds) else "partly" if any(holds) else "not confirmed"
+    return Finding(claim, verdict, figures)
 
 
 def mean(summary: Summary, method: str, figure: str) -> float:
-    """The mean over patients; `NotMeasured` where there is none."""
-    statistics: Statistics | None = summary.get(method, {}).get(figure)
+    """The mean over patients; raises `NotMeasured` if there is none."""
+    statistics = summary.get(method, {}).get(figure)
     if statistics is None:
         raise NotMeasured(f"{figure} of {method} is missing")
     return statistics.mean
 
 
 def listed(summary: Summary, figure: str, methods: Sequence[str], digits: int) -> str:
-    """'DDPM 21.3, EM 20.9': the mean of one figure for several methods."""
+    """The mean of one figure for several methods, as "DDPM 21.3, EM 20.9"."""
     return ", ".join(f"{m} {mean(summary, m, figure):.{digits}f}" for m in methods)
 
 
@@ -75,58 +77,50 @@ def better(summary: Summary, a: str, b: str) -> list[bool]:
 
 def similarity(summary: Summary, methods: Sequence[str]) -> str:
     """PSNR and SSIM of several methods."""
-    return f"PSNR {listed(summary, 'psnr', methods, 2)}; SSIM {listed(summary, 'ssim', methods, 4)}"
+    return "; ".join(f"{title} {listed(summary, f, methods, d)}" for title, f, d in SIMILARITY)
 
 
-def _against_baselines(summary: Summary) -> tuple[list[bool], str]:
+def _against_baselines(summary: Summary) -> Answer:
     holds, counts = [], []
-    for name, group in (("single draws", PAPER), ("averages", PAPER_AVERAGES)):
+    groups = {"single draws": PAPER, "averages": PAPER_AVERAGES}
+    for name, group in groups.items():
         for baseline in ("CNN", "GAN"):
             wins = [w for method in group for w in better(summary, method, baseline)]
             holds.append(all(wins))
             counts.append(f"{name} beat the {baseline} in {sum(wins)} of {len(wins)}")
-    figures = [
-        f"{title} {listed(summary, figure, ('CNN', 'GAN'), digits)}, single draws "
-        f"{_range(summary, figure, PAPER, digits)}, averages "
-        f"{_range(summary, figure, PAPER_AVERAGES, digits)}"
-        for title, figure, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))
-    ]
+    figures = []
+    for title, figure, digits in SIMILARITY:
+        ranges = [listed(summary, figure, ("CNN", "GAN"), digits)]
+        for name, group in groups.items():
+            values = [mean(summary, method, figure) for method in group]
+            ranges.append(f"{name} {min(values):.{digits}f} to {max(values):.{digits}f}")
+        figures.append(f"{title} {', '.join(ranges)}")
     return holds, f"in PSNR and SSIM {', '.join(counts)}; {'; '.join(figures)}"
 
 
-def _range(summary: Summary, figure: str, methods: Sequence[str], digits: int) -> str:
-    values = [mean(summary, method, figure) for method in methods]
-    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
-
-
-def _averages(summary: Summary) -> tuple[list[bool], str]:
-    pairs = list(zip(PAPER_AVERAGES, PAPER, strict=True))
-    wins = [w for average, single in pairs for w in better(summary, average, single)]
-    figures = [
-        f"{title} "
-        + ", ".join(
-            f"{single} {mean(summary, single, figure):.{digits}f} to "
-            f"{mean(summary, average, figure):.{digits}f}"
-            for average, single in pairs
-        )
-        for title, figure, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))
-    ]
+def _averages(summary: Summary) -> Answer:
+    wins = [w for single in PAPER for w in better(summary, f"{single}-M", single)]
+    figures = []
+    for title, figure, digits in SIMILARITY:
+        average = {m: mean(summary, f"{m}-M", figure) for m in PAPER}
+        pairs = [
+            f"{listed(summary, figure, [m], digits)} to {average[m]:.{digits}f}" for m in PAPER
+        ]
+        figures.append(f"{title} {', '.join(pairs)}")
     return wins, f"better in {sum(wins)} of {len(wins)} comparisons; {'; '.join(figures)}"
 
 
-def _speed(summary: Summary) -> tuple[list[bool], str]:
+def _speed(summary: Summary) -> Answer:
     holds = []
     for figure in ("nfe", "seconds"):
         cost = {m: mean(summary, m, figure) for m in PAPER}
         holds.append(all(cost["ODE"] < cost[m] for m in PAPER if m != "ODE"))
         holds.append(all(cost["PC"] > cost[m] for m in PAPER if m != "PC"))
-    evaluations, seconds = (
-        listed(summary, figure, PAPER, digits) for figure, digits in (("nfe", 0), ("seconds", 3))
-    )
+    evaluations, seconds = listed(summary, "nfe", PAPER, 0), listed(summary, "seconds", PAPER, 3)
     return holds, f"evaluations a slice {evaluations}; seconds a slice {seconds}"
 
 
-def _ddpm(summary: Summary) -> tuple[list[bool], str]:
+def _ddpm(summary: Summary) -> Answer:
     others = [m for m in PAPER if m != "DDPM"]
     spread = {m: mean(summary, f"{m}-M", "spread") for m in PAPER}
     nearer = [m for m in others if all(better(summary, "DDPM", m))]
@@ -141,11 +135,11 @@ def _ddpm(summary: Summary) -> tuple[list[bool], str]:
     return [bool(nearer), bool(wider), average < single], figures
 
 
-def _artefacts(summary: Summary) -> tuple[list[bool], str]:
-    """CNN: fine detail below `SMOOTH_BELOW` of the real CT's. GAN: more large errors than the CNN.
+def _artefacts(summary: Summary) -> Answer:
+    """CNN: less fine detail than `SMOOTH_BELOW`. GAN: more large errors than the CNN.
 
-    Large errors, not detail, stand for artefacts: noise-like texture that is right in kind is no
-    artefact, while bone or gas where there is none is one, and costs hundreds of HU.
+    Large errors, not detail, stand for artefacts: noise-like texture of the right kind is no
+    artefact, while bone or gas where there is none is one and costs hundreds of HU.
     """
     detail = mean(summary, "CNN", "detail")
     cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))

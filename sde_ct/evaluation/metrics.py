@@ -1,11 +1,11 @@
 """Image similarity between a synthetic and the real CT.
 
 Volumes are [x, y, z] in HU with axial slices along z; the mask says which voxels count. Every
-function refuses, with an `InputError`, arrays of different shape, an empty mask and non-finite
-voxels inside the mask.
+function raises an `InputError` for arrays of different shape, an empty mask and voxels inside the
+mask that are not finite.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -24,42 +24,32 @@ DETAIL_SIGMA = 1.0  # voxels
 DETAIL_WINDOW = (-1000.0, 2000.0)  # HU, so that a metal implant does not decide the ratio
 
 
-class TissueError(NamedTuple):
-    """An error by tissue, HU; NaN where the mask holds no such voxel."""
-
-    air: float
-    soft: float
-    bone: float
-
-
-def _errors(ct: CtVolume, sct: CtVolume, mask: Mask) -> Float[np.ndarray, " n"]:
+def _errors(
+    ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None
+) -> Float[np.ndarray, " n"]:
     mask = as_mask(mask, ct, prediction=sct)
-    return sct[mask].astype(np.float64) - ct[mask]
+    error = sct[mask].astype(np.float64) - ct[mask]
+    return error if tissue is None else error[tissues(ct[mask])[tissue]]
 
 
-def mae(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Mean absolute error over the mask, HU, nothing clipped."""
-    return float(np.abs(_errors(ct, sct, mask)).mean())
+def mae(ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None) -> float:
+    """Mean absolute error over the mask, HU, without clipping.
+
+    Args:
+        tissue: "air", "soft" or "bone" restricts the mean to the voxels that are such tissue in
+            the *reference* CT; it is NaN where there is none.
+    """
+    error = np.abs(_errors(ct, sct, mask, tissue))
+    return float(error.mean()) if error.size else float("nan")
 
 
-def mean_error(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Mean of prediction - reference over the mask, HU: below 0 is too little density."""
-    return float(_errors(ct, sct, mask).mean())
+def mean_error(ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None) -> float:
+    """Mean of prediction - reference, HU; below 0 the prediction is not dense enough.
 
-
-def tissue_mae(ct: CtVolume, sct: CtVolume, mask: Mask) -> TissueError:
-    """`mae` over the mask's air, soft tissue and bone, told apart by the *reference* CT."""
-    return _by_tissue(np.abs(_errors(ct, sct, mask)), ct, mask)
-
-
-def tissue_mean_error(ct: CtVolume, sct: CtVolume, mask: Mask) -> TissueError:
-    """`mean_error` over the same tissues: bone too soft and gas too dense are apart here."""
-    return _by_tissue(_errors(ct, sct, mask), ct, mask)
-
-
-def _by_tissue(error: Float[np.ndarray, " n"], ct: CtVolume, mask: Mask) -> TissueError:
-    chosen = tissues(ct[np.asarray(mask) > 0]).values()
-    return TissueError(*(float(error[t].mean()) if t.any() else float("nan") for t in chosen))
+    `tissue` is as for `mae`. By tissue, bone that is too soft cannot cancel gas that is too dense.
+    """
+    error = _errors(ct, sct, mask, tissue)
+    return float(error.mean()) if error.size else float("nan")
 
 
 def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
@@ -68,21 +58,21 @@ def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 
 
 def histogram_distance(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """How far the HU over the mask must move to have the real CT's histogram, mean HU.
+    """Wasserstein distance of the two distributions of HU over the mask, HU.
 
-    The Wasserstein distance of the two distributions, wherever in the body their voxels lie: a CT
-    of the right HU in the wrong places has 0 here and a large `mae`, which it never exceeds.
+    It is the mean change in HU that gives the prediction the real CT's histogram. A CT with the
+    right HU in the wrong places has a distance of 0 and a large `mae`, which is its upper limit.
     """
     mask = as_mask(mask, ct, prediction=sct)
     return float(stats.wasserstein_distance(ct[mask].astype(np.float64), sct[mask]))
 
 
 def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Change from slice to slice against that of the real CT: above 1, slices do not fit together.
+    """Change from slice to slice relative to the real CT: above 1, slices do not fit together.
 
-    The ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, v clipped to `DETAIL_WINDOW`.
-    Networks that see one slice at a time flicker. NaN where the mask has no neighbouring slices or
-    the real CT does not change.
+    The ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, with v clipped to
+    `DETAIL_WINDOW`. It is large for networks that see single slices. NaN where the mask has no
+    neighbouring slices or the real CT does not change.
     """
     mask = as_mask(mask, ct, prediction=sct)
     both = mask[..., 1:] & mask[..., :-1]
@@ -93,6 +83,28 @@ def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 
     real = change(ct)
     return change(sct) / real if real > 0 else float("nan")
+
+
+def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
+    """Fine detail of the prediction relative to the real CT: below 1 is too smooth.
+
+    The ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of `DETAIL_SIGMA`
+    voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask do not count:
+    the skin, equal in all predictions, would outweigh the anatomy. NaN where nothing is left of
+    the mask or the real CT has no detail.
+    """
+    mask = as_mask(mask, ct, prediction=sct)
+    cross = ndimage.generate_binary_structure(2, 1)[..., None]
+    inside = ndimage.binary_erosion(mask, cross, iterations=3)
+
+    def energy(volume: CtVolume) -> float:
+        clipped = np.where(mask, np.clip(volume, *DETAIL_WINDOW), DETAIL_WINDOW[0])
+        clipped = clipped.astype(np.float64)
+        smooth = ndimage.gaussian_filter(clipped, DETAIL_SIGMA, axes=(0, 1))
+        return float(np.square(clipped - smooth)[inside].sum())
+
+    real = energy(ct)
+    return energy(sct) / real if real > 0 else float("nan")
 
 
 def psnr(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:
@@ -110,9 +122,9 @@ def ssim_map(
     """Structural similarity of every voxel in its axial slice (Wang et al., IEEE TIP 13(4), 2004).
 
     SSIM = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)), C1 = (0.01 Q)² and
-    C2 = (0.03 Q)² for data range Q, from a 7 x 7 uniform window with the sample (co)variance, or
-    from Wang's 11 x 11 Gaussian window (σ = 1.5) with the population's. Slices are mirrored at
-    their borders. Values must start at 0, as light does.
+    C2 = (0.03 Q)² for data range Q, with a 7 x 7 uniform window and the sample (co)variance, or
+    with Wang's 11 x 11 Gaussian window (σ = 1.5) and the population's. Slices are mirrored at
+    their borders. Values must start at 0, because SSIM compares means as ratios.
     """
     side = SSIM_SIDE[window]
     if min(ct.shape[:2]) < side:
@@ -148,34 +160,12 @@ def ssim_slices(
 ) -> float:
     """Mean structural similarity of axial slices over the mask, 1 for equal images.
 
-    Both volumes are clipped to [low, high] and set to `low` outside the mask, so that couch and
-    background cannot help, and shifted to [0, Q], Q = high - low: SSIM's luminance term compares
-    means as ratios and would make nonsense of HU, whose water is 0. The map's mean over the mask.
+    Both volumes are clipped to [low, high], set to `low` outside the mask, so that couch and
+    background cannot help, and shifted to start at 0. The result is the mean of `ssim_map` over
+    the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
     kept = mask.any(axis=(0, 1))
     inside = mask[..., kept]
-    pair = (np.where(inside, np.clip(v[..., kept], low, high) - low, 0.0) for v in (ct, sct))
-    return float(ssim_map(*pair, high - low, window)[inside].mean())  # type: ignore[arg-type, call-arg]
-
-
-def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Fine detail of the prediction against that of the real CT: below 1 is too smooth.
-
-    The ratio of Σ (v - G v)² over the mask, G the in-plane Gaussian of `DETAIL_SIGMA` voxels, v
-    clipped to `DETAIL_WINDOW`: the energy left above the Gaussian's cut-off. Three voxels are
-    peeled off the mask first, or the skin, the same in all predictions, would outweigh the
-    anatomy. NaN where nothing is left of the mask or the real CT has no detail.
-    """
-    mask = as_mask(mask, ct, prediction=sct)
-    cross = ndimage.generate_binary_structure(2, 1)[..., None]
-    inside = ndimage.binary_erosion(mask, cross, iterations=3)
-
-    def energy(volume: CtVolume) -> float:
-        clipped = np.where(mask, np.clip(volume, *DETAIL_WINDOW), DETAIL_WINDOW[0])
-        clipped = clipped.astype(np.float64)
-        smooth = ndimage.gaussian_filter(clipped, DETAIL_SIGMA, axes=(0, 1))
-        return float(np.square(clipped - smooth)[inside].sum())
-
-    real = energy(ct)
-    return energy(sct) / real if real > 0 else float("nan")
+    x, y = (np.where(inside, np.clip(v[..., kept], low, high) - low, 0.0) for v in (ct, sct))
+    return float(ssim_map(x, y, high - low, window)[inside].mean())

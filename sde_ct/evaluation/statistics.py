@@ -1,7 +1,4 @@
-"""What few patients can say: intervals over patients, and paired comparisons between methods.
-
-Voxels and slices of one patient are alike, so the patient is the unit throughout.
-"""
+"""Paired comparisons between methods, with the patient as the unit."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -26,10 +23,10 @@ class Comparison(NamedTuple):
 
 
 def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
-    """Every pair of methods by Wilcoxon's signed-rank test, corrected together after Holm.
+    """Compare every pair of methods by Wilcoxon's signed-rank test, corrected after Holm.
 
-    Patients without a finite figure of both methods are left out of a pair, equal figures out of
-    its test (Wilcoxon, Biometrics Bull. 1, 1945); without any difference p is 1.
+    A pair leaves out patients without a finite figure of both methods, and its test leaves out
+    equal figures (Wilcoxon, Biometrics Bull. 1, 1945). Without any difference p is 1.
 
     Args:
         figures: {method: one figure per patient}, patients in the same order.
@@ -61,9 +58,10 @@ def _wilcoxon(differences: Float[np.ndarray, " patients"]) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm, Scand. J. Stat. 6, 1979), in the same order.
+    """Correct p-values for their number (Holm, Scand. J. Stat. 6, 1979), in the given order.
 
-    The k-th smallest of m is multiplied by m - k + 1, at most 1, and never below a smaller one's.
+    The k-th smallest of m is multiplied by m - k + 1, limited to 1, and raised to the corrected
+    value of the one before it if that is larger.
     """
     order = np.argsort(p, kind="stable")
     raised = np.array(p, np.float64)[order] * np.arange(len(p), 0, -1)

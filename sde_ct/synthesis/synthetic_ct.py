@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.data.inputs import NetworkInput
-from sde_ct.uncertainty.calibration import spread_warning
-from sde_ct.uncertainty.draws import decompose, moments
+from sde_ct.uncertainty.draws import collapse_warning, decompose, moments
 from sde_ct.volumes.slice_grid import from_slices
 from sde_ct.volumes.volume import Volume
 
@@ -80,11 +79,12 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
 
     arrays = [draw.array for draw in draws]
     mean, variance = moments(arrays)
+    _, in_body = moments(hu[:, given.mask[..., 0] > 0])
     ct = replace(
         ct,
         mean=draws[0].with_array(mean.astype(np.float32)),
         spread=deviation(variance),
-        collapsed=spread_warning(hu, given.mask[..., 0]),
+        collapsed=collapse_warning(float(np.sqrt(in_body).mean()), len(hu)),
     )
     if len(networks) == 1:
         return ct

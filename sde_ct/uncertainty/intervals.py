@@ -1,6 +1,6 @@
 """Confidence intervals over patients.
 
-Voxels and slices of one patient are alike, so the patient is the unit throughout.
+The patient is the unit throughout, because voxels and slices of one patient are alike.
 """
 
 from collections.abc import Sequence
@@ -13,58 +13,46 @@ from scipy import stats
 from sde_ct.errors import InputError
 
 LEVEL = 0.95
-
-
 RESAMPLES = 9999
-
-
 SEED = 0
-
-
 # The least two-sided p of a signed-rank test is 2 / 2^n: 0.063 for 5 patients, 0.031 for 6.
 ENOUGH_PATIENTS = 6
 
 
 class Interval(NamedTuple):
-    """Bounds of a confidence interval; NaN where there is no second patient."""
+    """Bounds of a confidence interval; NaN for a single patient."""
 
     low: float
     high: float
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, " patients"] | Sequence[float],
-) -> Interval:
+def bootstrap_interval(values: Float[np.ndarray, " patients"] | Sequence[float]) -> Interval:
     """The `LEVEL` interval of the mean over patients; the same values give the same bounds.
 
-    Bias-corrected and accelerated bootstrap (Efron, J. Am. Stat. Assoc. 82, 1987) of `RESAMPLES`
-    resamples of whole patients. Every call draws the same patients for the same number of them.
+    It is the bias-corrected and accelerated bootstrap (Efron, J. Am. Stat. Assoc. 82, 1987) with
+    `RESAMPLES` resamples of whole patients, the same ones in every call with as many patients.
 
     Raises:
         InputError: there is no value, or one is not finite.
     """
     x = np.asarray(values, np.float64)
     if x.ndim != 1 or x.size == 0 or not np.isfinite(x).all():
-        raise InputError("An interval over patients needs one finite value of each: leave others.")
+        raise InputError("An interval over patients needs one finite value from each patient.")
     if x.size == 1:
         return Interval(float("nan"), float("nan"))
-    if np.ptp(x) == 0:  # no resample differs, and the acceleration is 0 / 0
+    if np.ptp(x) == 0:  # all resamples are equal, and the acceleration would be 0 / 0
         return Interval(float(x[0]), float(x[0]))
-    found = stats.bootstrap(
-        (x,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
-        method="BCa",
+    bounds = stats.bootstrap(
+        (x,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa",
         rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+    ).confidence_interval  # fmt: skip
+    return Interval(float(bounds.low), float(bounds.high))
 
 
 def caveat(patients: int, *, paired: bool = True) -> str | None:
-    """The sentence that results on so few patients must carry, or None where they are enough.
+    """The caveat for results on so few patients, or None for `ENOUGH_PATIENTS` or more.
 
-    `paired`: whether they can be compared between methods.
+    `paired`: whether the results compare methods on the same patients.
     """
     if patients >= ENOUGH_PATIENTS:
         return None

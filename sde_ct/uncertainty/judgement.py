@@ -1,7 +1,8 @@
-"""What the draws of each method are worth, patient by patient and over patients.
+"""All scores of the draws, per patient and over patients, and `uncertainty.json`.
 
-The figures are those of `calibration` and `averaging`, gathered for `uncertainty.json` and the
-terminal.
+The tissues are those of the real CT, so a voxel is called bone because it turned out dense. Even
+calibrated draws then look too soft in bone (Lerch et al., Stat. Sci. 32(1), 2017). Use tissues to
+compare samplers, and judge calibration over all voxels. `recalibration` corrects a spread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,120 +11,214 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sde_ct.uncertainty import averaging
-from sde_ct.uncertainty.averaging import ErrorByDraws, error_by_draws
-from sde_ct.uncertainty.calibration import (
-    Calibration,
-    OverPatients,
-    by_tissue,
-    over_patients,
-    spread_warning,
-)
-from sde_ct.uncertainty.intervals import LEVEL, Interval, caveat
-from sde_ct.volumes.masks import CtVolume, Mask, as_mask
+from sde_ct.uncertainty import averaging, scores
+from sde_ct.uncertainty.averaging import ErrorByDraws
+from sde_ct.uncertainty.draws import collapse_warning, moments
+from sde_ct.uncertainty.intervals import LEVEL, Interval, bootstrap_interval, caveat
+from sde_ct.uncertainty.scores import Draws, Voxels
+from sde_ct.uncertainty.text import aligned
+from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
+OVERCONFIDENT = 0.5  # a lower spread-skill, twice too narrow, gets a warning
+
+
+class Calibration(NamedTuple):
+    """The scores of the draws over some voxels of one patient; `scores` defines each of them."""
+
+    ranks: scores.RankHistogram
+    coverage: scores.Coverage
+    spread_skill: float
+    crps: float
+    ence: float
+    bins: scores.SpreadBins
+    sparsification: scores.Sparsification
+    ause: float
 
 
 class Judged(NamedTuple):
-    """The draws of one patient."""
+    """The draws of one patient.
 
+    Attributes:
+        figures: over the body, as in metrics.csv: `spearman`, `spread_skill`, `crps` and
+            `spread`, the mean standard deviation, HU.
+        by_tissue: for `all` of the body and for `air`, `soft` tissue and `bone` of the real CT;
+            a tissue with fewer voxels than `scores.BINS` is absent.
+        warning: says that the spread carries little information about the error; None otherwise.
+    """
+
+    figures: dict[str, float]
     draws: int
-    by_tissue: dict[str, Calibration]  # `all` of the body, and the real CT's air, soft and bone
+    by_tissue: dict[str, Calibration]
     by_draws: ErrorByDraws
-    warning: str | None  # where the spread says little of the error
+    warning: str | None
 
 
-Judgements = Mapping[str, Mapping[str, Judged]]  # method -> patient -> its draws
+class OverPatients(NamedTuple):
+    """One figure over the patients for whom it is finite."""
+
+    mean: float
+    interval: Interval
+    patients: int
+
+
+class JudgedMethod(NamedTuple):
+    """The draws of one method: {tissue: {figure: mean and interval}}, and every patient."""
+
+    over_patients: dict[str, dict[str, OverPatients]]
+    error_by_draws: ErrorByDraws
+    patients: dict[str, Judged]
+
+
+Judgements = Mapping[str, JudgedMethod]  # by method
 
 
 def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judged:
-    """All of it.
+    """Score the draws of one patient.
 
     Args:
-        draws: M >= 2 synthetic CTs of one patient, HU.
+        draws: M >= 2 synthetic CTs, HU.
         ct: the real CT, HU.
-        mask: the body, above 0; at least `uncertainty.BINS` voxels.
+        mask: the voxels that count, above 0; at least `scores.BINS` of them.
+
+    Raises:
+        InputError: fewer than 2 draws or `BINS` voxels, and what `as_mask` refuses.
     """
     mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
-    # The body's voxels alone, as a column: the air around it, most of a volume, costs nothing.
-    draws, ct = draws[:, mask][..., None, None], ct[mask][:, None, None]
-    mask = np.ones(ct.shape, bool)
-    return Judged(
-        len(draws),
-        by_tissue(draws, ct, mask),
-        error_by_draws(draws, ct, mask),
-        spread_warning(draws, mask, ct),
+    draws, ct = np.stack([draw[mask] for draw in draws]), ct[mask]
+    mean, variance = moments(draws)
+    spread, error = np.sqrt(variance), mean - ct
+    parts = {"all": np.ones(ct.shape, bool)} | {
+        name: part for name, part in tissues(ct).items() if part.sum() >= scores.BINS
+    }
+    by_tissue = {
+        name: _calibration(draws[:, part], ct[part], spread[part], error[part])
+        for name, part in parts.items()
+    }
+    figures = {
+        "spearman": scores.spearman(spread, error),
+        "spread_skill": by_tissue["all"].spread_skill,
+        "crps": by_tissue["all"].crps,
+        "spread": float(spread.mean()),
+    }
+    warning = _warning(figures["spread"], figures["spread_skill"], len(draws))
+    by_draws = averaging.error_by_draws(draws, ct)
+    return Judged(figures, len(draws), by_tissue, by_draws, warning)
+
+
+def _calibration(draws: Draws, ct: Voxels, spread: Voxels, error: Voxels) -> Calibration:
+    ranks = scores.rank_histogram(draws, ct)
+    bins = scores.spread_bins(spread, error, len(draws))
+    sparsification = scores.sparsification(spread, error)
+    return Calibration(
+        ranks,
+        scores.coverage(ranks),
+        scores.spread_skill(spread, error, len(draws)),
+        scores.fair_crps(draws, ct),
+        bins.ence,
+        bins,
+        sparsification,
+        sparsification.ause,
     )
 
 
+def _warning(spread: float, skill: float, draws: int) -> str | None:
+    if (collapsed := collapse_warning(spread, draws)) or not skill < OVERCONFIDENT:
+        return collapsed
+    return (
+        f"The spread of the {draws} draws is {skill:.0%} of their error: they agree with one "
+        "another more than with the CT."
+    )
+
+
+def over_patients(patients: Mapping[str, Judged]) -> JudgedMethod:
+    """Means and 95 % intervals over the patients of one method, by tissue.
+
+    The figures are `spread_skill`, `crps`, `ence`, `ause` and `range_coverage`, the share of
+    voxels within the range of all draws.
+    """
+    means: dict[str, dict[str, OverPatients]] = {}
+    cases = [judged.by_tissue for judged in patients.values()]
+    for tissue in dict.fromkeys(name for case in cases for name in case):
+        present = [case[tissue] for case in cases if tissue in case]
+        columns = {
+            name: [getattr(one, name) for one in present]
+            for name in ("spread_skill", "crps", "ence", "ause")
+        }
+        columns["range_coverage"] = [one.coverage.observed[0] for one in present]
+        for name, column in columns.items():
+            if values := [float(v) for v in column if np.isfinite(v)]:
+                interval = bootstrap_interval(values)
+                figure = OverPatients(float(np.mean(values)), interval, len(values))
+                means.setdefault(tissue, {})[name] = figure
+    by_draws = averaging.over_patients([judged.by_draws for judged in patients.values()])
+    return JudgedMethod(means, by_draws, dict(patients))
+
+
 def warnings(judgements: Judgements) -> list[str]:
-    """A sentence for every patient whose spread must not be trusted."""
+    """One sentence for every patient whose spread must not be trusted."""
     return [
         f"{method}, {patient}: {judged.warning}"
-        for method, cases in judgements.items()
-        for patient, judged in cases.items()
+        for method, of_method in judgements.items()
+        for patient, judged in of_method.patients.items()
         if judged.warning
     ]
 
 
 def record(judgements: Judgements) -> dict[str, Any]:
-    """The content of `uncertainty.json`: the same judgements give the same tree.
+    """The content of `uncertainty.json`, JSON-ready; the same judgements give the same tree.
 
-    Per method `over_patients` (means and intervals by tissue), `error_by_draws` over patients, and
-    under `patients` everything; `nominal` in a coverage is what calibrated draws reach.
+    For each method it holds the fields of `JudgedMethod`; `nominal` in a coverage is what
+    calibrated draws reach. The figures of metrics.csv are left out.
     """
-    methods = {
-        method: {
-            "over_patients": _plain(over_patients([j.by_tissue for j in cases.values()])),
-            "error_by_draws": _plain(averaging.over_patients([j.by_draws for j in cases.values()])),
-            "patients": {patient: _plain(judged) for patient, judged in cases.items()},
-        }
-        for method, cases in judgements.items()
-    }
+    patients = {patient for of_method in judgements.values() for patient in of_method.patients}
     return {
-        "methods": methods,
+        "methods": _plain(judgements),
         "interval_level": LEVEL,
         "warnings": warnings(judgements),
-        "caveat": caveat(_patients(judgements)),
+        "caveat": caveat(len(patients)),
     }
 
 
-def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str]:
-    """A table for a terminal: a line a method and tissue, then the error by draws, warnings last.
-
-    Figures are means over patients, with the interval of spread-skill, which judges most.
-    """
-    right = nominal(judgements)
-    covered = "coverage" if right is None else f"coverage ({right:.0%})"
-    titles = ("method", "tissue", "spread-skill", covered, "CRPS", "ENCE", "AUSE")
-    table, errors = [titles], []
-    for method, cases in judgements.items():
-        found = over_patients([judged.by_tissue for judged in cases.values()])
-        by_draws = averaging.over_patients([judged.by_draws for judged in cases.values()])
-        table += [(method, name, *_cells(found[name])) for name in tissues if name in found]  # type: ignore[misc]
-        errors.append(_by_draws(method, by_draws))
-    widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
-    text = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
-    return [*text, *errors, *(f"warning: {sentence}" for sentence in warnings(judgements))]
+def _plain(value: Any) -> Any:
+    """NamedTuples become objects and arrays become lists; an interval is a list of two bounds."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Interval):
+        return list(value)
+    if hasattr(value, "_asdict"):
+        value = {name: v for name, v in value._asdict().items() if name != "figures"}
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
 def nominal(judgements: Judgements) -> float | None:
-    """Share of voxels within the range of all M draws, (M - 1) / (M + 1) if they are calibrated.
+    """Share of voxels that the range of M calibrated draws covers, (M - 1) / (M + 1).
 
-    None where not all patients have as many.
+    None where patients have different numbers of draws.
     """
-    draws = {judged.draws for cases in judgements.values() for judged in cases.values()}
+    draws = {one.draws for of_method in judgements.values() for one in of_method.patients.values()}
     return (min(draws) - 1) / (min(draws) + 1) if len(draws) == 1 else None
 
 
-def _cells(figures: Mapping[str, OverPatients]) -> tuple[str, ...]:
+def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str]:
+    """A table for a terminal with a line per method and tissue, the error by draws, warnings.
+
+    Figures are means over patients; spread-skill, the most important, comes with its interval.
+    """
+    right = nominal(judgements)
+    covered = "coverage" if right is None else f"coverage ({right:.0%})"
+    table = [["method", "tissue", "spread-skill", covered, "CRPS", "ENCE", "AUSE"]]
+    table += [
+        [method, tissue, *_cells(of_method.over_patients[tissue])]
+        for method, of_method in judgements.items()
+        for tissue in tissues
+        if tissue in of_method.over_patients
+    ]
+    errors = [_by_draws(name, judged.error_by_draws) for name, judged in judgements.items()]
+    return [*aligned(table, 2), *errors, *(f"warning: {w}" for w in warnings(judgements))]
+
+
+def _cells(figures: Mapping[str, OverPatients]) -> list[str]:
     def cell(name: str, form: str) -> str:
         return format(figures[name].mean, form) if name in figures else "-"
 
@@ -132,30 +227,13 @@ def _cells(figures: Mapping[str, OverPatients]) -> tuple[str, ...]:
         low, high = figures["spread_skill"].interval
         skill += f" [{low:.2f}, {high:.2f}]"
     others = (("range_coverage", ".1%"), ("crps", ".1f"), ("ence", ".2f"), ("ause", ".3f"))
-    return (skill, *(cell(*other) for other in others))
+    return [skill, *(cell(*other) for other in others)]
 
 
-def _by_draws(method: str, found: ErrorByDraws) -> str:
-    enough = f"{found.enough} are within 1 % of that" if found.enough else "no number is enough"
+def _by_draws(method: str, error: ErrorByDraws) -> str:
+    enough = f"{error.enough} are within 1 % of that" if error.enough else "no number is enough"
     return (
-        f"{method}: the mean of 1 draw errs by {found.rmse[0]:.1f} HU (root mean square), of "
-        f"{len(found.draws)} by {found.rmse[-1]:.1f}, of infinitely many by {found.limit:.1f}; "
+        f"{method}: the mean of 1 draw errs by {error.rmse[0]:.1f} HU (root mean square), of "
+        f"{len(error.draws)} by {error.rmse[-1]:.1f}, of infinitely many by {error.limit:.1f}; "
         f"{enough}."
     )
-
-
-def _patients(judgements: Judgements) -> int:
-    return len({patient for cases in judgements.values() for patient in cases})
-
-
-def _plain(value: Any) -> Any:
-    """NamedTuples as objects, arrays as lists; an interval as its two bounds."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Calibration):
-        return {k: _plain(v) for k, v in value._asdict().items()} | {"ause": value.ause}
-    if hasattr(value, "_asdict") and not isinstance(value, Interval):
-        return {k: _plain(v) for k, v in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value

@@ -1,7 +1,7 @@
-"""Spreads and intervals corrected by what validation patients showed.
+"""Spreads and intervals corrected with validation patients, and `calibration.json`.
 
-The corrections go by the tissues of the *mean of the draws*, known where there is no CT, and weigh
-patients alike, however large: voxels of one patient are no independent witnesses.
+The corrections go by the tissues of the *mean of the draws*, which are known without a CT. All
+patients have weight one, however large, because voxels of one patient are not independent.
 """
 
 import json
@@ -22,11 +22,11 @@ HOLDS_FOR = (
     "a voxel of the body, taken at random from a patient like those of the fit; not voxels outside "
     "the body, nor every patient or place"
 )
-LOWEST = -1024.0  # HU: no CT holds less
+LOWEST = -1024.0  # HU: no CT stores less
 
 
 class ByTissue(NamedTuple):
-    """One figure for each tissue of the mean of the draws; see `metrics.tissues`."""
+    """One figure for each tissue of the mean of the draws; `masks.tissues` defines them."""
 
     air: float
     soft: float
@@ -34,7 +34,7 @@ class ByTissue(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """Of every voxel, HU: bounds are whole, rounded outwards, so files lose no coverage."""
+    """Volumes in HU. Bounds are rounded outwards to whole HU, so files lose no coverage."""
 
     spread: CtVolume
     lower: CtVolume
@@ -45,19 +45,19 @@ class Calibrated(NamedTuple):
 class Recalibration:
     """Corrections of one checkpoint's spread, for one sampler and one number of draws.
 
-    What an interval promises: for a voxel taken at random from the given tissue of a new patient
-    *exchangeable* with the fitted ones (same scanner, anatomy and preparation), the probability
-    that the real CT lies within is about `coverage` and at least `guaranteed`, whatever the
-    distribution of the errors. It is marginal: over patients and voxels, not for each voxel, nor
+    For a voxel taken at random from the given tissue of a new patient *exchangeable* with the
+    fitted ones (same scanner, anatomy and preparation), the real CT lies within the interval with
+    a probability of about `coverage` and at least `guaranteed`, whatever the distribution of the
+    errors. The guarantee is marginal over patients and voxels: it does not hold for each voxel or
     each patient, nor outside the body.
 
     Attributes:
-        coverage: share of voxels that the intervals are to cover, in (0, 1).
-        sampler, draws: whose spread was corrected.
+        coverage: share of voxels that the intervals shall cover, in (0, 1).
+        sampler, draws: of the corrected spread.
         factors: of the spread, by variance scaling.
         half_widths: of the intervals, in spreads.
-        patients, voxels: that each tissue was fitted on; with no patient (too few voxels for a
-            quantile) its half-width is that of the whole body.
+        patients, voxels: that each tissue was fitted on. A tissue with too few voxels for a
+            quantile has no patient and takes the half-width of the whole body.
         network: what drew: plain JSON values of its step, weights and sampling options.
         verified: what the intervals cover on other patients, plain JSON values.
     """
@@ -88,7 +88,7 @@ class Recalibration:
             spread: their standard deviation, HU.
 
         Raises:
-            InputError: shapes that differ.
+            InputError: the shapes differ.
         """
         if mean.shape != spread.shape:
             raise InputError(
@@ -97,22 +97,17 @@ class Recalibration:
             )
         tissue = list(tissues(mean).values())
         half = np.select(tissue, self.half_widths) * floored(spread)
-        lower, upper = np.floor(mean - half), np.ceil(mean + half)
-        return Calibrated(
-            np.select(tissue, self.factors) * spread, np.maximum(lower, LOWEST), upper
-        )
+        lower = np.maximum(np.floor(mean - half), LOWEST)
+        return Calibrated(np.select(tissue, self.factors) * spread, lower, np.ceil(mean + half))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, as `from_json` takes it."""
-        figures = {
-            name: value._asdict() if isinstance(value, ByTissue) else value
-            for name, value in vars(self).items()
-        }
+        figures = {k: v._asdict() if isinstance(v, ByTissue) else v for k, v in vars(self).items()}
         return figures | {"guaranteed": self.guaranteed._asdict(), "holds_for": HOLDS_FOR}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Recalibration":
-        """Raises KeyError, TypeError or ValueError where the record is of something else."""
+        """Raises KeyError, TypeError or ValueError where the record holds something else."""
         figures = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("factors", "half_widths", "patients", "voxels"):
             figures[name] = ByTissue(**figures[name])
@@ -126,16 +121,16 @@ class Recalibration:
 
 
 def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
-    """Write the file whole or not at all; an `InputError` where it is there already."""
+    """Write the file completely or not at all; an `InputError` if it exists."""
     path = Path(path)
     if path.exists():
-        raise InputError(f"{path} exists: remove it to calibrate anew.")
+        raise InputError(f"{path} exists: remove it to calibrate again.")
     write_json(path, recalibration.to_json())
     return path
 
 
 def read(path: str | os.PathLike) -> Recalibration:
-    """What `write` wrote, or an `InputError` where there is no such file or it is damaged."""
+    """Read the file of `write`; an `InputError` if it is missing or damaged."""
     try:
         return Recalibration.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
@@ -143,7 +138,7 @@ def read(path: str | os.PathLike) -> Recalibration:
             f"{path} does not exist: calibrate first (launch/calibrate.py)."
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: remove it and calibrate anew.") from error
+        raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
 
 
 def floored(spread: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Whether draws choose between two outcomes as often as the MR allows, over several probabilities.
+"""Whether draws choose between two known outcomes as often as the MR allows.
 
-In the phantom's ambiguous region p(bone | MR) is known, and where the MR tells it (`visible_priors`
-of the cohort) one network must answer with several shares of bone-like draws: the reliability
-diagram of probability forecasts (Murphy & Winkler, Appl. Stat. 26, 1977), whose forecasts are
-known to be right and whose draws are on trial.
+In a phantom's ambiguous region the CT is bone-like or air-like with a known probability p(bone |
+MR). Where the MR shows this probability (`visible_priors` of the cohort), one network must answer
+with several shares of bone-like draws. This is the reliability diagram of probability forecasts
+(Murphy & Winkler, Appl. Stat. 26, 1977), with known probabilities and the draws on trial.
 """
 
 from collections.abc import Mapping
@@ -14,27 +14,90 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from sde_ct.errors import InputError
-from sde_ct.uncertainty.ambiguity import Outcomes, outcomes
 
+BONE_LIKE_ABOVE = 0.0  # HU: about half-way between air (-1000) and dense bone (above 700)
+DECIDED_BY = 400.0  # HU from there: nearer to an outcome, about ± 800, than to the middle
 REJECTED = 0.05  # p below: the draws do not follow the priors
-MOSTLY = 0.8  # of draws: fewer that have decided for an outcome are named as a reason
-SLOPE_OFF, BIAS_OFF = 0.15, 0.05  # from which a slope's or a mean's error is named as a reason
+MOSTLY = 0.8  # share of decided draws below which indecision is named as a reason
+SLOPE_OFF, BIAS_OFF = 0.15, 0.05  # larger errors of slope and mean are named as reasons
 
-Votes = Bool[np.ndarray, " n"]  # whether each draw is bone-like
+Votes = Bool[np.ndarray, " n"]  # for each draw, whether it is bone-like
+
+
+class Outcomes(NamedTuple):
+    """How often draws are bone-like, with the 95 % Wilson interval of that share.
+
+    `decided` is the share of draws nearer to an outcome than to the middle, None if not given:
+    draws of a region that was not learnt lie near the middle and are bone-like by chance.
+    """
+
+    bone_like: int
+    draws: int
+    share: float
+    low: float
+    high: float
+    decided: float | None = None
+
+    @property
+    def both(self) -> bool:
+        """Whether the two outcomes appear among the draws."""
+        return 0 < self.bone_like < self.draws
+
+
+def region_hu(
+    draws: Float[np.ndarray, "m x y z"], region: Bool[np.ndarray, "x y z"]
+) -> Float[np.ndarray, " m"]:
+    """The mean HU of each draw over the ambiguous region."""
+    region = np.asarray(region) > 0
+    if region.shape != draws.shape[1:]:
+        raise InputError(
+            f"The ambiguous region has shape {region.shape} and the draws {draws.shape[1:]}: "
+            "give both on one grid."
+        )
+    if not region.any():
+        raise InputError("The ambiguous region is empty: evaluate slices that contain it.")
+    return draws[:, region].mean(axis=1, dtype=np.float64)
+
+
+def bone_like(hu: Float[np.ndarray, " n"]) -> Votes:
+    """Whether each region's mean HU is that of bone rather than of air."""
+    return hu > BONE_LIKE_ABOVE
+
+
+def decided(hu: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Whether each region's mean HU is nearer to an outcome than to the middle."""
+    return np.abs(hu - BONE_LIKE_ABOVE) > DECIDED_BY
+
+
+def outcomes(votes: Votes, decisions: Bool[np.ndarray, " n"] | None = None) -> Outcomes:
+    """The share of bone-like draws, from one patient or, concatenated, from several.
+
+    Wilson's score interval (J. Am. Stat. Assoc. 22, 1927) stays inside [0, 1] and is accurate for
+    few draws.
+
+    Args:
+        votes: for each draw, whether it is `bone_like`.
+        decisions: for each draw, whether it is `decided`.
+    """
+    if len(votes) == 0:
+        raise InputError("No draw is given for the ambiguous region: draw at least one.")
+    count, draws = int(np.sum(votes)), len(votes)
+    interval = stats.binomtest(count, draws).proportion_ci(0.95, method="wilson")
+    share = None if decisions is None else float(np.mean(decisions))
+    return Outcomes(count, draws, count / draws, float(interval.low), float(interval.high), share)
 
 
 class Reliability(NamedTuple):
-    """Shares of bone-like draws against the priors that the MR tells, by rising prior.
+    """Shares of bone-like draws against the priors that the MR shows, by rising prior.
 
     Attributes:
-        p: of shares at least as far off where every draw follows its prior (χ² of all points,
-            Σ (k - n q)² / (n q (1 - q)) over the priors q between 0 and 1); 0 where a certain
-            outcome was missed.
-        slope: of the shares over the priors, least squares by draws: below 1 the draws tell the
-            MRs apart too little, above 1 they are more decided than the MR allows.
-        bias: mean of share - prior over draws: above 0 too often bone.
-        seen: the shares among the training patients, all that the network could know; None where
-            not given.
+        p: probability of shares at least as far off if every draw follows its prior (χ² of all
+            points, Σ (k - n q)² / (n q (1 - q)) over the priors q between 0 and 1); 0 where a
+            certain outcome was missed.
+        slope: of the shares over the priors, least squares weighted by draws. Below 1 the draws
+            distinguish the MRs too little, above 1 they are more decided than the MR allows.
+        bias: mean of share - prior over draws; above 0 there is too much bone.
+        seen: the shares among the training patients, which is all that the network could learn.
     """
 
     priors: Float[np.ndarray, " k"]
@@ -53,75 +116,72 @@ def reliability(
     """The diagram of one sampler's draws.
 
     Args:
-        votes: {prior: of each draw in its region whether it is bone-like}; draws of several
-            patients and slices together, each independent of the others given its MR.
-        seen: {prior: of each training patient whether it is bone-like}.
-        decisions: {prior: of each draw whether it is nearer to an outcome than to the middle}.
+        votes: {prior: whether each draw is bone-like}, draws of several patients and slices
+            together, each independent of the others given its MR.
+        seen: {prior: whether each training patient is bone-like}.
+        decisions: {prior: whether each draw is decided}.
 
     Raises:
-        InputError: fewer than two priors, one outside [0, 1] or without a draw, or other priors
-            in `seen`.
+        InputError: fewer than two priors, one outside [0, 1] or without a draw, or a prior that
+            is missing in `seen`.
     """
     priors = np.array(sorted(votes), np.float64)
     if len(priors) < 2 or priors[0] < 0 or priors[-1] > 1:
         raise InputError(f"Reliability needs two or more priors in [0, 1], not {priors.tolist()}.")
     if seen is not None and not set(votes) <= set(seen):
-        raise InputError("Some priors of the draws are none of the training patients': give those.")
-    found = tuple(outcomes(votes[p], decisions and decisions[p]) for p in priors)  # type: ignore[arg-type]
-    share, count = (np.array([getattr(o, name) for o in found]) for name in ("share", "draws"))
+        raise InputError("Some priors have no training patient: give training patients for each.")
+    points = tuple(outcomes(votes[q], decisions and decisions[q]) for q in priors)  # type: ignore[arg-type]
+    count, bone = np.array([(o.draws, o.bone_like) for o in points]).T
+    share = bone / count
     centred = priors - np.average(priors, weights=count)
-    slope = np.sum(count * centred * share) / np.sum(count * centred**2)
     return Reliability(
         priors,
-        found,
-        _chance(found, priors),
-        float(slope),
+        points,
+        _chance(bone, count, priors),
+        float(np.sum(count * centred * share) / np.sum(count * centred**2)),
         float(np.average(share - priors, weights=count)),
-        tuple(outcomes(seen[prior]) for prior in priors) if seen else None,
+        tuple(outcomes(seen[q]) for q in priors) if seen else None,
     )
 
 
-def sentence(name: str, found: Reliability) -> str:
-    """Whether a sampler's draws follow the priors and, where not, how they differ."""
-    undecided = _undecided(found)
-    if found.p >= REJECTED:
+def _chance(bone: np.ndarray, count: np.ndarray, prior: np.ndarray) -> float:
+    """`Reliability.p`."""
+    certain = (prior == 0) | (prior == 1)
+    if np.any((bone != count * prior)[certain]):
+        return 0.0
+    k, n, q = (values[~certain] for values in (bone, count, prior))
+    statistic = np.sum((k - n * q) ** 2 / (n * q * (1 - q)))
+    return float(stats.chi2.sf(statistic, k.size)) if k.size else 1.0
+
+
+def sentence(name: str, diagram: Reliability) -> str:
+    """Whether a sampler's draws follow the priors and, if not, how they differ."""
+    undecided = _undecided(diagram.outcomes)
+    if diagram.p >= REJECTED:
         but = f", but {undecided}" if undecided else ""
-        return f"{name}: bone-like as often as the MR allows (p = {found.p:.2f}){but}."
+        return f"{name}: bone-like as often as the MR allows (p = {diagram.p:.2f}){but}."
     off = [
         f"{o.share:.0%} [{o.low:.0%}, {o.high:.0%}] at {prior:.0%}"
-        + (f" (training patients {found.seen[i].share:.0%})" if found.seen else "")
-        for i, (prior, o) in enumerate(zip(found.priors, found.outcomes, strict=True))
+        + (f" (training patients {diagram.seen[i].share:.0%})" if diagram.seen else "")
+        for i, (prior, o) in enumerate(zip(diagram.priors, diagram.outcomes, strict=True))
         if not o.low <= prior <= o.high
     ]
     reasons = []
-    if abs(found.slope - 1) > SLOPE_OFF:
-        less = "tell the MRs apart too little" if found.slope < 1 else "are too decided"
-        reasons.append(f"they {less} (slope {found.slope:.2f})")
-    if abs(found.bias) > BIAS_OFF:
-        reasons.append(f"{'bone' if found.bias > 0 else 'air'} too often by {abs(found.bias):.0%}")
-    if undecided:
-        reasons.append(undecided)
+    if abs(diagram.slope - 1) > SLOPE_OFF:
+        less = "distinguish the MRs too little" if diagram.slope < 1 else "are too decided"
+        reasons.append(f"they {less} (slope {diagram.slope:.2f})")
+    if abs(diagram.bias) > BIAS_OFF:
+        tissue = "bone" if diagram.bias > 0 else "air"
+        reasons.append(f"{tissue} too often by {abs(diagram.bias):.0%}")
+    reasons += [undecided] if undecided else []
     why = f"; {' and '.join(reasons)}" if reasons else ""
-    return f"{name}: FAILS (p = {found.p:.1g}): bone-like {', '.join(off) or 'off overall'}{why}."
+    return f"{name}: FAILS (p = {diagram.p:.1g}): bone-like {', '.join(off) or 'off overall'}{why}."
 
 
-def _undecided(found: Reliability) -> str | None:
-    if any(o.decided is None for o in found.outcomes):
+def _undecided(points: tuple[Outcomes, ...]) -> str | None:
+    if any(o.decided is None for o in points):
         return None
-    draws = sum(o.draws for o in found.outcomes)
-    made = sum(o.decided * o.draws for o in found.outcomes) / draws  # type: ignore[misc, operator]
-    if made >= MOSTLY:
+    share = np.average([o.decided for o in points], weights=[o.draws for o in points])
+    if share >= MOSTLY:
         return None
-    return f"only {made:.0%} of the draws are nearer to an outcome than to the middle"
-
-
-def _chance(found: tuple[Outcomes, ...], expected: Float[np.ndarray, " k"]) -> float:
-    statistic, degrees = 0.0, 0
-    for o, q in zip(found, expected, strict=True):
-        if q in (0, 1):
-            if o.share != q:
-                return 0.0
-        else:
-            statistic += (o.bone_like - o.draws * q) ** 2 / (o.draws * q * (1 - q))
-            degrees += 1
-    return float(stats.chi2.sf(statistic, degrees)) if degrees else 1.0
+    return f"only {share:.0%} of the draws are nearer to an outcome than to the middle"

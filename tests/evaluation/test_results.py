@@ -8,13 +8,15 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME
 from sde_ct.evaluation.results import write_metrics
-from sde_ct.evaluation.table import Row, summarise, text_table
+from sde_ct.evaluation.table import summarise, text_table
+
+from ..rows import row
 
 ROWS = [
-    Row("CNN", "p1", 50.0, 28.0, 0.90, nfe=1, seconds=0.25),
-    Row("CNN", "p2", 60.0, 30.0, 0.80, nfe=1, seconds=0.35),
-    Row("DDPM-M", "p1", 40.0, float("inf"), 0.95, nfe=1000, seconds=12.5, spearman=0.5),
-    Row("DDPM-M", "p2", 44.0, 31.0, 0.85, nfe=1000, seconds=13.5, spearman=float("nan")),
+    row("CNN", "p1", 50.0, 28.0, 0.90, nfe=1, seconds=0.25),
+    row("CNN", "p2", 60.0, 30.0, 0.80, nfe=1, seconds=0.35),
+    row("DDPM-M", "p1", 40.0, float("inf"), 0.95, nfe=1000, seconds=12.5, spearman=0.5),
+    row("DDPM-M", "p2", 44.0, 31.0, 0.85, nfe=1000, seconds=13.5, spearman=float("nan")),
 ]
 
 
@@ -39,8 +41,7 @@ def test_text_table():
 
 
 def test_the_table_of_one_patient_has_no_deviation():
-    row = Row("prediction", "p1", 50.04, 28.0, 0.9)
-    line = text_table(summarise([row])).splitlines()[-1]
+    line = text_table(summarise([row("prediction", "p1", 50.04, 28.0, 0.9)])).splitlines()[-1]
     assert line.split() == ["prediction", "50.0", "28.00", "0.9000", "-", "-"]
 
 
@@ -83,7 +84,7 @@ def test_files_compare_the_methods_and_say_how_little_it_means(tmp_path):
     assert record["comparisons"]["psnr"][0]["n"] == 1
     assert record["caveat"].startswith("2 patients: with fewer than 6")
     assert record["statistics"]["resamples"] == 9999 and record["refused"] == []
-    many = [Row(m, f"p{i}", 50.0 + i + j, 28, 0.9) for j, m in enumerate("ab") for i in range(6)]
+    many = [row(m, f"p{i}", 50.0 + i + j, 28, 0.9) for j, m in enumerate("ab") for i in range(6)]
     refused = [{"case": "p7", "method": "a", "reason": "no mask"}]
     write_metrics(tmp_path / "many", many, VOLUME, {}, refused=refused)
     record = json.loads((tmp_path / "many/metrics.json").read_text())

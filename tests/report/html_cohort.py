@@ -12,7 +12,7 @@ import numpy as np
 
 from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.protocols import VOLUME, evaluate_case
-from sde_ct.evaluation.table import row
+from sde_ct.evaluation.table import Row
 from sde_ct.lab.comparison.lookup import fit_lookup
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.report.html.contents import PatientView, Picture, Prediction, Report
@@ -82,7 +82,8 @@ def report(folder: Path, **changed) -> Report:
         ct, mask = canonical(patient.ct).array, canonical(patient.mask).array > 0
         for method, said in patient.methods.items():
             case = evaluate_case(VOLUME, ct, canonical(said.mean).array, mask)
-            rows.append(row(method, name, case, nfe=None if method == "lookup" else 2))
+            case["nfe"] = None if method == "lookup" else 2
+            rows.append(Row(method, name, case))
     whole = Report(
         title="Two <phantoms> & a title",
         rows=rows,

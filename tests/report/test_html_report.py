@@ -14,7 +14,7 @@ import pytest
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.matching import CaseFiles
-from sde_ct.evaluation.table import Row
+from sde_ct.evaluation.table import COLUMNS, Row
 from sde_ct.report.html import calibration_section, fitting, report_file
 from sde_ct.report.html.contents import PatientView, Prediction, Report
 from sde_ct.report.html.fitting import Plan, middle, plan
@@ -24,12 +24,13 @@ from sde_ct.report.html.patients_from_files import choice, choose, load
 from sde_ct.report.html.report_file import write_report
 from sde_ct.report.html.training_curves import picture, read_curves
 from sde_ct.report.html.voxel_encoding import encode, quantise_mr
-from sde_ct.uncertainty.calibration import over_patients as over_patients_of
+from sde_ct.uncertainty import judgement
 from sde_ct.uncertainty.judgement import judge
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.volume import Volume, canonical
 
 from ..programs import call
+from ..rows import row
 from . import html_cohort
 from .html_cohort import CURVE, NAMES
 
@@ -153,7 +154,7 @@ def test_the_policy_names_the_only_script_and_style(cohort, tmp_path):
 
 
 def test_a_report_of_rows_alone(tmp_path):
-    rows = [Row("ours", "p1", 50.0, 28.0, 0.9)]
+    rows = [row("ours", "p1", 50.0, 28.0, 0.9)]
     text = page(tmp_path, Report("Alone", rows))
     assert "50.0" in text and 'id="viewer"' not in text and 'id="training"' not in text
     assert "drawProfile" not in text  # no script for what is not there
@@ -162,7 +163,7 @@ def test_a_report_of_rows_alone(tmp_path):
 def test_what_does_not_fit_is_left_out_and_said(tmp_path, monkeypatch):
     """20 * 18 * 12 voxels of noise take two bytes each and a third more as base64."""
     monkeypatch.setattr(report_file, "REST", 0)
-    rows = [Row("m", n, 50.0, 28.0, 0.9) for n in "ab"]
+    rows = [row("m", n, 50.0, 28.0, 0.9) for n in "ab"]
     patients = {n: lambda n=n: noisy_view(n) for n in "ab"}
     whole = Report("Noise", rows, patients=patients)
     everything = page(tmp_path / "all", whole)
@@ -181,7 +182,12 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path, monkeypatch):
 def test_a_page_of_very_many_patients_stays_below_the_limit(tmp_path, monkeypatch):
     """A table of 300 lines is larger than this limit; so is one of 5000 than the real one."""
     rng, limit = np.random.default_rng(0), 300_000
-    rows = [Row(m, f"p{n:03d}", *rng.uniform(10, 90, 20)) for m in "ab" for n in range(150)]
+    names = [column.name for column in COLUMNS[:20]]
+    rows = [
+        Row(m, f"p{n:03d}", dict(zip(names, rng.uniform(10, 90, len(names)), strict=True)))
+        for m in "ab"
+        for n in range(150)
+    ]
     whole = Report("Many", rows, patients={"p": noisy_view})
     every = page(tmp_path / "all", whole)
     assert "Every patient" in every and len(every) > limit and "metrics.csv" not in every
@@ -211,10 +217,10 @@ def test_draws_go_first_then_slices(monkeypatch):
 
 def test_tables_sort_by_what_they_show():
     rows = [
-        Row("CNN", "p1", 50.0, 28.0, 0.90, nfe=1),
-        Row("CNN", "p2", 60.0, float("inf"), 0.80, nfe=1),
-        Row("M", "p1", 40.0, 30.0, 0.95, spread=12.0),
-        Row("M", "p2", 44.0, 31.0, 0.85, spread=14.0),
+        row("CNN", "p1", 50.0, 28.0, 0.90, nfe=1),
+        row("CNN", "p2", 60.0, float("inf"), 0.80, nfe=1),
+        row("M", "p1", 40.0, 30.0, 0.95, spread=12.0),
+        row("M", "p2", 44.0, 31.0, 0.85, spread=14.0),
     ]
     accuracy, draws = over_patients(rows)
     mae = accuracy.head.index("MAE (HU, body)")
@@ -273,7 +279,7 @@ def test_evaluate_leaves_a_report_of_foreign_predictions(cohort, tmp_path):
 
 def test_patients_shown_are_the_middle_and_the_ends():
     rows = [
-        Row(method, f"p{n}", 50.0 + n + shift, 28.0, 0.9)
+        row(method, f"p{n}", 50.0 + n + shift, 28.0, 0.9)
         for method, shift in (("A", 0.0), ("B", 9.0))
         for n in (3, 1, 4, 0, 2, 8, 6, 7, 5)
     ]
@@ -305,11 +311,12 @@ def test_the_draws_calibration_is_told(cohort, tmp_path):
     """Two draws, one of them the CT itself: it lies within their range everywhere."""
     view = html_cohort.view(cohort, NAMES[0])
     draws = np.stack([draw.array for draw in view.methods["exact"].draws])
-    judged = {"exact-M": {NAMES[0]: judge(draws, view.ct.array, view.mask.array)}}
+    one = judge(draws, view.ct.array, view.mask.array)
+    judged = {"exact-M": judgement.over_patients({NAMES[0]: one})}
     told = calibration_section.table(judged)
     assert "(0.333 is right)" in told.head[3]
     whole = told.lines[0]
-    found = over_patients_of([judged["exact-M"][NAMES[0]].by_tissue])["all"]
+    found = judged["exact-M"].over_patients["all"]
     assert [cell.text for cell in whole[:2]] == ["exact-M", "all"]
     assert float(whole[3].key) == found["range_coverage"].mean
     assert float(whole[4].key) == found["crps"].mean and whole[4].deviation == ""  # one patient

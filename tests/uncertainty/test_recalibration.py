@@ -9,8 +9,8 @@ from scipy import special, stats
 
 from sde_ct.errors import InputError
 from sde_ct.uncertainty import recalibration as rec
-from sde_ct.uncertainty.draws import spread_skill
 from sde_ct.uncertainty.recalibration_fit import Validation, fit, lines, record, verify
+from sde_ct.uncertainty.scores import spread_skill
 
 SHAPE = (16, 16, 10)
 SETTINGS = {"sampler": "ode", "draws": 10}
@@ -32,7 +32,7 @@ def _patients(count, seed, *, draws=10):
 
 
 def _skill(patient, spread):
-    return spread_skill(spread, patient.mean - patient.ct, patient.mask, SETTINGS["draws"])
+    return spread_skill(spread, patient.mean - patient.ct, SETTINGS["draws"])
 
 
 def test_scaled_spread_is_right_on_other_patients():

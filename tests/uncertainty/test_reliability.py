@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.uncertainty.reliability import REJECTED, reliability, sentence
+from sde_ct.uncertainty.reliability import (
+    REJECTED,
+    bone_like,
+    decided,
+    outcomes,
+    region_hu,
+    reliability,
+    sentence,
+)
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DRAWS = 800
@@ -35,8 +43,8 @@ def test_a_right_forecaster_is_rejected_as_rarely_as_it_says():
 
 
 RULES = {
-    "always half": (lambda q: 0.5, 0.0, 0.0, "tell the MRs apart too little"),
-    "halfway": (lambda q: 0.25 + 0.5 * q, 0.5, 0.0, "tell the MRs apart too little (slope 0."),
+    "always half": (lambda q: 0.5, 0.0, 0.0, "distinguish the MRs too little"),
+    "halfway": (lambda q: 0.25 + 0.5 * q, 0.5, 0.0, "distinguish the MRs too little (slope 0."),
     "decided": (lambda q: np.clip(2 * q - 0.5, 0, 1), 1.4, 0.0, "are too decided"),
     "bone-minded": (lambda q: 0.15 + 0.8 * q, 0.8, 0.05, "bone too often"),
     "airy": (lambda q: 0.9 * q - 0.05, 0.9, -0.1, "air too often by 1"),
@@ -87,7 +95,41 @@ def test_what_makes_no_diagram():
     for priors in ([0.5], [-0.1, 0.5], [0.5, 1.1]):
         with pytest.raises(InputError, match="two or more priors"):
             reliability({p: one for p in priors})
-    with pytest.raises(InputError, match="none of the training patients"):
+    with pytest.raises(InputError, match="no training patient"):
         reliability({0.2: one, 0.4: one}, {0.2: one})
     with pytest.raises(InputError, match="No draw is given"):
         reliability({0.2: one, 0.4: one[:0]})
+
+
+def test_outcomes_in_the_ambiguous_region():
+    region = np.zeros((4, 4, 2), bool)
+    region[1:3, 1:3, 0] = True
+    draws = np.full((4, *region.shape), 5000.0)  # bright, but outside the region
+    draws[:, region] = np.array([700.0, -900, -800, -1])[:, None]
+    hu = region_hu(draws, region)
+    assert hu.tolist() == [700, -900, -800, -1]
+    bone, sure = bone_like(hu), decided(hu)
+    assert bone.tolist() == [True, False, False, False]
+    assert sure.tolist() == [True, True, True, False]  # -1 HU is half of each
+    got = outcomes(np.tile(bone, 2), np.tile(sure, 2))
+    assert got.decided == 0.75 and outcomes(bone).decided is None
+    # Wilson by hand: n = 8, p = 1/4, z = 1.959964.
+    z, n, p = 1.959964, 8, 0.25
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert (got.bone_like, got.draws, got.share, got.both) == (2, 8, 0.25, True)
+    assert got.low == pytest.approx(centre - half, abs=1e-6)
+    assert got.high == pytest.approx(centre + half, abs=1e-6)
+
+
+@pytest.mark.parametrize("bone", [True, False])
+def test_one_outcome_alone_is_not_both(bone):
+    assert not outcomes(np.full(10, bone)).both
+
+
+def test_empty_or_misplaced_region_is_refused():
+    draws = np.zeros((2, 3, 3, 1))
+    with pytest.raises(InputError, match="region is empty"):
+        region_hu(draws, np.zeros((3, 3, 1)))
+    with pytest.raises(InputError, match="on one grid"):
+        region_hu(draws, np.ones((3, 3, 2)))

@@ -15,7 +15,7 @@ from sde_ct.evaluation.protocols import VOLUME, evaluate_case
 from sde_ct.lab.comparison import Patient
 from sde_ct.methods.samplers import SAMPLERS, with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
-from sde_ct.uncertainty.draws import evaluate_draws
+from sde_ct.uncertainty.judgement import judge
 
 BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100, 250, 1000)  # evaluations a draw
 REFERENCE = 1000  # evaluations of the DDPM that the others are held to
@@ -78,11 +78,11 @@ def frontier(
         config = dataclasses.replace(trained.config, sampling=options)
         synthesize = Synthesizer(trained._replace(config=config), sampler)
         made = [synthesize(p.mr, case=p.id, draws=draws, seed=seed, mask=p.mask) for p in patients]
-        for count in AVERAGED:
-            if count <= draws:
-                figures = [_figures(ct, p, count) for ct, p in zip(made, patients, strict=True)]
-                mean = {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
-                yield Point(sampler, label, count, **mean)
+        figures = [_figures(ct, p) for ct, p in zip(made, patients, strict=True)]
+        for count in figures[0]:
+            of_count = [by_count[count] for by_count in figures]
+            mean = {name: float(np.mean([f[name] for f in of_count])) for name in of_count[0]}
+            yield Point(sampler, label, count, **mean)
 
 
 def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
@@ -92,25 +92,29 @@ def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
     for p in patients:
         ct = synthesize(p.mr, case=p.id, draws=1, mask=p.mask)
         case = evaluate_case(VOLUME, p.ct.array, ct.mean.array, p.mask.array > 0)
-        figures.append([ct.evaluations, ct.seconds, case.mae, case.psnr, case.ssim])
+        figures.append([ct.evaluations, ct.seconds, *(case[name] for name in QUALITY)])
     evaluations, seconds, mae, psnr, ssim = np.mean(figures, axis=0).tolist()
     # A sure answer has no spread, and its CRPS is its absolute error.
     return Point("cnn", "1", 1, evaluations, seconds, mae, psnr, ssim, 0.0, mae)
 
 
-def _figures(ct: SyntheticCT, patient: Patient, count: int) -> dict[str, float]:
+def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
+    """{number of draws averaged: the figures of one patient}."""
     truth, mask = patient.ct.array, patient.mask.array > 0
     draws = np.stack([draw.array for draw in ct.draws])
-    shown = draws if count == 1 else [draws[:count].mean(0)]
-    cases = [evaluate_case(VOLUME, truth, x, mask) for x in shown]
-    judged = evaluate_draws(draws, truth, mask)
-    return {
-        "evaluations": count * ct.evaluations,
-        "seconds": count * ct.seconds,
-        **{name: float(np.mean([getattr(c, name) for c in cases])) for name in QUALITY},
-        "spread": judged.spread,
-        "crps": judged.crps,
-    }
+    judged = judge(draws, truth, mask).figures
+    figures = {}
+    for count in (n for n in AVERAGED if n <= len(draws)):
+        averaged = draws if count == 1 else [draws[:count].mean(0)]
+        cases = [evaluate_case(VOLUME, truth, x, mask) for x in averaged]
+        figures[count] = {
+            "evaluations": count * ct.evaluations,
+            "seconds": count * ct.seconds,
+            **{name: float(np.mean([c[name] for c in cases])) for name in QUALITY},
+            "spread": judged["spread"],
+            "crps": judged["crps"],
+        }
+    return figures
 
 
 QUALITY = ("mae", "psnr", "ssim")

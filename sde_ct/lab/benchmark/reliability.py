@@ -18,8 +18,15 @@ from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
 from sde_ct.report.html.contents import Report
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
-from sde_ct.uncertainty.ambiguity import bone_like, decided
-from sde_ct.uncertainty.reliability import REJECTED, Reliability, Votes, reliability, sentence
+from sde_ct.uncertainty.reliability import (
+    REJECTED,
+    Reliability,
+    Votes,
+    bone_like,
+    decided,
+    reliability,
+    sentence,
+)
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PATIENTS = {"train": 500, "validation": 5, "test": 40}  # the many fix each prior's share of bone
@@ -100,8 +107,8 @@ def report(
     results: Results, patients: Sequence[Patient], measured: Mapping[str, Reliability], output: Path
 ) -> Report:
     """The page of these patients and draws; its first warnings name the samplers that fail."""
-    rows = comparison.rows_of(results, patients, VOLUME)
     judged = comparison.judgements_of(results, patients)
+    rows = comparison.rows_of(results, patients, VOLUME, judged)
     made_by = {"Protocol": constants(VOLUME), "Versions": versions()}
     page = report_of(results, patients, rows, judged, output, made_by)
     fails = [sentence(name, one) for name, one in measured.items() if one.p < REJECTED]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sde_ct.evaluation.findings import NotMeasured, better, listed, mean, similarity
 from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Summary, summarise
-from sde_ct.uncertainty.ambiguity import Outcomes
+from sde_ct.uncertainty.reliability import Outcomes
 
 SPEARMAN_AT_LEAST = 0.3
 

@@ -6,21 +6,21 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.evaluation.protocols import Protocol, evaluate_case
-from sde_ct.evaluation.table import SAMPLERS, Row, row
+from sde_ct.evaluation.table import SAMPLERS, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.synthesis import SyntheticCT
-from sde_ct.uncertainty.ambiguity import Outcomes, bone_like, decided, outcomes, region_hu
-from sde_ct.uncertainty.draws import evaluate_draws
-from sde_ct.uncertainty.judgement import Judged, judge
+from sde_ct.uncertainty.judgement import Judgements, judge, over_patients
+from sde_ct.uncertainty.reliability import Outcomes, bone_like, decided, outcomes, region_hu
 
 
 def rows_of(
     results: Results,
     patients: Sequence[Patient],
     protocol: Protocol,
+    judgements: Judgements,
 ) -> list[Row]:
-    """A row a method and patient; samplers have two, the first draw and the average "-M"."""
+    """A row per method and patient; samplers have two, the first draw and the average "-M"."""
     singles, averages = [], []
     for name, by_patient in results.items():
         for patient in patients:
@@ -28,23 +28,21 @@ def rows_of(
             truth, mask = patient.ct.array, patient.mask.array > 0
             cost = {"nfe": result.evaluations, "seconds": result.seconds}
             single = evaluate_case(protocol, truth, result.draws[0].array, mask)
-            singles.append(row(name, patient.id, single, **cost))  # type: ignore[arg-type]
+            singles.append(Row(name, patient.id, {**single, **cost}))
             if name in SAMPLERS:
-                count = len(result.draws)
-                draws = stacked(result)
                 average = evaluate_case(protocol, truth, result.mean.array, mask)
-                judged = evaluate_draws(draws, truth, mask)
-                total = {key: count * value for key, value in cost.items()}
-                averages.append(row(f"{name}-M", patient.id, average, uncertainty=judged, **total))
+                total = {key: len(result.draws) * value for key, value in cost.items()}
+                judged = judgements[f"{name}-M"].patients[patient.id].figures
+                averages.append(Row(f"{name}-M", patient.id, {**average, **total, **judged}))
     return singles + averages
 
 
-def judgements_of(results: Results, patients: Sequence[Patient]) -> dict[str, dict[str, Judged]]:
-    """{average: {patient: what its draws are worth}} for every sampler."""
+def judgements_of(results: Results, patients: Sequence[Patient]) -> Judgements:
+    """{average: judgement of the draws} for every sampler."""
     return {
-        f"{name}-M": {
-            p.id: judge(stacked(by_patient[p.id]), p.ct.array, p.mask.array) for p in patients
-        }
+        f"{name}-M": over_patients(
+            {p.id: judge(stacked(by_patient[p.id]), p.ct.array, p.mask.array) for p in patients}
+        )
         for name, by_patient in results.items()
         if name in SAMPLERS
     }

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from sde_ct.report.html.contents import Picture
 from sde_ct.report.html.metric_tables import Cell, Table, number
 from sde_ct.report.html.pictures import png
-from sde_ct.uncertainty.calibration import OverPatients, over_patients
-from sde_ct.uncertainty.judgement import Judged, Judgements, nominal
+from sde_ct.uncertainty.judgement import Judged, Judgements, OverPatients, nominal
 
 TITLES = {  # of the figures of `over_patients`, with digits
     "spread_skill": ("spread-skill", 2),
@@ -34,8 +33,8 @@ RIGHT: dict[str, Any] = {"color": "0.5", "linestyle": "--", "linewidth": 1.0}
 def table(judgements: Judgements) -> Table:
     """A line a method and tissue: means over patients, in brackets their 95 % intervals."""
     lines = []
-    for method, cases in judgements.items():
-        for tissue, found in over_patients([j.by_tissue for j in cases.values()]).items():
+    for method, judged in judgements.items():
+        for tissue, found in judged.over_patients.items():
             figures = [_cell(found.get(name), digits) for name, (_, digits) in TITLES.items()]
             lines.append([Cell(method, method), Cell(tissue, tissue), *figures])
     caption = "Calibration of the draws, means over patients with 95 % bootstrap intervals"
@@ -51,11 +50,12 @@ def picture(judgements: Judgements) -> Picture:
     figure = Figure(figsize=(2.6 * columns + 0.6, 6.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, columns, squeeze=False, sharey="row")
-    for (top, middle, bottom), (method, cases) in zip(panels.T, judgements.items(), strict=True):
+    for (top, middle, bottom), (method, judged) in zip(panels.T, judgements.items(), strict=True):
+        cases = list(judged.patients.values())
         top.set_title(method, fontsize=10)
-        _coverage(top, list(cases.values()))
-        _ranks(middle, list(cases.values()))
-        _errors(bottom, list(cases.values()))
+        _coverage(top, cases)
+        _ranks(middle, cases)
+        _errors(bottom, cases)
     titles = ("share of voxels inside", "rank's share / uniform", "RMSE of the mean (HU)")
     for line, title in zip(panels, titles, strict=True):
         line[0].set_ylabel(title, fontsize=9)
@@ -107,8 +107,8 @@ def _cell(found: OverPatients | None, digits: int) -> Cell:
 
 def _words(judgements: Judgements) -> str:
     parts = []
-    for method, cases in judgements.items():
-        found = over_patients([j.by_tissue for j in cases.values()])["all"]
+    for method, judged in judgements.items():
+        found = judged.over_patients["all"]
         said = [
             f"{title} {found[name].mean:.{digits}f}"
             for name, (title, digits) in TITLES.items()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from sde_ct.errors import InputError
 from sde_ct.evaluation.findings import Finding
 from sde_ct.evaluation.table import Row
-from sde_ct.uncertainty.judgement import Judged
+from sde_ct.uncertainty.judgement import JudgedMethod
 from sde_ct.volumes.volume import Volume, canonical, same_grid
 
 
@@ -61,7 +61,7 @@ class Report(NamedTuple):
         patients: name -> loads the volumes; called once, so that one patient is in memory.
             Where the file would grow too large, the last ones are left out.
         choice: a sentence that says which patients these are.
-        judgements: of the draws, by method and patient.
+        judgements: of the draws, by method.
         figures: pictures of all patients.
         curves: run -> the records of its metrics.jsonl (`curves.read_curves`).
         provenance: heading -> settings, versions, hashes: a tree of JSON's types.
@@ -73,7 +73,7 @@ class Report(NamedTuple):
     findings: Sequence[Finding] = ()
     patients: Mapping[str, Callable[[], PatientView]] = {}
     choice: str = ""
-    judgements: Mapping[str, Mapping[str, Judged]] = {}
+    judgements: Mapping[str, JudgedMethod] = {}
     figures: Sequence[Picture] = ()
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     provenance: Mapping[str, Any] = {}

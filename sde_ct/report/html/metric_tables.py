@@ -5,29 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sde_ct.evaluation.table import COLUMNS, FIGURES, Column, Row, Statistics, summarise
+from sde_ct.evaluation.columns import Column
+from sde_ct.evaluation.table import COLUMNS, Row, Statistics, summarise
 
-TISSUES = (
-    Column("MAE air (HU)", "mae_air", 1),
-    Column("MAE soft tissue (HU)", "mae_soft", 1),
-    Column("MAE bone (HU)", "mae_bone", 1),
-    Column("mean error air (HU)", "mean_error_air", 1),
-    Column("mean error soft tissue (HU)", "mean_error_soft", 1),
-    Column("mean error bone (HU)", "mean_error_bone", 1),
-)
-DRAWS = (
-    Column("spread (HU)", "spread", 1),
-    Column("CRPS (HU)", "crps", 1),
-    Column("spread-skill", "spread_skill", 2),
-    Column("rank correlation of spread and error", "spearman", 2),
-)
-MORE = (
-    Column("mean error (HU)", "mean_error", 1),
-    Column("histogram distance (HU)", "histogram_distance", 1),
-    Column("fine detail", "detail", 2),
-    Column("large errors", "large_errors", 4),
-    Column("change between slices", "through_plane", 2),
-)
+# Caption -> the groups of columns shown under it.
+TABLES = {
+    "Accuracy and cost": ("main", "more"),
+    "By tissue": ("tissue",),
+    "The draws": ("draws",),
+}
 
 
 class Cell(NamedTuple):
@@ -48,12 +34,12 @@ def over_patients(rows: Sequence[Row]) -> list[Table]:
     """Every method, mean and standard deviation over patients, of every figure measured."""
     summary = summarise(rows)
     tables = []
-    for caption, columns in _groups().items():
-        present = [c for c in columns if any(c.figure in found for found in summary.values())]
+    for caption, columns in _by_caption().items():
+        present = [c for c in columns if any(c.name in found for found in summary.values())]
         lines = [
-            [Cell(method, method), *(_statistics(found.get(c.figure), c.digits) for c in present)]
+            [Cell(method, method), *(_statistics(found.get(c.name), c.digits) for c in present)]
             for method, found in summary.items()
-            if any(c.figure in found for c in present)
+            if any(c.name in found for c in present)
         ]
         if lines:
             head = ["method", *(c.title for c in present)]
@@ -65,29 +51,26 @@ def by_patient(rows: Sequence[Row]) -> Table:
     """A line a method and patient, every figure measured."""
     columns = [
         column
-        for group in _groups().values()
+        for group in _by_caption().values()
         for column in group
-        if any(number(getattr(r, column.figure), 0).key for r in rows)
+        if any(number(r.figures.get(column.name), 0).key for r in rows)
     ]
     lines = [
         [
             Cell(r.method, r.method),
             Cell(r.patient, r.patient),
-            *(number(getattr(r, c.figure), c.digits) for c in columns),
+            *(number(r.figures.get(c.name), c.digits) for c in columns),
         ]
         for r in rows
     ]
     return Table("Every patient", ["method", "patient", *(c.title for c in columns)], lines)
 
 
-def _groups() -> dict[str, tuple[Column, ...]]:
-    """Caption -> columns; a figure that is not named above stands with the first."""
-    named = {c.figure for c in (*COLUMNS, *MORE, *TISSUES, *DRAWS)}
-    others = [Column(f.replace("_", " "), f, 3) for f in FIGURES if f not in named]
+def _by_caption() -> dict[str, list[Column]]:
+    """The columns of each table, those of the terminal's table first."""
     return {
-        "Accuracy and cost": (*COLUMNS, *MORE, *others),
-        "By tissue": TISSUES,
-        "The draws": DRAWS,
+        caption: [column for group in groups for column in COLUMNS if column.group == group]
+        for caption, groups in TABLES.items()
     }
 
 

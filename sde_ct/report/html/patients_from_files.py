@@ -9,6 +9,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
 from sde_ct.report.html.contents import PatientView, Prediction
+from sde_ct.uncertainty.draws import moments
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.formats import IMAGE_SUFFIXES
 from sde_ct.volumes.overlap import ct_body
@@ -20,7 +21,9 @@ QUANTILES = (0.5, 1.0, 0.0, 0.75, 0.25)  # of the patients' MAE; the first ones 
 def choose(rows: Sequence[Row]) -> list[str]:
     """The patients with the median, highest and lowest MAE and the quartiles, over all methods."""
     patients = sorted({r.patient for r in rows})
-    mae = [np.mean([r.mae for r in rows if r.patient == patient]) for patient in patients]
+    mae = [
+        np.mean([r.figures["mae"] for r in rows if r.patient == patient]) for patient in patients
+    ]
     order = np.argsort(mae, kind="stable")
     ranks = (round(quantile * (len(order) - 1)) for quantile in QUANTILES)
     return list(dict.fromkeys(patients[order[rank]] for rank in ranks))
@@ -58,7 +61,7 @@ def load(files: Mapping[str, CaseFiles]) -> PatientView:
     """
     any_of = next(iter(files.values()))
     ct = read_volume(any_of.reference, "HU")
-    mask = read_volume(any_of.mask, "mask") if any_of.mask else _body(ct)
+    mask = read_volume(any_of.mask, "mask") if any_of.mask else ct_body(ct)
     methods = {method: _prediction(of_one) for method, of_one in files.items()}
     return PatientView(any_of.name, _mr(any_of, ct), ct, mask, methods)
 
@@ -69,14 +72,10 @@ def _prediction(files: CaseFiles) -> Prediction:
     if files.spread:
         spread = read_volume(files.spread, "a.u.")
     elif draws:
-        several = np.stack([canonical(draw).array for draw in draws])
-        spread = canonical(draws[0]).with_array(several.std(0, ddof=1))
+        turned = [canonical(draw) for draw in draws]
+        _, variance = moments([draw.array for draw in turned])
+        spread = turned[0].with_array(np.sqrt(variance))
     return Prediction(read_volume(files.prediction, "HU"), spread, draws)
-
-
-def _body(ct: Volume) -> Volume:
-    turned = canonical(ct)
-    return ct_body(turned)
 
 
 def _mr(files: CaseFiles, ct: Volume) -> Volume | None:

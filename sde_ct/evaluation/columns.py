@@ -1,0 +1,61 @@
+"""The figures of a case: each is declared once, and every table and file follows.
+
+A new figure for all protocols is a function of (ct, sct, mask) and one entry here. A figure for
+one protocol alone is an entry in that protocol's `columns` (see `protocols`).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+from sde_ct.evaluation import metrics
+from sde_ct.volumes.masks import CtVolume, Mask
+
+Group = Literal["main", "more", "tissue", "draws"]  # "main" is also printed in the terminal
+
+
+class Column(NamedTuple):
+    """One figure of a method on a patient.
+
+    Attributes:
+        name: in metrics.csv and metrics.json.
+        title: heading in tables, with the unit.
+        digits: after the decimal point, in tables.
+        group: the table in which it is shown.
+        measure: computes the figure from the real CT, the synthetic CT (both HU) and the mask;
+            None where it comes from elsewhere: the protocol, the draws or the synthesis.
+    """
+
+    name: str
+    title: str
+    digits: int
+    group: Group = "more"
+    measure: Callable[[CtVolume, CtVolume, Mask], float] | None = None
+
+
+def _by_tissue(measure: Callable[..., float], prefix: str, words: str) -> list[Column]:
+    tissues = {"air": "air", "soft": "soft tissue", "bone": "bone"}
+    return [
+        Column(f"{prefix}_{t}", f"{words} {name} (HU)", 1, "tissue", partial(measure, tissue=t))
+        for t, name in tissues.items()
+    ]
+
+
+SHARED = (  # by all protocols, in the order of metrics.csv
+    Column("mae", "MAE (HU, body)", 1, "main", metrics.mae),
+    Column("psnr", "PSNR (dB)", 2, "main"),
+    Column("ssim", "SSIM", 4, "main"),  # the protocol's `similarity`
+    Column("nfe", "evaluations/slice", 0, "main"),  # of the network, all draws together
+    Column("seconds", "seconds/slice", 3, "main"),  # wall-clock time, all draws together
+    Column("spearman", "rank correlation of spread and error", 2, "draws"),
+    Column("spread_skill", "spread-skill", 2, "draws"),
+    Column("crps", "CRPS (HU)", 1, "draws"),
+    Column("spread", "spread (HU)", 1, "draws"),
+    Column("mean_error", "mean error (HU)", 1, "more", metrics.mean_error),
+    *_by_tissue(metrics.mae, "mae", "MAE"),
+    Column("detail", "fine detail", 2, "more", metrics.detail_ratio),
+    Column("large_errors", "large errors", 4, "more", metrics.large_error_share),
+    *_by_tissue(metrics.mean_error, "mean_error", "mean error"),
+    Column("histogram_distance", "histogram distance (HU)", 1, "more", metrics.histogram_distance),
+    Column("through_plane", "change between slices", 2, "more", metrics.through_plane),
+)
