@@ -14,7 +14,7 @@ class Batch(NamedTuple):
 
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]
-    mask: Float[Array, "b h w 1"]  # 1 inside the body, 0 outside
+    valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and may teach, else 0
 
 
 class ScoreFn(Protocol):

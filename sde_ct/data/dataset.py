@@ -21,7 +21,8 @@ Example = Mapping[str, Float[np.ndarray, "..."]]
 class Slices:
     """Random access to the slices of one split, in model units.
 
-    `source[i]` is {"mr": [h, w, 1 + 2·neighbours], "ct": [h, w, 1], "mask": [h, w, 1]}, float32.
+    `source[i]` is {"mr": [h, w, 1 + 2·neighbours], "ct": [h, w, 1], "valid": [h, w, 1]}, float32.
+    Slices that the CT did not measure anywhere are left out.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class Slices:
         self._index: list[tuple[int, int]] = []
         for number, case in enumerate(self._cases):
             require_slices(len(case), neighbours, f"{prepared.folder}: case {case.id}")
-            self._index += [(number, z) for z in range(len(case))[chosen]]
+            unmeasured = set(case.record["unmeasured_slices"])
+            self._index += [(number, z) for z in range(len(case))[chosen] if z not in unmeasured]
         if not self._index:
             raise InputError(
                 f"{prepared.folder}: split {split!r} has no slices in {z_slices!r}: "
                 "prepare more patients or select other slices"
             )
-        self._arrays = [{k: case.load(k) for k in ("mr", "ct", "mask")} for case in self._cases]
 
     def __len__(self) -> int:
         return len(self._index)
@@ -74,13 +75,14 @@ class Slices:
 
     def __getitem__(self, i: int) -> Example:
         number, z = self._index[i]
-        case, arrays = self._cases[number], self._arrays[number]
+        # Maps are closed again at once: a cohort may have more files than a process may open.
+        case = self._cases[number]
         shown = neighbour_index(np.array([z]), len(case), self._neighbours)[0]
-        mr = self._intensity.mr.to_model(arrays["mr"][shown], case.percentiles)
+        mr = self._intensity.mr.to_model(case.load("mr")[shown], case.percentiles)
         return {
             "mr": np.ascontiguousarray(np.moveaxis(mr, 0, -1)),
-            "ct": self._intensity.ct.to_model(arrays["ct"][z])[..., None],
-            "mask": np.asarray(arrays["mask"][z], np.float32)[..., None],
+            "ct": self._intensity.ct.to_model(np.array(case.load("ct")[z]))[..., None],
+            "valid": np.array(case.load("valid")[z], np.float32)[..., None],
         }
 
 
@@ -169,10 +171,12 @@ def fit_intensity(intensity: Intensity, prepared: Prepared) -> Intensity:
     """
     if not isinstance(intensity.ct, SliceMinMax):
         return intensity
-    ct = [case.load("ct") for case in prepared.of("train")]
-    low = np.median(np.concatenate([a.min(axis=(1, 2)) for a in ct]))
-    high = np.median(np.concatenate([a.max(axis=(1, 2)) for a in ct]))
-    return replace(intensity, ct=SliceMinMax(float(low), float(high)))
+    low: list[float] = []
+    high: list[float] = []
+    for case in prepared.of("train"):
+        ct = case.load("ct")
+        low, high = [*low, *ct.min(axis=(1, 2))], [*high, *ct.max(axis=(1, 2))]
+    return replace(intensity, ct=SliceMinMax(float(np.median(low)), float(np.median(high))))
 
 
 def _stack(examples: list[Example]) -> Example:

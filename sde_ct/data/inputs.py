@@ -1,4 +1,4 @@
-"""From an MR volume to what a network is shown: one way for preparation and for synthesis."""
+"""From an MR volume to the input of a network: one way for preparation and for synthesis."""
 
 from typing import NamedTuple
 
@@ -16,24 +16,24 @@ class CutMR(NamedTuple):
     """Axial slices of an MR, not yet scaled."""
 
     mr: Float[np.ndarray, "z h w"]  # a.u.
-    mask: UInt8[np.ndarray, "z h w"]
+    body: UInt8[np.ndarray, "z h w"]  # 1 inside the body
     grid: SliceGrid
     percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
-    body: Volume  # the mask on the volume's own voxels
+    outline: Volume  # the body on the volume's own voxels
 
 
 class NetworkInput(NamedTuple):
     """An MR as a network is conditioned on it."""
 
     mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = 1 + 2·neighbours
-    mask: Float[np.ndarray, "z h w 1"]  # 1 inside the body
+    body: Float[np.ndarray, "z h w"]  # 1 inside the body
+    mask: Float[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, else the body
     grid: SliceGrid
     percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
 
 
 def cut_mr(
     mr: Volume,
-    mask: Volume | None = None,
     *,
     spacing: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
@@ -42,36 +42,40 @@ def cut_mr(
     about_body: bool = False,
     name: str = "the MR",
 ) -> CutMR:
-    """Outline the body where no mask is given, then cut MR and mask into slices.
+    """Outline the body with `body_mask` and cut the MR into slices.
+
+    The percentiles depend on the MR alone, so that training and synthesis scale it alike.
 
     Args:
       mr: any orientation, a.u.
-      mask: on the grid of `mr`; None computes it.
       spacing, size, multiple, crop: as for `slice_grid`.
       about_body: slices that are cut have the middle of the body as their centre.
-      name: what an error calls the MR, its path as a rule.
+      name: how an error names the MR, usually its path.
 
     Raises:
-      InputError: the mask lies on another grid, or it is empty.
+      InputError: the MR shows no body.
     """
-    if mask is not None and not same_grid(mr, mask):
-        raise InputError(f"{name} and its mask lie on different grids: resample the mask")
-    mask = body_mask(mr) if mask is None else mask
-    if not mask.array.any():
-        raise InputError(f"{name} has an empty body mask: give another MR or mask")
-    centre = _middle(mask) if about_body else None
+    body = body_mask(mr)
+    if not body.array.any():
+        raise InputError(f"{name} shows no body, its voxels look alike: give another MR")
+    centre = _middle(body) if about_body else None
     grid = slice_grid(mr, spacing=spacing, size=size, multiple=multiple, crop=crop, centre=centre)
     return CutMR(
         mr=to_slices(mr, grid, fill=float(mr.array.min())),
-        mask=(to_slices(mask, grid) >= 0.5).astype(np.uint8),
+        body=cut_mask(body, grid),
         grid=grid,
-        percentiles=body_percentiles(mr.array, mask.array),
-        body=mask,
+        percentiles=body_percentiles(mr.array, body.array),
+        outline=body,
     )
 
 
+def cut_mask(mask: Volume, grid: SliceGrid) -> UInt8[np.ndarray, "z h w"]:
+    """A mask as slices: 1 where at least half of a pixel lies inside."""
+    return (to_slices(mask, grid) >= 0.5).astype(np.uint8)
+
+
 def _middle(mask: Volume) -> tuple[float, float]:
-    """Of the box around the mask, as (y, x) voxel index of the upright volume."""
+    """The centre of the box around the mask, as (y, x) voxel index of the upright volume."""
     x, y, _ = np.nonzero(canonical(mask).array)
     return (int(y.min()) + int(y.max())) / 2, (int(x.min()) + int(x.max())) / 2
 
@@ -90,20 +94,32 @@ def network_input(
     """The whole of an MR volume as a network's conditioning; nothing is cropped.
 
     Args:
-      mr, mask, spacing, size, multiple, name: as for `cut_mr`; spacing as in training.
+      mr, spacing, size, multiple, name: as for `cut_mr`; spacing as in training.
       scaling: the MR map of the training.
+      mask: where draws are judged, on the grid of `mr`; it does not change the scaling. None
+        takes the body.
       neighbours: slices shown on each side, as in training.
 
     Raises:
-      InputError: as `cut_mr`, or the volume has fewer than 1 + 2·neighbours slices.
+      InputError: as `cut_mr`; the mask is empty or lies on another grid; or the volume has fewer
+        than 1 + 2·neighbours slices.
     """
-    cut = cut_mr(mr, mask, spacing=spacing, size=size, multiple=multiple, name=name)
+    if mask is not None and not same_grid(mr, mask):
+        raise InputError(f"{name} and its mask lie on different grids: resample the mask")
+    if mask is not None and not mask.array.any():
+        raise InputError(f"The mask of {name} is empty: give another mask, or none")
+    cut = cut_mr(mr, spacing=spacing, size=size, multiple=multiple, name=name)
     require_slices(len(cut.mr), neighbours, name)
     model = scaling.to_model(cut.mr, cut.percentiles)
     index = neighbour_index(np.arange(len(model)), len(model), neighbours)
-    shown = np.moveaxis(model[index], 1, -1)
-    inside = np.asarray(cut.mask, np.float32)[..., None]
-    return NetworkInput(np.ascontiguousarray(shown), inside, cut.grid, cut.percentiles)
+    judged = cut.body if mask is None else cut_mask(mask, cut.grid)
+    return NetworkInput(
+        mr=np.ascontiguousarray(np.moveaxis(model[index], 1, -1)),
+        body=np.asarray(cut.body, np.float32),
+        mask=np.asarray(judged, np.float32),
+        grid=cut.grid,
+        percentiles=cut.percentiles,
+    )
 
 
 def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) -> np.ndarray:
@@ -113,7 +129,7 @@ def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) ->
 
 
 def require_slices(depth: int, neighbours: int, name: str) -> None:
-    """Refuse a volume with fewer slices than one network input shows."""
+    """Refuse a volume with fewer slices than one network input holds."""
     if neighbours < 0:
         raise InputError(f"neighbours = {neighbours}: give 0 or more")
     if depth < 1 + 2 * neighbours:

@@ -1,19 +1,22 @@
-"""A prepared data set on disk, opened and checked.
+"""A prepared data set on disk, opened and checked. It holds all that it needs and can be moved.
 
 DIR/dataset.json              what it is: source, slice grid, split, and a record of every case
 DIR/cases/<id>/mr.npy         float32 [z, h, w], a.u.
-DIR/cases/<id>/ct.npy         int16   [z, h, w], HU
-DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 inside the body
-DIR/cases/<id>/*.nii.gz       MR, CT, mask on the MR's grid, if no file of the source is
-DIR/cases/<id>/case.json      the record, kept for a run that goes on
-DIR/report.json               what was chosen, found, refused and warned of
-DIR/qc/<id>.png               what it looks like
+DIR/cases/<id>/ct.npy         int16   [z, h, w], HU; where valid is 0: 0 in the body, -1000 outside
+DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: the mask where valid
+DIR/cases/<id>/valid.npy      uint8   [z, h, w], 1 where the CT was measured and may teach
+DIR/cases/<id>/*.nii.gz       mr, ct, mask, valid, body on the MR's own grid, the CT as measured,
+                              and further volumes that the source gives
+DIR/cases/<id>/case.json      the record, kept for a run that continues
+DIR/report.json               what was chosen, refused and warned of, for people
+DIR/qc/<id>.png               what the patient looks like
 DIR/request.json              what was asked for
 DIR/lock                      held by the process that prepares it
 """
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -23,28 +26,40 @@ from jaxtyping import Shaped
 
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
+from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.slice_grid import SliceGrid
+from sde_ct.volumes.volume import Unit, Volume
 
-VERSION = 1
+VERSION = 2
 INDEX = "dataset.json"
-DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8}
+DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}  # of the slices
+UNITS: dict[str, Unit] = {
+    "mr": "a.u.",
+    "ct": "HU",
+    "mask": "mask",
+    "valid": "mask",
+    "body": "mask",
+}  # of the volumes
 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One patient; slices are read from disk as they are asked for."""
+    """One patient; slices and volumes are read from disk when they are asked for."""
 
     id: str
     folder: Path
     grid: SliceGrid  # leads from the slices back to the MR's own voxels
     percentiles: dict[float, float]  # of the MR inside the body, a.u.
-    files: dict[str, str | None]  # of the volumes "mr", "ct", "mask"; None: the mask was computed
+    record: Mapping[str, Any]  # what preparation recorded of the patient
 
     def __len__(self) -> int:
         return self.grid.size[0]
 
     def load(self, name: str) -> Shaped[np.ndarray, "z h w"]:
-        """ "mr" (a.u.), "ct" (HU) or "mask", mapped from disk, read only."""
+        """The slices "mr" (a.u.), "ct" (HU), "mask" or "valid", mapped from disk, read only.
+
+        The map keeps one file descriptor open for as long as the array lives.
+        """
         path = self.folder / f"{name}.npy"
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -58,6 +73,20 @@ class PreparedCase:
                 f"{self.grid.size}: prepare the data again"
             )
         return array
+
+    @property
+    def volumes(self) -> dict[str, Unit]:
+        """The names and units of the volumes that `volume` reads."""
+        return UNITS | self.record.get("extra", {})
+
+    def volume(self, name: str) -> Volume:
+        """One of `volumes` on the MR's own grid; the CT is as it was measured."""
+        path = self.folder / f"{name}.nii.gz"
+        return Volume(
+            read_volume(path, self.volumes[name]).array,
+            np.array(self.grid.affine),
+            self.volumes[name],
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +122,9 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: prepare the data again") from error
     if version != VERSION:
-        raise InputError(f"{path} is of version {version}, not {VERSION}: prepare the data again")
+        raise InputError(
+            f"{path} has version {version}, this program reads {VERSION}: prepare the data again"
+        )
     try:
         prepared = _from_json(folder, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -105,6 +136,9 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
             raise InputError(f"{path}: case {case.id} has slices of another size: prepare it again")
         for name in DTYPES:
             case.load(name)
+        for name in case.volumes:
+            if not (volume := case.folder / f"{name}.nii.gz").is_file():
+                raise InputError(f"{volume} is missing: prepare the data again")
     return prepared
 
 
@@ -129,12 +163,11 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
 def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
     # Results are written under this name.
     if PurePosixPath(name).name != name or PureWindowsPath(name).name != name or name == "..":
-        raise InputError(f"{folder / INDEX}: {name!r} is a path, no case's name: prepare it again")
+        raise InputError(f"{folder / INDEX}: the case name {name!r} is a path: prepare it again")
     return PreparedCase(
         id=name,
         folder=folder / "cases" / name,
         grid=SliceGrid.from_json(record["grid"]),
         percentiles={float(p): float(v) for p, v in record["mr_percentiles"].items()},
-        # Copies in the data set go by relative paths; an absolute one stands for itself.
-        files={k: p and str(folder.absolute() / p) for k in DTYPES for p in [record["files"][k]]},
+        record=record,
     )

@@ -38,6 +38,9 @@ def adversarial(
 
     generator: (D(mr, G(mr)) - 1)² + l1_weight |G(mr) - ct|
     discriminator: ½ (D(mr, ct) - 1)² + ½ D(mr, G(mr))²
+
+    Where the CT was not measured (valid = 0), G(mr) is replaced by the CT in both: neither the L1
+    distance nor the discriminator sees a difference there.
     """
     # b1 = 0.5 as in pix2pix: momentum makes the two players orbit each other.
     for_generator = adam(config.training, b1=0.5)
@@ -55,6 +58,7 @@ def adversarial(
 
     def generator_loss(generator, critic, batch: Batch):
         fake = predict(generator, batch.mr, network=network, data=config.data)
+        fake = jnp.where(batch.valid > 0, fake, batch.ct)
         l1 = jnp.mean(jnp.abs(fake - batch.ct))
         game = jnp.mean((discriminator.apply(critic, batch.mr, fake) - 1) ** 2)  # type: ignore[operator]
         return game + config.adversarial.l1_weight * l1, (fake, {"l1": l1, "game": game})

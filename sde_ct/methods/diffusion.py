@@ -67,7 +67,10 @@ def diffusion(
     *,
     sampler: str = "ddpm",
 ) -> Method:
-    """Denoising score matching: mean |F - F*|² over noise levels, pixels and the batch.
+    """Denoising score matching: mean valid·|F - F*|² over noise levels, pixels and the batch.
+
+    The mean is over all pixels, so that a step does not depend on how the batch is spread over
+    devices.
 
     Raises InputError where the network cannot be drawn with `sampler`.
     """
@@ -87,7 +90,7 @@ def diffusion(
         alpha, std = (expand(value, z) for value in sde.marginal(t))
         x = precondition.noisy(batch.ct, z, alpha, std)
         output = _apply(network, params, form, x, batch.mr, t, alpha, std)
-        return jnp.mean((output - form.target(batch.ct, z, alpha, std)) ** 2)
+        return jnp.mean(batch.valid * (output - form.target(batch.ct, z, alpha, std)) ** 2)
 
     def draw(params, keys, mr) -> Samples:
         score = score_fn(params, mr, sde=sde, network=network, form=form)

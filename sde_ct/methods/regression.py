@@ -41,7 +41,7 @@ def regression(config: Experiment, network: UNet, axis_name: str | None = None) 
     def loss(params, keys, batch: Batch) -> Float[Array, ""]:
         del keys  # nothing here is random
         ct = predict(params, batch.mr, network=network, data=config.data)
-        return jnp.mean((ct - batch.ct) ** 2)
+        return jnp.mean(batch.valid * (ct - batch.ct) ** 2)
 
     draw = answer(network, config.data)
     return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=False)

@@ -112,7 +112,7 @@ class Synthesizer:
         )
         ct = self._trained.intensity.ct
         unseen = seen.warnings(
-            self._trained.data.get("seen"), seen.figures(given.grid, given.mask, given.percentiles)
+            self._trained.data.get("seen"), seen.figures(given.grid, given.body, given.percentiles)
         )
         hu = np.clip(ct.to_hu(x), ct.low, ct.high)
         return Drawn(hu, given, evaluations, seconds, tuple(unseen))

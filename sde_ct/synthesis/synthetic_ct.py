@@ -79,7 +79,7 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
 
     arrays = [draw.array for draw in draws]
     mean, variance = moments(arrays)
-    _, in_body = moments(hu[:, given.mask[..., 0] > 0])
+    _, in_body = moments(hu[:, given.mask > 0])
     ct = replace(
         ct,
         mean=draws[0].with_array(mean.astype(np.float32)),

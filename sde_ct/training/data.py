@@ -71,10 +71,6 @@ class TrainingBatches:
 
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
     """What synthesis must know of the training data; stored with the checkpoint."""
-    shown = [
-        seen.figures(case.grid, case.load("mask"), case.percentiles)
-        for case in prepared.of("train")
-    ]
     mr = np.array([list(case.percentiles.values()) for case in prepared.of("train")])
     levels = list(prepared.of("train")[0].percentiles)
     return {
@@ -84,5 +80,5 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "split": prepared.split,
         "intensity": intensity_of(config, prepared).to_json(),
         "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
-        "seen": seen.ranges(shown),
+        "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")]),
     }

@@ -21,7 +21,6 @@ from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.errors import InputError
-from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.slice_grid import from_slices
 from sde_ct.volumes.volume import Volume
 
@@ -48,7 +47,7 @@ def test_examples_are_the_prepared_slices_in_model_units(data):
     assert {k: v.shape for k, v in example.items()} == {
         "mr": (16, 16, 3),
         "ct": (16, 16, 1),
-        "mask": (16, 16, 1),
+        "valid": (16, 16, 1),
     }
     assert {v.dtype for v in example.values()} == {np.dtype(np.float32)}
     np.testing.assert_allclose(
@@ -57,7 +56,7 @@ def test_examples_are_the_prepared_slices_in_model_units(data):
     low, high = case.percentiles[0.5], case.percentiles[99.5]
     expected = np.clip(2 * (case.load("mr")[1:4] - low) / (high - low) - 1, -1, 1)
     np.testing.assert_allclose(example["mr"], np.moveaxis(expected, 0, -1), atol=1e-6)
-    np.testing.assert_array_equal(example["mask"][..., 0], case.load("mask")[2])
+    np.testing.assert_array_equal(example["valid"][..., 0], case.load("valid")[2])
 
 
 def test_the_end_slices_are_their_own_neighbours(data):
@@ -83,14 +82,13 @@ def test_slices_are_selected_and_their_neighbours_are_not(data, text, expected):
 
 def test_training_and_synthesis_show_the_network_the_same_mr(cohort, data):
     case = data.cases["1PA002"]
-    mr = read_volume(case.files["mr"], "a.u.")
-    mask = read_volume(case.files["mask"], "mask")
+    mr, mask = case.volume("mr"), case.volume("mask")
     for scaling in (RobustMR(1.0, 99.0), SliceMinMax()):
         source = Slices(data, "test", Intensity(mr=scaling), neighbours=1)
         shown = network_input(mr, scaling, mask, neighbours=1)
-        assert shown.mr.shape == (7, 18, 20, 3) and shown.mask.shape == (7, 18, 20, 1)
+        assert shown.mr.shape == (7, 18, 20, 3) and shown.mask.shape == (7, 18, 20)
         for z in range(7):  # prepared slices are cut to 16 x 16 about their centre
-            np.testing.assert_array_equal(shown.mask[z, 1:-1, 2:-2], source[z]["mask"])
+            np.testing.assert_array_equal(shown.mask[z, 1:-1, 2:-2], case.load("mask")[z])
             if isinstance(scaling, RobustMR):
                 np.testing.assert_array_equal(shown.mr[z, 1:-1, 2:-2], source[z]["mr"])
 
@@ -99,7 +97,7 @@ def test_network_input_covers_the_volume_and_leads_back_to_it():
     mr = Volume(patient()["mr"], AFFINE, "a.u.")
     shown = network_input(mr, RobustMR(), spacing=(1.0, 1.0), size=(8, 8), multiple=8)
     assert shown.mr.shape == (7, 24, 24, 1)
-    back = from_slices(shown.mask[..., 0], shown.grid, unit="mask")
+    back = from_slices(shown.mask, shown.grid, unit="mask")
     assert back.array.shape == mr.array.shape
     np.testing.assert_array_equal(back.affine, mr.affine)
 
@@ -158,7 +156,7 @@ def test_rows_do_not_depend_on_the_batch_size(data):
     source = Slices(data, "train", Intensity())
     small = list(islice(train_iterator(source, batch_size=2, seed=1, flip=True), 6))
     large = list(islice(train_iterator(source, batch_size=6, seed=1, flip=True), 2))
-    for key in ("mr", "ct", "mask"):
+    for key in ("mr", "ct", "valid"):
         np.testing.assert_array_equal(
             np.concatenate([b[key] for b in small]), np.concatenate([b[key] for b in large])
         )
@@ -231,7 +229,7 @@ BAD = {
     ),
     "no body": (
         lambda d, s: network_input(Volume(np.zeros((4, 4, 4)), AFFINE, "a.u."), RobustMR()),
-        "empty body mask",
+        "shows no body",
     ),
     "eval batch": (lambda d, s: next(eval_batches(s, 0)), "batch_size = 0"),
 }

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 
 from sde_ct.data import seen
-from sde_ct.data.inputs import cut_mr
+from sde_ct.data.inputs import cut_mask
+from sde_ct.data.intensity import body_percentiles
+from sde_ct.data.regions.body import body_mask
 from sde_ct.lab.phantom.pelvis import pelvis_patient
+from sde_ct.volumes.slice_grid import slice_grid
 from sde_ct.volumes.volume import Volume
 
 SHAPE, SPACING = (64, 48, 8), (6.25, 6.25, 10.0)
 
 
 def figures(mr, mask=None):
-    cut = cut_mr(mr, mask)
-    return seen.figures(cut.grid, cut.mask, cut.percentiles)
+    grid, body = slice_grid(mr), mask or body_mask(mr)
+    return seen.figures(grid, cut_mask(body, grid), body_percentiles(mr.array, body.array))
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,12 @@ def calibrated(runs, tmp_path):
 @pytest.fixture
 def usual(phantoms, tmp_path):
     (case,) = phantoms.of("test")
-    return [f"--mr={case.files['mr']}", f"--output={tmp_path / 'out'}", "--sampler=em", "--draws=3"]
+    return [
+        f"--mr={case.folder / 'mr.nii.gz'}",
+        f"--output={tmp_path / 'out'}",
+        "--sampler=em",
+        "--draws=3",
+    ]
 
 
 def load(folder, kind, name):
@@ -134,7 +139,7 @@ def test_of_an_mr_unlike_the_trainings_the_coverage_is_not_stated_without_a_word
     calibrated, usual, phantoms, tmp_path
 ):
     (case,) = phantoms.of("test")
-    image = nib.load(case.files["mr"])
+    image = nib.load(case.folder / "mr.nii.gz")
     nib.save(
         nib.Nifti1Image(image.dataobj, image.affine @ np.diag([1, 1, 3, 1])), tmp_path / "z.nii"
     )

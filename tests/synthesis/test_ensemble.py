@@ -24,7 +24,7 @@ from ..programs import call, listing
 @pytest.fixture(scope="module")
 def mr_file(phantoms):
     (case,) = phantoms.of("test")
-    return case.files["mr"]
+    return str(case.folder / "mr.nii.gz")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_what_draws_share_after_interpolation_is_split_and_no_more(workdirs, pha
     networks = [load(w) for w in workdirs("diffusion")]
     networks = [n._replace(data=n.data | {"spacing": [32.0, 32.0]}) for n in networks]
     members = [Synthesizer(one, "em", jax.devices()[:1]) for one in networks]
-    ct = DeepEnsemble(members)(read_volume(case.files["mr"], "a.u."), case="one", draws=4)
+    ct = DeepEnsemble(members)(case.volume("mr"), case="one", draws=4)
     draws = np.stack([draw.array for draw in ct.draws]).astype(float)
     within = np.mean([draws[:2].var(0, ddof=1), draws[2:].var(0, ddof=1)], axis=0)
     np.testing.assert_allclose(ct.within.array, np.sqrt(within), atol=1e-3)

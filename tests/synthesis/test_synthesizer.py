@@ -170,7 +170,7 @@ def test_an_unfinished_draw_is_no_ct(runs, mr_file):
 @pytest.fixture(scope="module")
 def held_out(phantoms):
     (case,) = phantoms.of("test")
-    mr, mask = (read_volume(case.files[k], unit) for k, unit in (("mr", "a.u."), ("mask", "mask")))
+    mr, mask = case.volume("mr"), case.volume("mask")
     return {"mr": mr, "mask": mask, "case": case.id}
 
 

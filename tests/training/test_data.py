@@ -10,7 +10,6 @@ from sde_ct.data.intensity import RobustMR
 from sde_ct.errors import InputError
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
-from sde_ct.volumes.files import read_volume
 
 from .. import tiny
 
@@ -20,9 +19,8 @@ def test_the_ranges_are_those_of_the_training_patients_as_synthesis_sees_them(ph
     found = describe(tiny.experiment().data, phantoms)["seen"]
     assert found["patients"] == len(phantoms.split["train"]) == 3
     for case in phantoms.of("train"):
-        mr, mask = read_volume(case.files["mr"], "a.u."), read_volume(case.files["mask"], "mask")
-        shown = network_input(mr, RobustMR(), mask, size=phantoms.size)
-        for name, values in seen.figures(shown.grid, shown.mask, shown.percentiles).items():
+        shown = network_input(case.volume("mr"), RobustMR(), size=phantoms.size)
+        for name, values in seen.figures(shown.grid, shown.body, shown.percentiles).items():
             low, high = found["figures"][name]
             values = values[values == values]
             assert low * 0.999 <= values.min() and values.max() <= high * 1.001, name

@@ -1,77 +1,86 @@
-"""One patient's volumes on one grid, and the part of the body that both scanners measured."""
+"""One patient's volumes on one grid, and the regions that they define."""
+
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from sde_ct.data.preparation.registration import Kind, register
 from sde_ct.data.regions.body import body_mask
 from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.volumes.field_of_view import measured
+from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Volume, corners_apart, same_grid
 
 
-def aligned(patient: Patient, kind: Kind | None) -> Patient:
-    """The patient with CT and mask on the MR's grid, registered where that is asked for.
+class Aligned(NamedTuple):
+    """A patient whose volumes all lie on the MR's grid."""
 
-    Its mask is the body where both scanners measured it.
+    patient: Patient  # its mask is where results are judged: the given mask, else the body; valid
+    valid: Volume  # 1 where the CT was measured and may teach, in the body and outside
 
-    Raises InputError where they lie on different grids, or the body was not measured.
+
+def aligned(patient: Patient, kind: Kind | None) -> Aligned:
+    """Put the CT on the MR's grid, registered where that is asked for, and find the regions.
+
+    Raises:
+      InputError: CT, mask and MR lie on different grids, a mask is empty, or no voxel of the body
+        was measured by the CT.
     """
     _require_same_grid(patient, "mask")
     moves = kind is not None and not patient.registered
     if patient.registered is False and not moves:
         raise InputError(
-            f"the CT is not registered to the MR ({patient.chosen.get('ct', 'nothing says so')}): "
+            f"the CT is not registered to the MR ({patient.chosen.get('ct', 'no record of it')}): "
             "give --register=deformable or --register=rigid"
         )
     if not moves:
         _require_same_grid(patient, "ct")
-    body = body_mask(patient.mr) if patient.mask is None else patient.mask
-    if not body.array.any():
+    mask = body_mask(patient.mr) if patient.mask is None else patient.mask
+    if not mask.array.any():
         raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
+    facts = {"mask": "computed" if patient.mask is None else "given", **patient.facts}
+    patient = patient._replace(mask=mask, facts=facts)
     if moves:
-        return _registered(patient, body, kind)  # type: ignore[arg-type]
+        return _registered(patient, kind)  # type: ignore[arg-type]
     if kind:
-        told = {"registration": "none: the CT is deformed onto the MR already"}
-        patient = patient._replace(chosen={**patient.chosen, **told})
-    return _masked(patient, body, measured(patient.ct) if patient.seen is None else patient.seen)
+        note = {"registration": "none: the CT is deformed onto the MR already"}
+        patient = patient._replace(chosen={**patient.chosen, **note})
+    return _judged(patient, np.ones(patient.mr.array.shape, bool))
 
 
-def _registered(patient: Patient, body: Volume, kind: Kind) -> Patient:
-    ct, there, _, quality = register(patient.ct, patient.mr, body, kind)
+def _registered(patient: Patient, kind: Kind) -> Aligned:
+    ct, there, _, quality = register(patient.ct, patient.mr, patient.mask, kind)  # type: ignore[arg-type]
     warnings = list(patient.warnings)
     if quality.get("least_jacobian", 1.0) <= 0:
         warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     if "kept" in quality:
         warnings.append(f"{kind} registration raised no mutual information: {quality['kept']} kept")
-    patient = patient._replace(
-        ct=ct,
-        copies=patient.copies | {"ct"},
-        facts={**patient.facts, "registration": quality},
-        warnings=tuple(warnings),
-    )
-    return _masked(patient, body, there if patient.seen is None else there & patient.seen)
+    facts = {**patient.facts, "registration": quality}
+    patient = patient._replace(ct=ct, ct_measured=there, facts=facts, warnings=tuple(warnings))
+    return _judged(patient, there)
 
 
-def _masked(patient: Patient, body: Volume, seen: Bool[np.ndarray, "x y z"]) -> Patient:
-    """The patient with the part of its body that was `seen` as mask."""
-    inside = (body.array > 0) & seen
+def _judged(patient: Patient, there: np.ndarray) -> Aligned:
+    """Restrict the mask to where the CT was measured, and warn of what that leaves out."""
+    valid = there & (measured(patient.ct) if patient.ct_measured is None else patient.ct_measured)
+    if patient.mr_measured is not None:  # dark padding beside the body shows air, as the CT does
+        valid &= patient.mr_measured | (ct_body(patient.ct).array == 0)
+    mask = patient.mask.array > 0  # type: ignore[union-attr]
+    inside = mask & valid
     if not inside.any():
         raise InputError(
             f"{patient.files['mr']} and {patient.files['ct']} show no common part of the body: "
             "pair the right files, or give --register"
         )
-    lost = int((body.array > 0).sum()) - int(inside.sum())
-    share = round(lost / (lost + int(inside.sum())), 4)
-    told = {"mask": "computed" if patient.mask is None else "given"}
+    share = round(1 - float(inside.sum() / mask.sum()), 4)
     warned = f"{100 * share:.1f} % of the body lie outside a field of view: masked"
-    return patient._replace(
-        mask=body.with_array(inside.astype(np.uint8)),
-        copies=patient.copies | ({"mask"} if lost else set()),
-        facts={**told, **patient.facts, "body_outside_field_of_view": share},
+    patient = patient._replace(
+        mask=patient.mr.with_array(inside.astype(np.uint8), "mask"),
+        facts={**patient.facts, "body_outside_field_of_view": share},
         warnings=(*patient.warnings, *([warned] if share else [])),
     )
+    return Aligned(patient, patient.mr.with_array(valid.astype(np.uint8), "mask"))
 
 
 def _require_same_grid(patient: Patient, kind: str) -> None:
@@ -84,7 +93,7 @@ def _require_same_grid(patient: Patient, kind: str) -> None:
         gap = corners_apart(volume.affine, patient.mr.affine, volume.array.shape)
         what = f"corners {gap:.3g} mm apart"
     path, mr = patient.files[kind], patient.files["mr"]
-    mend = " or give --register" if kind == "ct" else ""
+    fix = " or give --register" if kind == "ct" else ""
     raise InputError(
-        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{mend}"  # type: ignore[union-attr]
+        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{fix}"  # type: ignore[union-attr]
     )

@@ -11,20 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.data.inputs import CutMR, cut_mr
-from sde_ct.data.preparation.aligned import aligned
+from sde_ct.data import seen
+from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
+from sde_ct.data.preparation.aligned import Aligned, aligned
 from sde_ct.data.preparation.picture import overview
 from sde_ct.data.preparation.registration import Kind
 from sde_ct.data.prepared import DTYPES
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
-from sde_ct.storage.digest import sha256
 from sde_ct.storage.whole import whole, write_json
-from sde_ct.volumes.files import files_of, write_volume
+from sde_ct.volumes.files import write_volume
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.slice_grid import to_slices
-from sde_ct.volumes.volume import voxel_sha256
+from sde_ct.volumes.volume import Volume, voxel_sha256
 
+SOFT_TISSUE, AIR = 0, -1000  # HU that stand for what a CT did not measure, in training slices
 HU = (-1024, 3071)  # what 12 bits hold: below lies padding, above metal
 RECORD = "case.json"
 LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient reach more, as a rule
@@ -83,89 +84,103 @@ def prepare_case(
 ) -> dict[str, Any]:
     """Write `output`/cases/ID, whole or not at all, and return its record.
 
-    The folder holds the slices (see `prepared`), `case.json`, and MR, CT and mask as NIfTI where
-    they are not a file's own voxels. `others`: [h, w] of the slices of an existing data set.
+    The folder holds slices and volumes (see `prepared`) and `case.json`. `others`: [h, w] of the
+    slices of an existing data set.
 
     Raises InputError with the reason where the patient is unusable.
     """
-    stamp, found, digests = _read(case)
-    patient = aligned(found, settings.register)
-    record, cut, hu = _sliced(patient, settings)
+    stamp, patient = _read(case)
+    whole_patient = aligned(patient, settings.register)
+    record, cut, slices = _sliced(whole_patient, settings)
     if others and list(cut.grid.size[1:]) != others:
         raise InputError(
             f"its slices have {list(cut.grid.size[1:])} pixels, those of {output} {others}: leave "
             "it out, or prepare all anew with one --size"
         )
-    record["sha256"] = {k: digest for k, digest in digests.items() if k not in patient.copies}
     folder = output / "cases" / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        arrays = {"mr": cut.mr, "ct": hu, "mask": cut.mask}
         for name, dtype in DTYPES.items():
-            np.save(partial / f"{name}.npy", arrays[name].astype(dtype), allow_pickle=False)
-        record["files"] |= _copies(patient, partial, folder.relative_to(output))
+            np.save(partial / f"{name}.npy", slices[name].astype(dtype), allow_pickle=False)
+        for name, volume in _volumes(whole_patient, cut).items():
+            write_volume(partial / f"{name}.nii.gz", volume)
         write_json(partial / RECORD, {"stamp": stamp, "record": record})
         if settings.pictures:
-            _draw(picture_of(output, case.id), case.id, cut, hu)
+            _draw(picture_of(output, case.id), case.id, cut, slices)
         _replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return record
 
 
-def _read(case: Source) -> tuple[str, Patient, dict[str, str]]:
-    """The patient, the stamp of its files, and the digests of those that stand for a volume."""
+def _read(case: Source) -> tuple[str, Patient]:
+    """The stamp of the patient's files and what they hold."""
     try:
-        stamp, patient = case.stamp(), case.read()
-        paths = {k: path for k, path in patient.files.items() if path and k not in patient.copies}
-        return stamp, patient, {kind: sha256(*files_of(path)) for kind, path in paths.items()}
-    except OSError as error:  # of its files; those that are written are everybody's affair
+        return case.stamp(), case.read()
+    except OSError as error:  # only reading may refuse a patient; a failed write ends the run
         reason = f"{error.filename or case.id} cannot be read ({error.strerror}): check the file"
         raise InputError(reason) from error
+
+
+def _volumes(whole_patient: Aligned, cut: CutMR) -> dict[str, Volume]:
+    """All that is kept on the MR's own grid, by name."""
+    patient = whole_patient.patient
+    regions = {"mask": patient.mask, "valid": whole_patient.valid, "body": cut.outline}
+    return {"mr": patient.mr, "ct": patient.ct, **regions, **patient.extra}  # type: ignore[dict-item]
 
 
 def picture_of(output: Path, name: str) -> Path:
     return output / "qc" / f"{name}.png"
 
 
-def _sliced(patient: Patient, settings: Settings) -> tuple[dict[str, Any], CutMR, np.ndarray]:
-    """The record, the slices of MR and mask, and those of the CT in whole HU."""
-    mr, ct, size = patient.mr, patient.ct, settings.size
+def _sliced(
+    whole_patient: Aligned, settings: Settings
+) -> tuple[dict[str, Any], CutMR, dict[str, np.ndarray]]:
+    """The record, the slices of the MR, and all slices by name, the CT's in whole HU."""
+    (patient, valid), size = whole_patient, settings.size
+    mr, ct, judged = patient.mr, patient.ct, patient.mask
+    assert judged is not None  # `aligned` sees to it
     cut = cut_mr(
         mr,
-        patient.mask,
         spacing=settings.spacing,
         size=size,
         crop=size is not None,
         about_body=settings.crop_to_body,
         name=str(patient.files["mr"]),
     )
-    if not cut.mask.any():
+    mask = cut_mask(judged, cut.grid)
+    if not (mask.any() and cut.body.any()):
         raise InputError(f"{patient.files['mr']}: slices of {size} miss the body: enlarge --size")
-    clipped = ct.with_array(np.clip(ct.array, *HU))
-    hu = np.rint(to_slices(clipped, cut.grid, fill=HU[0]))
-    overlap = dice(cut.body.array, ct_body(clipped).array)
+    body, known = cut.outline.array > 0, valid.array > 0
+    clipped = np.clip(ct.array, *HU)
+    taught = np.where(known, clipped, np.where(body, SOFT_TISSUE, AIR))
+    hu = np.rint(to_slices(ct.with_array(taught), cut.grid, fill=AIR))
+    # Interpolation must take nothing from unmeasured voxels; beyond the volume there is air.
+    trusted = to_slices(valid, cut.grid, fill=1.0) > 1 - 1e-3
+    in_ct = (ct_body(ct.with_array(clipped)).array > 0) & known
     metal = float((ct.array > HU[1]).sum() * np.prod(ct.spacing)) / 1000
-    inside = _share_inside(cut)
     record = {
-        "files": {kind: path and str(path) for kind, path in patient.files.items()},
         "mr_voxels_sha256": voxel_sha256(mr.array),
         "slices": cut.grid.size[0],
+        "unmeasured_slices": np.flatnonzero(~trusted.any(axis=(1, 2))).tolist(),
         "voxel_mm": [float(s) for s in mr.spacing],
         "grid": cut.grid.to_json(),
         "mr_percentiles": {str(p): v for p, v in cut.percentiles.items()},
+        "seen": seen.ranges([seen.figures(cut.grid, cut.body, cut.percentiles)])["figures"],
         "hu_range": [int(hu.min()), int(hu.max())],
         "hu_range_in_file": [float(ct.array.min()), float(ct.array.max())],
         "metal_ml": round(metal, 3),
-        "body_fraction": float(cut.mask.mean()),
-        "body_in_slices": inside,
-        "body_overlap_dice": round(overlap, 4),
+        "body_fraction": float(mask.mean()),
+        "body_in_slices": _share_inside(cut),
+        "body_overlap_dice": round(dice(judged.array, in_ct), 4),
         "chosen": dict(patient.chosen),
+        "extra": {name: volume.unit for name, volume in patient.extra.items()},
         **patient.facts,
     }
-    return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, hu
+    slices = {"mr": cut.mr, "ct": hu, "mask": mask, "valid": trusted}
+    return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, slices
 
 
 def _warnings(record: Mapping[str, Any]) -> list[str]:
@@ -183,23 +198,14 @@ def _warnings(record: Mapping[str, Any]) -> list[str]:
 
 
 def _share_inside(cut: CutMR) -> float:
-    """Of the body's area how much lies within the slices, by the areas of pixel and voxel."""
-    body = float(cut.body.array.sum())
-    return min(1.0, round(float(cut.mask.sum()) * np.prod(cut.grid.scale) / body, 4))
+    """The share of the body's area within the slices, by the areas of pixel and voxel."""
+    area = float(cut.outline.array.sum())
+    return min(1.0, round(float(cut.body.sum()) * np.prod(cut.grid.scale) / area, 4))
 
 
-def _copies(patient: Patient, partial: Path, place: Path) -> dict[str, str]:
-    """Write what no file holds; the paths, relative to the data set, that stand for it."""
-    volumes = {"mr": patient.mr, "ct": patient.ct, "mask": patient.mask}
-    written = {kind: volumes[kind] for kind in patient.copies if volumes[kind] is not None}
-    for kind, volume in (written | dict(patient.extra)).items():
-        write_volume(partial / f"{kind}.nii.gz", volume)  # type: ignore[arg-type]
-    return {kind: str(place / f"{kind}.nii.gz") for kind in written}
-
-
-def _draw(path: Path, name: str, cut: CutMR, hu: np.ndarray) -> None:
+def _draw(path: Path, name: str, cut: CutMR, slices: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = overview(cut.mr, hu, cut.mask, pixel=cut.grid.pixel_mm, title=name)
+    picture = overview(cut.mr, slices["ct"], slices["mask"], pixel=cut.grid.pixel_mm, title=name)
     with whole(path) as partial:
         picture.savefig(partial)
 

@@ -9,7 +9,8 @@ from sde_ct.storage.versions import versions
 from sde_ct.storage.whole import write_json
 
 REPORT = "report.json"
-OF_PROGRAMS = ("files", "sha256", "mr_voxels_sha256", "grid", "mr_percentiles")  # in the index
+# What programs read in the index and people need not read in the report.
+OF_PROGRAMS = {"sha256", "mr_voxels_sha256", "grid", "mr_percentiles", "seen", "extra"}
 
 
 def write_report(

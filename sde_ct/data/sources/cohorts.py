@@ -10,10 +10,11 @@ from sde_ct.data.sources.gold_atlas import find_atlas
 from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.data.sources.walk import folders, is_empty, subfolders
 from sde_ct.errors import InputError
+from sde_ct.storage.digest import sha256
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import may_be_dicom
-from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.files import files_of, read_volume
 from sde_ct.volumes.formats import image_stem
 
 SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
@@ -32,8 +33,13 @@ class Case:
     def read(self) -> Patient:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
         files = {"mr": self.mr, "ct": self.ct, "mask": self.mask}
-        mask = self.mask and read_volume(self.mask, "mask")
-        return Patient(read_volume(self.mr, "a.u."), read_volume(self.ct, "HU"), mask, files)  # type: ignore[arg-type]
+        return Patient(
+            mr=read_volume(self.mr, "a.u."),
+            ct=read_volume(self.ct, "HU"),
+            mask=read_volume(self.mask, "mask") if self.mask else None,
+            files=files,
+            facts={"sha256": {kind: sha256(*files_of(path)) for kind, path in files.items() if path}},
+        )
 
     def stamp(self) -> str:
         """Differs when a file has changed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from sde_ct.data.sources.atlas_series import (
     Found,
@@ -70,7 +71,10 @@ class AtlasCase:
             raise InputError("no DICOM image can be read: give the patient's folder")
         t2, why_t2 = choose_mr(found, "T2")
         ct, why_ct, deformed = choose_ct(found, t2)
-        mr, hu, seen, notes = _slices_of_both(t2, ct) if deformed else _apart(t2, ct)
+        mr, hu = _read(t2), _read(ct)
+        there, notes = None, list[str]()
+        if deformed:
+            hu, there, notes = _on_grid(hu, mr, shift_of(ct, t2))
         outline = body_contour(found.structures, mr, t2.slices[0].frame)
         extra, why_t1 = self._t1(found, mr, t2) if self.t1 else ({}, {})
         roles = {id(t2): "MR", id(ct): "CT"}
@@ -90,9 +94,9 @@ class AtlasCase:
             mr=mr,
             ct=hu,
             mask=outline.mask,
-            seen=seen,
             files=files,
-            copies=frozenset(files),
+            ct_measured=there,
+            mr_measured=known(mr),
             registered=deformed,
             extra=extra,
             chosen={"mr": why_t2, "ct": why_ct, "mask": outline.chosen} | why_t1,
@@ -157,41 +161,33 @@ def _read(image: Image) -> Volume:
     return volume
 
 
-Pair = tuple[Volume, Volume, np.ndarray, list[str]]  # T2, CT, where both were measured, notes
+def _on_grid(
+    hu: Volume, mr: Volume, shift: int | None
+) -> tuple[Volume, Bool[np.ndarray, "x y z"], list[str]]:
+    """The deformed CT on the T2's grid, where it was measured there, and notes for the report.
 
-
-def _apart(t2: Image, ct: Image) -> Pair:
-    """T2 and native CT; where the CT was measured, its registration tells."""
-    mr = _read(t2)
-    return mr, _read(ct), known(mr), []
-
-
-def _slices_of_both(t2: Image, ct: Image) -> Pair:
-    """T2 and CT on the slices that both have; the CT resampled where its grid is another."""
-    mr, hu = _read(t2), _read(ct)
-    shift, seen = shift_of(ct, t2), measured(hu)
+    Args:
+      hu: the CT.
+      mr: the T2.
+      shift: from slices of the T2 to those of the CT on the same grid; None resamples the CT.
+    """
     if shift is None:
         note = "the deformed CT lies on another grid than the T2 and was resampled onto it"
-        return mr, resample_on(hu, mr, fill=AIR), known(mr) & moved(seen, hu, mr), [note]
+        return resample_on(hu, mr, fill=AIR), moved(measured(hu), hu, mr), [note]
     depth, ct_depth = mr.array.shape[2], hu.array.shape[2]
     first, last = max(0, -shift), min(depth, ct_depth - shift)
     if last - first < 2:
         raise InputError("T2 and deformed CT have fewer than two slices in common")
     notes = []
     if (first, last) != (0, depth):
-        notes.append(f"the T2 was cut to the {last - first} of {depth} slices that the CT has too")
+        notes.append(f"the CT has only {last - first} of the {depth} slices of the T2")
     if last - first < ct_depth:
         more = ct_depth - (last - first)
         notes.append(f"{more} of {ct_depth} slices of the CT lie beyond the T2 and were left out")
-    affine = mr.affine.copy()
-    affine[:3, 3] += first * affine[:3, 2]
-    here, there = slice(first, last), slice(first + shift, last + shift)
-    return (
-        Volume(mr.array[..., here], affine, "a.u."),
-        Volume(hu.array[..., there], affine, "HU"),
-        known(mr)[..., here] & seen[..., there],
-        notes,
-    )
+    array, there = np.full(mr.array.shape, AIR, np.float32), np.zeros(mr.array.shape, bool)
+    array[..., first:last] = hu.array[..., first + shift : last + shift]
+    there[..., first:last] = measured(hu)[..., first + shift : last + shift]
+    return mr.with_array(array, "HU"), there, notes
 
 
 def _without_names(patient: Patient, secrets: Collection[str], keep: str) -> Patient:

@@ -24,9 +24,9 @@ class Patient(NamedTuple):
     ct: Volume  # HU, on any grid
     mask: Volume | None  # body, on the MR's grid; None: to be computed
     files: Mapping[str, Path | None]  # "mr", "ct", "mask": a file, or a folder of one series
-    copies: frozenset[str] = frozenset()  # not as in the files: prepared data keeps copies
     registered: bool | None = None  # CT to MR by its source; None: nothing is said of it
-    seen: np.ndarray | None = None  # where scanners measured, on the MR's grid; None: not told
+    ct_measured: np.ndarray | None = None  # where, on the MR's grid; None: by the CT's values
+    mr_measured: np.ndarray | None = None  # where, on the MR's grid; None: everywhere
     extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
     chosen: Mapping[str, str] = NOTHING  # what was chosen and why, a sentence each
     facts: Mapping[str, Any] = NOTHING  # for the report, JSON

@@ -77,11 +77,9 @@ def lookup_control(prepared: Prepared) -> Lookup:
 
 def apply_lookup(lookup: Lookup, patient: Patient, prepared: Prepared) -> SyntheticCT:
     """The table's CT of one patient, as a single draw without a network evaluation."""
-    shown = network_input(
-        patient.mr, RobustMR(), patient.mask, spacing=prepared.spacing, size=prepared.size
-    )
+    shown = network_input(patient.mr, RobustMR(), spacing=prepared.spacing, size=prepared.size)
     start = time.perf_counter()
-    hu = np.where(shown.mask[..., 0] > 0, lookup.apply(shown.mr[..., 0]), AIR)
+    hu = np.where(shown.body > 0, lookup.apply(shown.mr[..., 0]), AIR)
     seconds = (time.perf_counter() - start) / len(hu)
     ct = from_slices(hu, shown.grid, unit="HU", fill=AIR)
     return SyntheticCT((ct,), ct, None, 0.0, seconds, len(hu))

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from sde_ct.data.sources.cohorts import KINDS, Case
+from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.pelvis import (
     SHAPE,
@@ -23,15 +24,27 @@ from sde_ct.lab.phantom.pelvis import (
     require_possible,
 )
 from sde_ct.storage.whole import write_json
+from sde_ct.volumes.files import read_volume
 
 RECORD = "phantom.json"
 FILES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "ambiguous": np.uint8}
 
 
+class PhantomCase(Case):
+    """A phantom's files; preparation also keeps its ambiguous region and its record."""
+
+    def read(self) -> Patient:
+        region = read_volume(self.mr.with_name("ambiguous.nii.gz"), "mask")
+        record = json.loads(self.mr.with_name(RECORD).read_text("utf-8"))
+        patient = super().read()
+        facts = {**patient.facts, "phantom": record}
+        return patient._replace(extra={"ambiguous": region}, facts=facts)
+
+
 def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
     """The patients of `write_cohort` as cases to prepare; arguments and errors are the same."""
     written = write_cohort(Path(folder).absolute(), patients, seed, **options)
-    return [Case(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
+    return [PhantomCase(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
 
 
 def write_cohort(

@@ -17,7 +17,6 @@ from sde_ct.data.prepared import read_prepared
 from sde_ct.data.sources.cohorts import Case, Patterns, find_cases
 from sde_ct.data.split import split_patients
 from sde_ct.errors import InputError
-from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.slice_grid import from_slices
 
 from ..conftest import AFFINE, SHAPE, patient, save
@@ -37,7 +36,7 @@ def test_slices_lead_back_to_the_files_voxel_by_voxel(cohort, tmp_path):
     for case in data.cases.values():
         assert len(case) == 7
         for kind, unit in (("mr", "a.u."), ("ct", "HU"), ("mask", "mask")):
-            slices, native = case.load(kind), read_volume(case.files[kind], unit)
+            slices, native = case.load(kind), case.volume(kind)
             assert slices.dtype == {"mr": "f4", "ct": "i2", "mask": "u1"}[kind]
             back = from_slices(slices, case.grid, unit=unit)
             np.testing.assert_array_equal(back.array, native.array)
@@ -47,15 +46,15 @@ def test_slices_lead_back_to_the_files_voxel_by_voxel(cohort, tmp_path):
 def test_the_index_tells_where_everything_came_from(cohort, tmp_path):
     data = prepared_of(cohort, tmp_path / "data", spacing=(2.4, 2.4), size=(8, 8))
     index = json.loads((tmp_path / "data" / "dataset.json").read_text())
-    assert (index["version"], index["source"]) == (1, "synthrad2023")
+    assert (index["version"], index["source"]) == (2, "synthrad2023")
     assert (index["spacing"], index["size"]) == ([2.4, 2.4], [8, 8])
     assert {k: tuple(v) for k, v in index["split"].items()} == data.split
     record = index["cases"]["1PA003"]
     for kind in ("mr", "ct", "mask"):
         content = (cohort / "Task1/pelvis/1PA003" / f"{kind}.nii.gz").read_bytes()
         assert record["sha256"][kind] == hashlib.sha256(content).hexdigest()
-    files = patient(seed=3)
-    expected = np.percentile(files["mr"][files["mask"] > 0], 99.5)
+    body = data.cases["1PA003"].volume("body").array > 0  # never the given mask
+    expected = np.percentile(patient(seed=3)["mr"][body], 99.5)
     np.testing.assert_allclose(record["mr_percentiles"]["99.5"], expected)
     assert record["mask"] == "given" and record["voxel_mm"] == pytest.approx([1.2, 1.2, 3.0])
 
@@ -63,13 +62,9 @@ def test_the_index_tells_where_everything_came_from(cohort, tmp_path):
 def test_preparation_and_synthesis_cut_the_mr_alike(cohort, tmp_path):
     data = prepared_of(cohort, tmp_path / "data", spacing=(1.7, 1.5))
     case = data.cases["1PA001"]
-    cut = cut_mr(
-        read_volume(case.files["mr"], "a.u."),
-        read_volume(case.files["mask"], "mask"),
-        spacing=data.spacing,
-    )
+    cut = cut_mr(case.volume("mr"), spacing=data.spacing)
     np.testing.assert_array_equal(cut.mr, case.load("mr"))
-    np.testing.assert_array_equal(cut.mask, case.load("mask"))
+    np.testing.assert_array_equal(cut.outline.array, case.volume("body").array)
     assert cut.grid == case.grid and cut.percentiles == case.percentiles
 
 
@@ -86,7 +81,7 @@ def test_padding_of_a_scanner_counts_as_air_and_a_missing_mask_is_computed(tmp_p
         size=(24, 24),
     )
     case = data.cases["p"]
-    assert case.load("ct").min() == -1024 and case.files["mask"] is None
+    assert case.load("ct").min() > -1024 and case.record["mask"] == "computed"
     assert (data.split["validation"], data.split["test"]) == ((), ())
     mask = case.load("mask")
     truth = np.pad(files["mask"].transpose(2, 1, 0)[:, ::-1, ::-1], ((0, 0), (3, 3), (2, 2)))
@@ -111,8 +106,15 @@ def test_what_the_ct_did_not_measure_is_masked(cohort, tmp_path):
     data = prepared_of(cohort, tmp_path / "data")
     report = json.loads((tmp_path / "data" / "report.json").read_text())["patients"]
     body = patient(seed=1)["mask"] > 0
-    mask = read_volume(data.cases["1PA001"].files["mask"], "mask").array
-    np.testing.assert_array_equal(mask > 0, body & disc)
+    case = data.cases["1PA001"]
+    np.testing.assert_array_equal(case.volume("mask").array > 0, body & disc)
+    np.testing.assert_array_equal(case.volume("valid").array > 0, disc)
+    assert case.volume("ct").array[~disc].max() == -2000  # as measured
+    # What teaches continues tissue in the body, and air outside: no cut-off patient, no padding.
+    seen = case.volume("body").array > 0
+    taught = from_slices(case.load("ct"), case.grid).array
+    assert (taught[~disc & seen] == 0).all() and (taught[~disc & ~seen] == -1000).all()
+    np.testing.assert_array_equal(from_slices(case.load("valid"), case.grid).array > 0, disc)
     lost = 1 - (body & disc).sum() / body.sum()
     assert report["1PA001"]["body_outside_field_of_view"] == pytest.approx(lost, abs=1e-4)
     assert f"{100 * lost:.1f} % of the body lie outside" in report["1PA001"]["warnings"][0]
@@ -120,8 +122,9 @@ def test_what_the_ct_did_not_measure_is_masked(cohort, tmp_path):
     assert slices.load("ct")[slices.load("mask") > 0].min() == -900
     whole = report["1PA002"]
     assert whole["body_outside_field_of_view"] == 0 and whole["warnings"] == []
-    assert data.cases["1PA002"].files["mask"].endswith("1PA002/mask.nii.gz")
-    assert "pelvis" in data.cases["1PA002"].files["mask"]  # the given one
+    given = data.cases["1PA002"]
+    assert given.record["mask"] == "given" and given.load("valid").all()
+    np.testing.assert_array_equal(given.volume("mask").array, patient(seed=2)["mask"])
 
 
 def other_grid(path):
@@ -326,7 +329,10 @@ DAMAGED = {
     "no index": (lambda f: (f / "dataset.json").unlink(), r"run launch/prepare\.py"),
     "half an index": (lambda f: (f / "dataset.json").write_text('{"version'), "is damaged"),
     "no JSON object": (lambda f: (f / "dataset.json").write_text("3"), "is damaged"),
-    "version": (rewrite(lambda i: i.update(version=9)), "is of version 9, not 1"),
+    "version": (
+        rewrite(lambda i: i.update(version=9)),
+        "has version 9, this program reads 2",
+    ),
     "two splits": (
         rewrite(lambda i: i["split"]["test"].append(i["split"]["train"][0])),
         "is in train and in test",

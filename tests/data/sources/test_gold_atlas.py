@@ -16,7 +16,6 @@ from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.data.sources.gold_atlas import AtlasCase, literature_split
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.gold_atlas import PATIENTS, write_gold_atlas
-from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.lps import swap_lps_ras
 
 from ...programs import call
@@ -86,18 +85,20 @@ def test_voxels_and_their_place_are_those_another_reader_finds(atlas, prepared, 
     """Corner voxels within 0.01 mm of where GDCM puts them; every value the same."""
     data, _ = prepared
     case, depth = data.cases[name], SLICES[name]
-    for kind, unit, modality, description in (
-        ("mr", "a.u.", "MR", DESCRIPTIONS[name][0]),
-        ("ct", "HU", "CT", DESCRIPTIONS[name][1]),
+    for kind, modality, description in (
+        ("mr", "MR", DESCRIPTIONS[name][0]),
+        ("ct", "CT", DESCRIPTIONS[name][1]),
     ):
-        volume = read_volume(case.files[kind], unit)
+        volume = case.volume(kind)
         array, affine = by_itk(atlas / name, modality, description)
-        assert volume.array.shape == (64, 64, depth)
-        np.testing.assert_array_equal(volume.array, array[..., :depth])
+        assert volume.array.shape == (64, 64, 8)
+        np.testing.assert_array_equal(volume.array[..., :depth], array[..., :depth])
         corners = np.array([[x, y, z, 1] for x in (0, 63) for y in (0, 63) for z in (0, depth - 1)])
         np.testing.assert_allclose(corners @ volume.affine.T, corners @ affine.T, atol=0.01)
-    assert len(case) == depth and case.load("ct").max() <= 3071
-    assert Path(case.files["mr"]).parent == data.folder / "cases" / name
+    assert len(case) == 8 and case.load("ct").max() <= 3071
+    assert case.record["unmeasured_slices"] == list(range(depth, 8))
+    valid = case.load("valid").any(axis=(1, 2))
+    assert valid[:depth].all() and not valid[depth:].any()
 
 
 def shoelace(points: np.ndarray) -> float:
@@ -116,7 +117,7 @@ def test_the_mask_has_the_volume_of_the_consensus_contours(atlas, prepared):
         shoelace(np.reshape([float(v) for v in c.ContourData], (-1, 3)))
         for c in roi.ContourSequence
     )
-    mask = read_volume(case.files["mask"], "mask")
+    mask = case.volume("mask")
     assert len(roi.ContourSequence) == mask.array.shape[2] == 8
     assert mask.array.sum() * np.prod(mask.spacing[:2]) == pytest.approx(area, rel=0.01)
     assert "consensus" in report["patients"]["1_03_P"]["chosen"]["mask"]
@@ -137,7 +138,7 @@ def test_the_report_says_what_was_found_chosen_and_left_out(prepared):
     assert plain["body_overlap_dice"] > 0.97 and plain["mask"] == "drawn"
     assert "1 of 9 slices of the CT lie beyond the T2" in narrow["warnings"][0]
     assert 0.02 < narrow["body_outside_field_of_view"] < 0.4 and "masked" in narrow["warnings"][1]
-    assert "the T2 was cut to the 7 of 8 slices" in short["warnings"][0]
+    assert "the CT has only 7 of the 8 slices of the T2" in short["warnings"][0]
     assert short["hu_range_in_file"][1] == 19000 and short["hu_range"][1] == 3071
     # The implant is a ball of 22 mm, of which whole voxels count.
     assert short["metal_ml"] == pytest.approx(4 / 3 * np.pi * 2.2**3, rel=0.2)
@@ -146,7 +147,7 @@ def test_the_report_says_what_was_found_chosen_and_left_out(prepared):
 def test_what_no_scanner_measured_is_no_body(prepared):
     data, _ = prepared
     case = data.cases["2_04_P"]
-    ct, mask = read_volume(case.files["ct"], "HU"), read_volume(case.files["mask"], "mask")
+    ct, mask = case.volume("ct"), case.volume("mask")
     assert ct.array.min() == -2000 and ct.array[mask.array > 0].min() > -1100
     x, y, _ = np.nonzero(mask.array)
     assert np.hypot(x - 31.5, y - 31.5).max() <= 0.36 * 64 + 1  # the disc of the CT
@@ -156,8 +157,8 @@ def test_t1_is_kept_on_the_grid_of_the_t2(prepared):
     """The T1 shows the body where the T2 does."""
     data, report = prepared
     for name, case in data.cases.items():
-        t1 = read_volume(Path(case.files["mr"]).with_name("t1.nii.gz"), "a.u.")
-        mr, mask = read_volume(case.files["mr"], "a.u."), read_volume(case.files["mask"], "mask")
+        t1 = case.volume("t1")
+        mr, mask = case.volume("mr"), case.volume("mask")
         assert t1.array.shape == mr.array.shape
         np.testing.assert_allclose(t1.affine, mr.affine, atol=1e-4)
         inside, outside = t1.array[mask.array > 0], t1.array[mr.array == 0]
@@ -318,8 +319,8 @@ def test_the_native_ct_is_registered_where_that_is_asked_for(patient, prepared, 
     (case,) = find_cases("gold_atlas", tmp_path, Patterns())
     split = {"train": ("1_03_P",)}
     found = prepare([case], tmp_path / "d", source="gold_atlas", split=split, register="rigid")
-    ct, mask = (read_volume(found.cases["1_03_P"].files[k], u) for k, u in UNITS)
-    truth = read_volume(data.cases["1_03_P"].files["ct"], "HU")
+    ct, mask = (found.cases["1_03_P"].volume(k) for k in ("ct", "mask"))
+    truth = data.cases["1_03_P"].volume("ct")
     inside = mask.array > 0
     assert np.abs(ct.array - truth.array)[inside].mean() < 60  # 170 where it lies 15 mm off
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["1_03_P"]
@@ -353,7 +354,7 @@ def test_a_deformed_ct_on_another_grid_of_the_frame_is_resampled(patient, prepar
         edit(path, ImagePositionPatient=[f"{v:.8g}" for v in place + half * row])
     found = AtlasCase("1_03_P", folder).read()
     assert "lies on another grid" in found.warnings[0]
-    ct = read_volume(data.cases["1_03_P"].files["ct"], "HU").array
+    ct = data.cases["1_03_P"].volume("ct").array
     expected = 0.5 * (ct[:-1] + ct[1:])
     np.testing.assert_allclose(found.ct.array[1:][:, 2:-2], expected[:, 2:-2], atol=0.1)
 
@@ -371,7 +372,7 @@ def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, t
     (case,) = find_cases("gold_atlas", tmp_path, Patterns())
     split = {"train": ("2_04_P",)}
     data = prepare([case], tmp_path / "d", source="gold_atlas", split=split)
-    ct, mask = (read_volume(data.cases["2_04_P"].files[k], u) for k, u in UNITS)
+    ct, mask = (data.cases["2_04_P"].volume(k) for k in ("ct", "mask"))
     inside = mask.array > 0
     assert inside.any() and not inside[:13].any() and not inside[51:].any()
     assert (ct.array[inside] > -1020).all()  # neither filled nor mixed with padding
