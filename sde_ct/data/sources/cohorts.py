@@ -38,7 +38,9 @@ class Case:
             ct=read_volume(self.ct, "HU"),
             mask=read_volume(self.mask, "mask") if self.mask else None,
             files=files,
-            facts={"sha256": {kind: sha256(*files_of(path)) for kind, path in files.items() if path}},
+            facts={
+                "sha256": {kind: sha256(*files_of(path)) for kind, path in files.items() if path}
+            },
         )
 
     def stamp(self) -> str:
