@@ -28,7 +28,6 @@ from pathlib import Path
 from absl import flags
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.matching import CaseFiles, Refusal, match_cases
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
@@ -72,6 +71,7 @@ def main() -> None:
     from sde_ct.evaluation import dose
     from sde_ct.evaluation.cases import evaluate_methods
     from sde_ct.evaluation.findings import findings
+    from sde_ct.evaluation.matching import match_cases
     from sde_ct.evaluation.protocols import PROTOCOLS, constants
     from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
     from sde_ct.evaluation.table import summarise, text_table
@@ -160,7 +160,7 @@ def _methods(predictions: Sequence[Path]) -> list[str]:
     return names
 
 
-def _exports(cases: Sequence[CaseFiles]) -> dict[str, tuple]:
+def _exports(cases: Sequence) -> dict[str, tuple]:
     """Every case with its structures, after refusing what the export would refuse late."""
     from sde_ct.evaluation import dose
 
@@ -181,18 +181,18 @@ def _gamma() -> list:
     return dose.gamma_of_files(*map(Path, _GAMMA.value))
 
 
-def _bar(cases: Sequence[CaseFiles], method: str) -> Iterable[CaseFiles]:
+def _bar(cases: Sequence, method: str) -> Iterable:
     return bar(cases, desc=method, unit="case")
 
 
-def _mask_of(case: CaseFiles) -> str:
+def _mask_of(case) -> str:
     """Where the body comes from."""
     if _MASK.value:
         return "given"
     return "beside the reference CT" if case.mask else "computed from the reference CT"
 
 
-def _tell(refused: Mapping[str, Sequence[Refusal]]) -> None:
+def _tell(refused: Mapping[str, Sequence]) -> None:
     """Name every refused case once, those of one reason together."""
     for method, names, reason in _by_reason(_record(refused, ())):
         print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
@@ -206,12 +206,12 @@ def _by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
     return [(method, ", ".join(cases), reason) for (method, reason), cases in found.items()]
 
 
-def _nothing_left(refused: Mapping[str, Sequence[Refusal]]) -> str:
+def _nothing_left(refused: Mapping[str, Sequence]) -> str:
     reasons = [case.reason for cases in refused.values() for case in cases]
     return reasons[0] if len(reasons) == 1 else f"No case is left to evaluate: {reasons[0]}"
 
 
-def _record(refused: Mapping[str, Sequence[Refusal]], places: Sequence[Path]) -> list[dict]:
+def _record(refused: Mapping[str, Sequence], places: Sequence[Path]) -> list[dict]:
     """The refusals for metrics.json, which must not depend on where the folders lie."""
 
     def local(reason: str) -> str:

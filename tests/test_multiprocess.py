@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sde_ct.methods import build_method
-from sde_ct.runtime import parallel, peers
+from sde_ct.runtime import peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.state import fresh_state
 
@@ -196,13 +196,13 @@ def test_the_death_of_one_ends_all_and_a_restart_goes_on(victim, runs, phantoms,
     run.wait_for_step(12)
     run.processes[victim].kill()
     killed = time.monotonic()
-    statuses = run.statuses(parallel.HEARTBEAT + 30)
-    assert time.monotonic() - killed < parallel.HEARTBEAT + 30
+    statuses = run.statuses(peers.HEARTBEAT + 30)
+    assert time.monotonic() - killed < peers.HEARTBEAT + 30
     other = 1 - victim
     # LOST where a collective failed; an abort where JAX's own watch came first.
     assert statuses[other] in (peers.LOST, -signal.SIGABRT), run.log(other)
     told = [line for line in run.log(other).splitlines() if line.startswith("error: ")]
-    assert len(told) == 1 and told[0].endswith(peers.MEND), run.log(other)
+    assert len(told) == 1 and told[0].endswith(peers.REMEDY), run.log(other)
 
     run.start(2, devices=2, pause=0)
     assert run.statuses() == [0, 0], run.log(0) + run.log(1)

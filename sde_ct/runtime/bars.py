@@ -1,4 +1,4 @@
-"""Progress bars, and lines beside them: lively on a terminal, quiet in the log of a scheduler."""
+"""Progress bars and lines of text, for a terminal and for the log of a scheduler."""
 
 import sys
 from collections.abc import Iterable
@@ -10,17 +10,17 @@ MINUTE = 60.0  # seconds
 
 
 def bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
-    """`tqdm.tqdm(items, **options)` at a pace that fits what reads stderr."""
+    """`tqdm.tqdm(items, **options)`, which in a log is updated once a minute."""
     if sys.stderr.isatty():
         return tqdm(items, mininterval=0.2, **options)
-    # One that a terminal would wipe off says nothing in a log unless it takes a minute.
+    # A bar that a terminal removes at its end appears in a log only if it takes a minute.
     delay = 0 if options.get("leave", True) else MINUTE
     pace = {"mininterval": MINUTE, "maxinterval": MINUTE, "delay": delay}
     return tqdm(items, file=_Lines(sys.stderr), **pace, **options)
 
 
 class _Lines:
-    """A log in which every state of a bar is a line of its own."""
+    """Writes every state of a bar as a line of its own."""
 
     def __init__(self, log: TextIO):
         self._log = log
@@ -34,7 +34,7 @@ class _Lines:
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """A line to stdout or to `file`, above the bars where a terminal shows them."""
+    """Print a line to stdout or to `file`, above the bars on a terminal."""
     if sys.stderr.isatty():
         tqdm.write(text, file=file)
     else:

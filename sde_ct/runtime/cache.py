@@ -1,9 +1,49 @@
-"""Where compiled programs are kept from one start to the next."""
+"""The package's cache folder, where JAX keeps compiled programs from one start to the next."""
 
+import contextlib
 import os
+import time
+import zlib
 from pathlib import Path
+from typing import Any
+
+with contextlib.suppress(ImportError):
+    from compression import zstd  # from Python 3.14 on, where JAX uses it
 
 
 def folder(name: str) -> Path:
     """`name` in this package's cache, under $XDG_CACHE_HOME or ~/.cache; it may not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sde_ct" / name
+
+
+def remove_truncated(programs: Path) -> None:
+    """Remove compiled programs that a killed process wrote only in part.
+
+    JAX would complain of such an entry at every start and never replace it. Entries written before
+    the last call are not read again.
+    """
+    stamp, now = programs / ".checked", time.time()
+    since = stamp.stat().st_mtime if stamp.exists() else 0.0
+    for entry in programs.glob("*-cache"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if entry.stat().st_mtime >= since - 1 and not _is_whole(entry.read_bytes()):
+                entry.unlink()
+    if programs.is_dir():
+        stamp.touch()
+        os.utime(stamp, (now, now))
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether a compressed stream reaches its end; a format that is unknown counts as whole."""
+    stream: Any
+    if content[:1] == b"\x78":
+        stream, error = zlib.decompressobj(), zlib.error
+    elif content[:4] == b"\x28\xb5\x2f\xfd" and "zstd" in globals():
+        stream, error = zstd.ZstdDecompressor(), zstd.ZstdError
+    else:
+        return bool(content)
+    try:
+        stream.decompress(content)
+    except error:
+        return False
+    return stream.eof

@@ -1,4 +1,4 @@
-"""How every program in `launch/` starts: clear sentences instead of tracebacks."""
+"""How every program in `launch/` starts and ends: errors are sentences instead of tracebacks."""
 
 import signal
 import sys
@@ -14,15 +14,18 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may queue the same comm
 
 
 def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn:
-    """Parse the flags, call `main`, exit.
+    """Parse the flags, call `main`, and exit with a status.
 
-    `operand` names the one argument without a dash that a program takes; `main` is then called
-    with it.
+    Args:
+      main: returns the status, None for 0. Its heavy imports belong inside it, so that --help and
+        errors in the flags come at once.
+      operand: the name of the one argument without a dash that the program takes, if it takes one;
+        `main` is then called with it.
 
-    Status: what `main` returns, None being 0; 75 where SIGTERM ended it in order and the same
-    command goes on (Interrupted); or 2 with `error: …` on stderr where the input
-    cannot be used (InputError), a file cannot be read or written, or a `--config` override names
-    no field; absl reports flags that it does not know and values of another type.
+    The status is 2, with `error: …` on stderr, where the input cannot be used (InputError), a file
+    cannot be read or written (OSError), or an override of `--config` names no field. It is 75 where
+    SIGTERM ended the program in order (Interrupted). absl reports unknown flags and values of
+    another type.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -30,7 +33,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             return _complain(f"{len(argv) - 1} arguments: give one {operand}")
         if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
-        logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
+        logging.set_verbosity(logging.WARNING)  # Orbax logs every step of a save otherwise
         try:
             return main(*argv[1:]) or 0
         except InputError as error:
@@ -53,15 +56,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(_complain(_last_line(error)))
     except SyntaxError as error:  # a recipe is Python
         given = next((word for word in argv if word.startswith("--config=")), "--config")
-        sys.exit(_complain(f"{given} is no Python ({error.msg}): give a recipe as in configs/"))
+        sys.exit(_complain(f"{given} is not Python ({error.msg}): give a recipe as in configs/"))
     except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
         sentence = " ".join(str(error.args[0]).split())
         sys.exit(_complain(f"--config: {sentence}: check the field's name"))
 
 
 def _last_line(error: OSError) -> str:
-    """The cause itself: ml_collections tells on several lines where it looked for a recipe."""
-    return str(error).strip().splitlines()[-1].strip()
+    """The cause: ml_collections first lists, line by line, where it looked for a recipe."""
+    return (str(error).strip().splitlines() or [f"{type(error).__name__} without a text"])[-1]
 
 
 def _complain(sentence: str) -> int:

@@ -10,22 +10,20 @@ from sde_ct.runtime import peers
 
 
 class Interruption:
-    """A context manager that notes a first SIGTERM or SIGINT in place of ending the program.
+    """A context manager that notes the first SIGTERM or SIGINT instead of ending the program.
 
-    The second one ends it at once, as without this. Of several processes each leaves SIGTERM to
-    JAX, by which all of them learn of it, and takes Ctrl-C as one.
+    The second signal ends the program at once, as usual. Where there are several processes, each
+    leaves SIGTERM to JAX, which informs all of them, and treats Ctrl-C as a SIGTERM.
     """
-
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self):
         self.signal: signal.Signals | None = None  # the one that came
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():  # Python's demand
+        if threading.current_thread() is threading.main_thread():  # Python allows no other
             if jax.process_count() == 1:
-                handlers = dict.fromkeys(self.SIGNALS, self._note)
+                handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._note)
             else:
                 handlers = {signal.SIGINT: self._pass_on}
             self._before = {number: signal.signal(number, f) for number, f in handlers.items()}
@@ -44,7 +42,7 @@ class Interruption:
         signal.raise_signal(signal.SIGTERM)
 
     def before(self, step: int) -> bool:
-        """Whether to end before training `step`, the same on every process of the run."""
-        if peers.told_to_stop(step):
+        """Whether to end before training `step`; the same on every process of the run."""
+        if peers.stop_requested(step):
             self.signal = signal.SIGTERM
         return self.signal is not None

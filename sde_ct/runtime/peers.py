@@ -1,18 +1,21 @@
-"""What the processes of a run agree on, and what each does when another one is gone.
+"""The processes of one run: how they find each other, agree, and end when one of them is lost.
 
-JAX ends every process of a run within `parallel.HEARTBEAT` seconds of the death of one, at once
-where the first dies, but by abort(): with a stack trace, and unseen by `except` and `atexit`. A
-witness, a tiny process that outlives it, then says in one sentence what to do.
+JAX ends every process within `HEARTBEAT` seconds of the death of another one, and at once where the
+first dies. It calls abort() for that, which prints a stack trace and runs neither `except` nor
+`atexit`. A witness, which is a tiny process that outlives this one, then says in one sentence what
+to do.
 """
 
 import atexit
 import contextlib
+import importlib.util
 import itertools
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,18 +25,55 @@ from orbax.checkpoint import multihost
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime import parallel
 
-LOST = 69  # EX_UNAVAILABLE: the same command again may well do
-LONGEST = 2000  # bytes of a sentence that the processes tell each other
-MEETING = 3600  # seconds to wait for the slowest
-MEND = "start all of them again: what has been saved is used."
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
+LOST = 69  # EX_UNAVAILABLE, the exit status where a peer is lost: the same command may succeed
+LONGEST = 2000  # bytes of a sentence that processes exchange
+MEETING = 3600  # seconds to wait for the slowest process
+REMEDY = "start all of them again, and they go on from what was saved."
 
-# How JAX reports a peer that is gone: the library that carries collectives, or a status.
-_GONE = re.compile(r"Gloo|NCCL|oordination|^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
+# Which failures JAX reports, by their texts: those of the network between the processes at all, and
+# among them those that say that another process is gone.
+_NETWORK = re.compile(r"Gloo|NCCL|oordination")
+_STATUS = re.compile(r"^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
+_GONE = re.compile(
+    r"connection (reset|closed|refused)|broken pipe|remote process exited|timed? ?out|heartbeat",
+    re.IGNORECASE,
+)
 _WITNESS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
 
 
 class Agreed(InputError):
-    """What one process of the run met, and all of them end with, in order."""
+    """An error that one process met and with which all of them end, in order."""
+
+
+def way_to_start(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> dict[str, Any] | None:
+    """The arguments of `jax.distributed.initialize`; None for a process alone.
+
+    They follow from the arguments, from SLURM's variables (one task a GPU), or on a TPU pod from
+    JAX itself where it is installed for TPUs.
+
+    Args:
+      coordinator: HOST:PORT where process 0 can be reached.
+      count: number of processes.
+      index: which of them this is, from 0.
+
+    Raises:
+      InputError: only some of the arguments are given, or one is out of range.
+    """
+    if coordinator is not None and count is not None and index is not None:
+        if not re.fullmatch(r".+:\d+", coordinator):
+            raise InputError(f"--coordinator={coordinator}: give HOST:PORT.")
+        if not 0 <= index < count:
+            raise InputError(f"--process={index}: give 0 to {count - 1} for --processes={count}.")
+        given = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+        return given | {"cluster_detection_method": "deactivate"}
+    if (coordinator, count, index) != (None, None, None):
+        raise InputError("--coordinator, --processes and --process go together: give all three.")
+    if "SLURM_STEP_NODELIST" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+        return {"cluster_detection_method": "slurm"}
+    return {} if importlib.util.find_spec("libtpu") else None
 
 
 @contextlib.contextmanager
@@ -43,32 +83,52 @@ def together(
     index: int | None = None,
     patience: int = 300,
 ) -> Iterator[None]:
-    """`parallel.start`, the block, and the parting from the other processes, if there are any.
+    """Join the other processes, run the block, and part from them; for one process, only run it.
 
-    A block that fails ends this process without waiting for the others: JAX would wait for them
-    at the end of the program, while they wait for this one in their next collective. Where
-    another process is gone, one sentence says so, and the status is `LOST`. Interrupted and
-    Agreed come to all of them at one point, so that they part in order.
+    A block that fails ends this process without waiting for the others: JAX would wait for them at
+    the end of the program, while they wait for this one in their next collective. Interrupted and
+    Agreed reach all processes at the same point, so that they part in order.
+
+    Args:
+      coordinator, count, index: see `way_to_start`.
+      patience: seconds that a process that is done waits for the others.
+
+    Raises:
+      InputError: the arguments, or the settings of the network, are wrong.
+      SystemExit: with status `LOST` where another process is gone.
     """
-    if parallel.way_to_start(coordinator, count, index) is None:
+    options = way_to_start(coordinator, count, index)
+    if options is None:
         yield
         return
-    dismiss = witness()
+    dismiss = _witness()
     try:
-        parallel.start(coordinator, count, index, patience)
+        try:
+            jax.distributed.initialize(
+                **options, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=patience
+            )
+        except ValueError:
+            if options:
+                raise
+            # JAX is installed for TPUs, but this is no pod.
         yield
     except (Interrupted, Agreed):
         _part(dismiss)
         raise
     except BaseException as error:
         dismiss()
+        cause = (str(error).strip().splitlines() or [""])[0]
         if is_lost_peer(error):
-            cause = str(error).strip().splitlines()[0]
-            print(f"error: another process of the run is gone ({cause}); {MEND}", file=sys.stderr)
+            print(f"error: another process of the run is gone ({cause}); {REMEDY}", file=sys.stderr)
             _leave(LOST)
-        # It runs when the error has been told, and before JAX's, which was registered earlier.
+        if is_network_error(error):
+            error = InputError(
+                f"The processes can't exchange data ({cause}): check that all were started alike, "
+                "and the network interface and driver that Gloo or NCCL is set to use."
+            )
+        # This runs after the message is printed, and before JAX's own, which was registered first.
         atexit.register(_leave, 2 if isinstance(error, (InputError, OSError)) else 1)
-        raise
+        raise error
     _part(dismiss)
 
 
@@ -78,17 +138,17 @@ def _part(dismiss: Callable[[], None]) -> None:
     dismiss()
 
 
-def witness() -> Callable[[], None]:
-    """Start the witness of this process; returns what dismisses it."""
+def _witness() -> Callable[[], None]:
+    """Start the witness of this process; returns the function that dismisses it."""
     sentence = (
-        "error: this process was ended: another one of the run died or did not come, or it was "
-        f"killed itself; {MEND}\n"
+        "error: this process was ended because it was killed, or because another one of the run "
+        f"died or never came; {REMEDY}\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-S", "-c", _WITNESS, sentence],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # out of reach of what is sent to the group, as Ctrl-C is
+        start_new_session=True,  # signals to the group, such as Ctrl-C, do not reach it
     )
 
     def dismiss() -> None:
@@ -97,20 +157,26 @@ def witness() -> Callable[[], None]:
     return dismiss
 
 
-def is_lost_peer(error: BaseException) -> bool:
-    """Whether JAX failed because another process is gone."""
+def is_network_error(error: BaseException) -> bool:
+    """Whether JAX failed in what the processes exchange."""
     if isinstance(error, InputError) or not isinstance(error, (RuntimeError, ValueError)):
         return False
-    return bool(_GONE.search(str(error)))
+    return bool(_NETWORK.search(str(error)) or _STATUS.search(str(error)))
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether it failed because another process is gone, and not because a setting is wrong."""
+    text = str(error)
+    return is_network_error(error) and bool(_GONE.search(text) or _STATUS.search(text))
 
 
 def is_primary() -> bool:
-    """Whether this process writes what the run leaves; a process alone does."""
+    """Whether this process writes the run's files; a process alone does."""
     return jax.process_index() == 0
 
 
 def meet() -> None:
-    """Wait until every process of the run has come as far; that one has died ends it as ever."""
+    """Wait until every process of the run has come here."""
     if jax.process_count() > 1:
         everyone = set(range(jax.process_count()))
         name = f"sde_ct {next(_meetings)}"
@@ -122,11 +188,10 @@ _meetings = itertools.count()  # every process counts the same ones
 
 @contextlib.contextmanager
 def agreed() -> Iterator[None]:
-    """The block, to whose end every process comes: InputError or OSError of one is that of all.
+    """A block that every process runs; where one raises InputError or OSError, all of them end.
 
-    Else the others would be left waiting in their next collective, end as if a machine had been
-    lost, and be started again by the scheduler. Raises Agreed, or for a process alone what was
-    raised.
+    Otherwise the others would wait in their next collective, end as if a machine had been lost, and
+    be started again by the scheduler. Raises Agreed, or for a process alone the error itself.
     """
     trouble = ""
     try:
@@ -136,13 +201,13 @@ def agreed() -> Iterator[None]:
             raise
         trouble = str(error)
     if jax.process_count() > 1:
-        for sentence in _all_told(trouble):
+        for sentence in _exchange(trouble):
             if sentence:
                 raise Agreed(sentence)
 
 
-def _all_told(sentence: str) -> list[str]:
-    """Of every process its sentence, when all have told one."""
+def _exchange(sentence: str) -> list[str]:
+    """The sentences of all processes."""
     meet()
     text = np.zeros(LONGEST, np.uint8)
     content = np.frombuffer(sentence.encode()[:LONGEST], np.uint8)
@@ -154,8 +219,8 @@ def _all_told(sentence: str) -> list[str]:
 def connect(devices: Sequence[jax.Device]) -> None:
     """Open the channels between the devices of all processes.
 
-    To open them gloo waits for half a minute for all to come, and one process may well compile
-    or hash the data for longer than another; once they are open, it waits longer than that.
+    Gloo waits only half a minute for all processes while it opens the channels, and one process may
+    compile or hash the data for longer than another. Once they are open, Gloo waits longer.
     """
     if jax.process_count() > 1:
         meet()
@@ -164,17 +229,17 @@ def connect(devices: Sequence[jax.Device]) -> None:
 
 
 def from_primary(number: int | None) -> int | None:
-    """The primary's number, 0 or more, or None: on every process, when all have asked."""
+    """The primary's number, which is 0 or more, or None. Every process must call this."""
     meet()
-    told = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number)))
-    return None if told < 0 else told
+    received = multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number))
+    return None if int(received) < 0 else int(received)
 
 
-def told_to_stop(step: int) -> bool:
-    """Whether to stop after `step`, since SIGTERM came to some process of the run.
+def stop_requested(step: int) -> bool:
+    """Whether SIGTERM came to some process of the run, so that all stop after `step`.
 
-    True at the same step on all of them, and every process must ask after every step. False for
-    a process alone: its signals are its own affair.
+    The answer is the same on all processes, and each must ask after every step. False for a process
+    alone, which handles its own signals.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 

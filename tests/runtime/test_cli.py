@@ -65,6 +65,8 @@ from sde_ct.errors import InputError
 steps = flags.DEFINE_integer("steps", 3, "Steps.")
 config_flags.DEFINE_config_file("config")
 def main():
+    if steps.value == 7:
+        raise OSError
     if steps.value < 1:
         raise InputError(f"steps = {steps.value}: give 1 or more")
 run(main)
@@ -81,6 +83,7 @@ def get_config():
 
 RUNS = {
     "refused": (["--steps=0"], 2, "error: steps = 0: give 1 or more"),
+    "no text": (["--steps=7"], 2, "error: OSError without a text"),
     "stray word": (["now"], 2, "error: argument 'now' is not a flag: write --name=value"),
     "misspelt flag": (["--step=3"], 1, "Unknown command line flag 'step'"),
     "misspelt field": (["--config.bta=3"], 2, "error: --config: Field bta not found"),

@@ -1,19 +1,16 @@
-"""Placing trees on devices, telling whether replicas drifted apart, how processes find each other.
-
-Several processes for real are in `test_multiprocess.py`.
-"""
+"""Placing trees on devices, finding replicas that drifted apart, settings of a program."""
 
 import os
 import subprocess
 import sys
+import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sde_ct.errors import InputError
-from sde_ct.runtime import parallel
+from sde_ct.runtime import cache, parallel
 
 from ..programs import ROOT
 
@@ -47,8 +44,11 @@ def test_cores_are_used_as_far_as_they_divide_the_batch(batch, count):
 def test_a_program_takes_the_devices_it_is_given_and_clears_its_cache(tmp_path):
     cache = tmp_path / "sde_ct" / "xla"
     cache.mkdir(parents=True)
-    (cache / "jit_f-1-cache").touch()  # of a program that was killed
-    (cache / "jit_g-2-cache").write_text("whole")
+    program = zlib.compress(np.random.default_rng(0).bytes(100_000))
+    (cache / "jit_f-1-cache").touch()  # the write of these two was killed
+    (cache / "jit_g-2-cache").write_bytes(program[:-1000])
+    (cache / "jit_h-3-cache").write_bytes(program)
+    (cache / "jit_i-4-cache").write_bytes(b"of another format")
     program = (
         "from sde_ct.runtime import parallel; parallel.set_up(); "
         "import jax; print(jax.device_count())"
@@ -59,7 +59,20 @@ def test_a_program_takes_the_devices_it_is_given_and_clears_its_cache(tmp_path):
         [sys.executable, "-c", program], env=kept | settings, capture_output=True, text=True
     )
     assert done.stdout == "3\n", done.stderr
-    assert [path.name for path in cache.iterdir()] == ["jit_g-2-cache"]
+    left = {path.name for path in cache.glob("*-cache")}
+    assert left == {"jit_h-3-cache", "jit_i-4-cache"}
+
+
+def test_a_program_that_was_checked_is_not_read_again(tmp_path, monkeypatch):
+    old = tmp_path / "jit_f-1-cache"
+    old.write_bytes(zlib.compress(b"program"))
+    os.utime(old, (0, 0))
+    cache.remove_truncated(tmp_path)
+    (tmp_path / "jit_g-2-cache").write_bytes(zlib.compress(b"program")[:-1])
+    read = []
+    monkeypatch.setattr(cache, "_is_whole", lambda content: read.append(content))
+    cache.remove_truncated(tmp_path)
+    assert len(read) == 1 and [path.name for path in tmp_path.glob("*-cache")] == [old.name]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a switch of glibc")
@@ -91,55 +104,3 @@ def test_shared_out_replicates_the_first_and_splits_the_rest():
 def test_a_process_alone_has_the_whole_batch_and_all_devices():
     assert parallel.share(6) == range(6)
     assert parallel.local(jax.devices()) == jax.local_devices()
-
-
-SLURM = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}
-
-
-@pytest.fixture
-def environment(monkeypatch):
-    """Sets the variables given, of SLURM's none but them."""
-
-    def set_to(**variables):
-        for name in (*SLURM, "SLURM_STEP_NODELIST"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-
-    return set_to
-
-
-def test_a_process_is_alone_unless_flags_or_slurm_tell(environment):
-    environment()
-    assert parallel.way_to_start() is None
-    parallel.start()
-    assert not jax.distributed.is_initialized()
-    flags = parallel.way_to_start("10.0.0.1:8476", 4, 1)
-    assert flags == {
-        "coordinator_address": "10.0.0.1:8476",
-        "num_processes": 4,
-        "process_id": 1,
-        "cluster_detection_method": "deactivate",
-    }
-    # The shell of a batch job has the tasks' number too; only what `srun` starts has a step.
-    environment(**SLURM)
-    assert parallel.way_to_start() is None
-    environment(**SLURM, SLURM_STEP_NODELIST="node[3-6]")
-    assert parallel.way_to_start() == {"cluster_detection_method": "slurm"}
-    environment(**SLURM | {"SLURM_NTASKS": "1"}, SLURM_STEP_NODELIST="node3")
-    assert parallel.way_to_start() is None
-
-
-WRONG = {
-    "some": (("10.0.0.1:8476", None, 0), "go together"),
-    "port": (("10.0.0.1", 2, 0), "give HOST:PORT"),
-    "index": (("10.0.0.1:8476", 2, 2), "--process=2: give 0 to 1"),
-    "below": (("10.0.0.1:8476", 2, -1), "--process=-1: give 0 to 1"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_flags_that_do_not_go_together_are_refused(name):
-    arguments, message = WRONG[name]
-    with pytest.raises(InputError, match=message):
-        parallel.start(*arguments)
