@@ -78,7 +78,7 @@ def _frontier(table: Path) -> list[str]:
     from sde_ct.lab.benchmark import frontier
     from sde_ct.lab.comparison import held_out
     from sde_ct.methods.samplers import SAMPLERS
-    from sde_ct.report import figures
+    from sde_ct.report import charts, figures
     from sde_ct.runtime import parallel
     from sde_ct.synthesis import load
 
@@ -122,7 +122,7 @@ def _frontier(table: Path) -> list[str]:
     }
     write_json(output / "frontier.json", frontier.record(points, about))
     title = f"validation patients: {len(patients)}, {DRAWS.value} draws, step {trained.step}"
-    figures.save(figures.frontier(frontier.curves(points), title), output / "frontier")
+    figures.save(charts.frontier(frontier.curves(points), title), output / "frontier")
     written = f"{output}: frontier.csv, frontier.json, frontier.png, frontier.pdf"
     return [*frontier.sentences(points), written]
 
@@ -140,7 +140,7 @@ def _reliability(result: Path) -> list[str]:
     from sde_ct.evaluation.results import write_json
     from sde_ct.lab.benchmark import reliability
     from sde_ct.lab.comparison import held_out, outcomes_seen
-    from sde_ct.report import figures
+    from sde_ct.report import charts, figures
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
     from sde_ct.synthesis import load
@@ -161,7 +161,7 @@ def _reliability(result: Path) -> list[str]:
         progress=lambda patients, name: bar(patients, desc=name, unit="patient"),
     )
     measured = reliability.measure(results, patients, outcomes_seen(prepared))
-    figures.save(figures.reliability(measured), output / "reliability")
+    figures.save(charts.reliability(measured), output / "reliability")
     page = reliability.report(results, patients, measured, output)
     write_report(output / REPORT, page, overwrite=True)
     about = {"step": trained.step, "draws": DRAWS.value, "seed": SEED.value}

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.table import METHODS, SAMPLERS
-from sde_ct.report import figures
+from sde_ct.report import charts, figures
 from sde_ct.report.figures import comparison, uncertainty
 from sde_ct.uncertainty.reliability import reliability
 
@@ -125,7 +125,7 @@ def test_reliability_shows_shares_with_their_intervals():
     half = {p: np.arange(20) < 10 for p in votes}
     seen = {p: np.arange(10) < 10 * p for p in votes}
     found = {"EM": reliability(votes, seen), "PC": reliability(half, seen)}
-    figure = figures.reliability(found, "two samplers")
+    figure = charts.reliability(found, "two samplers")
     (axes,) = figure.axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["right", "training patients", "EM", "PC"]

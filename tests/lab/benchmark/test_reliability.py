@@ -10,7 +10,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.results import write_json
 from sde_ct.lab.benchmark import reliability
 from sde_ct.lab.comparison import held_out
-from sde_ct.report import figures
+from sde_ct.report import charts, figures
 from sde_ct.report.html.report_file import write_report
 from sde_ct.synthesis import Synthesizer, load
 
@@ -55,7 +55,7 @@ def test_the_page_names_a_sampler_that_fails_and_shows_the_diagram(runs, phantom
     patients = [dataclasses.replace(patient, id=f"p{p}", prior=p) for p in (0.1, 0.9)]
     results = reliability.synthesize(load(runs("diffusion")), patients, ["em"], draws=DRAWS)
     found = reliability.measure(results, patients)
-    figures.save(figures.reliability(found), tmp_path / "reliability")
+    figures.save(charts.reliability(found), tmp_path / "reliability")
     failed = {"EM": found["EM"]._replace(p=0.001)}
     page = reliability.report(results, patients, failed, tmp_path)
     assert page.warnings[0].startswith("EM: FAILS (p = 0.001)")
