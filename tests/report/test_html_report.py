@@ -15,11 +15,10 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import COLUMNS, Row
-from sde_ct.report.html import calibration_section, fitting, report_file
+from sde_ct.report.html import calibration_section, patient_data, report_file
 from sde_ct.report.html.contents import PatientView, Prediction, Report
-from sde_ct.report.html.fitting import Plan, middle, plan
 from sde_ct.report.html.metric_tables import by_patient, over_patients
-from sde_ct.report.html.patient_data import encode_patient
+from sde_ct.report.html.patient_data import Plan, encode_patient, middle, plan
 from sde_ct.report.html.patients_from_files import choice, choose, load
 from sde_ct.report.html.report_file import write_report
 from sde_ct.report.html.training_curves import picture, read_curves
@@ -203,7 +202,7 @@ def test_draws_go_first_then_slices(monkeypatch):
     view = noisy_view()
     sizes = {}
     for chosen in (Plan(12, 4), Plan(12, 2), Plan(8, 2), Plan(8, 0), Plan(1, 0)):
-        fixed, each = fitting._slice_bytes(view)
+        fixed, each = patient_data._slice_bytes(view)
         sizes[chosen] = chosen.slices * (fixed + chosen.draws * each)
     for chosen, size in sizes.items():
         assert plan(view, size + 1) == chosen

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from sde_ct.report.html.contents import Picture
 from sde_ct.report.html.metric_tables import Cell, Table, number
-from sde_ct.report.html.pictures import png
 from sde_ct.uncertainty.judgement import Judged, Judgements, OverPatients, nominal
 
 TITLES = {  # of the figures of `over_patients`, with digits
@@ -64,7 +63,7 @@ def picture(judgements: Judgements) -> Picture:
             axes.spines[["top", "right"]].set_visible(False)
     for shared in panels[1:, 0]:  # only now are the highest values of all panels known
         shared.set_ylim(bottom=0)
-    return Picture(CAPTION, _words(judgements), png(figure))
+    return Picture.drawn(CAPTION, _words(judgements), figure)
 
 
 def _coverage(axes: Axes, cases: Sequence[Judged]) -> None:

@@ -1,7 +1,10 @@
 """What a report shows of a patient, and of the whole."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
+
+from matplotlib.figure import Figure
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.findings import Finding
@@ -50,6 +53,13 @@ class Picture(NamedTuple):
     title: str
     alt: str
     png: bytes
+
+    @classmethod
+    def drawn(cls, title: str, alt: str, figure: Figure) -> "Picture":
+        """A matplotlib figure as PNG, without date and version, so that its bytes are fixed."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        return cls(title, alt, buffer.getvalue())
 
 
 class Report(NamedTuple):

@@ -1,19 +1,31 @@
-"""A patient's volumes as data for the page."""
+"""A patient's volumes as data for the page, reduced to a share of the page's size.
+
+Where everything does not fit, draws are left out first, and then slices far from the middle.
+"""
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 
-from sde_ct.report.html.contents import PatientView, require_one_grid
-from sde_ct.report.html.fitting import Plan, depth_of, drawn, middle, most_draws, plan
+from sde_ct.report.html.contents import MethodView, PatientView, require_one_grid
 from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu, voxel_sha256
 
-MR_WINDOW = (1.0, 99.5)  # percentiles of the body that are shown black and white
-SPREAD_TOP = 99.0  # percentile of the body's spreads where the colours end
+FEW_DRAWS = 2  # enough to switch between
+FEW_SLICES = 8  # enough to scroll through
+MR_WINDOW = (1.0, 99.5)  # percentiles in the body that are shown black and white
+SPREAD_TOP = 99.0  # percentile of the spread in the body at which the colours end
 TIGHTER = 0.9  # of the budget, where an estimate was too low
+
+
+class Plan(NamedTuple):
+    """What is kept: `slices` in the middle of the volumes, and the first `draws` of a method."""
+
+    slices: int
+    draws: int
 
 
 class Encoded(NamedTuple):
@@ -25,7 +37,7 @@ class Encoded(NamedTuple):
 
 
 def encode_patient(view: PatientView, budget: float) -> Encoded:
-    """The volumes in about `budget` bytes of base64, one slice at least.
+    """The volumes in about `budget` bytes of base64, with one slice at least.
 
     Raises:
         InputError: a volume does not lie on the CT's grid.
@@ -34,26 +46,102 @@ def encode_patient(view: PatientView, budget: float) -> Encoded:
     allowed = budget
     while True:
         chosen = plan(view, allowed)
-        data = _data(view, chosen)
-        if _size(data) <= budget or chosen == Plan(1, 0):
+        data, size = _data(view, chosen)
+        if size <= budget or chosen == Plan(1, 0):
             return Encoded(data, _left_out(view, chosen), _hashes(view))
         allowed *= TIGHTER
 
 
-def _data(view: PatientView, chosen: Plan) -> dict[str, Any]:
+def plan(view: PatientView, budget: float) -> Plan:
+    """The first plan that fits into `budget` bytes, with one slice at least.
+
+    The size is estimated from three slices of each kind of volume.
+    """
+    fixed, each = _slice_bytes(view)
+    for choice in _choices(depth_of(view), _most_draws(view)):
+        shown = sum(len(_draws(method)[: choice.draws]) for method in view.methods.values())
+        if choice.slices * (fixed + shown * each) <= budget:
+            return choice
+    return Plan(1, 0)
+
+
+def _choices(depth: int, count: int) -> Iterator[Plan]:
+    """Plans from everything to little, in the order in which a reader would give things up."""
+    few, enough = min(FEW_DRAWS, count), min(FEW_SLICES, depth)
+    yield from (Plan(depth, draws) for draws in range(count, few, -1))
+    yield from (Plan(slices, few) for slices in range(depth, enough - 1, -1))
+    yield from (Plan(slices, 0) for slices in range(depth, 0, -1))
+
+
+def depth_of(view: PatientView) -> int:
+    """Axial slices of the whole volume."""
+    return canonical(view.ct).array.shape[2]
+
+
+def _most_draws(view: PatientView) -> int:
+    return max((len(_draws(method)) for method in view.methods.values()), default=0)
+
+
+def _draws(method: MethodView) -> tuple[Volume, ...]:
+    """The draws to switch between; a single one is the mean itself."""
+    return tuple(method.draws) if len(method.draws) > 1 else ()
+
+
+def middle(depth: int, slices: int) -> slice:
+    """`slices` of `depth`, in the middle."""
+    first = (depth - slices) // 2
+    return slice(first, first + slices)
+
+
+def _slice_bytes(view: PatientView) -> tuple[float, float]:
+    """Bytes of one slice of everything that is always kept, and of one slice of one draw."""
+    methods = list(view.methods.values())
+    kept = [view.ct, *(m.mean for m in methods), *(m.spread for m in methods if m.spread)]
+    draws = [_draws(m)[0] for m in methods if _draws(m)]
     depth = depth_of(view)
+    z = np.unique([depth // 4, depth // 2, 3 * depth // 4])
+
+    def size(voxels: np.ndarray) -> float:
+        return len(encode(voxels)) / len(z)
+
+    mr = size(quantise_mr(view.mr, z).voxels) if view.mr else 0.0
+    each = [size(quantise_hu(volume, z)) for volume in draws]
+    return mr + sum(size(quantise_hu(v, z)) for v in kept), sum(each) / max(len(each), 1)
+
+
+def _data(view: PatientView, chosen: Plan) -> tuple[dict[str, Any], int]:
+    """What viewer.js reads, and the characters of all its volumes.
+
+    `file` holds for each axis of the CT's file the axis shown and its direction, 1 or -1.
+    """
+    shown = canonical(view.ct)
+    depth = shown.array.shape[2]
     kept = middle(depth, chosen.slices)
+    texts: list[str] = []
+
+    def text(voxels: np.ndarray) -> str:
+        texts.append(encode(voxels))
+        return texts[-1]
 
     def hu(volume: Volume | None) -> str | None:
-        return None if volume is None else encode(quantise_hu(volume, kept))
+        return text(quantise_hu(volume, kept)) if volume else None
 
-    return {
+    def mr(volume: Volume) -> dict[str, Any]:
+        voxels, slope = quantise_mr(volume, kept)
+        inside = canonical(volume).array[canonical(view.mask).array > 0]
+        low, high = np.percentile(inside if inside.size else volume.array, MR_WINDOW)
+        window = [float(low), float(max(high, low + slope))]
+        return {"data": text(voxels), "slope": slope, "window": window}
+
+    data = {
         "name": view.name,
-        "shape": [*canonical(view.ct).array.shape[:2], chosen.slices],
+        "shape": [*shown.array.shape[:2], chosen.slices],
         "first": kept.start,
         "depth": depth,
-        **_place(view.ct),
-        "mr": None if view.mr is None else _mr(view.mr, view.mask, kept),
+        "spacing": [round(float(step), 6) for step in shown.spacing],
+        "affine": [[round(float(v), 6) for v in line] for line in shown.affine[:3]],
+        "file": [[int(a), int(d)] for a, d in nib.orientations.io_orientation(view.ct.affine)],
+        "mr": mr(view.mr) if view.mr else None,
         "ct": hu(view.ct),
         "mask": hu(view.mask.with_array(view.mask.array > 0)),
         "spreadTop": _spread_top(view),
@@ -62,57 +150,25 @@ def _data(view: PatientView, chosen: Plan) -> dict[str, Any]:
                 "name": name,
                 "mean": hu(method.mean),
                 "spread": hu(method.spread),
-                "draws": [hu(draw) for draw in drawn(method)[: chosen.draws]],
+                "draws": [hu(draw) for draw in _draws(method)[: chosen.draws]],
                 "ofDraws": len(method.draws),
             }
             for name, method in view.methods.items()
         ],
     }
-
-
-def _place(ct: Volume) -> dict[str, Any]:
-    """Where the shown voxels [x, y, z], axes nearest to RAS+, lie in the file and the patient.
-
-    `file`: for each axis of the file (the shown axis, 1 or -1 for its direction).
-    """
-    shown = canonical(ct)
-    return {
-        "spacing": [round(float(step), 6) for step in shown.spacing],
-        "affine": [[round(float(v), 6) for v in line] for line in shown.affine[:3]],
-        "file": [[int(a), int(d)] for a, d in nib.orientations.io_orientation(ct.affine)],
-    }
-
-
-def _mr(mr: Volume, mask: Volume, kept: slice) -> dict[str, Any]:
-    voxels, slope = quantise_mr(mr, kept)
-    inside = canonical(mr).array[canonical(mask).array > 0]
-    low, high = np.percentile(inside if inside.size else mr.array, MR_WINDOW)
-    return {
-        "data": encode(voxels),
-        "slope": slope,
-        "window": [float(low), float(max(high, low + slope))],
-    }
+    return data, sum(map(len, texts))
 
 
 def _spread_top(view: PatientView) -> float:
-    """HU, a multiple of 100: one scale for all methods of a patient."""
+    """The end of the colour scale for all methods of a patient: HU, a multiple of 100."""
     inside = canonical(view.mask).array > 0
     spreads = [canonical(m.spread).array[inside] for m in view.methods.values() if m.spread]
-    if not spreads or not inside.any():
-        return 100.0
-    top = max(float(np.percentile(s, SPREAD_TOP)) for s in spreads)
+    top = max((np.percentile(s, SPREAD_TOP) for s in spreads if s.size), default=0.0)
     return 100.0 * max(1, math.ceil(top / 100))
 
 
-def _size(data: dict[str, Any]) -> int:
-    texts = [data["ct"], data["mask"], (data["mr"] or {}).get("data")]
-    for method in data["methods"]:
-        texts += [method["mean"], method["spread"], *method["draws"]]
-    return sum(len(text) for text in texts if text)
-
-
 def _left_out(view: PatientView, chosen: Plan) -> str:
-    depth, draws = depth_of(view), most_draws(view)
+    depth, draws = depth_of(view), _most_draws(view)
     parts = []
     if chosen.slices < depth:
         parts.append(f"the middle {chosen.slices} of {depth} slices")
@@ -122,7 +178,7 @@ def _left_out(view: PatientView, chosen: Plan) -> str:
 
 
 def _hashes(view: PatientView) -> dict[str, str]:
-    """`voxel_sha256` in the file's order of axes: of the MR as read, of rounded HU otherwise."""
+    """`voxel_sha256` in the file's order of axes: of the MR as read, and of rounded HU."""
     hu = {"CT": view.ct} | {name: method.mean for name, method in view.methods.items()}
     hashes = {"MR": voxel_sha256(view.mr.array)} if view.mr else {}
     return hashes | {name: voxel_sha256(rounded_hu(v.array)) for name, v in hu.items()}

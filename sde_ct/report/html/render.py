@@ -1,7 +1,7 @@
-"""The page itself: one file whose only scripts and styles are its own.
+"""The page from its template; its only script and style are its own.
 
-Text is escaped by Jinja and by `as_json`. Should a name get past both, the content security
-policy still runs no script but the one whose hash it names, and loads nothing from anywhere.
+Jinja and `as_json` escape all text. Should a name get past both, the content security policy still
+runs only the script whose hash it states, and loads nothing from outside.
 """
 
 import base64
@@ -21,6 +21,7 @@ from sde_ct.report.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
 from sde_ct.report.html import calibration_section, training_curves
 from sde_ct.report.html.contents import Picture, Report
 from sde_ct.report.html.metric_tables import Table, by_patient, over_patients
+from sde_ct.report.layout import OUTSIDE
 
 SCRIPTS = ("volumes.js", "plots.js", "viewer.js")
 PANES = {
@@ -30,24 +31,23 @@ PANES = {
     "error": "Signed error",
     "spread": "Spread of the draws",
 }
-OUTSIDE = 217  # grey of what is not shown, 0.85 as in the figures
 
 
-class Still(NamedTuple):
-    """Tables and pictures, the same whatever volumes are shown."""
+class Static(NamedTuple):
+    """Tables and pictures, which do not depend on the volumes shown."""
 
     summary: list[Table]
-    cases: Table | None  # a line a patient and method; None where they are too many
+    cases: Table | None  # None where they are too many
     figures: list[dict[str, str]]
     curves: dict[str, str] | None
 
 
-def still_of(report: Report) -> Still:
-    """Of a report all that takes time to draw."""
+def static_parts(report: Report) -> Static:
+    """Draw the tables and pictures of a report."""
     drawn = [calibration_section.picture(report.judgements)] if report.judgements else []
     calibrated = [calibration_section.table(report.judgements)] if report.judgements else []
     training = training_curves.picture(report.curves)
-    return Still(
+    return Static(
         summary=over_patients(report.rows) + calibrated,
         cases=by_patient(report.rows),
         figures=[_embedded(picture) for picture in (*drawn, *report.figures)],
@@ -57,7 +57,7 @@ def still_of(report: Report) -> Still:
 
 def render(
     report: Report,
-    still: Still,
+    static: Static,
     patients: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
     provenance: Mapping[str, Any],
@@ -65,10 +65,10 @@ def render(
     """The page's text.
 
     Args:
-        still: by `still_of`.
-        patients: as `patients.encode_patient` gives them.
+        static: by `static_parts`.
+        patients: the data of `patient_data.encode_patient`.
         notes: sentences on which patients and slices are in the page.
-        provenance: the report's, with what only the page knows.
+        provenance: the report's, with what only the page can add.
     """
     scripts = ("tables.js", *(SCRIPTS if patients else ()))
     script, style = "".join(map(_read, scripts)), _read("style.css")
@@ -81,15 +81,15 @@ def render(
         script=Markup(script),
         style=Markup(style),
         warnings=report.warnings,
-        summary=still.summary,
-        cases=still.cases,
+        summary=static.summary,
+        cases=static.cases,
         findings=report.findings if any(map(_measured, report.findings)) else (),
         patients=[{"name": data["name"], "json": as_json(data)} for data in patients],
         notes=notes,
         panes=list(PANES.items()),
         colours=as_json(_colours()),
-        figures=still.figures,
-        curves=still.curves,
+        figures=static.figures,
+        curves=static.curves,
         provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
     )
 
@@ -99,7 +99,7 @@ def _measured(finding: Finding) -> bool:
 
 
 def as_json(value: Any) -> Markup:
-    """JSON that is also the inside of a script element: nothing in it can end the element."""
+    """JSON for the inside of a script element, which nothing in it can end."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -107,7 +107,7 @@ def as_json(value: Any) -> Markup:
 
 
 def _policy(script: str, style: str) -> str:
-    """Nothing from anywhere, but this script, this style and pictures inside the file."""
+    """Allow this script, this style and pictures inside the file, and nothing else."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -139,7 +139,7 @@ def _colours() -> dict[str, Any]:
         "error": table(ERROR_COLOURS),
         "spread": table(SPREAD_COLOURS),
         "errorWindow": list(ERROR_WINDOW),
-        "outside": OUTSIDE,
+        "outside": round(255 * OUTSIDE),
     }
 
 

@@ -1,11 +1,9 @@
-"""`report.html`: everything that an evaluation found, in one file that needs no network.
+"""`report.html`: everything that an evaluation produced, in one file that needs no network.
 
-The slices are shown by a small viewer of this package on 2D canvases (viewer.js, 250 lines) rather
-than by NiiVue, the well-kept one. NiiVue 0.69 would fit: 2.3 MB minified, and headless Chromium
-gives it WebGL2. But each of the five linked panes would take a WebGL context; the signed error
-would be one more volume; colour bars, labels and cross-hair are drawn into the picture, where no
-keyboard, screen reader or printer's style sheet finds them; it reads whole files, not slices that
-were chosen to fit; and it would have to be kept here as a copy, for pip does not install it.
+A small viewer of this package (viewer.js) shows the slices on 2D canvases. NiiVue 0.69 (2.3 MB)
+would need a WebGL context for each of the five panes, reads whole files and not chosen slices, and
+draws labels and colour bars into the picture, where no keyboard, screen reader or print style
+reaches them.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,60 +11,53 @@ from pathlib import Path
 
 from sde_ct.errors import InputError
 from sde_ct.report.html.contents import PatientView, Report
-from sde_ct.report.html.fitting import FEW_SLICES, depth_of, plan
-from sde_ct.report.html.patient_data import Encoded, encode_patient
-from sde_ct.report.html.render import Still, render, still_of
+from sde_ct.report.html.patient_data import FEW_SLICES, Encoded, depth_of, encode_patient, plan
+from sde_ct.report.html.render import Static, render, static_parts
 from sde_ct.storage.whole import whole
 
 NAME = "report.html"
 LIMIT = 20_000_000  # bytes of the file
-REST = 500_000  # bytes kept for the viewer itself and what is said of the volumes
+REST = 500_000  # bytes reserved for the viewer itself and the notes on the volumes
 
 
 def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None:
-    """Write the page whole or not at all; the same report gives the same bytes.
+    """Write the page completely or not at all; the same report gives the same bytes.
 
-    It stays below `LIMIT` bytes: a table of every patient that takes half of that is left out, then
-    draws, then slices away from the middle, then patients from the end, and the page says so. Only
-    pictures or single slices that are too large by themselves can exceed it.
+    The page stays below `LIMIT` bytes. It leaves out a table of every patient that takes half of
+    that, then draws, then slices far from the middle, then the last patients, and says so. Only
+    pictures or single slices that are too large by themselves can exceed the limit.
 
     Raises:
         InputError: the file exists and `overwrite` is false, volumes of a patient lie on
             different grids, or `summarise` refuses the rows.
     """
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already: choose another output or remove it first.")
-    still, size = _still(report)
+        raise InputError(f"{path} exists already: choose another output or remove the file.")
+    static, size = _static(report)
     encoded = _within(report.patients, LIMIT - REST - size)
-    hashes = {patient.data["name"]: patient.hashes for patient in encoded}
     provenance = dict(report.provenance)
-    if hashes:
+    if hashes := {patient.data["name"]: patient.hashes for patient in encoded}:
         provenance["Volumes shown: SHA-256 of the MR and of rounded HU"] = hashes
-    text = render(
-        report,
-        still,
-        [patient.data for patient in encoded],
-        [*filter(None, [report.choice]), *_left_out(encoded, list(report.patients))],
-        provenance,
-    )
+    notes = [*filter(None, [report.choice]), *_left_out(encoded, list(report.patients))]
+    text = render(report, static, [patient.data for patient in encoded], notes, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _still(report: Report) -> tuple[Still, int]:
-    """All of the page but volumes, without a table of every patient too large for it; its bytes."""
+def _static(report: Report) -> tuple[Static, int]:
+    """Everything but the volumes, and its bytes; a table of every patient may be left out."""
 
-    def size(still: Still) -> int:
-        return len(render(report, still, [], [], report.provenance).encode())
+    def size(static: Static) -> int:
+        return len(render(report, static, [], [], report.provenance).encode())
 
-    still = still_of(report)
-    if (whole := size(still)) <= LIMIT / 2:
-        return still, whole
-    shorter = still._replace(cases=None)
+    static = static_parts(report)
+    if (full := size(static)) <= LIMIT / 2:
+        return static, full
+    shorter = static._replace(cases=None)
     less = size(shorter)
-    if whole - less <= LIMIT / 2 and whole + REST <= LIMIT:
-        return still, whole
+    if full - less <= LIMIT / 2 and full + REST <= LIMIT:
+        return static, full
     return shorter, less
 
 
@@ -79,14 +70,12 @@ def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) ->
     count, enough = len(patients), min(FEW_SLICES, depth_of(view))
     while count > 1 and plan(view, budget / count).slices < enough:
         count -= 1
-    share = budget / count
-    encoded = [encode_patient(view, share)]
-    del view
-    return encoded + [encode_patient(load(), share) for load in others[: count - 1]]
+    encoded = [encode_patient(view, budget / count)]
+    del view  # one patient at a time is in memory
+    return encoded + [encode_patient(load(), budget / count) for load in others[: count - 1]]
 
 
 def _left_out(encoded: list[Encoded], names: list[str]) -> list[str]:
-    """What a reader of the slices must know; the figures above are of everything."""
     parts = [patient.left_out for patient in encoded if patient.left_out]
     if len(encoded) < len(names):
         parts.append(f"not shown: {', '.join(names[len(encoded) :])}")

@@ -1,21 +1,21 @@
-"""A volume as text for a page: exact int16 voxels, deflated, base64."""
+"""Volumes as text for a page: exact int16 voxels, deflated and in base64."""
 
 import base64
 import zlib
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int16, Shaped, UInt8
+from jaxtyping import Int16, Shaped
 
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu
 
-LEVELS = 4095  # steps over an MR's range where its values are no small integers
+LEVELS = 4095  # steps over the range of an MR whose values are not small integers
 ALL = slice(None)
-LEVEL = 6  # of zlib: higher ones gain 1 % for three times the time
+LEVEL = 6  # of zlib; higher ones gain 1 % and take three times as long
 
 
 class Quantised(NamedTuple):
-    """Voxels [z, y, x] with axes nearest to RAS+; value = slope * voxel."""
+    """Voxels [z, y, x] with axes nearest to RAS+; a value is slope * voxel."""
 
     voxels: Int16[np.ndarray, "z y x"]
     slope: float
@@ -27,7 +27,7 @@ def quantise_hu(volume: Volume, z: slice | np.ndarray = ALL) -> Int16[np.ndarray
 
 
 def quantise_mr(volume: Volume, z: slice | np.ndarray = ALL) -> Quantised:
-    """Whole numbers as they are; others in `LEVELS` steps of the volume's largest one."""
+    """Whole numbers are kept; other values get `LEVELS` steps up to the volume's largest."""
     top = float(np.abs(volume.array).max(initial=0.0))
     whole = top <= np.iinfo(np.int16).max and np.array_equal(volume.array, np.rint(volume.array))
     slope = 1.0 if whole else top / LEVELS
@@ -39,16 +39,13 @@ def _ordered(array: Shaped[np.ndarray, "x y z"]) -> Int16[np.ndarray, "z y x"]:
 
 
 def encode(voxels: Int16[np.ndarray, "z y x"]) -> str:
-    """Base64 of the deflated `filtered` bytes; `volumes.js` undoes it."""
-    return base64.b64encode(zlib.compress(filtered(voxels).tobytes(), LEVEL)).decode("ascii")
+    """The text that `volumes.js` decodes.
 
-
-def filtered(voxels: Int16[np.ndarray, "z y x"]) -> UInt8[np.ndarray, "2 n"]:
-    """Steps from voxel to voxel, signs folded (0, -1, 1, -2 to 0, 1, 2, 3), low bytes first.
-
-    Neighbours are alike, so the high bytes are nearly all 0: a quarter less than plain int16 takes.
+    It holds the differences between neighbouring voxels, with their signs folded (0, -1, 1, -2 to
+    0, 1, 2, 3), all low bytes before all high bytes. Neighbours are alike, so that the high bytes
+    are nearly all 0 and the text is a quarter shorter than that of plain int16.
     """
-    flat = voxels.ravel()
-    step = np.diff(flat, prepend=np.int16(0))  # modulo 2^16, as the sum that undoes it
+    step = np.diff(voxels.ravel(), prepend=np.int16(0))  # modulo 2^16, as in the decoder's sum
     folded = (step << 1) ^ (step >> 15)
-    return np.ascontiguousarray(folded.astype("<i2").view(np.uint8).reshape(-1, 2).T)
+    planes = np.ascontiguousarray(folded.astype("<i2").view(np.uint8).reshape(-1, 2).T)
+    return base64.b64encode(zlib.compress(planes.tobytes(), LEVEL)).decode("ascii")
