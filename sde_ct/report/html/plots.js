@@ -40,9 +40,9 @@ function ticks([low, high]) {
   const rough = (high - low) / 6;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
-  const found = [];
-  for (let v = Math.ceil(low / step) * step; v <= high + 1e-9; v += step) found.push(Math.round(v));
-  return found;
+  const values = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + 1e-9; v += step) values.push(Math.round(v));
+  return values;
 }
 
 function line(g, points) {
@@ -60,10 +60,10 @@ function drawProfile() {
     at[axis] = n - 1 - k; // as on the screen: from the right, from the front
     return index(...at);
   });
-  const spread = state.choice < 0 && shown.spread;
+  const spread = state.choice < 0 && current.spread;
   const ends = cells.flatMap((i) => {
     const s = spread ? spread[i] : 0;
-    return [shown.ct[i], shown.sct[i] - s, shown.sct[i] + s];
+    return [current.ct[i], current.sct[i] - s, current.sct[i] + s];
   });
   const ys = [Math.min(...ends, -100), Math.max(...ends, 100)];
   const from = axis ? "front" : "patient’s right";
@@ -71,8 +71,8 @@ function drawProfile() {
   const { g, x, y } = axes(canvas, [0, n * step], ys, `mm from the ${from}`, "HU", BOX);
   const mm = (k) => x((k + 0.5) * step);
   if (spread) {
-    const above = cells.map((i, k) => [mm(k), y(shown.sct[i] + spread[i])]);
-    const below = cells.map((i, k) => [mm(k), y(shown.sct[i] - spread[i])]).reverse();
+    const above = cells.map((i, k) => [mm(k), y(current.sct[i] + spread[i])]);
+    const below = cells.map((i, k) => [mm(k), y(current.sct[i] - spread[i])]).reverse();
     g.fillStyle = "rgba(0, 114, 178, 0.2)";
     g.beginPath();
     [...above, ...below].forEach(([a, b]) => g.lineTo(a, b));
@@ -83,20 +83,20 @@ function drawProfile() {
   line(g, [[here, BOX.top], [here, BOX.bottom]]);
   g.lineWidth = 4;
   g.strokeStyle = "#1d252c";
-  line(g, cells.map((i, k) => [mm(k), y(shown.ct[i])]));
+  line(g, cells.map((i, k) => [mm(k), y(current.ct[i])]));
   g.strokeStyle = "#0072b2";
   g.setLineDash([14, 7]);
-  line(g, cells.map((i, k) => [mm(k), y(shown.sct[i])]));
+  line(g, cells.map((i, k) => [mm(k), y(current.sct[i])]));
   g.setLineDash([]);
   const band = spread ? "; band: one standard deviation of the draws" : "";
-  const text = `Black: CT. Blue, dashed: ${shown.label}${band}.`;
+  const text = `Black: CT. Blue, dashed: ${current.label}${band}.`;
   byId("profile-text").textContent = text;
-  const mae = cells.reduce((sum, i) => sum + Math.abs(shown.sct[i] - shown.ct[i]), 0) / n;
+  const mae = cells.reduce((sum, i) => sum + Math.abs(current.sct[i] - current.ct[i]), 0) / n;
   canvas.ariaLabel = `HU along the cross-hair from the ${from}. ${text} Mean difference along the line ${mae.toFixed(0)} HU.`;
 }
 
 // Counts of body voxels [CT bin, synthetic CT bin] over the slices of the page, and their figures.
-function joint({ ct, sct, mask }) {
+function jointHistogram({ ct, sct, mask }) {
   const counts = new Float64Array(BINS * BINS);
   const bin = (hu) => Math.min(BINS - 1, Math.max(0, Math.floor((BINS * (hu - HU[0])) / (HU[1] - HU[0]))));
   let n = 0, a = 0, b = 0, aa = 0, bb = 0, ab = 0;
@@ -116,17 +116,18 @@ function joint({ ct, sct, mask }) {
 }
 
 function drawHistogram() {
-  const { counts, n, bias, correlation } = shown.joint;
+  const { counts, n, bias, correlation } = current.joint;
   const canvas = byId("histogram");
   const side = { ...BOX, left: 342, right: 342 + BOX.bottom - BOX.top };
-  const { g, x, y } = axes(canvas, HU, HU, "CT (HU)", `${shown.label} (HU)`, side);
+  const { g, x, y } = axes(canvas, HU, HU, "CT (HU)", `${current.label} (HU)`, side);
   const top = Math.log1p(counts.reduce((most, c) => Math.max(most, c), 0));
   const width = (side.right - side.left) / BINS;
   const hu = (k) => HU[0] + (k * (HU[1] - HU[0])) / BINS;
   counts.forEach((c, k) => {
     if (!c) return;
     const level = Math.round(255 * (1 - (0.15 + 0.85 * (Math.log1p(c) / top))));
-    g.fillStyle = `rgb(${maps.spread.subarray(3 * level, 3 * level + 3).join()})`;
+    const pixel = maps.spread[level];
+    g.fillStyle = `rgb(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255})`;
     g.fillRect(x(hu(k % BINS)), y(hu(Math.floor(k / BINS) + 1)), width + 0.5, width + 0.5);
   });
   g.strokeStyle = "#4a5560";
@@ -138,7 +139,7 @@ function drawHistogram() {
   g.lineWidth = 4;
   g.strokeStyle = "#0072b2";
   g.beginPath();
-  g.arc(x(clip(shown.ct[i])), y(clip(shown.sct[i])), 11, 0, 2 * Math.PI);
+  g.arc(x(clip(current.ct[i])), y(clip(current.sct[i])), 11, 0, 2 * Math.PI);
   g.stroke();
   const related = Number.isFinite(correlation) ? `Correlation ${correlation.toFixed(3)}, mean` : "Mean";
   const text = n
@@ -146,5 +147,5 @@ function drawHistogram() {
       `${related} error ${tenths(bias)} HU.`
     : "No body in the slices here.";
   byId("histogram-text").textContent = text;
-  canvas.ariaLabel = `Joint histogram of CT and ${shown.label}. ${text}`;
+  canvas.ariaLabel = `Joint histogram of CT and ${current.label}. ${text}`;
 }

@@ -129,11 +129,11 @@ def _embedded(picture: Picture) -> dict[str, str]:
 
 
 def _colours() -> dict[str, Any]:
-    """The colour maps of the static figures, 256 RGB triples each."""
+    """The colour maps of the static figures, 256 RGBA pixels each."""
 
     def table(name: str) -> str:
-        rgb = matplotlib.colormaps[name](np.arange(256) / 255)[:, :3]
-        return base64.b64encode(np.rint(255 * rgb).astype(np.uint8).tobytes()).decode("ascii")
+        rgba = matplotlib.colormaps[name](np.arange(256), bytes=True)
+        return base64.b64encode(rgba.tobytes()).decode("ascii")
 
     return {
         "error": table(ERROR_COLOURS),

@@ -1,7 +1,9 @@
 "use strict";
-// Undoes voxel_encoding.py: base64, deflate, byte planes, folded steps. A volume is decoded once.
+// Decodes what voxel_encoding.py encodes: base64, deflate, byte planes, folded differences.
 
-const decoded = new Map();
+const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const pixelsOf = (text) => new Uint32Array(bytesOf(text).buffer);
+const decoded = new Map(); // each volume is decoded once
 
 function volume(text, count) {
   if (!decoded.has(text)) decoded.set(text, decode(text, count));
@@ -9,8 +11,7 @@ function volume(text, count) {
 }
 
 async function decode(text, count) {
-  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   const voxels = new Int16Array(count);
   let value = 0;
@@ -20,8 +21,4 @@ async function decode(text, count) {
     voxels[i] = value; // modulo 2^16
   }
   return voxels;
-}
-
-function lookup(text) {
-  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }
