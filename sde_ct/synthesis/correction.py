@@ -26,12 +26,7 @@ def network(trained: Trained) -> dict[str, Any]:
 def correction_for(
     workdir: Path, trained: Trained, sampler: str | None, draws: int
 ) -> Recalibration:
-    """The correction in a work directory.
-
-    Raises:
-      InputError: there is none, or it was fitted for another sampler, number of draws, network or
-        sampling configuration.
-    """
+    """The correction in a work directory; InputError if it is missing or of another request."""
     path = Path(workdir) / recalibration.NAME
     if not trained.is_random:
         raise InputError(f"A {trained.config.method} has no spread: leave out --calibrated.")
@@ -49,11 +44,7 @@ def correction_for(
 
 
 def apply(correction: Recalibration, ct: SyntheticCT) -> SyntheticCT:
-    """The CT with its spread corrected and with the bounds of its intervals.
-
-    Raises:
-      InputError: the CT has a single draw and therefore no spread.
-    """
+    """The CT with its spread corrected and its bounds set; InputError if it has no spread."""
     if ct.spread is None:
         raise InputError("A single draw has no spread to correct: give 2 draws or more.")
     spread, lower, upper = correction.apply(ct.mean.array, ct.spread.array)

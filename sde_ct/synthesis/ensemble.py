@@ -4,7 +4,7 @@ Deep ensembles (Lakshminarayanan et al., NeurIPS 2017): networks that differ in 
 training agree where the data taught them and disagree where it did not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sde_ct.errors import InputError
@@ -35,16 +35,8 @@ class DeepEnsemble:
                 "with 1 the ambiguity that a network leaves looks like disagreement."
             )
 
-    def __call__(
-        self,
-        mr: Volume,
-        *,
-        case: str,
-        draws: int = 10,
-        progress: Callable[[range], Any] = iter,
-        **options: Any,
-    ) -> SyntheticCT:
-        """As a `Synthesizer`, with `within` and `between`; `draws` is shared by the networks.
+    def __call__(self, mr: Volume, *, case: str, draws: int = 10, **options: Any) -> SyntheticCT:
+        """As a `Synthesizer`, with `within` and `between`; the networks share `draws`.
 
         The networks' draws are numbered consecutively, so that no two use the same noise. The
         draws of the first network equal those that it gives alone.
@@ -52,9 +44,7 @@ class DeepEnsemble:
         self.require_draws(draws)
         each = draws // len(self._members)
         drawn = [
-            member.draw(
-                mr, case=case, draws=each, first=number * each, progress=progress, **options
-            )
+            member.draw(mr, case=case, draws=each, first=number * each, **options)
             for number, member in enumerate(self._members)
         ]
         return combine(drawn, self._members[0].air)

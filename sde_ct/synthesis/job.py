@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
@@ -27,36 +27,20 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for every volume.
+    """What is asked for every volume."""
 
-    Attributes:
-      workdirs: of one network, or of several that share the draws (see `DeepEnsemble`).
-      output: the folder to write to.
-      sampler: one of `methods.samplers.SAMPLERS`; None for a CNN or GAN.
-      draws: the number of draws of all networks; None is about ten, or one per CNN or GAN.
-      evaluations: network evaluations per draw; None takes the recipe's.
-      seed: the seed of the draws.
-      mask: where draws are judged: a mask, or a folder of masks by the volumes' names; None takes
-        the body.
-      calibrated: correct the spread and write intervals, with the file in the work directory.
-      batch: samples per device; None finds what the memory holds.
-      each: write every draw too.
-      dicom: write CT series too.
-      checkpoint: "best" by validation loss, or "newest".
-    """
-
-    workdirs: tuple[str, ...]
+    workdirs: tuple[str, ...]  # of one network, or of several that share the draws
     output: Path
-    sampler: str | None = None
-    draws: int | None = None
-    evaluations: int | None = None
+    sampler: str | None = None  # one of `methods.samplers.SAMPLERS`; None for a CNN or GAN
+    draws: int | None = None  # of all networks; None: about ten, or one per CNN or GAN
+    evaluations: int | None = None  # of the network per draw; None: as in the recipe
     seed: int = 0
-    mask: Path | None = None
-    calibrated: bool = False
-    batch: int | None = None
-    each: bool = False
-    dicom: bool = False
-    checkpoint: str = "best"
+    mask: Path | None = None  # where draws are judged, or a folder of masks; None: in the body
+    calibrated: bool = False  # correct the spread and write intervals
+    batch: int | None = None  # samples per device; None: what the memory holds
+    each: bool = False  # write every draw too
+    dicom: bool = False  # write CT series too
+    checkpoint: str = "best"  # by validation loss; or "newest"
 
 
 class Done(NamedTuple):
@@ -90,6 +74,7 @@ class Job:
             DeepEnsemble(members) if count > 1 else members[0]
         )
         self._synthesize.require_draws(self._draws)
+        self._kinds = outputs.kinds(self._draws, count, self._correction is not None)
         self._asked = {
             "checkpoints": [provenance.checkpoint(one) for one in networks],
             "sampler": request.sampler,
@@ -117,29 +102,37 @@ class Job:
         if kind == "DICOM":
             opened = opened or open_series(source.path)
         mr = read_volume(opened or source.path, "a.u.")
-        mask = None
-        if request.mask is not None:
-            mask = read_volume(find_mask(request.mask, source), "mask")
+        mask = read_volume(find_mask(request.mask, source), "mask") if request.mask else None
         identity = identity_of(opened) if opened else new_identity(mr)
-        name = source.name
+        name, series, notes = source.name, None, []
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # it contains the patient's name
-        series = None
         if request.dicom:
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)
-        results = self._outputs(name, provenance.image(mr, kind, mask), series)
+            notes = [*identity.notes, *slice_notes(identity)]
+        results = VolumeOutputs(
+            folder=request.output,
+            name=name,
+            request={"case": name, **self._asked, "input": provenance.image(mr, kind, mask)},
+            paths=outputs.paths(name, self._kinds, request.each * self._draws, request.dicom),
+            series=series,
+        )
         with results.locked(lambda holder: say(f"{name}: waiting for {holder}, which makes it.")):
             if results.are_complete():
                 return Done(name, f"{name} is complete: nothing to do.")
             ct = self._synthetic_ct(mr, name, mask)
-            notes = (*identity.notes, *slice_notes(identity)) if request.dicom else ()
-            write = partial(
-                outputs.write, name=name, ct=ct, each=request.each,
-                dicom=identity if request.dicom else None,
-            )  # fmt: skip
-            results.put(write, self._details(ct, notes))
-        return Done(name, self._sentence(results, ct), ct.warnings, notes)
+            details = {
+                "workdirs": list(request.workdirs),
+                "checkpoint": [network.chosen for network in self._networks],
+                "evaluations": ct.evaluations,
+                "versions": versions(),
+                "warnings": list(ct.warnings),
+                **({"notes": notes} if request.dicom else {}),
+            }
+            joined = identity if request.dicom else None
+            results.put(lambda stage: outputs.write(stage, name, ct, request.each, joined), details)
+        return Done(name, f"{results.first}: {self._cost(ct)}.", ct.warnings, tuple(notes))
 
     def _read_correction(self) -> Recalibration | None:
         request = self._request
@@ -153,18 +146,6 @@ class Job:
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )
 
-    def _outputs(self, name: str, image: dict[str, Any], series: str | None) -> VolumeOutputs:
-        paths = outputs.paths(
-            name,
-            draws=self._draws,
-            networks=len(self._networks),
-            intervals=self._correction is not None,
-            each=self._request.each,
-            dicom=self._request.dicom,
-        )
-        asked = {"case": name, **self._asked, "input": image}
-        return VolumeOutputs(self._request.output, name, asked, paths, series)
-
     def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:
         ct = self._synthesize(
             mr,
@@ -176,28 +157,17 @@ class Job:
         )
         return correction.apply(self._correction, ct) if self._correction else ct
 
-    def _details(self, ct: SyntheticCT, notes: tuple[str, ...]) -> dict[str, Any]:
-        return {
-            "workdirs": list(self._request.workdirs),
-            "checkpoint": [network.chosen for network in self._networks],
-            "evaluations": ct.evaluations,
-            "versions": versions(),
-            "warnings": list(ct.warnings),
-            **({"notes": list(notes)} if self._request.dicom else {}),
-        }
-
-    def _sentence(self, results: VolumeOutputs, ct: SyntheticCT) -> str:
+    def _cost(self, ct: SyntheticCT) -> str:
         of = f" of {len(self._networks)} networks" if len(self._networks) > 1 else ""
-        covered = ""
-        if self._correction:
-            covered = (
-                f"; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
-                "within the bounds, if the patient is like those of the fit"
-            )
+        cost = (
+            f"{ct.slices} slices, {self._draws} draws{of}, {ct.evaluations:.0f} network "
+            f"evaluations and {ct.seconds:.2f} s per slice and draw"
+        )
+        if self._correction is None:
+            return cost
         return (
-            f"{results.folder / results.paths[0]}: {ct.slices} slices, {self._draws} draws{of}, "
-            f"{ct.evaluations:.0f} network evaluations and {ct.seconds:.2f} s per slice and "
-            f"draw{covered}."
+            f"{cost}; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
+            "within the bounds, if the patient is like those of the fit"
         )
 
 

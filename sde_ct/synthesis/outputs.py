@@ -1,5 +1,6 @@
 """Which files are written of a synthetic CT."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
@@ -20,25 +21,8 @@ KINDS = {
 SERIES = ("sct", "sct_std")  # those that are written as DICOM too
 
 
-def paths(
-    name: str,
-    *,
-    draws: int,
-    networks: int = 1,
-    intervals: bool = False,
-    each: bool = False,
-    dicom: bool = False,
-) -> tuple[str, ...]:
-    """The paths that `write` creates: files, and folders of DICOM slices.
-
-    Args:
-      name: the volume's name.
-      draws: the number of draws of all networks.
-      networks: more than 1 give `between` and, with several draws each, `within`.
-      intervals: whether bounds are written.
-      each: whether every draw is written.
-      dicom: whether CT series are written.
-    """
+def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
+    """The `KINDS` that draws of so many networks give, `intervals` with calibrated bounds."""
     wanted = {
         "sct": True,
         "sct_std": draws > 1,
@@ -47,25 +31,27 @@ def paths(
         "sct_lower": intervals,
         "sct_upper": intervals,
     }
-    kinds = [kind for kind in KINDS if wanted[kind]]
+    return [kind for kind in KINDS if wanted[kind]]
+
+
+def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool) -> tuple[str, ...]:
+    """The paths that `write` creates: files with `draws` single draws, and folders of slices."""
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
-        *(_draw(name, number) for number in range(draws if each else 0)),
+        *(_draw(name, number) for number in range(draws)),
         *(f"dicom/{name}/{kind}" for kind in SERIES if dicom and kind in kinds),
     )
 
 
-def write(
-    folder: Path, name: str, ct: SyntheticCT, *, each: bool = False, dicom: Identity | None = None
-) -> None:
-    """Write the volumes of a synthetic CT as int16 HU.
+def write(folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity | None) -> None:
+    """Write a synthetic CT as int16 HU.
 
     Args:
       folder: the folder of all outputs.
       name: the volume's name.
       ct: what is written.
       each: whether every draw is written.
-      dicom: whose study CT series join; None writes no series.
+      joined: whose study CT series join; None writes no series.
 
     Raises:
       InputError: as in `write_ct_series`.
@@ -75,13 +61,13 @@ def write(
             write_volume(folder / kind / f"{name}.nii.gz", volume)
     for number, draw in enumerate(ct.draws if each else ()):
         write_volume(folder / _draw(name, number), draw)
-    if dicom is None:
+    if joined is None:
         return
     series = folder / "dicom" / name
-    write_ct_series(series / "sct", ct.mean, dicom)
+    write_ct_series(series / "sct", ct.mean, joined)
     if ct.spread is not None:
         content: Content = "spread" if ct.lower is None else "calibrated spread"
-        write_ct_series(series / "sct_std", ct.spread, dicom, content=content)
+        write_ct_series(series / "sct_std", ct.spread, joined, content=content)
 
 
 def _draw(name: str, number: int) -> str:

@@ -78,6 +78,11 @@ class VolumeOutputs:
         self._move_into_place()
 
     @property
+    def first(self) -> Path:
+        """The first output's path."""
+        return self.folder / self.paths[0]
+
+    @property
     def _sidecar(self) -> Path:
         return self.folder / f"{self.name}.json"
 
