@@ -1,32 +1,48 @@
 """A volume on another grid."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Float, Shaped
 from scipy import ndimage
 
 from sde_ct.volumes.volume import Volume
 
+EDGE = 0.5 + 1e-6  # a voxel reaches half a step beyond its centre
 
-def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) -> Volume:
-    """The voxels of `volume` at the places of those of `like`; nothing is smoothed.
 
-    Args:
-      volume: any grid.
-      like: its shape and affine are taken.
-      fill: the value of places more than half a voxel outside `volume`.
-      order: of the interpolating spline; 0 takes the nearest voxel.
+def resample_on(volume: Volume, like: Volume, *, fill: float) -> Volume:
+    """The voxels of `volume` at the places of those of `like`, linearly interpolated.
+
+    Nothing is smoothed. Places more than half a voxel outside `volume` are set to `fill`.
     """
     to_index = np.linalg.inv(volume.affine) @ like.affine
-    array = ndimage.affine_transform(
-        np.asarray(volume.array, np.float32),
-        to_index[:3, :3],
-        to_index[:3, 3],
-        output_shape=like.array.shape,
-        order=order,
-        mode="nearest",
-    )
-    grid = np.ogrid[tuple(slice(n) for n in like.array.shape)]
-    for axis, length in enumerate(volume.array.shape):
-        a, b, c, d = to_index[axis]
-        index = a * grid[0] + b * grid[1] + c * grid[2] + d
-        array[(index < -0.5) | (index > length - 0.5)] = fill
+    array = interpolate(volume.array, to_index[:3, :3], to_index[:3, 3], like.array.shape, fill)
     return Volume(array, like.affine, volume.unit)
+
+
+def interpolate(
+    array: Shaped[np.ndarray, "x y z"],
+    matrix: Float[np.ndarray, "*axes"],
+    offset: Float[np.ndarray, "3"],
+    shape: Sequence[int],
+    fill: float,
+) -> Float[np.ndarray, "a b c"]:
+    """Read `array` at matrix @ index + offset for every index of `shape`; float32.
+
+    A diagonal `matrix` may be given as its diagonal, which is faster.
+    """
+    out = ndimage.affine_transform(
+        np.asarray(array, np.float32), matrix, offset, tuple(shape), order=1, mode="nearest"
+    )
+    rows = np.diag(matrix) if matrix.ndim == 1 else matrix
+    steps = np.ogrid[tuple(slice(n) for n in shape)]
+    for length, row, start in zip(array.shape, rows, offset, strict=True):
+        # Steps without a part in this index are left out, so that it stays small to broadcast.
+        index = start + sum(
+            factor * step for factor, step in zip(row, steps, strict=True) if factor
+        )
+        outside = (index < -EDGE) | (index > length - 1 + EDGE)
+        if np.any(outside):
+            out[np.broadcast_to(outside, out.shape)] = fill
+    return out

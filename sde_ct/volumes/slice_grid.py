@@ -9,18 +9,18 @@ axis
 so that the way back needs the slices and the grid alone. Along z nothing is interpolated.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy import ndimage
 
+from sde_ct.volumes.resample import interpolate
 from sde_ct.volumes.volume import Unit, Volume, canonical, restore
 
 Triple = tuple[int, int, int]
 Pair = tuple[float, float]
-EDGE = 0.5 + 1e-6  # a voxel reaches half a step beyond its centre
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,18 @@ class SliceGrid:
         return float(self.scale[0] * voxel[1]), float(self.scale[1] * voxel[0])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` takes back without loss."""
-        return {
-            "shape": list(self.shape),
-            "affine": [list(row) for row in self.affine],
-            "size": list(self.size),
-            "scale": list(self.scale),
-            "offset": list(self.offset),
-        }
+        """Plain values from which `from_json` restores the grid without loss."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "SliceGrid":
         """The grid that `to_json` described; KeyError or TypeError where `values` is no grid."""
-        affine = tuple(tuple(float(v) for v in row) for row in values["affine"])
         return cls(
-            shape=tuple(int(n) for n in values["shape"]),  # type: ignore[arg-type]
-            affine=affine,
-            size=tuple(int(n) for n in values["size"]),  # type: ignore[arg-type]
-            scale=tuple(float(v) for v in values["scale"]),  # type: ignore[arg-type]
-            offset=tuple(float(v) for v in values["offset"]),  # type: ignore[arg-type]
+            shape=tuple(map(int, values["shape"])),  # type: ignore[arg-type]
+            affine=tuple(tuple(map(float, row)) for row in values["affine"]),
+            size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
+            scale=tuple(map(float, values["scale"])),  # type: ignore[arg-type]
+            offset=tuple(map(float, values["offset"])),  # type: ignore[arg-type]
         )
 
 
@@ -85,16 +78,18 @@ def slice_grid(
       multiple: h and w are padded up to a multiple of it.
       crop: cut slices to `size` about their centre; without it `size` is a lower bound and
         nothing is ever cut.
-      centre: (y, x) voxel index in the upright volume that the slices' centre comes nearest to;
-        None is the volume's own. For slices that are cut.
+      centre: (y, x) voxel index in the upright volume, which the centre of the slices is put next
+        to, by whole pixels; None is the volume's centre.
     """
     upright = canonical(volume)
     depth, native = upright.array.shape[2], upright.array.shape[1::-1]
     voxel = tuple(float(v) for v in upright.spacing[1::-1])
-    scale = tuple(_snap(s / v) for s, v in zip(spacing or voxel, voxel, strict=True))
+    scale = tuple(s / v for s, v in zip(spacing or voxel, voxel, strict=True))
+    # Rounding in a file header must not cause interpolation.
+    scale = tuple(1.0 if abs(s - 1.0) < 1e-4 else s for s in scale)
     plane, offset = [], []
     for axis in range(2):
-        # Enough pixels to cover every voxel; rounding noise in a header must not add one.
+        # Enough pixels to cover every voxel; rounding in a header must not add one.
         cover = max(1, int(np.ceil(native[axis] / scale[axis] - 1e-3)))
         wanted = cover if size is None else (size[axis] if crop else max(size[axis], cover))
         wanted = -(-wanted // multiple) * multiple
@@ -104,7 +99,7 @@ def slice_grid(
         offset.append(first - scale[axis] * before)
         if centre is not None:
             shift = centre[axis] - offset[axis] - scale[axis] * (wanted - 1) / 2
-            offset[axis] += round(shift / scale[axis]) * scale[axis]  # by whole pixels
+            offset[axis] += round(shift / scale[axis]) * scale[axis]
     return SliceGrid(
         shape=tuple(int(n) for n in volume.array.shape),  # type: ignore[arg-type]
         affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
@@ -114,25 +109,13 @@ def slice_grid(
     )
 
 
-def _snap(scale: float) -> float:
-    """1 where only rounding in a file header keeps it from 1: nothing is interpolated then."""
-    return 1.0 if abs(scale - 1.0) < 1e-4 else scale
+def to_slices(volume: Volume, grid: SliceGrid, *, fill: float = 0.0) -> Float[np.ndarray, "z h w"]:
+    """Cut `volume` into the axial slices of `grid`, float32; coarser pixels are antialiased.
 
-
-def to_slices(
-    volume: Volume, grid: SliceGrid, *, order: int = 1, fill: float = 0.0
-) -> Float[np.ndarray, "z h w"]:
-    """Cut `volume` into the axial slices of `grid`, float32.
-
-    Args:
-      volume: on the grid's own shape and affine.
-      grid: from `slice_grid`.
-      order: of the interpolating spline; 0 takes the nearest voxel. Coarser pixels are
-        antialiased, except at order 0.
-      fill: the value of pixels outside the volume.
+    Pixels outside the volume, which must lie on the grid's own shape and affine, become `fill`.
     """
     upright = np.asarray(canonical(volume).array).transpose(2, 1, 0)
-    return _resample(upright, grid.scale, grid.offset, grid.size[1:], order, fill)
+    return _resample(upright, grid.scale, grid.offset, grid.size[1:], fill)
 
 
 def from_slices(
@@ -140,28 +123,20 @@ def from_slices(
     grid: SliceGrid,
     *,
     unit: Unit = "HU",
-    order: int = 1,
     fill: float = -1024.0,
 ) -> Volume:
-    """Put slices back on the voxel grid of the volume they were cut from.
+    """Put slices, of the size of `grid`, back on the voxel grid of the volume they were cut from.
 
-    Exact where the slices have the volume's own spacing, interpolated otherwise.
-
-    Args:
-      slices: of the size that `grid` gives.
-      grid: as it was for `to_slices`.
-      unit: of the slices.
-      order: of the interpolating spline.
-      fill: the value of voxels that no slice reaches (cut off in preparation); air in HU.
+    Exact where the slices have the volume's own spacing, interpolated otherwise. Voxels that no
+    slice reaches, because preparation cut them off, become `fill`: air in HU.
     """
     if slices.shape != grid.size:
         raise ValueError(f"slices of shape {slices.shape} do not fit a grid of {grid.size}")
-    frame = grid.frame
-    upright = canonical(frame)
+    upright = canonical(grid.frame)
     scale = tuple(1.0 / s for s in grid.scale)
     offset = tuple(-o / s for o, s in zip(grid.offset, grid.scale, strict=True))
-    array = _resample(slices, scale, offset, upright.array.shape[1::-1], order, fill)  # type: ignore[arg-type]
-    return restore(Volume(array.transpose(2, 1, 0), upright.affine, unit), frame)
+    array = _resample(slices, scale, offset, upright.array.shape[1::-1], fill)  # type: ignore[arg-type]
+    return restore(Volume(array.transpose(2, 1, 0), upright.affine, unit), grid.frame)
 
 
 def _resample(
@@ -169,32 +144,13 @@ def _resample(
     scale: Pair,
     offset: Pair,
     plane: tuple[int, int],
-    order: int,
     fill: float,
 ) -> Float[np.ndarray, "z c d"]:
     """Read `stack` in plane at scale · index + offset; `fill` outside its pixels."""
     stack = np.asarray(stack, np.float32)
-    if order > 0:
-        # A Gaussian that leaves little above the coarser grid's Nyquist frequency.
-        sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]
-        if any(sigma):
-            stack = ndimage.gaussian_filter(stack, sigma, mode="nearest")
-    out = ndimage.affine_transform(
-        stack,
-        np.array([1.0, *scale]),
-        np.array([0.0, *offset]),
-        output_shape=(stack.shape[0], *plane),
-        order=order,
-        mode="nearest",
-    )
-    rows, columns = (
-        _outside(scale[axis] * np.arange(plane[axis]) + offset[axis], stack.shape[axis + 1])
-        for axis in range(2)
-    )
-    out[:, rows] = fill
-    out[:, :, columns] = fill
-    return out
-
-
-def _outside(index: Float[np.ndarray, " n"], length: int) -> np.ndarray:
-    return (index < -EDGE) | (index > length - 1 + EDGE)
+    # A Gaussian that leaves little above the coarser grid's Nyquist frequency.
+    sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]
+    if any(sigma):
+        stack = ndimage.gaussian_filter(stack, sigma, mode="nearest")
+    shape = (stack.shape[0], *plane)
+    return interpolate(stack, np.array([1.0, *scale]), np.array([0.0, *offset]), shape, fill)
