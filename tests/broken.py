@@ -160,7 +160,7 @@ METAIMAGE = {
             test_metaimage.save(p, compress=False),
             test_metaimage.header(p, "^BinaryData = True", "BinaryData = False"),
         ),
-        "voxels in an unusual form",
+        "export it as plain binary data",
     ),
     "voxels elsewhere": (lambda p: renamed(p, "../../secret.raw"), "outside its folder"),
     "voxels anywhere": (lambda p: renamed(p, "/etc/passwd"), "outside its folder"),

@@ -13,12 +13,11 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.patient_names import secrets_of
-from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.series import require_decoder, slice_files
 from sde_ct.volumes.dicom.slice import (
     Slice,
     is_beside,
     read_header,
-    require_decoder,
     series_of,
     slice_of,
 )

@@ -150,7 +150,7 @@ def _cut(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
 def _units(volume: Volume) -> Iterator[Finding]:
     values = f"values {volume.array.min():g} to {volume.array.max():g}"
     if wrong := fault(volume):
-        yield error(f"not in HU ({values}): {wrong.what}", wrong.mend)
+        yield error(f"not in HU ({values}): {wrong.what}", wrong.fix)
     elif not has_soft_tissue(volume.array):
         yield warning(f"no peak of soft tissue near 0 HU ({values})", "check the units")
 

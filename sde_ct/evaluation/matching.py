@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.formats import IMAGE_SUFFIXES, image_stem
+from sde_ct.volumes.formats import image_stem, image_suffixes
 
 KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}  # names in a case's folder
 
@@ -52,7 +52,7 @@ def match_cases(
     and where a reference has no prediction: a case left out may be a hard one.
 
     Args:
-        prediction: a folder of `<case>.nii.gz`, or another of `IMAGE_SUFFIXES`, or one file.
+        prediction: a folder of `<case>.nii.gz`, another format, or one file.
         reference: the same, or any folder over SynthRAD's layout, `<case>/ct.nii.gz`.
         mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
             `ct.nii.gz`, where there is one.
@@ -175,5 +175,5 @@ def _references(place: Path) -> set[str]:
 def _beside(reference: Path) -> Path | None:
     if _stem(reference) != "ct":
         return None
-    masks = [reference.with_name(f"mask{suffix}") for suffix in IMAGE_SUFFIXES]
+    masks = [reference.with_name(f"mask{suffix}") for suffix in image_suffixes()]
     return next((mask for mask in masks if mask.is_file()), None)

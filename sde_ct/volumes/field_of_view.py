@@ -8,8 +8,8 @@ from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume
 
-LEAST_AIR = -1050.0  # HU: what is joined to a corner and lower is no air
-AIR = -850.0  # HU: air is lower
+LEAST_AIR = -1050.0  # HU; lower values that reach a corner of a slice are padding, not air
+AIR = -850.0  # HU; air is lower
 AROUND = np.ones((5, 5, 1), bool)  # voxels of a body's edge, which hold air and tissue mixed
 OTHER_AIR = 0.05  # of the space around the body
 STEADY = 0.9  # overlap (Jaccard) of the padding of neighbouring slices
@@ -18,8 +18,8 @@ STEADY = 0.9  # overlap (Jaccard) of the padding of neighbouring slices
 def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
     """Where the volume's value is not that of its padding.
 
-    Padding is the least value where it is joined, within a slice (the plane of the first two
-    axes), to one of the slice's corners; air in the field of view is noisy.
+    Padding has the volume's least value and is connected, within a slice (the plane of the first
+    two axes), to a corner of the slice. Air in the field of view is noisy.
     """
     array = np.asarray(volume.array)
     least = array == array.min()
@@ -34,17 +34,17 @@ def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
 def measured(ct: Volume) -> Bool[np.ndarray, "x y z"]:
     """Where a CT (HU) was measured; everywhere where its padding cannot be told from its air.
 
-    In a CT whose air was set to one value, -1024 HU as a rule, or cut off there, that value around
-    the body is air as well as padding. It is padding only where there is air of other values too,
-    and where it lies alike in neighbouring slices, as noise that was cut off does not.
+    In some CTs all air was set to one value, usually -1024 HU, or cut off there: then that value
+    around the body is air as well as padding. It is taken for padding only if air of other values
+    exists too and if neighbouring slices have it in the same place, which cut-off noise does not.
     """
     array, inside = np.asarray(ct.array), known(ct)
     if inside.all() or array.min() < LEAST_AIR:
         return inside
     around = ~ndimage.binary_dilation(ct_body(ct).array > 0, AROUND)
     other = around & inside & (array < AIR)
-    told = other.sum() > OTHER_AIR * around.sum() and _is_steady(~inside)
-    return inside if told else np.ones_like(inside)
+    is_padding = other.sum() > OTHER_AIR * around.sum() and _is_steady(~inside)
+    return inside if is_padding else np.ones_like(inside)
 
 
 def _is_steady(padding: Bool[np.ndarray, "x y z"]) -> bool:
@@ -54,6 +54,6 @@ def _is_steady(padding: Bool[np.ndarray, "x y z"]) -> bool:
 
 
 def moved(seen: Bool[np.ndarray, "x y z"], of: Volume, like: Volume) -> Bool[np.ndarray, "a b c"]:
-    """`seen`, on the grid of `of`, on that of `like`: where interpolation takes nothing unseen."""
+    """`seen` on the grid of `like` instead of `of`: where interpolation uses nothing unseen."""
     share = resample_on(of.with_array(seen.astype(np.float32)), like, fill=0.0)
     return share.array > 1 - 1e-3

@@ -41,13 +41,16 @@ FORMATS = {
     # A series of slices, one a file; its writer needs the MR's identity: `dicom/write.py`.
     "DICOM": Format(SUFFIXES, series.read_series, None, series.files_of),
 }
-# Formats in which one file, by its name, is a whole volume.
-IMAGE_SUFFIXES = tuple(s for n, row in FORMATS.items() if n != "DICOM" for s in row.suffixes)
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """The suffixes of formats in which one file, by its name, is a whole volume."""
+    return tuple(s for name, row in FORMATS.items() if name != "DICOM" for s in row.suffixes)
 
 
 def image_stem(path: Path) -> str | None:
     """The file's name without the suffix of an image; None where the name has none, as in DICOM."""
-    suffix = next((s for s in IMAGE_SUFFIXES if path.name.lower().endswith(s)), None)
+    suffix = next((s for s in image_suffixes() if path.name.lower().endswith(s)), None)
     return suffix and path.name[: -len(suffix)]
 
 

@@ -14,18 +14,18 @@ def swap_lps_ras(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
 
 
 class ItkGrid(NamedTuple):
-    """The grid of a volume as ITK's images have it, LPS mm."""
+    """The grid of a volume as ITK's images have it, LPS mm; ITK's array is the transposed one."""
 
     origin: list[float]
     spacing: list[float]
-    direction: Float[np.ndarray, "3 3"]  # a unit vector a column
+    direction: Float[np.ndarray, "3 3"]  # each column is a unit vector
 
 
 def itk_grid(affine: Float[np.ndarray, "4 4"]) -> ItkGrid:
-    """Of voxels whose affine leads to RAS mm; their array goes to ITK transposed."""
-    there = swap_lps_ras(affine)
-    spacing = np.linalg.norm(there[:3, :3], axis=0)
-    return ItkGrid(there[:3, 3].tolist(), spacing.tolist(), there[:3, :3] / spacing)
+    """The grid for an affine to RAS mm."""
+    lps = swap_lps_ras(affine)
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    return ItkGrid(lps[:3, 3].tolist(), spacing.tolist(), lps[:3, :3] / spacing)
 
 
 def itk_image(array: Shaped[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Any:

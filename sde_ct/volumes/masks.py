@@ -6,19 +6,14 @@ from jaxtyping import Bool, Float
 from sde_ct.errors import InputError
 
 AIR_BELOW = -200.0  # HU: gas and lung; fat, near -100, stays soft tissue
-
-
 BONE_ABOVE = 200.0  # HU: cortical and dense trabecular bone
 
-
 CtVolume = Float[np.ndarray, "x y z"]
-
-
 Mask = Bool[np.ndarray, "x y z"]
 
 
 def as_mask(mask: np.ndarray, ct: np.ndarray, **volumes: np.ndarray) -> Mask:
-    """The mask as booleans, after refusing what no metric could be computed from."""
+    """The mask as booleans. Raises InputError where no metric could be computed in it."""
     mask = np.asarray(mask) > 0
     for name, volume in {"mask": mask, **volumes}.items():
         if volume.shape != ct.shape:
@@ -38,6 +33,6 @@ def as_mask(mask: np.ndarray, ct: np.ndarray, **volumes: np.ndarray) -> Mask:
 
 
 def tissues(hu: Float[np.ndarray, "*d"]) -> dict[str, Bool[np.ndarray, "*d"]]:
-    """Where the HU are those of `air`, `soft` tissue and `bone`: each voxel is one of them."""
+    """Where the HU are those of `air`, `soft` tissue and `bone`; every voxel has one class."""
     air, bone = hu < AIR_BELOW, hu > BONE_ABOVE
     return {"air": air, "soft": ~air & ~bone, "bone": bone}

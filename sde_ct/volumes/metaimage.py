@@ -5,6 +5,7 @@ number, accepts data of another length and ignores the checksum. All of that is 
 """
 
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -27,6 +28,17 @@ PLACE = {
     ("TransformMatrix", "Rotation", "Orientation"): 9,
     ("ElementSpacing",): 3,
 }
+# What other fields may say: the values that describe plain voxels in mm, and the correction.
+PLAIN = {
+    "NDims": ("3", "give one 3D volume"),
+    "ElementNumberOfChannels": ("1", "give plain grey values"),
+    "ElementType": ("|".join(BYTES), "give plain grey values"),
+    "DistanceUnits": (r"mm|\?", "write it in mm"),
+    "ElementToIntensityFunctionSlope": (r"1(\.0*)?", "write the scaled values"),
+    "ElementToIntensityFunctionOffset": (r"0(\.0*)?", "write the scaled values"),
+    "BinaryData": ("True", "export it as plain binary data"),
+    "HeaderSize": ("0", "export it as plain binary data"),
+}
 HEADER_BYTES = 65536
 
 
@@ -40,7 +52,7 @@ def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.nd
 
     with decoding(path, "MetaImage"):
         fields, start = _header(path)
-        _require_fields(fields, path)
+        _require_plain(fields, path)
         header, source = _beside(fields, path)
         _require_length(fields, path, source.read_bytes()[start if source == header else 0 :])
         shown = sitk.ProcessObject.GetGlobalWarningDisplay()
@@ -82,24 +94,22 @@ def header_text(path: Path) -> str:
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """The fields up to ElementDataFile, and where the header ends."""
+    """The fields up to ElementDataFile, and where the header ends; ValueError where it is none."""
     with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
-    fields: dict[str, str] = {}
-    start = 0
-    while "ElementDataFile" not in fields:
-        end = head.index(b"\n", start)  # ValueError where there is no such field
-        try:
-            line = head[start:end].decode("utf-8")
-        except UnicodeDecodeError:
-            line = head[start:end].decode("latin-1")  # of older writers
-        name, value = line.split("=", 1)
-        fields[name.strip()] = value.strip()
-        start = end + 1
-    return fields, start
+        match = re.match(
+            rb"([^\n=]+=[^\n]*\n)*?ElementDataFile *=[^\n]*\n", file.read(HEADER_BYTES)
+        )
+    if not match:
+        raise ValueError("no header")
+    try:
+        text = match[0].decode("utf-8")
+    except UnicodeDecodeError:
+        text = match[0].decode("latin-1")  # of older writers
+    pairs = (line.split("=", 1) for line in text.splitlines())
+    return {name.strip(): value.strip() for name, value in pairs}, match.end()
 
 
-def _require_fields(fields: dict[str, str], path: Path) -> None:
+def _require_plain(fields: dict[str, str], path: Path) -> None:
     """Refuse a header that lacks a field, or describes anything but plain voxels in mm."""
     lacking = [names[0] for names in PLACE if not fields.keys() & names]
     lacking += [name for name in ("NDims", "DimSize", "ElementType") if name not in fields]
@@ -107,18 +117,9 @@ def _require_fields(fields: dict[str, str], path: Path) -> None:
         lacking.append("CompressedDataSize")
     if lacking:
         raise InputError(f"{path} lacks {', '.join(lacking)}: export it again with its geometry")
-    if fields["NDims"] != "3":
-        raise InputError(f"{path} has {fields['NDims']} dimensions: give one 3D volume")
-    if fields.get("ElementNumberOfChannels", "1") != "1" or fields["ElementType"] not in BYTES:
-        raise InputError(f"{path} holds {fields['ElementType']} voxels: give plain grey values")
-    if (unit := fields.get("DistanceUnits", "mm")) not in ("mm", "?"):
-        raise InputError(f"{path} has DistanceUnits of {unit}: write it in mm")
-    for name, plain in (("Slope", 1), ("Offset", 0)):
-        name = f"ElementToIntensityFunction{name}"
-        if float(fields.get(name, plain)) != plain:
-            raise InputError(f"{path} has {name} = {fields[name]}: write the scaled values")
-    if fields.get("BinaryData", "True") != "True" or int(fields.get("HeaderSize", "0")):
-        raise InputError(f"{path} holds voxels in an unusual form: export it as plain binary data")
+    for name, (plain, correction) in PLAIN.items():
+        if name in fields and not re.fullmatch(plain, fields[name]):
+            raise InputError(f"{path} has {name} = {fields[name]}: {correction}")
     for names, count in PLACE.items():
         for name in fields.keys() & names:
             numbers = [float(v) for v in fields[name].split()]
@@ -131,7 +132,7 @@ def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
     name = fields["ElementDataFile"]
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
-    if name in ("LOCAL", "Local", "local"):
+    if name.upper() == "LOCAL":
         return path, path
     for header in (path, path.resolve()):
         if (header.parent / name).is_file():

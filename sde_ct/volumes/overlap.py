@@ -10,10 +10,10 @@ TISSUE_ABOVE = -400.0  # HU: half-way between air and fat, roughly
 
 
 def ct_body(ct: Volume) -> Volume:
-    """1 inside the body as the CT shows it, holes in axial slices filled; uint8 on its grid.
+    """The body as the CT shows it, holes in axial slices filled: a mask on the CT's grid.
 
-    The largest connected region above `TISSUE_ABOVE`, so that a couch apart from the patient does
-    not count. Empty where there is none.
+    It is the largest connected region above `TISSUE_ABOVE`, without a couch that does not touch
+    the patient, and empty where there is no such region.
     """
     upright = canonical(ct)
     tissue = np.asarray(upright.array) > TISSUE_ABOVE

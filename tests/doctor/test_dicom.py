@@ -29,7 +29,10 @@ def burnt(folder):
 FAULTS = {
     "missing": (broken.BAD["missing"][0], "misses 1 slices"),
     "gantry tilt": (broken.tilt, "gantry tilt of 9.5 degrees"),
-    "multi-frame": (broken.BAD["multi-frame"][0], "1 file: is a multi-frame image (4 frames)"),
+    "multi-frame": (
+        broken.BAD["multi-frame"][0],
+        "1 file: is a multi-frame image (4 frames)",
+    ),
     "compressed": (broken.BAD["compressed"][0], "1 file: is compressed as JPEG-LS Lossless"),
     "series": (broken.BAD["two series"][0], "2 series mixed in one folder (7 MR, 7 MR)"),
     "patients": (broken.BAD["two patients"][0], "images of 2 patients"),

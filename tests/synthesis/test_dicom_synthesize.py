@@ -1,6 +1,8 @@
 """From a hospital's folder to a CT series for the planning system, as a user calls it."""
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -173,3 +175,23 @@ def test_a_grid_that_dicom_cannot_have_is_refused_before_any_work(
     error = call("synthesize", *usual, f"--output={tmp_path / 'out'}").error
     assert "sheared.nii is not written as DICOM: its axes are not perpendicular" in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("named", ["folder", "one file", "all files"])
+def test_every_header_of_the_mr_is_read_once(runs, mr_folder, tmp_path, monkeypatch, named):
+    """From the search for sources to the CT series that joins the MR's."""
+    argument = {"folder": mr_folder, "one file": mr_folder / "IM003.dcm"}
+    reads = Counter()
+    read = pydicom.dcmread
+
+    def counted(source, *args, **options):
+        if options.get("stop_before_pixels"):
+            reads[Path(source).name] += 1
+        return read(source, *args, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", counted)
+    synthesize(
+        runs("cnn"), argument.get(named, mr_folder / "*.dcm"), tmp_path / "out", "--draws=1",
+        "--dicom",
+    )  # fmt: skip
+    assert reads == {f"IM{n:03d}.dcm": 1 for n in range(1, SHAPE[2] + 1)}

@@ -127,8 +127,8 @@ BAD = {
     "corrupt": (damage, "damaged"),
     "too long": (uncompressed(lambda p: p.write_bytes(p.read_bytes() + b"00")), "bytes of voxels"),
     "detached": (detach, "names its voxels 'ct.raw', which is no file"),
-    "2D": (lambda p: save(p, CT[..., 0]), "2 dimensions: give one 3D volume"),
-    "4D": (lambda p: save(p, np.stack([CT, CT], -1)), "4 dimensions: give one 3D volume"),
+    "2D": (lambda p: save(p, CT[..., 0]), "NDims = 2: give one 3D volume"),
+    "4D": (lambda p: save(p, np.stack([CT, CT], -1)), "NDims = 4: give one 3D volume"),
     "colour": (lambda p: save(p, CT.reshape(2, 6, 10, 7), vector=True), "plain grey values"),
     "no place": (lambda p: header(p, r"^Offset.*\n", ""), "lacks Offset: export it again"),
     "no direction": (lambda p: header(p, r"^TransformM.*\n", ""), "lacks TransformMatrix"),
@@ -141,7 +141,7 @@ BAD = {
     "huge": (lambda p: header(p, r"^DimSize.*$", "DimSize = 90000 90000 90000"), "or is damaged"),
     "not one": (lambda p: header(p, r"^DimSize.*$", "DimSize = 12 10 0"), "damaged"),
     "metres": (
-        lambda p: header(p, "^NDims", "DistanceUnits = m\nNDims"), "DistanceUnits of m: write it in"
+        lambda p: header(p, "^NDims", "DistanceUnits = m\nNDims"), "DistanceUnits = m: write it in"
     ),
     "slope": (
         lambda p: header(p, "^NDims", "ElementToIntensityFunctionSlope = 2\nNDims"),

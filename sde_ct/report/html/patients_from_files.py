@@ -11,7 +11,7 @@ from sde_ct.evaluation.table import Row
 from sde_ct.report.html.contents import PatientView, Prediction
 from sde_ct.uncertainty.draws import moments
 from sde_ct.volumes.files import read_volume
-from sde_ct.volumes.formats import IMAGE_SUFFIXES
+from sde_ct.volumes.formats import image_suffixes
 from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Volume, canonical, same_grid
 
@@ -80,7 +80,7 @@ def _prediction(files: CaseFiles) -> Prediction:
 
 def _mr(files: CaseFiles, ct: Volume) -> Volume | None:
     suffix = files.reference.name.removeprefix("ct")
-    if suffix not in IMAGE_SUFFIXES:
+    if suffix not in image_suffixes():
         return None
     path = files.reference.with_name(f"mr{suffix}")
     try:

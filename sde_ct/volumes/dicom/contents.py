@@ -1,4 +1,4 @@
-"""What the series written of a synthetic CT are, and how each says so."""
+"""What the series written from a synthetic CT contain, and how each of them says so."""
 
 from typing import Literal, NamedTuple
 
@@ -6,33 +6,24 @@ Content = Literal["ct", "spread", "calibrated spread"]
 
 
 class Labels(NamedTuple):
-    """Tags that tell a reader what the voxels of a series mean."""
+    """Tags from which a reader learns what the voxels of a series mean."""
 
-    description: str  # SeriesDescription, 64 characters at most
-    derivation: str  # DerivationDescription
+    number: int  # SeriesNumber, beyond what scanners count to
     kind: tuple[str, ...]  # ImageType, from its fourth value on
     window: tuple[int, int]  # centre and width, HU
-    number: int  # SeriesNumber, beyond what scanners count to
+    description: str  # SeriesDescription, 64 characters at most
+    derivation: str  # DerivationDescription
 
 
-_SPREAD = Labels(
-    "Spread of synthetic CT (HU), not a CT, research only",
-    "Standard deviation over draws of a synthetic CT, in HU; not attenuation.",
-    ("SPREAD",),
-    (100, 200),
-    9002,
-)
+CT = "Synthetic CT from MR, research only"
+SPREAD = "Spread of synthetic CT (HU), not a CT, research only"
+STD = "Standard deviation over draws of a synthetic CT, in HU"
+FITTED = "scaled by tissue to the errors found on validation patients"
+ESTIMATE = "Synthesized from MR by a trained network; HU are estimates."
 LABELS: dict[Content, Labels] = {
-    "ct": Labels(
-        "Synthetic CT from MR, research only",
-        "Synthesized from MR by a trained network; HU are estimates.",
-        (),
-        (40, 400),
-        9001,
-    ),
-    "spread": _SPREAD,
-    "calibrated spread": _SPREAD._replace(
-        derivation="Standard deviation over draws of a synthetic CT, in HU, scaled by tissue to "
-        "the errors found on validation patients; not attenuation."
+    "ct": Labels(9001, (), (40, 400), CT, ESTIMATE),
+    "spread": Labels(9002, ("SPREAD",), (100, 200), SPREAD, f"{STD}; not attenuation."),
+    "calibrated spread": Labels(
+        9002, ("SPREAD",), (100, 200), SPREAD, f"{STD}, {FITTED}; not attenuation."
     ),
 }

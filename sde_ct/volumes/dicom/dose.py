@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
-from sde_ct.volumes.dicom.slice import require_decoder
+from sde_ct.volumes.dicom.series import require_decoder
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from jaxtyping import Float
 
@@ -37,19 +38,24 @@ def arrange(
     normal = np.cross(*first.orientation)
     ordered = sorted(slices, key=lambda image: float(image.position @ normal))
     places = np.stack([image.position for image in ordered])
-    _require_distinct(ordered, places @ normal, folder)
-    step = (places[-1] - places[0]) / (len(places) - 1)
-    _require_upright(step, normal, folder)
-    _require_even(ordered, places @ normal, folder)
+    gaps = np.diff(places @ normal)
+    step = (places[-1] - places[0]) / len(gaps)
+    _require_distinct(ordered, gaps, folder)
+    up = float(step @ normal)
+    tilt = np.arctan2(np.linalg.norm(step - up * normal), up)
+    if tilt > TILT:
+        raise InputError(
+            f"{folder} was acquired with a gantry tilt of {np.degrees(tilt):.1f} degrees: "
+            "resample the series onto perpendicular slices"
+        )
+    _require_even(ordered, gaps, folder)
     straight = places[0] + np.arange(len(places))[:, None] * step
     if (off := np.abs(places - straight).max()) > PLACE_MM:
         raise InputError(
             f"{folder} holds slices up to {off:.2g} mm beside their line: resample the series"
         )
-    affine = np.eye(4)
-    affine[:3, :2] = (first.orientation * first.spacing[:, None]).T
-    affine[:3, 2], affine[:3, 3] = step, places[0]
-    return tuple(ordered), swap_lps_ras(affine)
+    axes = np.column_stack([*(first.orientation * first.spacing[:, None]), step])
+    return tuple(ordered), swap_lps_ras(nib.affines.from_matvec(axes, places[0]))
 
 
 def _require_like(image: Slice, first: Slice) -> None:
@@ -64,8 +70,8 @@ def _require_like(image: Slice, first: Slice) -> None:
         raise InputError(f"{pair} differ in size or PixelSpacing: keep slices of one kind")
 
 
-def _require_distinct(ordered: Sequence[Slice], along: np.ndarray, folder: Path) -> None:
-    same = np.flatnonzero(np.diff(along) < LEAST_MM)
+def _require_distinct(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) -> None:
+    same = np.flatnonzero(gaps < LEAST_MM)
     if len(same):
         a, b = ordered[same[0]], ordered[same[0] + 1]
         why = "are the same image twice" if a.sop == b.sop else "lie in the same place"
@@ -75,27 +81,16 @@ def _require_distinct(ordered: Sequence[Slice], along: np.ndarray, folder: Path)
         )
 
 
-def _require_upright(step: np.ndarray, normal: np.ndarray, folder: Path) -> None:
-    up = float(step @ normal)
-    tilt = np.arctan2(np.linalg.norm(step - up * normal), up)
-    if tilt > TILT:
-        raise InputError(
-            f"{folder} was acquired with a gantry tilt of {np.degrees(tilt):.1f} degrees: "
-            "resample the series onto perpendicular slices"
-        )
-
-
-def _require_even(ordered: Sequence[Slice], along: np.ndarray, folder: Path) -> None:
-    gaps = np.diff(along)
-    times = np.rint(gaps / gaps.min())
-    wide = int(np.argmax(gaps))
+def _require_even(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) -> None:
     if np.ptp(gaps) <= PLACE_MM:
         return
+    times = np.rint(gaps / gaps.min())
+    wide = int(np.argmax(gaps))
     if times.max() > 1 and np.abs(gaps - times * gaps.min()).max() <= PLACE_MM * times.max():
-        between = f"between {ordered[wide].file.name} and {ordered[wide + 1].file.name}"
         raise InputError(
-            f"{folder} misses {int((times - 1).sum())} slices, the first gap {between}: "
-            "copy or export the series again"
+            f"{folder} misses {int((times - 1).sum())} slices, the first gap between "
+            f"{ordered[wide].file.name} and {ordered[wide + 1].file.name}: copy or export the "
+            "series again"
         )
     raise InputError(
         f"{folder} has slices {gaps.min():.4g} to {gaps.max():.4g} mm apart: "

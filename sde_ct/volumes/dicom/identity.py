@@ -14,14 +14,15 @@ from sde_ct.volumes.dicom.patient_names import words_of
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
-# Of the MR's tags, those that a derived series shares with it; the others tell of its acquisition.
+Sources = tuple[tuple[str, str], ...]  # SOP class and instance of slices
+JOINING = ("StudyInstanceUID", "FrameOfReferenceUID")
+# The MR's tags that a derived series shares with it; the others describe the MR's acquisition.
 KEPT = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID"),
     *("PatientBirthDate", "PatientSex", "PatientIdentityRemoved", "DeidentificationMethod"),
-    *("DeidentificationMethodCodeSequence", "StudyInstanceUID", "StudyDate", "StudyTime"),
+    *("DeidentificationMethodCodeSequence", *JOINING, "StudyDate", "StudyTime"),
     *("StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
-    *("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition"),
-    *("BodyPartExamined", "Laterality"),
+    *("PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality"),
 )
 # Tags that the standard wants present, if empty (type 2).
 PRESENT = (
@@ -37,7 +38,7 @@ class Identity:
 
     header: Dataset = field(repr=False)  # patient, study, frame of reference
     affine: Float[np.ndarray, "4 4"]  # of the MR, to RAS mm
-    sources: tuple[tuple[str, str], ...]  # SOP class and instance of the MR's slices; may be empty
+    sources: Sources  # of the MR; empty where it did not come as DICOM
     notes: tuple[str, ...]  # a sentence for everything made up
 
     def named_in(self, text: str) -> bool:
@@ -52,29 +53,25 @@ def identity_of(series: Series) -> Identity:
     """The identity of an MR's series. Raises InputError where its header is damaged."""
     first = series.slices[0]
     with decoding(first.file):
-        header, notes = Dataset(), []
+        header = Dataset()
         for keyword in KEPT:
             if keyword in series.header:
                 header.add(copy.deepcopy(series.header[keyword]))
-        for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
-            if not header.get(keyword):
-                setattr(header, keyword, derived_uid(keyword, first.series))
-                notes.append(f"The MR's DICOM lacks {keyword}: a new one was made.")
+        missing = [keyword for keyword in JOINING if not header.get(keyword)]
+        notes = [f"The MR's DICOM lacks {keyword}: a new one was made." for keyword in missing]
     sources = tuple(image.sop for image in series.slices)
-    return Identity(_completed(header, notes), series.affine, sources, tuple(notes))
+    return _completed(header, series.affine, sources, notes, first.series)
 
 
 def new_identity(mr: Volume) -> Identity:
     """An identity made up for an MR that did not come as DICOM; the same for the same voxels."""
     origin, header = voxel_sha256(mr.array), Dataset()
     header.PatientID, header.PatientName = f"MR-{origin[:12]}", f"MR^{origin[:12]}"
-    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
-        setattr(header, keyword, derived_uid(keyword, origin))
-    notes = [
+    note = (
         f"The MR is no DICOM: patient {header.PatientID}, study and frame of reference are new, so "
         "that a planning system does not join them with the patient's other images."
-    ]
-    return Identity(_completed(header, notes), mr.affine, (), tuple(notes))
+    )
+    return _completed(header, mr.affine, (), [note], origin)
 
 
 def derived_uid(*content: str) -> UID:
@@ -82,16 +79,22 @@ def derived_uid(*content: str) -> UID:
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, chr(31).join(content)).int}")
 
 
-def _completed(header: Dataset, notes: list[str]) -> Dataset:
+def _completed(
+    header: Dataset, affine: np.ndarray, sources: Sources, notes: list[str], origin: str
+) -> Identity:
+    """The identity with all tags that the standard wants; new UIDs follow from `origin`."""
+    for keyword in JOINING:
+        if not header.get(keyword):
+            setattr(header, keyword, derived_uid(keyword, origin))
     if not header.get("PatientPosition"):
         header.PatientPosition = SUPINE
-        notes.append(f"The MR tells no PatientPosition: {SUPINE} was written.")
+        notes.append(f"The MR does not give PatientPosition: {SUPINE} was written.")
     for keyword in PRESENT:
         if keyword not in header:
             setattr(header, keyword, "")
-    # The standard wants the side, if empty, unless the part is known to come but once.
+    # The standard wants the side, if empty, unless the body part is known to be a single one.
     if not header.get("BodyPartExamined"):
         header.Laterality = header.get("Laterality") or ""
     elif "Laterality" in header and not header.Laterality:
         del header.Laterality
-    return header
+    return Identity(header, affine, sources, tuple(notes))

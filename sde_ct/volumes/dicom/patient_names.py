@@ -16,7 +16,7 @@ from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import read_header
 
 TAGS = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate")
-# Words that name nobody, though such a tag holds them, and without which no sentence is readable.
+# Words that such tags hold and that name nobody; messages need them.
 NOBODY = {
     *("unknown", "anonymous", "anonymized", "anonymised", "patient", "none", "name", "phantom"),
     *("mr", "mrs", "ms", "dr", "prof", "ct", "t1", "t2"),
@@ -27,13 +27,13 @@ WITHHELD = "[name]"
 
 
 def words_of(text: str) -> set[str]:
-    """The words of letters in a text, in lower case; one letter is a word where scripts have it."""
-    found = re.findall(f"{LETTER}+", unicodedata.normalize("NFC", text))
-    return {form for word in found for form in (word.lower(), word.casefold()) if _is_long(form)}
+    """The words of letters in a text, in lower case; no initials."""
+    words = re.findall(f"{LETTER}+", unicodedata.normalize("NFC", text))
+    return {form for word in words for form in (word.lower(), word.casefold()) if _is_long(form)}
 
 
 def secrets_of(header: Any) -> frozenset[str]:
-    """What of a DICOM header names the patient, in lower case: words of the name, and IDs."""
+    """What names the patient in a DICOM header, in lower case: words of the name, and IDs."""
     name, *others = (str(header.get(tag) or "") for tag in TAGS)
     secrets = words_of(name) | set(re.findall(r"\d+", name))
     secrets |= {unicodedata.normalize("NFC", text).strip().lower() for text in others}
@@ -52,7 +52,7 @@ def secrets_in(folders: Iterable[Path]) -> frozenset[str]:
 
 
 def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
-    """The text without its secrets, whole words each, but for those that `keep` has too."""
+    """The text without its secrets, as whole words; secrets that `keep` contains stay."""
     text = unicodedata.normalize("NFC", text)
     for secret in sorted(secrets, key=len, reverse=True):
         if not re.search(_pattern(secret), keep, re.IGNORECASE):
@@ -61,20 +61,21 @@ def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
 
 
 def mentions(text: str, secrets: Collection[str], keep: str = "") -> bool:
-    """Whether `withhold` takes something out of a text."""
+    """Whether `withhold` would change a text."""
     return withhold(text, secrets, keep) != unicodedata.normalize("NFC", text)
 
 
 def _pattern(secret: str) -> str:
-    """A name ends where letters do, an ID where letters and figures do."""
-    if not _is_cased(secret) and not any(c.isdigit() for c in secret):
+    """A name ends where letters end, an ID where letters and figures end."""
+    has_digits = any(c.isdigit() for c in secret)
+    if not _is_cased(secret) and not has_digits:
         return re.escape(secret)  # of a script that puts no space between words
-    part = ALNUM if any(c.isdigit() for c in secret) else LETTER
+    part = ALNUM if has_digits else LETTER
     return f"(?<!{part}){re.escape(secret)}(?!{part})"
 
 
 def _is_long(secret: str) -> bool:
-    """Whether it names anybody: no initial, no small number."""
+    """Whether a word can name somebody: initials and small numbers cannot."""
     if secret.isdigit():
         return len(secret) >= FIGURES
     return len(secret) >= SHORTEST or (secret.isalpha() and not _is_cased(secret))

@@ -1,22 +1,30 @@
 """A series of DICOM slices as one volume."""
 
+import io
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.slice import (
+    SCALE,
     Slice,
     is_beside,
+    is_empty,
     may_be_dicom,
+    read_data,
     read_header,
-    read_plane,
     series_of,
     slice_of,
 )
@@ -45,7 +53,7 @@ class Series:
         """The voxels, scaled as the tags say, float32. InputError where a file is damaged."""
         array = np.empty(self.shape, np.float32)
         for k, image in enumerate(self.slices):
-            array[..., k] = read_plane(image)
+            array[..., k] = _read_plane(image)
         return array
 
 
@@ -66,13 +74,44 @@ def open_series(path: Path) -> Series:
     headers = _headers(folder, None if path == folder else path)
     images = [slice_of(header, file) for file, header in headers.items()]
     if not images:
-        raise InputError(_nothing(path))
-    patients = len({image.patient for image in images})
-    if patients > 1:
+        below = sorted(f", such as {p.name}" for p in folder.iterdir() if p.is_dir())
+        hint = below[0] if below and path == folder else ""
+        raise InputError(f"{path} holds no DICOM image: give the folder of one series{hint}")
+    if (patients := len({image.patient for image in images})) > 1:
         raise InputError(f"{folder} holds images of {patients} patients: keep one a folder")
     _require_one_series(images, folder)
     slices, affine = arrange(images, folder)
     return Series(path, slices, affine, headers[slices[0].file])
+
+
+def _read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
+    """The voxels of a slice, scaled as its tags say (HU in a CT), float32.
+
+    Raises InputError where they are damaged, cut short or compressed beyond what is installed.
+    """
+    with decoding(image.file):
+        # From memory: a damaged length then asks for no more than the file holds.
+        data = read_data(io.BytesIO(image.file.read_bytes()))
+        require_decoder(data.file_meta.TransferSyntaxUID, image.file)
+        for keyword in SCALE:
+            if keyword in data and is_empty(data, keyword):
+                del data[keyword]
+        plane = np.asarray(apply_modality_lut(data.pixel_array, data))
+        if plane.shape != image.size[::-1]:
+            raise ValueError(f"{plane.shape} voxels")
+        with np.errstate(over="ignore"):
+            return plane.T.astype(np.float32)
+
+
+def require_decoder(syntax: UID, file: Path) -> None:
+    """Refuse a transfer syntax of which nothing installed can read the voxels."""
+    with suppress(NotImplementedError):
+        if get_decoder(syntax).is_available:
+            return
+    raise InputError(
+        f"{file} is compressed as {syntax.name}, which nothing installed here reads: "
+        "decompress it, or pip install 'pylibjpeg[all]'"
+    )
 
 
 def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -122,21 +161,11 @@ def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
     if len(series) == 1:
         return
     listed = [
-        f"{members[0].description} ({members[0].modality}, {len(members)} slices, "
-        f"{members[0].file.name})"
-        for members in list(series.values())[:LISTED]
+        f"{some[0].description} ({some[0].modality}, {len(some)} slices, {some[0].file.name})"
+        for some in list(series.values())[:LISTED]
     ]
     more = ", …" if len(series) > LISTED else ""
     raise InputError(
         f"{folder} holds {len(series)} series: {', '.join(listed)}{more}: give the named file of "
         "the series wanted in place of the folder"
     )
-
-
-def _nothing(path: Path) -> str:
-    if path.is_file():
-        return f"{path} holds no image: give a slice of the series wanted"
-    below = sorted(p.name for p in path.iterdir() if p.is_dir())
-    if below:
-        return f"{path} holds no DICOM image: give the subfolder of one series, such as {below[0]}"
-    return f"{path} holds no DICOM image: give the folder of one series"

@@ -1,4 +1,4 @@
-"""One DICOM file: what its tags say of the slice that it holds, and its voxels."""
+"""One DICOM file: what its tags say of the slice that it holds."""
 
 import io
 import re
@@ -10,9 +10,7 @@ import pydicom
 from jaxtyping import Float
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
@@ -66,11 +64,11 @@ def may_be_dicom(file: Path) -> bool:
 def read_header(file: Path) -> Dataset:
     """All tags but the voxels. Raises InputError where they cannot be read."""
     with decoding(file):
-        return _parsed(file, stop_before_pixels=True)
+        return read_data(file, stop_before_pixels=True)
 
 
 def is_beside(header: Dataset, file: Path) -> bool:
-    """Whether a file is of what goes with images: structures, reports, screenshots, directories."""
+    """Whether a file only accompanies images: structures, reports, screenshots, directories."""
     with decoding(file):
         kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
         if not (modality := _text(header, "Modality")):  # a damaged file, where it is no directory
@@ -81,7 +79,7 @@ def is_beside(header: Dataset, file: Path) -> bool:
 
 
 def series_of(header: Dataset, file: Path) -> str:
-    """The UID of its series; empty where it tells none."""
+    """The UID of the file's series; empty where the header has none."""
     with decoding(file):
         return str(header.get("SeriesInstanceUID") or "")
 
@@ -93,7 +91,7 @@ def slice_of(header: Dataset, file: Path) -> Slice:
     """
     with decoding(file):
         if not (modality := _text(header, "Modality")):
-            raise InputError(f"{file} lacks Modality: export the series again with all its tags")
+            raise InputError(f"{file} lacks Modality: export the series with all its tags")
         _require_plain_image(header, modality, file)
         return Slice(
             file=file,
@@ -111,28 +109,8 @@ def slice_of(header: Dataset, file: Path) -> Slice:
         )
 
 
-def read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
-    """The voxels of a slice, scaled as its tags say (HU in a CT), float32.
-
-    Raises InputError where they are damaged, cut short or compressed beyond what is installed.
-    """
-    file = image.file
-    with decoding(file):
-        # From memory: a damaged length then asks for no more than the file holds.
-        header = _parsed(io.BytesIO(file.read_bytes()))
-        require_decoder(header.file_meta.TransferSyntaxUID, file)
-        for keyword in SCALE:
-            if keyword in header and _is_empty(header, keyword):
-                del header[keyword]
-        plane = np.asarray(apply_modality_lut(header.pixel_array, header))
-        if plane.shape != image.size[::-1]:
-            raise ValueError(f"{plane.shape} voxels")
-        with np.errstate(over="ignore"):
-            return plane.T.astype(np.float32)
-
-
-def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
-    """A data set, also of a file that was written without the preamble of a DICOM file."""
+def read_data(source: Path | io.BytesIO, **options: Any) -> Dataset:
+    """A data set, also from a file without the preamble of a DICOM file."""
     try:
         return pydicom.dcmread(source, **options)
     except InvalidDicomError:
@@ -148,7 +126,7 @@ def _parsed(source: Path | io.BytesIO, **options: Any) -> Dataset:
 
 
 def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
-    """One frame of grey values with a place in the patient."""
+    """Refuse all but one frame of grey values with a place in the patient."""
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1 or "SharedFunctionalGroupsSequence" in header:
         kind = f"a multi-frame image ({frames} frames)" if frames != 1 else "an enhanced image"
@@ -156,23 +134,21 @@ def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
     colours = _text(header, "PhotometricInterpretation") or "MONOCHROME2"
     if int(header.get("SamplesPerPixel") or 1) != 1 or colours != "MONOCHROME2":
         raise InputError(f"{file} holds {colours} pixels: give the series of plain grey values")
-    lacking = [keyword for keyword in REQUIRED if _is_empty(header, keyword)]
-    scale = [keyword for keyword in SCALE if _is_empty(header, keyword)]
+    lacking = [keyword for keyword in REQUIRED if is_empty(header, keyword)]
+    scale = [keyword for keyword in SCALE if is_empty(header, keyword)]
     # Without them an MR is as stored; of a CT nobody knows then what its numbers are.
     if len(scale) == 1 or (modality == "CT" and not header.get("ModalityLUTSequence")):
         lacking += scale
     if lacking:
-        raise InputError(
-            f"{file} lacks {', '.join(lacking)}: export the series again with all its tags"
-        )
+        raise InputError(f"{file} lacks {', '.join(lacking)}: export the series with all its tags")
 
 
-def _is_empty(header: Dataset, keyword: str) -> bool:
+def is_empty(header: Dataset, keyword: str) -> bool:
     return header.get(keyword) in (None, "", [])
 
 
 def _person(header: Dataset) -> str:
-    """ID and name, alike however the name is written: capitals, trailing separators, scripts."""
+    """ID and name, without differences of capitals, trailing separators and scripts."""
     name = str(header.get("PatientName") or "").split("=")[0]
     return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
 
@@ -198,21 +174,7 @@ def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
     # Cosines are written with a few digits: a hundred times the noise of a good header.
     if np.abs(axes @ axes.T - np.eye(2)).max() > 100 * GRID_TOLERANCE:
         raise InputError(
-            f"{file} has an ImageOrientationPatient that is not two perpendicular unit vectors: "
+            f"{file} has axes in ImageOrientationPatient that are not perpendicular unit vectors: "
             "export the series again"
         )
     return axes / np.linalg.norm(axes, axis=1, keepdims=True)
-
-
-def require_decoder(syntax: UID, file: Path) -> None:
-    """InputError where nothing installed reads voxels of a transfer syntax."""
-    name: Any = syntax.name
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise InputError(
-            f"{file} is compressed as {name}, which nothing installed here reads: "
-            "decompress it, or pip install 'pylibjpeg[all]'"
-        )

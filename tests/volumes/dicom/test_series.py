@@ -227,7 +227,7 @@ BAD = {
     ),
     "parent": (
         lambda f: (deep := f / "deep").mkdir() or [shutil.move(p, deep) for p in f.glob("*.dcm")],
-        "give the subfolder of one series, such as deep",
+        "give the folder of one series, such as deep",
     ),
     "two patients": (
         lambda f: write_series(f, MR, number=2, prefix="B", PatientID="K-4"),
@@ -259,7 +259,7 @@ BAD = {
     ),
     "no direction": (
         lambda f: edit(f / "IM004.dcm", ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
-        "not two perpendicular unit vectors",
+        "that are not perpendicular unit vectors",
     ),
     "other size": (
         lambda f: edit(f / "IM004.dcm", PixelSpacing=[1.25, 0.9]),
