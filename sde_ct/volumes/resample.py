@@ -11,13 +11,15 @@ from sde_ct.volumes.volume import Volume
 EDGE = 0.5 + 1e-6  # a voxel reaches half a step beyond its centre
 
 
-def resample_on(volume: Volume, like: Volume, *, fill: float) -> Volume:
-    """The voxels of `volume` at the places of those of `like`, linearly interpolated.
+def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) -> Volume:
+    """The voxels of `volume` at the places of those of `like`; nothing is smoothed.
 
-    Nothing is smoothed. Places more than half a voxel outside `volume` are set to `fill`.
+    `order` 1 interpolates linearly, 0 takes the nearest voxel. Places more than half a voxel outside `volume` are set to `fill`.
     """
     to_index = np.linalg.inv(volume.affine) @ like.affine
-    array = interpolate(volume.array, to_index[:3, :3], to_index[:3, 3], like.array.shape, fill)
+    array = interpolate(
+        volume.array, to_index[:3, :3], to_index[:3, 3], like.array.shape, fill, order
+    )
     return Volume(array, like.affine, volume.unit)
 
 
@@ -27,13 +29,14 @@ def interpolate(
     offset: Float[np.ndarray, "3"],
     shape: Sequence[int],
     fill: float,
+    order: int = 1,
 ) -> Float[np.ndarray, "a b c"]:
     """Read `array` at matrix @ index + offset for every index of `shape`; float32.
 
     A diagonal `matrix` may be given as its diagonal, which is faster.
     """
     out = ndimage.affine_transform(
-        np.asarray(array, np.float32), matrix, offset, tuple(shape), order=1, mode="nearest"
+        np.asarray(array, np.float32), matrix, offset, tuple(shape), order=order, mode="nearest"
     )
     rows = np.diag(matrix) if matrix.ndim == 1 else matrix
     steps = np.ogrid[tuple(slice(n) for n in shape)]
