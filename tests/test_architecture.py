@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "errors": set(),
     "types": set(),
-    "config": set(),
+    "constraints": set(),
+    "config": {"constraints"},
     "runtime": set(),
     "storage": set(),
     "sde": {"types"},
@@ -47,6 +48,7 @@ ALLOWED = {
 # Libraries that a part must do without.
 WITHOUT = {
     "types": {"flax"},
+    "constraints": {"jax", "flax"},
     "config": {"jax", "flax"},
     "sde": {"flax"},
     "sampling": {"flax"},

@@ -20,6 +20,7 @@ from sde_ct.config import (
 )
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network, build_sde
+from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.sde import VESDE
 from sde_ct.training.state import fresh_state
 
@@ -54,10 +55,36 @@ def test_differences_name_the_fields():
     assert differences(a, b) == ["sde.sigma_max: 50.0 -> 20.0", "network.channels: 64 -> 32"]
 
 
-def test_an_option_younger_than_the_record_has_its_default():
+# The fields added since records of the present form began, and what was done without them.
+EARLIER = {
+    "sampling.fast_evaluations": 20,  # its samplers did not exist
+    "sampling.fast_end": 0.01,  # likewise
+    "diffusion.listed": (),
+    "network.remat": False,
+    "training.skip_limit": 0,  # the first update that was not finite ended the run
+    "training.rollback_rate": 0.0,
+    "sampling.shared_noise": False,
+    "sampling.ode_denoise": False,  # the ODE ended at t = 1e-3
+}
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_a_field_missing_from_an_older_record_takes_its_earlier_behaviour(name):
     values = to_dict(changed("sampling.snr", 0.2))
-    del values["sampling"]["shared_noise"]
-    assert from_dict(values) == changed("sampling.snr", 0.2)
+    section, last = name.split(".")
+    del values[section][last]
+    expected = changed("sampling.snr", 0.2)
+    setattr(getattr(expected, section), last, EARLIER[name])
+    assert from_dict(values) == expected
+
+
+def test_an_older_networks_ode_ends_where_it_did():
+    """A probability-flow ODE without denoising makes one network evaluation less."""
+    values = to_dict(Experiment())
+    del values["sampling"]["ode_denoise"]
+    for config, settings in ((Experiment(), {"end", "denoise"}), (from_dict(values), set())):
+        made = SAMPLERS["ode"].settings(config.sampling, build_sde(config))
+        assert made.keys() - {"rtol", "atol"} == settings
 
 
 def test_a_stored_configuration_of_another_version_is_refused():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from sde_ct.config import ANY_SIGN, CHOICES, MAY_BE_ZERO, Experiment, flatten, validate
+from sde_ct.config import Experiment, flatten, validate
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
 from sde_ct.runtime import parallel
@@ -34,9 +34,22 @@ def with_fields(values: dict) -> Experiment:
     return config
 
 
-def hint_of(name: str):
+def section_of(name: str) -> tuple[type, str]:
     *path, last = name.split(".")
-    return typing.get_type_hints(type(functools.reduce(getattr, path, Experiment())))[last]
+    return type(functools.reduce(getattr, path, Experiment())), last
+
+
+def hint_of(name: str):
+    kind, last = section_of(name)
+    return typing.get_type_hints(kind)[last]
+
+
+def constraints_of(name: str):
+    kind, last = section_of(name)
+    return kind.__dataclass_fields__[last].metadata
+
+
+CHOICES = {name: c["choices"] for name in FIELDS if "choices" in (c := constraints_of(name))}
 
 
 anything = st.one_of(
@@ -60,10 +73,10 @@ def wrong(name: str) -> st.SearchStrategy:
         bad = [st.sampled_from([math.nan, math.inf, -math.inf, 1e300])]
     else:
         bad = [st.integers(min_value=2**31)] if hint is int else []
-    if hint in (int, float) and name not in ANY_SIGN:
+    if {"least", "over"} & (constraints := constraints_of(name)).keys():
         sizes = st.integers(1, 10**6) if hint is int else st.floats(1e-6, 1e6)
         bad.append(sizes.map(lambda value: -value))
-        if name not in MAY_BE_ZERO:
+        if "over" in constraints:
             bad.append(st.just(hint(0)))
     return st.one_of(other, *bad)
 

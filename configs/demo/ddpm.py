@@ -10,35 +10,12 @@ held-out patients: MAE DDPM 68 HU, PSNR 29.1 dB, SSIM 0.79; DDPM-M 54 HU,
 30.7 dB, 0.85.
 """
 
-from sde_ct.config import (
-    DataConfig,
-    DiffusionConfig,
-    Experiment,
-    NetworkConfig,
-    SamplingConfig,
-    SDEConfig,
-    TrainingConfig,
-)
+from pathlib import Path
 
-# 48 x 64 pixels become 24 x 32 positions of 2 x 2 pixels: a quarter of the work of a plain UNet.
-NETWORK = NetworkConfig(channels=32, multipliers=(1, 2, 2), blocks=1, patch=2, groups=8)
+from sde_ct.config import Experiment, recipe
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        method="diffusion",
-        sde=SDEConfig(kind="vp", beta_min=0.1, beta_max=20.0),
-        network=NETWORK,
-        diffusion=DiffusionConfig(form="edm", times="lognormal"),
-        data=DataConfig(batch_size=4),
-        training=TrainingConfig(
-            steps=720,
-            learning_rate=2e-3,
-            warmup=50,
-            decay=True,
-            clip=1.0,
-            ema=0.99,
-            validate_every=720,
-        ),
-        sampling=SamplingConfig(ddpm_steps=28),
-    )
+    config = recipe(Path(__file__).with_name("base.py"))
+    config.sampling.ddpm_steps = 28
+    return config

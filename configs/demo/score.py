@@ -10,36 +10,15 @@ held-out patients: MAE EM 76 HU, PSNR 28.3 dB, SSIM 0.76; EM-M 52 HU,
 31.0 dB, 0.85.
 """
 
-from sde_ct.config import (
-    DataConfig,
-    DiffusionConfig,
-    Experiment,
-    NetworkConfig,
-    SamplingConfig,
-    SDEConfig,
-    TrainingConfig,
-)
+from pathlib import Path
 
-# 48 x 64 pixels become 24 x 32 positions of 2 x 2 pixels: a quarter of the work of a plain UNet.
-NETWORK = NetworkConfig(channels=32, multipliers=(1, 2, 2), blocks=1, patch=2, groups=8)
+from sde_ct.config import Experiment, recipe
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        method="diffusion",
-        sde=SDEConfig(kind="ve", sigma_min=0.01, sigma_max=10.0),
-        network=NETWORK,
-        diffusion=DiffusionConfig(form="edm", times="lognormal"),
-        data=DataConfig(batch_size=4),
-        training=TrainingConfig(
-            steps=720,
-            learning_rate=2e-3,
-            warmup=50,
-            decay=True,
-            clip=1.0,
-            ema=0.99,
-            validate_every=720,
-        ),
-        # Loose, because ten draws of every slice must fit into minutes on two cores.
-        sampling=SamplingConfig(em_steps=46, pc_steps=24, ode_rtol=0.1, ode_atol=0.1),
-    )
+    config = recipe(Path(__file__).with_name("base.py"))
+    config.sde.kind, config.sde.sigma_max = "ve", 10.0
+    config.sampling.em_steps, config.sampling.pc_steps = 46, 24
+    # A loose tolerance, because ten draws of every slice must fit into minutes on two cores.
+    config.sampling.ode_rtol = config.sampling.ode_atol = 0.1
+    return config

@@ -10,24 +10,13 @@ Cost: 24 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ou
 expect of it what you measure.
 """
 
-from sde_ct.config import (
-    DataConfig,
-    Experiment,
-    NetworkConfig,
-    TrainingConfig,
-)
+from pathlib import Path
 
-NETWORK = NetworkConfig(
-    channels=64, multipliers=(1, 2, 4, 4), blocks=2, attention=(3,), dtype="bfloat16"
-)
+from sde_ct.config import Experiment, recipe
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        method="cnn",
-        network=NETWORK,
-        data=DataConfig(batch_size=16, hu_low=-1000.0, hu_high=2000.0),
-        training=TrainingConfig(
-            steps=100_000, learning_rate=2e-4, warmup=1000, decay=True, clip=1.0, ema=0.9999
-        ),
-    )
+    config = recipe(Path(__file__).with_name("base.py"))
+    config.method = "cnn"
+    config.training.steps = 100_000
+    return config

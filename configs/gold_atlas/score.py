@@ -10,32 +10,15 @@ Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ou
 expect of it what you measure.
 """
 
-from sde_ct.config import (
-    DataConfig,
-    DiffusionConfig,
-    Experiment,
-    NetworkConfig,
-    SamplingConfig,
-    SDEConfig,
-    TrainingConfig,
-)
+from pathlib import Path
 
-NETWORK = NetworkConfig(
-    channels=64, multipliers=(1, 2, 4, 4), blocks=2, attention=(3,), dtype="bfloat16"
-)
+from sde_ct.config import Experiment, recipe
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        method="diffusion",
-        sde=SDEConfig(kind="ve", sigma_min=0.01, sigma_max=50.0),
-        network=NETWORK,
-        diffusion=DiffusionConfig(form="edm", times="lognormal"),
-        data=DataConfig(batch_size=16, hu_low=-1000.0, hu_high=2000.0),
-        training=TrainingConfig(
-            steps=200_000, learning_rate=2e-4, warmup=1000, decay=True, clip=1.0, ema=0.9999
-        ),
-        sampling=SamplingConfig(
-            em_steps=500, pc_steps=250, ode_rtol=1e-3, ode_atol=1e-3, shared_noise=True
-        ),
-    )
+    config = recipe(Path(__file__).with_name("base.py"))
+    config.sde.kind = "ve"
+    config.sampling.em_steps, config.sampling.pc_steps = 500, 250
+    config.sampling.ode_rtol = config.sampling.ode_atol = 1e-3
+    config.sampling.shared_noise = True
+    return config

@@ -12,25 +12,15 @@ Cost: 26 M parameters, 1000 evaluations a slice and draw; meant for a GPU. The p
 neither the number of training steps nor its hardware; 200,000 steps is our choice.
 """
 
-from sde_ct.config import (
-    DataConfig,
-    DiffusionConfig,
-    Experiment,
-    NetworkConfig,
-    SamplingConfig,
-    SDEConfig,
-    TrainingConfig,
-)
+from pathlib import Path
+
+from sde_ct.config import Experiment, recipe
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        method="diffusion",
-        # beta/1000 runs from 1e-4 to 0.02 over the 1000 steps.
-        sde=SDEConfig(kind="vp", beta_min=0.1, beta_max=20.0),
-        network=NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, noise_scale=30.0),
-        diffusion=DiffusionConfig(form="epsilon", times="discrete", steps=1000),
-        data=DataConfig(batch_size=4, intensity="slice_minmax", flip=True, rotate90=True),
-        training=TrainingConfig(steps=200_000, learning_rate=1e-4, clip=1.0, ema=0.9999),
-        sampling=SamplingConfig(ddpm_steps=1000, clip_denoised=True),
-    )
+    config = recipe(Path(__file__).with_name("base.py"))
+    # The default SDE: beta/1000 runs from 1e-4 to 0.02 over the 1000 steps.
+    config.diffusion.form, config.diffusion.times = "epsilon", "discrete"
+    config.training.clip, config.training.ema = 1.0, 0.9999
+    config.sampling.ddpm_steps, config.sampling.clip_denoised = 1000, True
+    return config

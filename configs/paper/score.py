@@ -13,33 +13,24 @@ Cost: 26 M parameters; meant for a GPU. The paper states neither the number of t
 its hardware; 200,000 steps is our choice.
 """
 
-from sde_ct.config import (
-    DataConfig,
-    DiffusionConfig,
-    Experiment,
-    NetworkConfig,
-    SamplingConfig,
-    SDEConfig,
-    TrainingConfig,
-)
+from pathlib import Path
+
+from sde_ct.config import DiffusionConfig, Experiment, SamplingConfig, SDEConfig, recipe
 
 
 def get_config() -> Experiment:
-    return Experiment(
-        method="diffusion",
-        sde=SDEConfig(kind="ve", sigma_min=0.3941240079466144, sigma_max=9.85310019866536),
-        network=NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, noise_scale=30.0),
-        diffusion=DiffusionConfig(form="score", times="uniform", time_min=1e-5),
-        data=DataConfig(batch_size=4, intensity="slice_minmax", flip=True, rotate90=True),
-        training=TrainingConfig(steps=200_000, learning_rate=1e-4, clip=0.0, ema=0.0),
-        sampling=SamplingConfig(
-            em_steps=1000,
-            pc_steps=1000,
-            corrector_steps=10,
-            snr=0.16,
-            batch_mean_step=True,
-            ode_rtol=1e-5,
-            ode_atol=1e-5,
-            ode_denoise=False,
-        ),
+    config = recipe(Path(__file__).with_name("base.py"))
+    config.sde = SDEConfig(kind="ve", sigma_min=0.3941240079466144, sigma_max=9.85310019866536)
+    config.diffusion = DiffusionConfig(form="score", times="uniform", time_min=1e-5)
+    config.training.clip, config.training.ema = 0.0, 0.0
+    config.sampling = SamplingConfig(
+        em_steps=1000,
+        pc_steps=1000,
+        corrector_steps=10,
+        snr=0.16,
+        batch_mean_step=True,
+        ode_rtol=1e-5,
+        ode_atol=1e-5,
+        ode_denoise=False,
     )
+    return config
