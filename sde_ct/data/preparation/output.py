@@ -1,4 +1,4 @@
-"""The folder that a preparation writes to: whose it is, and that it goes on as it began."""
+"""The folder that a preparation writes to: one request, and a split that does not change."""
 
 import json
 import os
@@ -16,9 +16,21 @@ REQUEST = "request.json"
 
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
-    """Whether `output` is new; it is made then, and says what is being prepared in it."""
-    if not output.exists() and _made(output, request):
-        return True
+    """Make `output` with the request in it. False where the folder already holds this request."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not output.exists():
+        partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+        try:
+            (partial / "cases").mkdir()
+            write_json(partial / REQUEST, request)
+            partial.chmod(0o755)
+            os.rename(partial, output)
+            return True
+        except OSError:  # unless another process was first
+            if not (output / REQUEST).exists():
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     try:
         before = json.loads((output / REQUEST).read_text("utf-8"))
         changed = sorted(key for key in before | request if before.get(key) != request.get(key))
@@ -30,32 +42,14 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
     return False
 
 
-def _made(output: Path, request: dict[str, Any]) -> bool:
-    """Make the folder whole or not at all; False where another process was first."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
-    try:
-        (partial / "cases").mkdir()
-        write_json(partial / REQUEST, request)
-        partial.chmod(0o755)
-        os.rename(partial, output)
-    except OSError:
-        if not (output / REQUEST).exists():
-            raise
-        return False
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return True
-
-
 def sweep(output: Path) -> None:
-    """Take away what a run that was killed left half-written; for the process that has the lock."""
+    """Remove what a killed run left half-written; only the process with the lock may do so."""
     for leftover in (output / "cases").glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def index_of(output: Path) -> dict[str, Any]:
-    """The index of an existing data set; empty where there is none yet, or a damaged one."""
+    """The index of an existing data set; empty where there is none or it is damaged."""
     try:
         index = json.loads((output / INDEX).read_text("utf-8"))
         return index if isinstance(index, dict) else {}
@@ -73,7 +67,7 @@ def sides(output: Path) -> dict[str, str]:
 
 
 def require_same_sides(output: Path, split: Split) -> None:
-    """No patient changes sides in data that a network may have been trained on."""
+    """Raise InputError where a patient would change sides: a network may have been trained."""
     before = sides(output)
     for part, names in split.items():
         for name in names:
@@ -85,11 +79,13 @@ def require_same_sides(output: Path, split: Split) -> None:
 
 
 def require_apart(output: Path, source: Path) -> None:
-    """An output beside the patients' folder: neither may be taken for, or lost with, the other."""
+    """Raise InputError unless the output lies beside the patients' folder."""
     out, patients = output.resolve(), source.resolve()
-    if out == patients:
-        raise InputError(f"{output} is the input folder: give another output beside it")
-    if patients in out.parents:
-        raise InputError(f"{output} lies in the input folder {source}: give an output beside it")
-    if out in patients.parents:
-        raise InputError(f"{output} holds the input folder {source}: give an output beside it")
+    wrong = {
+        f"{output} is the input folder": out == patients,
+        f"{output} lies in the input folder {source}": patients in out.parents,
+        f"{output} holds the input folder {source}": out in patients.parents,
+    }
+    for what, applies in wrong.items():
+        if applies:
+            raise InputError(f"{what}: give another output beside it")

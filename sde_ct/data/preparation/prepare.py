@@ -4,31 +4,31 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from sde_ct.data.preparation.case import Settings, attempt, kept
-from sde_ct.data.preparation.output import (
-    claim,
-    index_of,
-    require_same_sides,
-    sweep,
-)
-from sde_ct.data.preparation.report import write_report
+from sde_ct.data.preparation.output import claim, index_of, require_same_sides, sweep
 from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
 from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
 from sde_ct.storage.lock import locked
+from sde_ct.storage.versions import versions
 from sde_ct.storage.whole import write_json
 
-Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why it was refused
+REPORT = "report.json"
+# Entries of a record that programs read in the index and that the report leaves out.
+OF_PROGRAMS = {"sha256", "mr_voxels_sha256", "grid", "mr_percentiles", "seen", "extra"}
+Records = dict[str, dict[str, Any]]  # by patient
+Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why the patient was refused
 
 
 def prepare(
@@ -42,26 +42,25 @@ def prepare(
     report: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> Prepared:
-    """Write the prepared data set to `output`, patient by patient, each whole or not at all.
+    """Write the prepared data set to `output`; each patient is written whole or not at all.
 
-    A patient that is unusable is refused with its reason, in `report.json` too, and the rest goes
-    on. The same call again, after an interruption, a mended file or with more patients, does only
-    what is missing and what comes from files that changed.
+    An unusable patient is refused with a reason, which `report.json` repeats, and the others are
+    prepared. The same call again prepares only what is missing and what comes from changed files.
 
     Args:
-      cases: as `find_cases` found them.
-      output: a folder that does not exist yet, or that this very request was writing.
+      cases: as `find_cases` returns them.
+      output: a folder that does not exist yet, or that the same request wrote before.
       source: recorded.
-      split: from `split_patients`; recorded, without the patients that are refused.
+      split: from `split_patients`; recorded without the refused patients.
       workers: processes; 1 stays in this one.
-      progress: wraps what is done as it comes; its second argument is how much there will be.
-      report: takes one line a patient.
+      progress: wraps the outcomes; its second argument is their number.
+      report: takes one line per patient.
       settings: of `Settings`.
 
     Raises:
       InputError: `output` holds something else or another process prepares it, there are no
-        cases, none is usable, none is left for training, or slices differ in size; then nothing
-        is left of a new `output`, and an old one is as it was.
+        cases, none is usable, none is left for training, or slices differ in size. A new
+        `output` is removed then, and an old one stays as it was.
     """
     output = Path(output)
     if not cases:
@@ -85,16 +84,26 @@ def prepare(
 
 
 def _finish(
-    output: Path,
-    request: dict[str, Any],
-    split: Split,
-    records: dict[str, dict[str, Any]],
-    refused: dict[str, str],
+    output: Path, request: dict[str, Any], split: Split, records: Records, refused: dict[str, str]
 ) -> None:
-    """Write report and index. InputError where nobody is left for training."""
+    """Write report and index. Raises InputError where nobody is left for training."""
     left = {part: tuple(n for n in names if n not in refused) for part, names in split.items()}
     if not left["train"]:
         raise InputError(_nobody(refused, len(records) + len(refused)))
+    parts = {name: part for part, names in left.items() for name in names}
+    patients = {
+        name: {"split": parts[name], **{k: v for k, v in record.items() if k not in OF_PROGRAMS}}
+        for name, record in records.items()
+    }
+    report = {
+        "format": "sde_ct preparation report",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "request": request,
+        "split": left,
+        "refused": refused,
+        "patients": patients,
+    }
     index = {
         "format": "sde_ct prepared data",
         "version": VERSION,
@@ -104,53 +113,48 @@ def _finish(
         "split": left,
         "cases": records,
     }
-    write_report(output, request, left, records, refused)
+    write_json(output / REPORT, report)
     write_json(output / INDEX, index)
 
 
 def _run(
     cases, output, settings, split, workers, progress, report
-) -> tuple[dict[str, dict], dict[str, str]]:
-    """The records of the patients, in the order of `cases`, and the reasons of the refused."""
-    found: dict[str, dict[str, Any] | str] = {}
+) -> tuple[Records, dict[str, str]]:
+    """The records of the usable patients in the order of `cases`, and why others are refused."""
+    outcomes: dict[str, dict[str, Any] | str] = {}
     for case in cases:
         if (record := kept(case, output, settings)) is not None:
-            found[case.id] = record
+            outcomes[case.id] = record
             report(_line(case.id, record, split, "  (kept)"))
-    _require_one_size(found, output)
-    todo = [case for case in cases if case.id not in found]
+    _require_one_size(outcomes, output)
+    todo = [case for case in cases if case.id not in outcomes]
     others = index_of(output).get("size")
     work = partial(attempt, output=output, settings=settings, others=others)
-    with closing(_outcomes(todo, work, workers)) as outcomes:  # type: ignore[type-var]  # processes end with an error
-        for name, outcome in progress(outcomes, len(todo)):
-            found[name] = outcome
+    with closing(_outcomes(todo, work, workers)) as new:  # type: ignore[type-var]  # ends processes
+        for name, outcome in progress(new, len(todo)):
+            outcomes[name] = outcome
             if isinstance(outcome, str):
                 report(f"{name}  refused  {outcome}")
             else:
-                _require_one_size(found, output)
+                _require_one_size(outcomes, output)
                 report(_line(name, outcome, split))
-    ordered = {case.id: found[case.id] for case in cases}
-    for name, other in _twins(ordered).items():
-        ordered[name] = f"its MR is {other}'s, voxel by voxel: one patient under two names"
-        report(f"{name}  refused  {ordered[name]}")
-    refused = {name: value for name, value in ordered.items() if isinstance(value, str)}
-    return {name: v for name, v in ordered.items() if not isinstance(v, str)}, refused
-
-
-def _twins(found: dict[str, dict[str, Any] | str]) -> dict[str, str]:
-    """Patients whose MR an earlier one has too, who would be in two splits."""
-    first: dict[str, str] = {}
-    twins = {}
-    for name, record in found.items():
-        if not isinstance(record, str):
-            other = first.setdefault(record["mr_voxels_sha256"], name)
-            if other != name:
-                twins[name] = other
-    return twins
+    records: Records = {}
+    refused: dict[str, str] = {}
+    same_mr: dict[str, str] = {}  # one patient under two names could be in two splits
+    for case in cases:
+        outcome = outcomes[case.id]
+        if isinstance(outcome, str):
+            refused[case.id] = outcome
+        elif (other := same_mr.setdefault(outcome["mr_voxels_sha256"], case.id)) != case.id:
+            refused[case.id] = f"its MR is {other}'s, voxel by voxel: one patient under two names"
+            report(f"{case.id}  refused  {refused[case.id]}")
+        else:
+            records[case.id] = outcome
+    return records, refused
 
 
 def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[Outcome]:
-    """What becomes of every patient, as it is done."""
+    """Each patient's outcome as soon as it is known."""
     if min(workers, len(todo)) <= 1:
         for case in todo:
             yield case.id, work(case)
@@ -162,17 +166,20 @@ def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise OSError(
-                "a process was killed, for want of memory as a rule: give fewer --workers and "
-                "start again, what is done stays"
+                "a process was killed, usually for lack of memory: give fewer --workers and start "
+                "again; patients that are prepared already are kept"
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _require_one_size(found: dict[str, dict[str, Any] | str], output: Path) -> None:
-    """InputError where slices differ in size; those of an unusual one are taken away."""
-    records = {name: record for name, record in found.items() if not isinstance(record, str)}
-    sizes = {name: tuple(record["grid"]["size"][1:]) for name, record in records.items()}
+def _require_one_size(outcomes: Mapping[str, dict[str, Any] | str], output: Path) -> None:
+    """Raise InputError where slices differ in size; patients of an unusual size are removed."""
+    sizes = {
+        name: tuple(record["grid"]["size"][1:])
+        for name, record in outcomes.items()
+        if not isinstance(record, str)
+    }
     if len(set(sizes.values())) < 2:
         return
     usual = Counter(sizes.values()).most_common(1)[0][0]
@@ -186,7 +193,7 @@ def _require_one_size(found: dict[str, dict[str, Any] | str], output: Path) -> N
 
 
 def _nobody(refused: dict[str, str], patients: int) -> str:
-    """Why nobody is left for training; the whole reason where there is but one."""
+    """Why nobody is left for training; the reason itself where there is only one."""
     name, reason = next(iter(refused.items()))
     if len(refused) == patients == 1:
         return reason
