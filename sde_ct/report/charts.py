@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -87,8 +88,8 @@ def reliability(samplers: Mapping[str, Reliability], title: str = "") -> Figure:
         x = r.priors + 0.012 * (number - (len(samplers) - 1) / 2)  # keeps the intervals apart
         y = np.array([o.share for o in r.outcomes])
         ends = np.array([(o.share - o.low, o.high - o.share) for o in r.outcomes]).T
-        style = {"color": colour, "markersize": 3, "linewidth": 1, "capsize": 2}
-        axes.errorbar(x, y, ends, fmt="o-", label=name, **style)
+        style: dict[str, Any] = {"markersize": 3, "linewidth": 1, "capsize": 2, "label": name}
+        axes.errorbar(x, y, ends, fmt="o-", color=colour, **style)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     axes.set_xlabel("probability of bone, given the MR", fontsize=FONT)
     axes.set_ylabel("share of bone-like draws", fontsize=FONT)

@@ -13,7 +13,7 @@ from sde_ct.evaluation.table import SAMPLERS, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.report import figures
-from sde_ct.report.html.contents import PatientView, Picture, Report
+from sde_ct.report.html.contents import PatientView, Picture, Prediction, Report
 from sde_ct.report.html.training_curves import read_curves
 from sde_ct.uncertainty import judgement
 from sde_ct.uncertainty.intervals import caveat
@@ -102,5 +102,8 @@ def report_of(
 
 
 def _view(results: Results, patient: Patient) -> PatientView:
-    methods = {name: by_patient[patient.id] for name, by_patient in results.items()}
+    methods = {}
+    for name, by_patient in results.items():
+        ct = by_patient[patient.id]
+        methods[name] = Prediction(ct.mean, ct.spread, ct.draws)
     return PatientView(patient.id, patient.mr, patient.ct, patient.mask, methods)

@@ -1,8 +1,8 @@
-"""What a report shows of a patient, and of the whole."""
+"""What a report shows of one patient, and of the whole evaluation."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -13,38 +13,25 @@ from sde_ct.uncertainty.judgement import JudgedMethod
 from sde_ct.volumes.volume import Volume, canonical, same_grid
 
 
-class MethodView(Protocol):
-    """What one method says of one patient, HU on the CT's grid; `SyntheticCT` is one."""
-
-    @property
-    def mean(self) -> Volume: ...  # the prediction, the mean of the draws where there are several
-
-    @property
-    def spread(self) -> Volume | None: ...  # standard deviation of the draws
-
-    @property
-    def draws(self) -> Sequence[Volume]: ...  # none or one: there is nothing to choose from
-
-
 class Prediction(NamedTuple):
-    """A `MethodView` of files."""
+    """The result of one method for one patient, HU on the CT's grid."""
 
-    mean: Volume
-    spread: Volume | None = None
+    mean: Volume  # the prediction; the mean of the draws where there are several
+    spread: Volume | None = None  # standard deviation of the draws
     draws: tuple[Volume, ...] = ()
 
 
 class PatientView(NamedTuple):
-    """A patient's volumes, all on the CT's grid, in any order of axes.
+    """A patient's volumes, all on the CT's grid, with axes in any order.
 
-    `mr` is in arbitrary units, `mask` above 0 in the body, the others are in HU.
+    `mr` is in arbitrary units, `mask` is above 0 in the body, and the others are in HU.
     """
 
     name: str
     mr: Volume | None
     ct: Volume
     mask: Volume
-    methods: Mapping[str, MethodView]
+    methods: Mapping[str, Prediction]
 
 
 class Picture(NamedTuple):
@@ -63,18 +50,18 @@ class Picture(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that a report says.
+    """Everything that a report says.
 
     Attributes:
-        rows: as in metrics.csv; the table sums them up over patients.
-        findings: the paper's, judged; empty where the rows are of other methods.
-        patients: name -> loads the volumes; called once, so that one patient is in memory.
-            Where the file would grow too large, the last ones are left out.
+        rows: as in metrics.csv; the tables summarise them over patients.
+        findings: the paper's findings with a verdict each; empty for other methods.
+        patients: name -> loads the volumes. Each is called once, so that one patient is in memory.
+            Where the file would grow too large, the last patients are left out.
         choice: a sentence that says which patients these are.
         judgements: of the draws, by method.
         figures: pictures of all patients.
-        curves: run -> the records of its metrics.jsonl (`curves.read_curves`).
-        provenance: heading -> settings, versions, hashes: a tree of JSON's types.
+        curves: run -> the records of its metrics.jsonl (`training_curves.read_curves`).
+        provenance: heading -> settings, versions and hashes, as a tree of JSON types.
         warnings: sentences that a reader must see first.
     """
 
@@ -91,15 +78,13 @@ class Report(NamedTuple):
 
 
 def require_one_grid(view: PatientView) -> None:
-    """Raise an `InputError` that names the volume which does not lie on the CT's grid."""
-    ct = canonical(view.ct)
-    others = {"MR": view.mr, "mask": view.mask}
-    for method, of_one in view.methods.items():
-        others |= {method: of_one.mean, f"spread of {method}": of_one.spread}
-        others |= {f"draw {n} of {method}": d for n, d in enumerate(of_one.draws, start=1)}
-    for name, volume in others.items():
-        if volume is not None and not same_grid(canonical(volume), ct):
+    """Raise an InputError that names the volume which does not lie on the CT's grid."""
+    volumes = {"MR": view.mr, "mask": view.mask}
+    for name, method in view.methods.items():
+        volumes |= {name: method.mean, f"spread of {name}": method.spread}
+        volumes |= {f"draw {n} of {name}": d for n, d in enumerate(method.draws, start=1)}
+    for name, volume in volumes.items():
+        if volume is not None and not same_grid(canonical(volume), canonical(view.ct)):
             raise InputError(
-                f"{view.name}: the {name} lies on another grid than the CT: resample one onto the "
-                "other."
+                f"{view.name}: the {name} lies on another grid than the CT: resample it."
             )

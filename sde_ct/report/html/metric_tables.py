@@ -1,23 +1,24 @@
-"""The rows as tables that a page can sort."""
+"""The rows of an evaluation as tables that a page can sort."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sde_ct.evaluation.columns import Column
 from sde_ct.evaluation.table import COLUMNS, Row, Statistics, summarise
 
-# Caption -> the groups of columns shown under it.
-TABLES = {
-    "Accuracy and cost": ("main", "more"),
-    "By tissue": ("tissue",),
-    "The draws": ("draws",),
+TABLES = {  # caption -> the columns shown under it
+    caption: [column for group in groups for column in COLUMNS if column.group == group]
+    for caption, groups in (
+        ("Accuracy and cost", ("main", "more")),
+        ("By tissue", ("tissue",)),
+        ("The draws", ("draws",)),
+    )
 }
 
 
 class Cell(NamedTuple):
-    """What is read, and what is sorted by: "" sorts last."""
+    """The text shown, and the key to sort by; "" sorts last."""
 
     text: str
     key: str
@@ -31,15 +32,15 @@ class Table(NamedTuple):
 
 
 def over_patients(rows: Sequence[Row]) -> list[Table]:
-    """Every method, mean and standard deviation over patients, of every figure measured."""
+    """Every figure that was measured of every method, as mean ± standard deviation."""
     summary = summarise(rows)
     tables = []
-    for caption, columns in _by_caption().items():
-        present = [c for c in columns if any(c.name in found for found in summary.values())]
+    for caption, columns in TABLES.items():
+        present = [c for c in columns if any(c.name in of_one for of_one in summary.values())]
         lines = [
-            [Cell(method, method), *(_statistics(found.get(c.name), c.digits) for c in present)]
-            for method, found in summary.items()
-            if any(c.name in found for c in present)
+            [Cell(method, method), *(_statistics(of_one.get(c.name), c.digits) for c in present)]
+            for method, of_one in summary.items()
+            if any(c.name in of_one for c in present)
         ]
         if lines:
             head = ["method", *(c.title for c in present)]
@@ -48,40 +49,25 @@ def over_patients(rows: Sequence[Row]) -> list[Table]:
 
 
 def by_patient(rows: Sequence[Row]) -> Table:
-    """A line a method and patient, every figure measured."""
-    columns = [
-        column
-        for group in _by_caption().values()
-        for column in group
-        if any(number(r.figures.get(column.name), 0).key for r in rows)
-    ]
+    """A line for each method and patient, with every figure that was measured."""
+    columns = [column for group in TABLES.values() for column in group]
+    columns = [c for c in columns if any(number(r.figures.get(c.name), 0).key for r in rows)]
     lines = [
-        [
-            Cell(r.method, r.method),
-            Cell(r.patient, r.patient),
-            *(number(r.figures.get(c.name), c.digits) for c in columns),
-        ]
+        [Cell(r.method, r.method), Cell(r.patient, r.patient)]
+        + [number(r.figures.get(c.name), c.digits) for c in columns]
         for r in rows
     ]
     return Table("Every patient", ["method", "patient", *(c.title for c in columns)], lines)
 
 
-def _by_caption() -> dict[str, list[Column]]:
-    """The columns of each table, those of the terminal's table first."""
-    return {
-        caption: [column for group in groups for column in COLUMNS if column.group == group]
-        for caption, groups in TABLES.items()
-    }
-
-
 def number(value: float | None, digits: int) -> Cell:
-    """A figure; what was not measured is a dash."""
+    """A figure; one that was not measured is a dash."""
     if value is None or not np.isfinite(value):
         return Cell("-", "")
     return Cell(f"{value:.{digits}f}", repr(float(value)))
 
 
-def _statistics(found: Statistics | None, digits: int) -> Cell:
-    if found is None:
+def _statistics(of_one: Statistics | None, digits: int) -> Cell:
+    if of_one is None:
         return Cell("-", "")
-    return number(found.mean, digits)._replace(deviation=found.deviation(digits))
+    return number(of_one.mean, digits)._replace(deviation=of_one.deviation(digits))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
-from sde_ct.report.html.contents import MethodView, PatientView, require_one_grid
+from sde_ct.report.html.contents import PatientView, Prediction, require_one_grid
 from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu, voxel_sha256
 
@@ -82,9 +82,9 @@ def _most_draws(view: PatientView) -> int:
     return max((len(_draws(method)) for method in view.methods.values()), default=0)
 
 
-def _draws(method: MethodView) -> tuple[Volume, ...]:
+def _draws(method: Prediction) -> tuple[Volume, ...]:
     """The draws to switch between; a single one is the mean itself."""
-    return tuple(method.draws) if len(method.draws) > 1 else ()
+    return method.draws if len(method.draws) > 1 else ()
 
 
 def middle(depth: int, slices: int) -> slice:

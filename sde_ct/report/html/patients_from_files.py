@@ -21,9 +21,7 @@ QUANTILES = (0.5, 1.0, 0.0, 0.75, 0.25)  # of the patients' MAE; the first ones 
 def choose(rows: Sequence[Row]) -> list[str]:
     """The patients with the median, highest and lowest MAE and the quartiles, over all methods."""
     patients = sorted({r.patient for r in rows})
-    mae = [
-        np.mean([r.figures["mae"] for r in rows if r.patient == patient]) for patient in patients
-    ]
+    mae = [np.mean([r.figures["mae"] for r in rows if r.patient == p]) for p in patients]
     order = np.argsort(mae, kind="stable")
     ranks = (round(quantile * (len(order) - 1)) for quantile in QUANTILES)
     return list(dict.fromkeys(patients[order[rank]] for rank in ranks))
@@ -32,7 +30,7 @@ def choose(rows: Sequence[Row]) -> list[str]:
 def patients_of(
     rows: Sequence[Row], cases: Mapping[str, Sequence[CaseFiles]]
 ) -> dict[str, Callable[[], PatientView]]:
-    """Name -> what loads the patient, for a report: those whom `choose` takes.
+    """Name -> a function that loads the patient, for those whom `choose` takes.
 
     Args:
         cases: method -> the files of all its cases, those of the rows among them.
@@ -45,7 +43,7 @@ def patients_of(
 
 
 def choice(shown: Collection[str], patients: int) -> str:
-    """What `choose` did, for the reader; nothing where all are shown."""
+    """A sentence on what `choose` did; empty where all are shown."""
     if len(shown) == patients:
         return ""
     return (
@@ -55,15 +53,15 @@ def choice(shown: Collection[str], patients: int) -> str:
 
 
 def load(files: Mapping[str, CaseFiles]) -> PatientView:
-    """One patient; `files` has all methods' files of that one case.
+    """One patient from the files of that case, by method.
 
-    An `mr` beside a reference `ct` is shown where it can be and lies on the same grid.
+    An `mr` beside a reference `ct` is shown if it can be read and lies on the same grid.
     """
-    any_of = next(iter(files.values()))
-    ct = read_volume(any_of.reference, "HU")
-    mask = read_volume(any_of.mask, "mask") if any_of.mask else ct_body(ct)
+    case = next(iter(files.values()))  # all methods share its reference and mask
+    ct = read_volume(case.reference, "HU")
+    mask = read_volume(case.mask, "mask") if case.mask else ct_body(ct)
     methods = {method: _prediction(of_one) for method, of_one in files.items()}
-    return PatientView(any_of.name, _mr(any_of, ct), ct, mask, methods)
+    return PatientView(case.name, _mr(case, ct), ct, mask, methods)
 
 
 def _prediction(files: CaseFiles) -> Prediction:
@@ -72,9 +70,8 @@ def _prediction(files: CaseFiles) -> Prediction:
     if files.spread:
         spread = read_volume(files.spread, "a.u.")
     elif draws:
-        turned = [canonical(draw) for draw in draws]
-        _, variance = moments([draw.array for draw in turned])
-        spread = turned[0].with_array(np.sqrt(variance))
+        _, variance = moments([canonical(draw).array for draw in draws])
+        spread = canonical(draws[0]).with_array(np.sqrt(variance))
     return Prediction(read_volume(files.prediction, "HU"), spread, draws)
 
 
@@ -85,6 +82,6 @@ def _mr(files: CaseFiles, ct: Volume) -> Volume | None:
     path = files.reference.with_name(f"mr{suffix}")
     try:
         mr = read_volume(path, "a.u.") if path.is_file() else None
-    except InputError:  # it is not what is judged
+    except InputError:  # the page does not need it
         return None
     return mr if mr and same_grid(canonical(mr), canonical(ct)) else None

@@ -1,12 +1,11 @@
 """The page from its template; its only script and style are its own.
 
-Jinja and `as_json` escape all text. Should a name get past both, the content security policy still
+Jinja and `_as_json` escape all text. Should a name get past both, the content security policy still
 runs only the script whose hash it states, and loads nothing from outside.
 """
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -14,9 +13,9 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from sde_ct.evaluation.findings import Finding
 from sde_ct.report.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
 from sde_ct.report.html import calibration_section, training_curves
 from sde_ct.report.html.contents import Picture, Report
@@ -72,6 +71,7 @@ def render(
     """
     scripts = ("tables.js", *(SCRIPTS if patients else ()))
     script, style = "".join(map(_read, scripts)), _read("style.css")
+    measured = any(finding.verdict != "not measured" for finding in report.findings)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -83,27 +83,20 @@ def render(
         warnings=report.warnings,
         summary=static.summary,
         cases=static.cases,
-        findings=report.findings if any(map(_measured, report.findings)) else (),
-        patients=[{"name": data["name"], "json": as_json(data)} for data in patients],
+        findings=report.findings if measured else (),
+        patients=[{"name": data["name"], "json": _as_json(data)} for data in patients],
         notes=notes,
         panes=list(PANES.items()),
-        colours=as_json(_colours()),
+        colours=_as_json(_colours()),
         figures=static.figures,
         curves=static.curves,
         provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
     )
 
 
-def _measured(finding: Finding) -> bool:
-    return finding.verdict != "not measured"
-
-
-def as_json(value: Any) -> Markup:
+def _as_json(value: Any) -> Markup:
     """JSON for the inside of a script element, which nothing in it can end."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+    return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _policy(script: str, style: str) -> str:
@@ -115,8 +108,11 @@ def _policy(script: str, style: str) -> str:
 
 
 def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+    return f"sha256-{_base64(hashlib.sha256(text.encode()).digest())}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
 def _read(name: str) -> str:
@@ -124,20 +120,17 @@ def _read(name: str) -> str:
 
 
 def _embedded(picture: Picture) -> dict[str, str]:
-    source = f"data:image/png;base64,{base64.b64encode(picture.png).decode('ascii')}"
+    source = f"data:image/png;base64,{_base64(picture.png)}"
     return {"title": picture.title, "alt": picture.alt, "source": source}
 
 
 def _colours() -> dict[str, Any]:
     """The colour maps of the static figures, 256 RGBA pixels each."""
 
-    def table(name: str) -> str:
-        rgba = matplotlib.colormaps[name](np.arange(256), bytes=True)
-        return base64.b64encode(rgba.tobytes()).decode("ascii")
-
+    names = {"error": ERROR_COLOURS, "spread": SPREAD_COLOURS}
+    tables = {k: matplotlib.colormaps[n](np.arange(256), bytes=True) for k, n in names.items()}
     return {
-        "error": table(ERROR_COLOURS),
-        "spread": table(SPREAD_COLOURS),
+        **{kind: _base64(table.tobytes()) for kind, table in tables.items()},
         "errorWindow": list(ERROR_WINDOW),
         "outside": round(255 * OUTSIDE),
     }
@@ -148,10 +141,10 @@ def _flat(tree: Any, name: str = "") -> Iterable[tuple[str, str]]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _flat(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(tree, list | tuple) and any(isinstance(v, Mapping | list) for v in tree):
+    elif not isinstance(tree, list | tuple):
+        yield name, "-" if tree is None else str(tree)
+    elif any(isinstance(value, Mapping | list) for value in tree):
         for number, value in enumerate(tree):
             yield from _flat(value, f"{name}[{number}]")
-    elif isinstance(tree, list | tuple):
-        yield name, ", ".join(map(str, tree))
     else:
-        yield name, "-" if tree is None else str(tree)
+        yield name, ", ".join(map(str, tree))

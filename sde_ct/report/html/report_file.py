@@ -33,7 +33,13 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: choose another output or remove the file.")
-    static, size = _static(report)
+    static = static_parts(report)
+    size = _bytes(report, static)
+    if size > LIMIT / 2:
+        shorter = static._replace(cases=None)
+        less = _bytes(report, shorter)
+        if size - less > LIMIT / 2 or size + REST > LIMIT:
+            static, size = shorter, less
     encoded = _within(report.patients, LIMIT - REST - size)
     provenance = dict(report.provenance)
     if hashes := {patient.data["name"]: patient.hashes for patient in encoded}:
@@ -45,20 +51,9 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _static(report: Report) -> tuple[Static, int]:
-    """Everything but the volumes, and its bytes; a table of every patient may be left out."""
-
-    def size(static: Static) -> int:
-        return len(render(report, static, [], [], report.provenance).encode())
-
-    static = static_parts(report)
-    if (full := size(static)) <= LIMIT / 2:
-        return static, full
-    shorter = static._replace(cases=None)
-    less = size(shorter)
-    if full - less <= LIMIT / 2 and full + REST <= LIMIT:
-        return static, full
-    return shorter, less
+def _bytes(report: Report, static: Static) -> int:
+    """Of the page without volumes."""
+    return len(render(report, static, [], [], report.provenance).encode())
 
 
 def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
