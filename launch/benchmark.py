@@ -74,7 +74,7 @@ def main() -> None:
 
 def _frontier(table: Path) -> list[str]:
     from sde_ct.data.prepared import read_prepared
-    from sde_ct.evaluation.results import write_json
+    from sde_ct.evaluation.results import write_figures
     from sde_ct.lab.benchmark import frontier
     from sde_ct.lab.comparison import held_out
     from sde_ct.methods.samplers import SAMPLERS
@@ -120,7 +120,7 @@ def _frontier(table: Path) -> list[str]:
         "seed": SEED.value,
         "devices": parallel.describe_devices(),
     }
-    write_json(output / "frontier.json", frontier.record(points, about))
+    write_figures(output / "frontier.json", frontier.record(points, about))
     title = f"validation patients: {len(patients)}, {DRAWS.value} draws, step {trained.step}"
     figures.save(charts.frontier(frontier.curves(points), title), output / "frontier")
     written = f"{output}: frontier.csv, frontier.json, frontier.png, frontier.pdf"
@@ -137,7 +137,7 @@ def _samplers(otherwise: Iterable[str]) -> list[str]:
 
 
 def _reliability(result: Path) -> list[str]:
-    from sde_ct.evaluation.results import write_json
+    from sde_ct.evaluation.results import write_figures
     from sde_ct.lab.benchmark import reliability
     from sde_ct.lab.comparison import held_out, outcomes_seen
     from sde_ct.report import charts, figures
@@ -165,7 +165,7 @@ def _reliability(result: Path) -> list[str]:
     page = reliability.report(results, patients, measured, output)
     write_report(output / REPORT, page, overwrite=True)
     about = {"step": trained.step, "draws": DRAWS.value, "seed": SEED.value}
-    write_json(result, reliability.record(measured, about))
+    write_figures(result, reliability.record(measured, about))
     written = f"{output}: reliability.json, reliability.png, reliability.pdf, {REPORT}"
     return [*(sentence(name, one) for name, one in measured.items()), written]
 
@@ -191,12 +191,12 @@ def _speed(result: Path) -> list[str]:
 
 
 def _scaling(result: Path) -> list[str]:
-    from sde_ct.evaluation.results import write_json
+    from sde_ct.evaluation.results import write_figures
     from sde_ct.lab.benchmark import scaling
 
     record = scaling.run(RECIPES)
     result.parent.mkdir(parents=True, exist_ok=True)
-    write_json(result, record)
+    write_figures(result, record)
     return [*scaling.lines(record), str(result)]
 
 

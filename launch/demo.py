@@ -36,7 +36,7 @@ HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
 
 def main() -> None:
     from sde_ct.evaluation.protocols import VOLUME, constants
-    from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
+    from sde_ct.evaluation.results import refuse_existing, write_figures, write_metrics
     from sde_ct.evaluation.table import METHODS
     from sde_ct.lab import comparison
     from sde_ct.lab.comparison.outputs import report_of
@@ -73,7 +73,7 @@ def main() -> None:
     ambiguity = comparison.ambiguity_of(results, patients)
     _print(rows, ambiguity, settings := _settings(prepared, patients))
     print("\nUncertainty of the draws:", *judgement.lines(judged), sep="\n")
-    write_json(output / judgement.NAME, judgement.record(judged))
+    write_figures(output / judgement.NAME, judgement.record(judged))
     made_by = {"Settings": settings, "Protocol": constants(VOLUME), "Versions": versions()}
     page = report_of(table, patients, rows, judged, output, made_by)
     write_report(output / REPORT, page, overwrite=True)

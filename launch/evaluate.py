@@ -5,24 +5,24 @@ metrics.json, and report.html to look at the cases.
     python launch/evaluate.py --prediction=out/ours --prediction=out/theirs \\
         --reference=data/pelvis --protocol=synthrad2025 --output=out/scores
 
-Predictions are `<case>.nii.gz`; references and masks are `<case>.nii.gz` or, as SynthRAD has them,
-`<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth; `.nii`, `.mha` and `.mhd` do as well.
+Predictions are `<case>.nii.gz`. References and masks are `<case>.nii.gz` or, in SynthRAD's layout,
+`<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth. `.nii`, `.mha` and `.mhd` are read too.
 Every path may be a single file. Several predictions are compared in pairs on the same patients.
 With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, uncertainty.json
-judges the draws: calibration by tissue, and how many are enough.
+reports the calibration of the draws by tissue and how many draws are enough.
 
---export-dose=DIR writes every evaluated case as matRad and pyRadPlan read it, with the masks in
---structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy, RTDOSE files,
-NIfTI or MetaImage (extra `dose`), and writes gamma.json.
+--export-dose=DIR writes every evaluated case in the layout of matRad and pyRadPlan, with the masks
+in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (RTDOSE,
+NIfTI or MetaImage; extra `dose`) and writes gamma.json.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
-status is 0. It is 2, and nothing is written, where no case is left. The same files and flags give
-the same bytes, wherever the folders lie.
+exit status is 0. If no case is left, nothing is written and the status is 2. The same files and
+flags give the same bytes, wherever the folders are.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -32,17 +32,17 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 _PREDICTION = flags.DEFINE_multi_string(
-    "prediction", None, "Synthetic CTs: folder or file; again for each method."
+    "prediction", None, "Synthetic CTs: folder or file; repeat for each method."
 )
 _REFERENCE = flags.DEFINE_string("reference", None, "Real CTs: folder or file.")
 _MASK = flags.DEFINE_string(
     "mask", None, "Body masks: folder or file. Default: beside the real CT, or computed from it."
 )
 _SPREAD = flags.DEFINE_string(
-    "spread", None, "Standard deviations of the one method's draws: folder or file."
+    "spread", None, "Standard deviations of the draws of a single method: folder or file."
 )
 _DRAWS = flags.DEFINE_multi_string(
-    "draws", [], "Draws of each prediction, which is their mean: folder; again for each method."
+    "draws", [], "Folder of the draws whose mean is the prediction; repeat for each method."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for metrics.csv, metrics.json, report.html ..."
@@ -50,7 +50,7 @@ _OUTPUT = flags.DEFINE_string(
 _PROTOCOL = flags.DEFINE_string(
     "protocol", "volume", "How to score: volume, paper, synthrad2023 or synthrad2025."
 )
-_Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices that count, such as 1::2.")
+_Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices to evaluate, such as 1::2.")
 _METHOD = flags.DEFINE_multi_string(
     "method", None, "Name of each prediction's row. Default: 'prediction', or the folders' names."
 )
@@ -70,80 +70,76 @@ def main() -> None:
     from sde_ct.data.dataset import parse_slices
     from sde_ct.evaluation import dose
     from sde_ct.evaluation.cases import evaluate_methods
-    from sde_ct.evaluation.findings import findings
     from sde_ct.evaluation.matching import match_cases
-    from sde_ct.evaluation.protocols import PROTOCOLS, constants
-    from sde_ct.evaluation.results import refuse_existing, write_json, write_metrics
+    from sde_ct.evaluation.protocols import PROTOCOLS
+    from sde_ct.evaluation.results import refuse_existing, write_figures, write_metrics
     from sde_ct.evaluation.table import summarise, text_table
-    from sde_ct.report.html.contents import Report
-    from sde_ct.report.html.patients_from_files import choice, patients_of
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
-    from sde_ct.storage.versions import versions
     from sde_ct.uncertainty import judgement
     from sde_ct.uncertainty.intervals import caveat
 
     output, protocol = Path(_OUTPUT.value), PROTOCOLS.get(_PROTOCOL.value)
     if protocol is None:
         raise InputError(f"--protocol={_PROTOCOL.value}: give one of {', '.join(PROTOCOLS)}.")
-    optional = [*([judgement.NAME] if _DRAWS.value else []), *([dose.NAME] if _GAMMA.value else [])]
-    refuse_existing(output, [*optional, REPORT])
+    written = {judgement.NAME: _DRAWS.value, dose.NAME: _GAMMA.value, REPORT: True}
+    refuse_existing(output, [name for name, wanted in written.items() if wanted])
     z_slices = parse_slices(_Z_SLICES.value or ":")
-    predictions = [Path(path) for path in _PREDICTION.value]
+    methods = _methods()
     others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
     reference, mask, spread = (Path(path) if path else None for path in others)
-    methods = _methods(predictions)
-    draws = [Path(path) for path in _DRAWS.value] or [None] * len(predictions)
+    draws = [Path(path) for path in _DRAWS.value] or [None] * len(methods)
     matched = {
         method: match_cases(prediction, reference, mask, spread, several)
-        for method, prediction, several in zip(methods, predictions, draws, strict=True)
+        for (method, prediction), several in zip(methods.items(), draws, strict=True)
     }
-    exports = _exports(next(iter(matched.values())).cases) if _EXPORT.value else {}
-    judged_doses = _gamma() if _GAMMA.value else []
-    found = evaluate_methods(matched, protocol, z_slices, _bar)
-    refused = {method: of_one.refused for method, of_one in found.items()}
-    _tell(refused)
-    table = [row for of_one in found.values() for row in of_one.rows]
-    if not table:
-        raise InputError(_nothing_left(refused))
-    names = {row.patient for row in table}
-    if exports:
-        dose.export_files(Path(_EXPORT.value), [exports[name] for name in sorted(names)])
     cases = [case for files in matched.values() for case in files.cases]
-    settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
-    everywhere = [*predictions, reference, *filter(None, (mask, spread, *draws))]
-    left_out = _record(refused, everywhere)
-    write_metrics(output, table, protocol, settings, refused=left_out)
-    print(text_table(summarise(table)), end="")
-    judged = {m: judgement.over_patients(one.judged) for m, one in found.items() if one.judged}
-    if judged:
-        write_json(output / judgement.NAME, judgement.record(judged))
-        print("", *judgement.lines(judged, TISSUES), sep="\n")
-    if judged_doses:
-        write_json(output / dose.NAME, dose.record(judged_doses))
-        print(*dose.lines(judged_doses), sep="\n")
-    if sentence := caveat(len(names)):
-        print(sentence)
-    shown = patients_of(table, {method: files.cases for method, files in matched.items()})
-    report = Report(
-        title=f"Synthetic CTs, protocol {protocol.name}",
-        rows=table,
-        findings=findings(table),
-        patients=shown,
-        choice=choice(shown, len(names)),
-        judgements=judged,
-        provenance={"Protocol": constants(protocol), "Settings": settings, "Versions": versions()},
-        warnings=[
-            *filter(None, [caveat(len(names))]),
-            *judgement.warnings(judged),
-            *(f"Left out of {m}: {c}. {reason}" for m, c, reason in _by_reason(left_out)),
-        ],
+    exports = {}
+    if _EXPORT.value:
+        structures = Path(_STRUCTURES.value) if _STRUCTURES.value else None
+        exports = dose.plan_exports(Path(_EXPORT.value), structures, cases)
+    gamma = dose.gamma_of_files([Path(path) for path in _GAMMA.value]) if _GAMMA.value else []
+    results = evaluate_methods(
+        matched, protocol, z_slices, lambda cases, method: bar(cases, desc=method, unit="case")
     )
-    write_report(output / REPORT, report)
+    refused = [
+        {"case": case.case, "method": method, "reason": case.reason}
+        for method, of_method in results.items()
+        for case in of_method.refused
+    ]
+    for method, names, reason in _by_reason(refused):
+        print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
+    rows = [row for of_method in results.values() for row in of_method.rows]
+    if not rows:
+        first = refused[0]["reason"]
+        raise InputError(first if len(refused) == 1 else f"No case is left to evaluate: {first}")
+    names = sorted({row.patient for row in rows})
+    if exports:
+        dose.export_files(Path(_EXPORT.value), [exports[name] for name in names])
+    places = [path for path in (*methods.values(), reference, mask, spread, *draws) if path]
+    refused = [one | {"reason": _without_parents(one["reason"], places)} for one in refused]
+    settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
+    write_metrics(output, rows, protocol, settings, refused=refused)
+    print(text_table(summarise(rows)), end="")
+    judged = {m: judgement.over_patients(of.judged) for m, of in results.items() if of.judged}
+    if judged:
+        write_figures(output / judgement.NAME, judgement.record(judged))
+        print("", *judgement.lines(judged, TISSUES), sep="\n")
+    if gamma:
+        write_figures(output / dose.NAME, dose.record(gamma))
+        print(*dose.lines(gamma), sep="\n")
+    warnings = [*filter(None, [caveat(len(names))])]
+    print(*(f"{warning}\n" for warning in warnings), sep="", end="")
+    warnings += judgement.warnings(judged)
+    warnings += [f"Left out of {m}: {cases}. {reason}" for m, cases, reason in _by_reason(refused)]
+    files = {method: of_method.cases for method, of_method in matched.items()}
+    write_report(output / REPORT, _report(protocol, rows, files, judged, settings, warnings))
     print(f"{output}: metrics.csv, metrics.json, {REPORT}")
 
 
-def _methods(predictions: Sequence[Path]) -> list[str]:
+def _methods() -> dict[str, Path]:
+    """The predictions by the names of their methods."""
+    predictions = [Path(path) for path in _PREDICTION.value]
     single = ["prediction"] if len(predictions) == 1 else None
     names = _METHOD.value or single or [path.name for path in predictions]
     if len(names) != len(predictions) or len(set(names)) < len(names):
@@ -151,38 +147,14 @@ def _methods(predictions: Sequence[Path]) -> list[str]:
             f"There are {len(predictions)} predictions and the methods {', '.join(names)}: give "
             "each prediction its own --method."
         )
-    if _SPREAD.value and len(predictions) > 1:
-        raise InputError("--spread belongs to one method: give one --prediction with it.")
+    for flag, value in (("spread", _SPREAD.value), ("export-dose", _EXPORT.value)):
+        if value and len(predictions) > 1:
+            raise InputError(f"--{flag} belongs to one method: give one --prediction with it.")
     if _DRAWS.value and len(_DRAWS.value) != len(predictions):
         raise InputError("--draws: give a folder for each --prediction, in the same order.")
     if _DRAWS.value and _SPREAD.value:
-        raise InputError("--spread: leave it out, the draws tell it.")
-    return names
-
-
-def _exports(cases: Sequence) -> dict[str, tuple]:
-    """Every case with its structures, after refusing what the export would refuse late."""
-    from sde_ct.evaluation import dose
-
-    place, structures = Path(_EXPORT.value), _STRUCTURES.value and Path(_STRUCTURES.value)
-    if len(_PREDICTION.value) > 1:
-        raise InputError("--export-dose belongs to one method: give one --prediction with it.")
-    for case in cases:
-        if (place / case.name).exists():
-            raise InputError(f"{place / case.name} exists: choose another --export-dose.")
-    return {case.name: (case, dose.structures_of(structures, case.name)) for case in cases}
-
-
-def _gamma() -> list:
-    from sde_ct.evaluation import dose
-
-    if len(_GAMMA.value) != 2:
-        raise InputError("--gamma: give two dose grids, REFERENCE,EVALUATED.")
-    return dose.gamma_of_files(*map(Path, _GAMMA.value))
-
-
-def _bar(cases: Sequence, method: str) -> Iterable:
-    return bar(cases, desc=method, unit="case")
+        raise InputError("--spread: leave it out, because --draws give the spread.")
+    return dict(zip(names, predictions, strict=True))
 
 
 def _mask_of(case) -> str:
@@ -192,39 +164,40 @@ def _mask_of(case) -> str:
     return "beside the reference CT" if case.mask else "computed from the reference CT"
 
 
-def _tell(refused: Mapping[str, Sequence]) -> None:
-    """Name every refused case once, those of one reason together."""
-    for method, names, reason in _by_reason(_record(refused, ())):
-        print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
-
-
 def _by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
-    """Method, cases and reason, once for all cases of one reason."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Method, cases and reason, once for all cases with the same reason."""
+    cases: dict[tuple[str, str], list[str]] = {}
     for one in refused:
-        found.setdefault((one["method"], one["reason"]), []).append(one["case"])
-    return [(method, ", ".join(cases), reason) for (method, reason), cases in found.items()]
+        cases.setdefault((one["method"], one["reason"]), []).append(one["case"])
+    return [(method, ", ".join(names), reason) for (method, reason), names in cases.items()]
 
 
-def _nothing_left(refused: Mapping[str, Sequence]) -> str:
-    reasons = [case.reason for cases in refused.values() for case in cases]
-    return reasons[0] if len(reasons) == 1 else f"No case is left to evaluate: {reasons[0]}"
+def _without_parents(reason: str, places: Sequence[Path]) -> str:
+    """The reason without the parents of the given folders, so that it is the same anywhere."""
+    for place in sorted(places, key=lambda path: -len(str(path))):
+        if place.name and place.parent != Path():  # "." and "/" name no folder
+            reason = reason.replace(str(place), place.name)
+    return reason
 
 
-def _record(refused: Mapping[str, Sequence], places: Sequence[Path]) -> list[dict]:
-    """The refusals for metrics.json, which must not depend on where the folders lie."""
+def _report(protocol, rows, files, judged, settings, warnings):
+    from sde_ct.evaluation.findings import findings
+    from sde_ct.evaluation.protocols import constants
+    from sde_ct.report.html.contents import Report
+    from sde_ct.report.html.patients_from_files import choice, patients_of
+    from sde_ct.storage.versions import versions
 
-    def local(reason: str) -> str:
-        for place in sorted(places, key=lambda path: -len(str(path))):
-            if place.name and place.parent != Path():  # "." and "/" name no folder
-                reason = reason.replace(str(place), place.name)
-        return reason
-
-    return [
-        {"case": case.case, "method": method, "reason": local(case.reason)}
-        for method, cases in refused.items()
-        for case in cases
-    ]
+    patients = patients_of(rows, files)
+    return Report(
+        title=f"Synthetic CTs, protocol {protocol.name}",
+        rows=rows,
+        findings=findings(rows),
+        patients=patients,
+        choice=choice(patients, len({row.patient for row in rows})),
+        judgements=judged,
+        provenance={"Protocol": constants(protocol), "Settings": settings, "Versions": versions()},
+        warnings=warnings,
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def evaluate_methods(
         for method, files in matched.items()
     }
     common = set.intersection(*({r.patient for r in rows} for rows, *_ in results.values()))
-    reason = "Another method has no figures of it: correct that one, or evaluate this method alone."
+    reason = "Another method has no figures for it: fix that one, or evaluate this method alone."
     for method, (rows, refused, judged) in results.items():
         alone = [Refusal(r.patient, reason) for r in rows if r.patient not in common]
         results[method] = Evaluated(

@@ -1,15 +1,15 @@
-"""Hand-over to dose engines, and the gamma index of the doses that come back.
+"""Export to dose engines, and the gamma index of the doses that they compute.
 
-No dose is computed here. One folder a case holds everything on one grid, the real CT's:
+Each case has one folder, with everything on the grid of the real CT:
 
     CASE/ct.mha                   the real CT, HU
     CASE/sct.mha                  the synthetic CT, HU
     CASE/structures/BODY.mha      the body mask
-    CASE/structures/<NAME>.mha    other structures, where there are some
+    CASE/structures/<NAME>.mha    other structures, if there are any
 
 matRad: `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`. pyRadPlan:
 `pyRadPlan.io.load_binary_patient("CASE/sct.mha", "CASE/structures")`. Both take the
-structures' names from the files, and BODY for the patient's outline.
+names of structures from the files, and BODY as the patient's outline.
 """
 
 import os
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import read_case, read_on_grid
@@ -33,60 +32,64 @@ from sde_ct.volumes.volume import Volume, canonical, left_posterior_superior, sa
 NAME = "gamma.json"
 BODY = "BODY"
 CRITERIA = ((3.0, 3.0), (2.0, 2.0))  # % of the reference's maximum, mm
-CUTOFF = 10.0  # % of the reference's maximum: lower doses are not judged
+CUTOFF = 10.0  # % of the reference's maximum: lower doses do not count
 MOST = 2.0  # gamma above which the search stops
-
-
-class Gamma(NamedTuple):
-    """The gamma index of one criterion over the voxels above `CUTOFF`."""
-
-    dose_percent: float
-    distance_mm: float
-    passed: float  # share of voxels with gamma of at most 1
-    mean: float  # capped at `MOST`
-    voxels: int
 
 
 def export_case(
     folder: Path, ct: Volume, sct: Volume, mask: Volume, structures: Mapping[str, Volume] = {}
 ) -> None:
-    """Write one case; see the module.
+    """Write one case in the layout that the module describes.
 
     Raises:
         InputError: the folder exists or volumes lie on different grids.
     """
     if folder.exists():
         raise InputError(f"{folder} exists: choose another output or remove it first.")
-    volumes = {"sct": sct, f"structures/{BODY}": mask}
+    volumes = {"ct": ct, "sct": sct, f"structures/{BODY}": mask}
     volumes |= {f"structures/{name}": structure for name, structure in structures.items()}
     for name, volume in volumes.items():
         if not same_grid(canonical(volume), canonical(ct)):
             raise InputError(f"{folder.name}: {name} lies on another grid than the CT: resample.")
-    for name, volume in {"ct": ct, **volumes}.items():
+    for name, volume in volumes.items():
         # matRad ignores the direction of the axes: they must be those of DICOM in all volumes.
         write_volume(folder / f"{name}.mha", left_posterior_superior(volume))
 
 
-def structures_of(place: Path | None, case: str) -> dict[str, Path]:
-    """The masks in `place`/`case`, by name; none where no place is given.
+Export = tuple[CaseFiles, dict[str, Path]]  # a case and its structures by name
+
+
+def plan_exports(
+    place: Path, structures: Path | None, cases: Sequence[CaseFiles]
+) -> dict[str, Export]:
+    """{case: its files and structures}, checked before anything is evaluated.
+
+    Args:
+        structures: holds a folder of masks for every case; None for no structures.
 
     Raises:
-        InputError: the folder is missing, holds no volume, or one that is called `BODY`.
+        InputError: a case was exported before, or its folder of structures is missing, holds no
+            volume, or holds one called `BODY`.
     """
-    if place is None:
-        return {}
-    folder = place / case
-    found = volumes_in(folder) if folder.is_dir() else {}
-    if not found:
-        raise InputError(f"{folder} holds no structures: put a mask for each there.")
-    for name, path in found.items():
-        if name.upper() == BODY:
-            raise InputError(f"{path}: {BODY} is the mask's own name: give it another.")
-    return found
+    exports = {}
+    for case in cases:
+        if (place / case.name).exists():
+            raise InputError(f"{place / case.name} exists: choose another --export-dose.")
+        masks = {}
+        if structures:
+            folder = structures / case.name
+            masks = volumes_in(folder) if folder.is_dir() else {}
+            if not masks:
+                raise InputError(f"{folder} holds no structures: put a mask for each there.")
+        for name, path in masks.items():
+            if name.upper() == BODY:
+                raise InputError(f"{path}: {BODY} is the mask's own name: give it another.")
+        exports[case.name] = case, masks
+    return exports
 
 
-def export_files(place: Path, cases: Sequence[tuple[CaseFiles, Mapping[str, Path]]]) -> None:
-    """`export_case` of files on disk with their structures to `place`/CASE: of all, or of none."""
+def export_files(place: Path, cases: Sequence[Export]) -> None:
+    """Read the cases and export them to `place`/CASE, either all of them or none."""
     made, stage = not place.exists(), place / f".partial-{os.getpid()}"
     try:
         for files, structures in cases:
@@ -104,11 +107,23 @@ def export_files(place: Path, cases: Sequence[tuple[CaseFiles, Mapping[str, Path
             place.rmdir()
 
 
-def gamma_of_files(reference: Path, evaluated: Path) -> list[Gamma]:
-    """`gamma` of two dose grids on disk: RTDOSE, NIfTI or MetaImage, Gy."""
+class Gamma(NamedTuple):
+    """The gamma index of one criterion over the voxels above `CUTOFF`."""
+
+    dose_percent: float
+    distance_mm: float
+    passed: float  # share of voxels with gamma of at most 1
+    mean: float  # capped at `MOST`
+    voxels: int
+
+
+def gamma_of_files(paths: Sequence[Path]) -> list[Gamma]:
+    """`gamma` of a reference and an evaluated dose in Gy: RTDOSE, NIfTI or MetaImage files."""
+    if len(paths) != 2:
+        raise InputError("--gamma: give two dose grids, REFERENCE,EVALUATED.")
     if not find_spec("pymedphys"):
         raise InputError("--gamma: pymedphys is missing; pip install '.[dose]'.")
-    return gamma(*(_read_dose(path) for path in (reference, evaluated)))
+    return gamma(*map(_read_dose, paths))
 
 
 def _read_dose(path: Path) -> Volume:
@@ -122,51 +137,44 @@ def gamma(reference: Volume, evaluated: Volume) -> list[Gamma]:
 
     Args:
         reference: dose on the real CT, Gy.
-        evaluated: dose on the synthetic CT, Gy; its grid may be another, its axes not.
+        evaluated: dose on the synthetic CT, Gy; its grid may differ, but not its axes.
 
     Raises:
-        InputError: axes point elsewhere, or a dose is empty, negative or not finite.
+        InputError: the axes differ in direction, or a dose is empty, negative or not finite.
     """
     import pymedphys
 
     pair = [canonical(dose) for dose in (reference, evaluated)]
-    turns = [dose.affine[:3, :3] / dose.spacing for dose in pair]
-    if not np.allclose(*turns, atol=1e-3):  # type: ignore[misc]
-        raise InputError("The axes of the two dose grids point elsewhere: resample one of them.")
+    first, second = (dose.affine[:3, :3] / dose.spacing for dose in pair)
+    if not np.allclose(first, second, atol=1e-3):
+        raise InputError("The axes of the two dose grids differ in direction: resample one dose.")
+    grids: list[Any] = []
     for name, dose in zip(("reference", "evaluated"), pair, strict=True):
         if not np.isfinite(dose.array).all() or dose.array.min() < 0 or dose.array.max() <= 0:
             raise InputError(f"The {name} dose is empty, negative or not finite: give Gy.")
-    grids = [_axes(dose, turns[0]) for dose in pair]
-    arrays = [dose.array.astype(np.float64) for dose in pair]
-    found = []
+        steps = zip(first.T @ dose.affine[:3, 3], dose.spacing, dose.array.shape, strict=True)
+        axes = tuple(start + step * np.arange(n) for start, step, n in steps)  # mm
+        grids += [axes, dose.array.astype(np.float64)]
+    results = []
     for percent, distance in CRITERIA:
-        index = pymedphys.gamma(
-            grids[0], arrays[0], grids[1], arrays[1], percent, distance,
-            lower_percent_dose_cutoff=CUTOFF, max_gamma=MOST,
-        )  # fmt: skip
-        judged = index[~np.isnan(index)]
-        share, mean = float((judged <= 1).mean()), float(judged.mean())
-        found.append(Gamma(percent, distance, share, mean, judged.size))
-    return found
+        limits = {"lower_percent_dose_cutoff": CUTOFF, "max_gamma": MOST}
+        index = pymedphys.gamma(*grids, percent, distance, **limits)
+        index = index[~np.isnan(index)]
+        passed, mean = float((index <= 1).mean()), float(index.mean())
+        results.append(Gamma(percent, distance, passed, mean, index.size))
+    return results
 
 
-def record(found: Sequence[Gamma]) -> dict[str, Any]:
+def record(results: Sequence[Gamma]) -> dict[str, Any]:
     """The content of `gamma.json`."""
     constants = {"cutoff_percent": CUTOFF, "normalisation": "global", "capped_at": MOST}
-    return constants | {"criteria": [one._asdict() for one in found]}
+    return constants | {"criteria": [one._asdict() for one in results]}
 
 
-def lines(found: Sequence[Gamma]) -> list[str]:
-    """A sentence a criterion."""
+def lines(results: Sequence[Gamma]) -> list[str]:
+    """One sentence for each criterion."""
     return [
         f"Gamma {g.dose_percent:g} % / {g.distance_mm:g} mm above {CUTOFF:g} % of the maximum: "
         f"{g.passed:.1%} of {g.voxels} voxels pass, mean {g.mean:.2f}."
-        for g in found
+        for g in results
     ]
-
-
-def _axes(dose: Volume, turn: Float[np.ndarray, "3 3"]) -> tuple[Float[np.ndarray, " n"], ...]:
-    """Millimetres along the grids' common axes."""
-    start = turn.T @ dose.affine[:3, 3]
-    steps = zip(start, dose.spacing, dose.array.shape, strict=True)
-    return tuple(s + step * np.arange(n) for s, step, n in steps)

@@ -1,7 +1,6 @@
 """Predictions and references on disk, matched by case."""
 
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}  # names in a
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case; where `mask` is None the reference CT gives the body."""
+    """The files of one case; if `mask` is None, the reference CT gives the body."""
 
     name: str
     prediction: Path
@@ -25,14 +24,14 @@ class CaseFiles:
 
 
 class Refusal(NamedTuple):
-    """A case that has no figures, and the sentence that says why and how to mend it."""
+    """A case without figures, and the sentence that gives the reason and the remedy."""
 
     case: str
     reason: str
 
 
 class Matched(NamedTuple):
-    """The cases that have all their files, and those that do not; each sorted by name."""
+    """The cases with all their files, and those without, sorted by name."""
 
     cases: list[CaseFiles]
     refused: list[Refusal]
@@ -46,19 +45,19 @@ def match_cases(
     spread: Path | None = None,
     draws: Path | None = None,
 ) -> Matched:
-    """The files of every prediction and every reference.
+    """Find the files of every prediction and every reference.
 
-    A case is refused where a prediction has no reference, mask, spread or draws, or several of one,
-    and where a reference has no prediction: a case left out may be a hard one.
+    A prediction is refused if its reference, mask, spread or draws are missing or exist twice. A
+    reference without a prediction is listed as missing, because that case may be a hard one.
 
     Args:
         prediction: a folder of `<case>.nii.gz`, another format, or one file.
-        reference: the same, or any folder over SynthRAD's layout, `<case>/ct.nii.gz`.
+        reference: the same, or any folder above SynthRAD's layout, `<case>/ct.nii.gz`.
         mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
-            `ct.nii.gz`, where there is one.
+            `ct.nii.gz`, if there is one.
         spread: a folder of `<case>.nii.gz`, or one file: standard deviations of the draws.
         draws: a folder of `<case>_00.nii.gz`, `<case>_01.nii.gz` …, or of folders `<case>` that
-            hold a case's draws and nothing else.
+            contain the draws of that case and nothing else.
 
     Raises:
         InputError: a path is missing, there is no prediction, or one file is given for several
@@ -73,93 +72,83 @@ def match_cases(
     predictions = _flat(prediction) if prediction.is_dir() else alone
     if not predictions:
         raise InputError(f"{prediction} holds no predictions: it needs files <case>.nii.gz.")
-    places = {"ct": reference, "mask": mask, "spread": spread}
+    given = {"ct": reference, "mask": mask, "spread": spread}
+    places = {kind: place for kind, place in given.items() if place is not None}
     for kind, place in places.items():
-        if place is not None and place.is_file() and len(predictions) > 1:
+        if place.is_file() and len(predictions) > 1:
             raise InputError(
                 f"{place} is one {KINDS[kind]} for {len(predictions)} predictions: give the folder "
                 "of all."
             )
-    finders = {kind: _finder(place, kind) for kind, place in places.items() if place is not None}
-    draws_of = _draws_finder(draws) if draws else lambda name: ()
+    indexes = {k: _nested(p, k) | _flat(p) for k, p in places.items() if p.is_dir()}
+    all_draws = _flat(draws) if draws else {}
     cases, refused = [], []
     for name, paths in sorted(predictions.items()):
         try:
-            found = {kind: find(name) for kind, find in finders.items()}
-            chosen = found["mask"] if mask else _beside(found["ct"])
-            one, several = _only(paths, name), draws_of(name)
+            files = {k: _file_of(name, k, p, indexes.get(k)) for k, p in places.items()}
+            own_mask = files["mask"] if mask else _mask_beside(files["ct"])
+            own_draws = _draws_of(name, draws, all_draws) if draws else ()
+            one, ct, own_spread = _only(paths, name), files["ct"], files.get("spread")
+            cases.append(CaseFiles(name, one, ct, own_mask, own_spread, own_draws))
         except InputError as error:
             refused.append(Refusal(name, str(error)))
-        else:
-            cases.append(CaseFiles(name, one, found["ct"], chosen, found.get("spread"), several))
-    reason = f"{prediction} holds no prediction of it: add one, or take its CT away."
-    missing = sorted(_references(reference) - set(predictions))
-    return Matched(cases, refused, [Refusal(name, reason) for name in missing])
+    references = _nested(reference, "ct") or _flat(reference) if reference.is_dir() else {}
+    reason = f"{prediction} holds no prediction of it: add one, or remove its CT."
+    missing = [Refusal(name, reason) for name in sorted(set(references) - set(predictions))]
+    return Matched(cases, refused, missing)
 
 
 def volumes_in(place: Path) -> dict[str, Path]:
-    """The volumes of one folder by their names; an `InputError` where two have one name."""
+    """The volumes of one folder by their names; an `InputError` if two have the same name."""
     return {name: _only(paths, name) for name, paths in _flat(place).items()}
 
 
 def _stem(path: Path) -> str | None:
-    """The case's name of a volume's file; None for other files, hidden ones among them."""
+    """The case that a volume's file is named after; None for hidden and for other files."""
     return None if path.name.startswith(".") else image_stem(path)
 
 
 def _flat(place: Path) -> dict[str, list[Path]]:
     """The volumes in a folder by their names."""
-    return _by_name((_stem(path), path) for path in sorted(place.iterdir()))
+    volumes: dict[str, list[Path]] = {}
+    for path in sorted(place.iterdir()):
+        if path.is_file() and (name := _stem(path)) is not None:
+            volumes.setdefault(name, []).append(path)
+    return volumes
 
 
 def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
-    """The volumes named after their kind, at any depth, by their folders' names."""
-    paths = (path for path in sorted(place.rglob(f"{kind}.*")) if _stem(path) == kind)
-    return _by_name((path.parent.name, path) for path in paths)
+    """The volumes named after their kind, at any depth, by the names of their folders."""
+    volumes: dict[str, list[Path]] = {}
+    for path in sorted(place.rglob(f"{kind}.*")):
+        if path.is_file() and _stem(path) == kind:
+            volumes.setdefault(path.parent.name, []).append(path)
+    return volumes
 
 
-def _by_name(pairs: Iterable[tuple[str | None, Path]]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for name, path in pairs:
-        if name is not None and path.is_file():
-            found.setdefault(name, []).append(path)
-    return found
+def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | None) -> Path:
+    """The case's file of that kind; `place` itself if it is a file and has no index."""
+    if index is None:
+        return place
+    if name not in index:
+        raise InputError(
+            f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
+            f"{name}/{kind}.nii.gz, or remove this prediction."
+        )
+    return _only(index[name], name)
 
 
-def _finder(place: Path, kind: str) -> Callable[[str], Path]:
-    """A case's name -> its file of that kind, or an `InputError`."""
-    if place.is_file():
-        return lambda name: place
-    nested, flat = _nested(place, kind), _flat(place)
-
-    def find(name: str) -> Path:
-        paths = flat.get(name) or nested.get(name)
-        if not paths:
-            raise InputError(
-                f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
-                f"{name}/{kind}.nii.gz, or take this prediction away."
-            )
-        return _only(paths, name)
-
-    return find
-
-
-def _draws_finder(place: Path) -> Callable[[str], tuple[Path, ...]]:
-    """A case's name -> its draws, in the order of their names, or an `InputError`."""
-    flat = _flat(place)
-
-    def find(name: str) -> tuple[Path, ...]:
-        pattern = re.compile(re.escape(name) + r"_\d+")
-        numbered = {stem: paths for stem, paths in flat.items() if pattern.fullmatch(stem)}
-        found = _flat(place / name) if (place / name).is_dir() else numbered
-        if len(found) < 2:
-            raise InputError(
-                f"{place} holds {len(found)} draws of {name} and a spread needs 2: name them "
-                f"{name}_00.nii.gz and so on, or put them into a folder {name}."
-            )
-        return tuple(_only(found[s], s) for s in sorted(found, key=lambda s: (len(s), s)))
-
-    return find
+def _draws_of(name: str, place: Path, index: dict[str, list[Path]]) -> tuple[Path, ...]:
+    """The case's draws in the order of their numbers."""
+    pattern = re.compile(re.escape(name) + r"_\d+")
+    numbered = {stem: paths for stem, paths in index.items() if pattern.fullmatch(stem)}
+    draws = _flat(place / name) if (place / name).is_dir() else numbered
+    if len(draws) < 2:
+        raise InputError(
+            f"{place} holds {len(draws)} draws of {name} and a spread needs 2: name them "
+            f"{name}_00.nii.gz and so on, or put them into a folder {name}."
+        )
+    return tuple(_only(draws[s], s) for s in sorted(draws, key=lambda s: (len(s), s)))
 
 
 def _only(paths: list[Path], name: str) -> Path:
@@ -168,12 +157,6 @@ def _only(paths: list[Path], name: str) -> Path:
     return paths[0]
 
 
-def _references(place: Path) -> set[str]:
-    return set() if place.is_file() else set(_nested(place, "ct") or _flat(place))
-
-
-def _beside(reference: Path) -> Path | None:
-    if _stem(reference) != "ct":
-        return None
-    masks = [reference.with_name(f"mask{suffix}") for suffix in image_suffixes()]
+def _mask_beside(ct: Path) -> Path | None:
+    masks = [ct.with_name(f"mask{suffix}") for suffix in image_suffixes() if _stem(ct) == "ct"]
     return next((mask for mask in masks if mask.is_file()), None)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import Protocol, constants
 from sde_ct.evaluation.statistics import compare
 from sde_ct.evaluation.table import Row, columns_of, summarise
-from sde_ct.storage.whole import whole
+from sde_ct.storage.whole import whole, write_json
 from sde_ct.uncertainty.intervals import LEVEL, RESAMPLES, SEED, bootstrap_interval, caveat
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
@@ -68,8 +67,9 @@ def write_metrics(
     writer = csv.DictWriter(table, ["method", "patient", *names], lineterminator="\n")
     writer.writeheader()
     writer.writerows(_finite(cases))
-    _place(directory / CSV_NAME, table.getvalue())
-    write_json(directory / JSON_NAME, record)
+    with whole(directory / CSV_NAME) as partial:
+        partial.write_text(table.getvalue(), encoding="utf-8", newline="")
+    write_figures(directory / JSON_NAME, record)
 
 
 def _over_patients(rows: Sequence[Row]) -> dict[str, Any]:
@@ -108,18 +108,13 @@ def refuse_existing(directory: Path, others: Sequence[str] = ()) -> None:
             raise InputError(f"{directory / name} exists already: choose another directory.")
 
 
-def write_json(path: Path, record: Any) -> None:
-    """Any tree of JSON's types, whole or not at all; figures that are not finite become null."""
-    _place(path, json.dumps(_finite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _place(path: Path, text: str) -> None:
-    with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+def write_figures(path: Path, record: Any) -> None:
+    """Write a tree of JSON's types; figures that are not finite become null."""
+    write_json(path, _finite(record), indent=2)
 
 
 def _finite(value: Any) -> Any:
-    """The same tree with None for NaN and infinity, which JSON does not have."""
+    """The same tree with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, Mapping):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

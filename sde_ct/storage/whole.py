@@ -23,8 +23,8 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, indent: int = 1) -> None:
     """Write a tree of JSON's types as UTF-8. Raises ValueError for NaN and infinite numbers."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     with whole(path) as partial:
         partial.write_text(f"{text}\n", "utf-8")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.results import write_json
+from sde_ct.evaluation.results import write_figures
 from sde_ct.uncertainty import averaging, scores
 from sde_ct.uncertainty.averaging import error_by_draws
 from sde_ct.uncertainty.draws import collapse_warning
@@ -59,7 +59,7 @@ def test_one_patient_is_judged_over_the_mask_and_its_tissues(judged):
 
 def test_the_record_is_plain_and_complete(judged, tmp_path):
     for name in "ab":
-        write_json(tmp_path / name, record(judged))
+        write_figures(tmp_path / name, record(judged))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     found = json.loads((tmp_path / "a").read_text())
     method = found["methods"]["EM-M"]

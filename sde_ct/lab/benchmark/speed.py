@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sde_ct.config import Experiment, NetworkConfig, SamplingConfig, TrainingConfig
-from sde_ct.evaluation.results import write_json
+from sde_ct.evaluation.results import write_figures
 from sde_ct.lab.benchmark import step
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
@@ -160,11 +160,11 @@ def run(
     }
     for size in sizes:
         record["measured"].append(measure(network, size, **options))
-        write_json(path, record)
+        write_figures(path, record)
     count = min(2, len(jax.local_devices()))
     record["collectives"] = step.collectives(experiment(small), 32, 4 // count, count)
     record["overheads"] = overheads(small, 48, 10)
-    write_json(path, record)
+    write_figures(path, record)
     return record
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.results import write_json
+from sde_ct.evaluation.results import write_figures
 from sde_ct.lab.benchmark import reliability
 from sde_ct.lab.comparison import held_out
 from sde_ct.report import charts, figures
@@ -42,7 +42,7 @@ def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, 
         ]
         assert (outcome.draws, outcome.bone_like) == (len(bone), sum(bone))
     assert [o.draws for o in found.seen] == [2, 1]
-    write_json(tmp_path / "r.json", reliability.record(measured, {"draws": DRAWS}))
+    write_figures(tmp_path / "r.json", reliability.record(measured, {"draws": DRAWS}))
     stored = json.loads((tmp_path / "r.json").read_text())["samplers"]["EM"]
     assert stored["priors"] == [0.2, 0.8]
     assert stored["outcomes"][0]["draws"] == found.outcomes[0].draws
