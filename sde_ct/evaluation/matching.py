@@ -93,7 +93,7 @@ def match_cases(
         except InputError as error:
             refused.append(Refusal(name, str(error)))
     references = _nested(reference, "ct") or _flat(reference) if reference.is_dir() else {}
-    reason = f"{prediction} holds no prediction of it: add one, or remove its CT."
+    reason = f"{prediction} holds no prediction of it: add one, or take its CT away."
     missing = [Refusal(name, reason) for name in sorted(set(references) - set(predictions))]
     return Matched(cases, refused, missing)
 
@@ -133,7 +133,7 @@ def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | N
     if name not in index:
         raise InputError(
             f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
-            f"{name}/{kind}.nii.gz, or remove this prediction."
+            f"{name}/{kind}.nii.gz, or take this prediction away."
         )
     return _only(index[name], name)
 
