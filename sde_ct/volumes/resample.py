@@ -14,7 +14,8 @@ EDGE = 0.5 + 1e-6  # a voxel reaches half a step beyond its centre
 def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) -> Volume:
     """The voxels of `volume` at the places of those of `like`; nothing is smoothed.
 
-    `order` 1 interpolates linearly, 0 takes the nearest voxel. Places more than half a voxel outside `volume` are set to `fill`.
+    `order` 1 interpolates linearly, 0 takes the nearest voxel. Places more than half a voxel
+    outside `volume` are set to `fill`.
     """
     to_index = np.linalg.inv(volume.affine) @ like.affine
     array = interpolate(
