@@ -1,7 +1,8 @@
-"""What a run of the comparison must show before its figures mean anything."""
+"""The demands that a run of the comparison must meet before its figures mean anything."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from sde_ct.evaluation.findings import NotMeasured, better, listed, mean, similarity
 from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Summary, summarise
@@ -11,7 +12,7 @@ SPEARMAN_AT_LEAST = 0.3
 
 
 class Check(NamedTuple):
-    """One demand, whether it is met, and the figures it was judged by."""
+    """One demand, whether it is met, and the figures that decided it."""
 
     demand: str
     passed: bool
@@ -22,35 +23,32 @@ class Check(NamedTuple):
 
 
 def checks(rows: Sequence[Row], ambiguity: dict[str, Outcomes] | None = None) -> list[Check]:
-    """The demands on a complete comparison; one whose rows are missing fails and says so.
+    """The demands on a complete comparison; a demand whose rows are missing fails and says so.
 
     Args:
         rows: every method on every patient.
-        ambiguity: per sampler, the outcomes of its draws in the region whose MR allows two; None
-            where the data has no such region, which leaves that demand out.
+        ambiguity: for each sampler, the outcomes of its draws in the region whose MR allows two;
+            None where the data has no such region, which omits that demand.
     """
     summary = summarise(rows)
-    demands = [
-        _ask(f"{average} beats {single} in PSNR and SSIM", _average, summary, average, single)
-        for average, single in zip(AVERAGES, SAMPLERS, strict=True)
-    ]
-    demands += [
-        _ask(f"{method} beats the lookup in MAE and SSIM", _lookup, summary, method)
-        for method in ("CNN", "GAN", *AVERAGES)
-    ]
-    demands.append(_ask("network evaluations ODE < EM < PC", _evaluations, summary))
-    demands += [
-        _ask(f"{m}: Spearman of spread against |error| >= {SPEARMAN_AT_LEAST}", _rank, summary, m)
-        for m in AVERAGES
-    ]
-    return demands + [_both(sampler, result) for sampler, result in (ambiguity or {}).items()]
-
-
-def _ask(demand: str, judge: Callable[..., tuple[bool, str]], *args: Any) -> Check:
-    try:
-        return Check(demand, *judge(*args))
-    except NotMeasured as missing:
-        return Check(demand, False, str(missing))
+    demands: dict[str, Callable[[Summary], tuple[bool, str]]] = {}
+    for average, single in zip(AVERAGES, SAMPLERS, strict=True):
+        demands[f"{average} beats {single} in PSNR and SSIM"] = partial(
+            _average, average=average, single=single
+        )
+    for method in ("CNN", "GAN", *AVERAGES):
+        demands[f"{method} beats the lookup in MAE and SSIM"] = partial(_lookup, method=method)
+    demands["network evaluations ODE < EM < PC"] = _evaluations
+    for method in AVERAGES:
+        demand = f"{method}: Spearman of spread against |error| >= {SPEARMAN_AT_LEAST}"
+        demands[demand] = partial(_rank, method=method)
+    judged = []
+    for demand, judge in demands.items():
+        try:
+            judged.append(Check(demand, *judge(summary)))
+        except NotMeasured as missing:
+            judged.append(Check(demand, False, str(missing)))
+    return judged + [_both(sampler, result) for sampler, result in (ambiguity or {}).items()]
 
 
 def _average(summary: Summary, average: str, single: str) -> tuple[bool, str]:
