@@ -108,7 +108,8 @@ def _data(output: Path):
 
 
 def _settings(prepared, patients: list) -> dict:
-    sampling = {name: vars(_recipe(name).sampling) for name in ("ddpm", "score")}
+    recipes = {name: _recipe(name) for name in RUNS}
+    vp, ve = recipes["ddpm"].sampling, recipes["score"].sampling
     return {
         "draws": DRAWS.value,
         "seed": SEED.value,
@@ -116,14 +117,14 @@ def _settings(prepared, patients: list) -> dict:
         "training_patients": len(prepared.split["train"]),
         "test_patients": [patient.id for patient in patients],
         "test_slices": sum(len(prepared.cases[patient.id]) for patient in patients),
-        "updates": {name: _recipe(name).training.steps for name in RUNS},
+        "updates": {name: config.training.steps for name, config in recipes.items()},
         "steps": {
-            "ddpm": sampling["ddpm"]["ddpm_steps"],
-            "em": sampling["score"]["em_steps"],
-            "pc": sampling["score"]["pc_steps"],
-            "pc_corrector": sampling["score"]["corrector_steps"],
-            "ode_tolerance": sampling["score"]["ode_rtol"],
-            "dpm": sampling["score"]["fast_evaluations"],
+            "ddpm": vp.ddpm_steps,
+            "em": ve.em_steps,
+            "pc": ve.pc_steps,
+            "pc_corrector": ve.corrector_steps,
+            "ode_tolerance": ve.ode_rtol,
+            "dpm": ve.fast_evaluations,
         },
     }
 
@@ -137,20 +138,17 @@ def _print(rows: list, ambiguity: dict, settings: dict) -> None:
     steps = settings["steps"]
     updates = ", ".join(f"{name} {number}" for name, number in settings["updates"].items())
     print(
-        f"\nUpdates of the networks: {updates}.\n"
-        f"Held out: {len(settings['test_patients'])} patients, {settings['test_slices']} slices "
+        f"\nHeld out: {len(settings['test_patients'])} patients, {settings['test_slices']} slices "
         f"of {height} x {width}; -M: mean of {settings['draws']} draws; mean ± std over patients.\n"
+        f"Updates of each network: {updates}.\n"
         f"Steps: DDPM {steps['ddpm']}, EM {steps['em']}, PC {steps['pc']} with "
         f"{steps['pc_corrector']} correction each, ODE adaptive at tolerance "
         f"{steps['ode_tolerance']:g}, DPM-Solver++ {steps['dpm']}.\n"
     )
     print(text_table(summarise(rows)))
     print("The paper's findings, checked against these figures:")
-    for finding in findings(rows):
-        print(f"- {finding}")
-    print("\nDemands:")
-    for check in checks(rows, ambiguity):
-        print(f"  {check}")
+    print(*(f"- {finding}" for finding in findings(rows)), sep="\n")
+    print("\nDemands:", *(f"  {check}" for check in checks(rows, ambiguity)), sep="\n")
 
 
 def _say(start: float, text: str) -> None:

@@ -26,9 +26,9 @@ SPACING = flags.DEFINE_list("spacing", [], "Size of the voxels in mm, as x,y,z."
 
 
 def main() -> None:
-    from sde_ct.lab.phantom import cohort, gold_atlas
+    from sde_ct.lab.phantom import cohort, gold_atlas, pelvis
 
-    default = gold_atlas if LAYOUT.value == "gold_atlas" else cohort
+    default = gold_atlas if LAYOUT.value == "gold_atlas" else pelvis
     options = {
         "shape": _three("shape", SHAPE.value, int) or default.SHAPE,
         "spacing": _three("spacing", SPACING.value, float) or default.SPACING,

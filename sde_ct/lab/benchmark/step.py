@@ -36,15 +36,16 @@ def timed(
     config: Experiment, size: int, batch: int, devices: Sequence[jax.Device] | None
 ) -> Callable[[], Any]:
     """A call that trains one step, with `batch` slices on each device; None: one jitted program."""
-    state, total = initial_state(config, size), batch * len(devices or [None])
-    inputs = example_keys(0, 0, total), jax.device_put(example(config, size, total))
+    state, count = initial_state(config, size), len(devices or [None])
+    keys, slices = example_keys(0, 0, count * batch), example(config, size, count * batch)
+    inputs = keys, jax.device_put(slices)
     if devices is None:
         step = jax.jit(build_method(config).update, donate_argnums=0)
         held = {"state": jax.device_put(state)}
     else:
         step = parallel.data_parallel(build_method(config, parallel.AXIS).update, devices)
         held = {"state": parallel.replicate(state, devices)}
-        inputs = parallel.shard(inputs, len(devices))
+        inputs = parallel.shard(inputs, count)
 
     def call() -> Any:
         held["state"], metrics = step(held["state"], *inputs)
@@ -55,20 +56,15 @@ def timed(
 
 def lowered(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
     """The program of a step on `count` devices with `batch` slices each, from shapes alone."""
-    method = build_method(config, parallel.AXIS)
+    method, total = build_method(config, parallel.AXIS), count * batch
     step = parallel.data_parallel(method.update, jax.local_devices()[:count])
-    total = count * batch
-    state = jax.eval_shape(lambda: fresh_state(method, config, (size, size)))
-    inputs = jax.eval_shape(
-        lambda: parallel.shard(
-            (
-                example_keys(0, 0, total),
-                jax.tree.map(jnp.asarray, example(config, size, total)),
-            ),
-            count,
-        )
-    )
-    return step.lower(state, *inputs)
+
+    def arguments() -> tuple:
+        slices = jax.tree.map(jnp.asarray, example(config, size, total))
+        inputs = parallel.shard((example_keys(0, 0, total), slices), count)
+        return fresh_state(method, config, (size, size)), *inputs
+
+    return step.lower(*jax.eval_shape(arguments))
 
 
 class Cost(NamedTuple):

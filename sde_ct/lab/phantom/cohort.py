@@ -13,16 +13,8 @@ import numpy as np
 from sde_ct.data.sources.cohorts import KINDS, Case
 from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
-from sde_ct.lab.phantom.pelvis import (
-    SHAPE,
-    SPACING,
-    VERSION,
-    PhantomPatient,
-    Shape3,
-    Spacing,
-    pelvis_patient,
-    require_possible,
-)
+from sde_ct.lab.phantom import pelvis
+from sde_ct.lab.phantom.pelvis import PhantomPatient, Shape3, Spacing
 from sde_ct.storage.whole import write_json
 from sde_ct.volumes.files import read_volume
 
@@ -52,8 +44,8 @@ def write_cohort(
     patients: int,
     seed: int,
     *,
-    shape: Shape3 = SHAPE,
-    spacing: Spacing = SPACING,
+    shape: Shape3 = pelvis.SHAPE,
+    spacing: Spacing = pelvis.SPACING,
     prior: float = 0.5,
     visible_priors: Sequence[float] = (),
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
@@ -78,14 +70,14 @@ def write_cohort(
         raise InputError(f"patients must be at least 1, not {patients}.")
     in_turn = visible_priors or (prior,)
     for each in in_turn:
-        require_possible(seed, shape, spacing, each)
+        pelvis.require_possible(seed, shape, spacing, each)
     same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing)}
     if visible_priors:
         same["prior_visible"] = True
     root = Path(directory) / "Task1" / "pelvis"
     folders = [root / f"1PA{n:03d}" for n in range(1, patients + 1)]
     records = [
-        {"version": VERSION, "seed": seed, "patient": n + 1}
+        {"version": pelvis.VERSION, "seed": seed, "patient": n + 1}
         | same
         | {"prior": float(in_turn[n % len(in_turn)])}
         for n in range(patients)
@@ -95,7 +87,7 @@ def write_cohort(
     for n in progress(range(patients)):
         if missing[n]:
             own_seed = int(np.random.SeedSequence([seed, n + 1]).generate_state(1)[0])
-            patient = pelvis_patient(
+            patient = pelvis.pelvis_patient(
                 own_seed,
                 shape=shape,
                 spacing=spacing,

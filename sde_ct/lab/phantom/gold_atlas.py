@@ -19,16 +19,11 @@ from jaxtyping import Bool, Float
 from pydicom.dataset import Dataset
 
 from sde_ct.errors import InputError
+from sde_ct.lab.phantom import pelvis
 from sde_ct.lab.phantom.cohort import RECORD
 from sde_ct.lab.phantom.delineations import delineations
 from sde_ct.lab.phantom.dicom import Invented, images, registration, save_all
-from sde_ct.lab.phantom.pelvis import (
-    PhantomPatient,
-    Shape3,
-    Spacing,
-    pelvis_patient,
-    require_possible,
-)
+from sde_ct.lab.phantom.pelvis import PhantomPatient, Shape3, Spacing
 from sde_ct.lab.phantom.tissues import Tissue, spin_echo, table
 from sde_ct.storage.whole import write_json
 from sde_ct.volumes.resample import resample_on
@@ -96,7 +91,7 @@ def write_gold_atlas(
     for name in patients:
         if name[:1] not in SITES:
             raise InputError(f"patient {name!r} begins with no site: use {', '.join(SITES)}")
-    require_possible(seed, shape, spacing)
+    pelvis.require_possible(seed, shape, spacing)
     request = {"seed": seed, "shape": list(shape), "spacing_mm": list(spacing)}
     _claim(root, patients, {"version": VERSION, **request})
     for name in progress(patients):
@@ -126,7 +121,7 @@ def _claim(root: Path, patients: Sequence[str], record: dict[str, Any]) -> None:
 def _write(folder: Path, name: str, seed: int, shape: Shape3, spacing: Spacing) -> None:
     rng = np.random.default_rng(np.random.SeedSequence([seed, *name.encode()]))
     larger = (*shape[:2], shape[2] + 2 * MORE)
-    patient = pelvis_patient(int(rng.integers(2**31)), shape=larger, spacing=spacing)
+    patient = pelvis.pelvis_patient(int(rng.integers(2**31)), shape=larger, spacing=spacing)
     number = int(rng.integers(10**6))
     owner = Invented(f"GA{number:06d}", f"Phantom^Nr {number:06d}")
     objects = _objects(owner, SITES[name[0]], patient, rng)

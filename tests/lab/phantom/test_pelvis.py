@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sde_ct.lab.phantom.pelvis import draw_outcome, pelvis_patient
 from sde_ct.lab.phantom.shapes import Chain, Ellipsoid, Grid
-from sde_ct.lab.phantom.tissues import PROPERTIES, Tissue, spin_echo
+from sde_ct.lab.phantom.tissues import Tissue, spin_echo
 
 SMALL = {"shape": (40, 30, 5), "spacing": (10.0, 10.0, 16.0)}
 
@@ -137,9 +137,7 @@ def test_mr_intensity_alone_does_not_identify_the_tissue(patients):
     """Fatty marrow and fat, and bone and gas, look alike in MR and differ by hundreds of HU."""
 
     def signal(*tissues):
-        return np.mean(
-            [spin_echo(p.t1, p.t2, p.pd, tr=5000, te=95) for p in (PROPERTIES[t] for t in tissues)]
-        )
+        return np.mean([spin_echo(t.t1, t.t2, t.pd, tr=5000, te=95) for t in tissues])
 
     assert signal(Tissue.FEMORAL_HEAD) == pytest.approx(signal(Tissue.FAT), rel=0.25)
     assert max(signal(Tissue.CORTEX), signal(Tissue.GAS)) < 1e-3
