@@ -139,7 +139,8 @@ def _samplers(otherwise: Iterable[str]) -> list[str]:
 def _reliability(result: Path) -> list[str]:
     from sde_ct.evaluation.results import write_figures
     from sde_ct.lab.benchmark import reliability
-    from sde_ct.lab.comparison import held_out, outcomes_seen
+    from sde_ct.lab.comparison import held_out, training_outcomes
+    from sde_ct.lab.comparison import synthesis as comparison
     from sde_ct.report import charts, figures
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
@@ -147,7 +148,7 @@ def _reliability(result: Path) -> list[str]:
     from sde_ct.training.loop import train
     from sde_ct.uncertainty.reliability import sentence
 
-    samplers, output = _samplers(reliability.NAMES), result.parent
+    samplers, output = _samplers(comparison.RUNS), result.parent
     prepared = reliability.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
     config = reliability.experiment(recipe(RECIPES / "demo" / "ddpm.py"))
     train(config, prepared, output / "runs" / "ddpm")
@@ -160,7 +161,7 @@ def _reliability(result: Path) -> list[str]:
         seed=SEED.value,
         progress=lambda patients, name: bar(patients, desc=name, unit="patient"),
     )
-    measured = reliability.measure(results, patients, outcomes_seen(prepared))
+    measured = reliability.measure(results, patients, training_outcomes(prepared))
     figures.save(charts.reliability(measured), output / "reliability")
     page = reliability.report(results, patients, measured, output)
     write_report(output / REPORT, page, overwrite=True)

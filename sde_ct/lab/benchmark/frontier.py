@@ -17,10 +17,11 @@ from sde_ct.methods.samplers import SAMPLERS, with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 from sde_ct.uncertainty.judgement import judge
 
-BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100, 250, 1000)  # evaluations a draw
-REFERENCE = 1000  # evaluations of the DDPM that the others are held to
-TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # of the adaptive ODE, in place of a budget
-AVERAGED = (1, 2, 5, 10)  # draws averaged, of those made
+TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # of an adaptive sampler, instead of a budget
+AVERAGED = (1, 2, 5, 10)  # numbers of draws that are averaged
+REFERENCE = "ddpm"  # the sampler that the others are compared with
+QUALITY = ("mae", "psnr", "ssim")
+WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # relative to the reference
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,23 @@ class Point:
     """One sampler at one cost; figures are means over patients, errors in HU over the body."""
 
     sampler: str
-    setting: str  # the budget, or the ODE's tolerance
-    draws: int  # averaged: 1 is the single draw, its figures the mean over all draws made
-    evaluations: float  # a slice, all draws averaged together
-    seconds: float  # a slice, likewise, without compilation
+    setting: str  # the budget, or the tolerance of an adaptive sampler
+    draws: int  # number averaged; for 1, the figures are means over single draws
+    evaluations: float  # a slice, of all averaged draws together
+    seconds: float  # likewise, without compilation
     mae: float
     psnr: float  # dB
     ssim: float
-    spread: float  # standard deviation of all draws made, HU
-    crps: float  # fair, of all draws made, HU
+    spread: float  # standard deviation of all draws, HU
+    crps: float  # fair, of all draws, HU
 
 
 def settings(
     options: SamplingConfig, samplers: Sequence[str], budgets: Sequence[int], reference: int
 ) -> Iterator[tuple[str, str, SamplingConfig]]:
-    """(sampler, label, settings) for all that can be had: 5 evaluations are too few for some.
+    """(sampler, label, settings) of every sampler and every budget that it can keep to.
 
-    DDPM takes the `reference` budget too.
+    The reference sampler also gets the budget `reference`.
     """
     for sampler in samplers:
         if SAMPLERS[sampler].budget is None:  # adaptive
@@ -52,7 +53,7 @@ def settings(
                 adaptive = dataclasses.replace(options, ode_rtol=tolerance, ode_atol=tolerance)
                 yield sampler, f"tolerance {tolerance:g}", adaptive
             continue
-        for budget in sorted({*budgets, reference} if sampler == "ddpm" else set(budgets)):
+        for budget in sorted({*budgets, *([reference] if sampler == REFERENCE else [])}):
             try:
                 yield sampler, str(budget), with_evaluations(options, sampler, budget)
             except InputError:
@@ -63,16 +64,19 @@ def frontier(
     trained: Trained,
     patients: Sequence[Patient],
     samplers: Sequence[str],
-    budgets: Sequence[int] = BUDGETS,
+    budgets: Sequence[int],
     *,
-    reference: int = REFERENCE,
+    reference: int,
     draws: int = 10,
     seed: int = 0,
     progress: Callable[[list], Iterable] = iter,
 ) -> Iterator[Point]:
-    """The points of every sampler and budget, as they are made; the draws share their seeds."""
+    """Yield the points of every sampler and budget; all draw with the same seeds."""
     if trained.config.diffusion.times == "listed":
-        raise InputError("This network takes one number of evaluations: it has no frontier.")
+        raise InputError(
+            "This network was trained for one number of evaluations and has no frontier: give "
+            "another --workdir."
+        )
     todo = list(settings(trained.config.sampling, samplers, budgets, reference))
     for sampler, label, options in progress(todo):
         config = dataclasses.replace(trained.config, sampling=options)
@@ -86,7 +90,7 @@ def frontier(
 
 
 def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
-    """The control: what one evaluation of the same backbone, trained by least squares, gives."""
+    """The control: one evaluation of the same backbone, trained by least squares."""
     synthesize = Synthesizer(trained, None)
     figures = []
     for p in patients:
@@ -94,7 +98,7 @@ def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
         case = evaluate_case(VOLUME, p.ct.array, ct.mean.array, p.mask.array > 0)
         figures.append([ct.evaluations, ct.seconds, *(case[name] for name in QUALITY)])
     evaluations, seconds, mae, psnr, ssim = np.mean(figures, axis=0).tolist()
-    # A sure answer has no spread, and its CRPS is its absolute error.
+    # The CRPS of a single value is its absolute error.
     return Point("cnn", "1", 1, evaluations, seconds, mae, psnr, ssim, 0.0, mae)
 
 
@@ -117,12 +121,8 @@ def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
     return figures
 
 
-QUALITY = ("mae", "psnr", "ssim")
-WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # of the reference, relative
-
-
 def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
-    """The single draw of fewest evaluations as good as `reference`, within `WITHIN`.
+    """The single draw with the fewest evaluations that is as good as `reference` within `WITHIN`.
 
     A lower MAE or a higher SSIM is as good; the spread must be neither narrower nor wider.
     """
@@ -139,14 +139,14 @@ def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
 
 
 def reference_of(points: Sequence[Point]) -> Point | None:
-    """The single draw of DDPM at its largest budget: what the fast solvers are held to."""
-    ddpm = [p for p in points if p.sampler == "ddpm" and p.draws == 1]
-    return max(ddpm, key=lambda p: p.evaluations, default=None)
+    """The single draw of the reference sampler with its largest budget."""
+    single = [p for p in points if p.sampler == REFERENCE and p.draws == 1]
+    return max(single, key=lambda p: p.evaluations, default=None)
 
 
 def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """(single draw, average) pairs of one sampler that cost the same evaluations."""
-    singles = [p for p in points if p.draws == 1 and p.sampler != "ode"]
+    """Pairs (single draw, average) of one sampler that cost the same evaluations by its budget."""
+    singles = [p for p in points if p.draws == 1 and p.setting.isdecimal()]
     return [
         (one, many)
         for one in singles
@@ -156,7 +156,7 @@ def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
 
 
 def write_points(points: Sequence[Point], path: Path) -> None:
-    """A CSV with a line a point."""
+    """Write a CSV with one line for each point."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Point)])
         writer.writeheader()
@@ -164,7 +164,7 @@ def write_points(points: Sequence[Point], path: Path) -> None:
 
 
 def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
-    """What goes into the JSON: where the points come from, the points, what they say."""
+    """The content of `frontier.json`: the points and the comparisons of them, after `about`."""
     reference = reference_of(points)
     best = cheapest_within(points, reference) if reference else None
     return {
@@ -180,30 +180,31 @@ def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
 
 
 def curves(points: Sequence[Point]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Per sampler its single draws, and the averages of the most draws, for the picture."""
+    """For each sampler its single draws and its averages of the most draws, for the figure."""
     most = max(p.draws for p in points)
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    by_sampler: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for p in points:
         kind = {1: "single", most: "average"}.get(p.draws)
         if kind:
-            found.setdefault(p.sampler, {}).setdefault(kind, []).append(asdict(p))
-    return found
+            by_sampler.setdefault(p.sampler, {}).setdefault(kind, []).append(asdict(p))
+    return by_sampler
 
 
 def sentences(points: Sequence[Point]) -> list[str]:
-    """What the points say, in words."""
+    """The comparisons of the points, in words."""
     lines = []
     if reference := reference_of(points):
         lines.append(
-            f"Reference, one draw: {_told(reference)}. As good, within {WITHIN['mae']:.0%} of MAE "
-            f"and SSIM and {WITHIN['spread']:.0%} of spread, with the fewest evaluations: "
+            f"Reference, one draw: {_described(reference)}. As good, within "
+            f"{WITHIN['mae']:.0%} of MAE and SSIM and {WITHIN['spread']:.0%} of spread, with the "
+            "fewest evaluations: "
         )
         best = cheapest_within(points, reference)
-        lines[-1] += f"{_told(best)}." if best else "none."
+        lines[-1] += f"{_described(best)}." if best else "none."
         cheap = [p for p in points if p.draws == 1 and p.spread > 0 and p.evaluations <= 20]
         if cheap:
-            lines.append(f"Best MAE up to 20: {_told(min(cheap, key=lambda p: p.mae))}.")
-            lines.append(f"Best CRPS up to 20: {_told(min(cheap, key=lambda p: p.crps))}.")
+            lines.append(f"Best MAE up to 20: {_described(min(cheap, key=lambda p: p.mae))}.")
+            lines.append(f"Best CRPS up to 20: {_described(min(cheap, key=lambda p: p.crps))}.")
     pairs = equal_totals(points)
     if pairs:
         won = sum(many.mae < one.mae for one, many in pairs)
@@ -213,7 +214,7 @@ def sentences(points: Sequence[Point]) -> list[str]:
     return lines
 
 
-def _told(p: Point) -> str:
+def _described(p: Point) -> str:
     return (
         f"{p.sampler} at {p.evaluations:.0f} (MAE {p.mae:.1f} HU, SSIM {p.ssim:.4f}, spread "
         f"{p.spread:.1f} HU, CRPS {p.crps:.1f} HU)"

@@ -15,6 +15,7 @@ from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
 from sde_ct.lab.comparison.outputs import report_of
 from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
+from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.report.html.contents import Report
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
@@ -33,8 +34,6 @@ PATIENTS = {"train": 500, "validation": 5, "test": 40}  # the many fix each prio
 STEPS = 20_000
 LOG_MEAN = -0.4  # trains most at the noise levels where an outcome is decided
 SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
-# Labels as in the table of the comparison; other samplers go by their own names.
-NAMES = {"ddpm": "DDPM", "em": "EM", "pc": "PC", "ode": "ODE", "dpm_sde": "DPM++"}
 
 
 def phantoms(output: Path, progress: Callable) -> Prepared:
@@ -72,7 +71,7 @@ def synthesize(
     results: Results = {}
     for name in samplers:
         draw = Synthesizer(trained, name)
-        results[NAMES.get(name, name)] = {
+        results[SAMPLERS[name].label] = {
             p.id: draw(p.mr, case=p.id, draws=draws, seed=seed, mask=p.mask)
             for p in progress(patients, name)
         }

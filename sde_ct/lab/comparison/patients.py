@@ -18,14 +18,14 @@ class Patient:
     ct: Volume
     mask: Volume  # where results are judged: the body where the CT was measured
     ambiguous: Volume | None  # where the phantom's MR allows two CT outcomes
-    prior: float | None = None  # probability of the bone-like one, where the MR tells it
+    prior: float | None = None  # probability of the bone-like one, where the MR shows it
 
 
 def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     """The patients of one part of the split."""
 
     def patient(case: PreparedCase) -> Patient:
-        # A file's axes may run anywhere; figures by slice need the axial ones last.
+        # Files store their axes in any order; figures of slices need the axial one last.
         mr, ct, mask = (canonical(case.volume(name)) for name in ("mr", "ct", "mask"))
         region = canonical(case.volume("ambiguous")) if "ambiguous" in case.volumes else None
         return Patient(case.id, mr, ct, mask, region, _prior(case))
@@ -33,13 +33,13 @@ def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     return [patient(case) for case in prepared.of(part)]
 
 
-def outcomes_seen(prepared: Prepared) -> dict[float, Bool[np.ndarray, " n"]]:
-    """{prior: which training patients are bone-like}, of phantoms whose MR tells their prior."""
-    found: dict[float, list[bool]] = {}
+def training_outcomes(prepared: Prepared) -> dict[float, Bool[np.ndarray, " n"]]:
+    """{prior: which training patients are bone-like}, of phantoms whose MR shows their prior."""
+    by_prior: dict[float, list[bool]] = {}
     for case in prepared.of("train"):
         if (prior := _prior(case)) is not None:
-            found.setdefault(prior, []).append(case.record["phantom"]["bone_like"])
-    return {prior: np.array(outcomes) for prior, outcomes in found.items()}
+            by_prior.setdefault(prior, []).append(case.record["phantom"]["bone_like"])
+    return {prior: np.array(outcomes) for prior, outcomes in by_prior.items()}
 
 
 def _prior(case: PreparedCase) -> float | None:

@@ -1,4 +1,4 @@
-"""What the synthetic CTs are worth against the real ones: rows, judgements, outcomes."""
+"""The synthetic CTs compared with the real ones: rows, judgements and outcomes."""
 
 from collections.abc import Sequence
 
@@ -49,19 +49,17 @@ def judgements_of(results: Results, patients: Sequence[Patient]) -> Judgements:
 
 
 def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Outcomes]:
-    """Per sampler, how often the ambiguous region came out bone-like."""
-    found: dict[str, Outcomes] = {}
-    for name in SAMPLERS:
-        known = [patient for patient in patients if patient.ambiguous is not None]
-        if known:
-            each = [ambiguous_hu(results[name][patient.id], patient) for patient in known]
-            hu = np.concatenate(each)
-            found[name] = outcomes(bone_like(hu), decided(hu))
-    return found
+    """For each sampler, how often the ambiguous region is bone-like; empty without such regions."""
+    known = [patient for patient in patients if patient.ambiguous is not None]
+    by_sampler = {}
+    for name in SAMPLERS if known else ():
+        hu = np.concatenate([ambiguous_hu(results[name][patient.id], patient) for patient in known])
+        by_sampler[name] = outcomes(bone_like(hu), decided(hu))
+    return by_sampler
 
 
 def ambiguous_hu(ct: SyntheticCT, patient: Patient) -> Float[np.ndarray, " n"]:
-    """Mean HU over the ambiguous region, for every slice that holds some and every draw.
+    """Mean HU over the ambiguous region, for every draw and every slice that contains some of it.
 
     Slices are drawn independently, so each slice of a draw is an outcome of its own.
     """

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from sde_ct.data.preparation.prepare import prepare
-from sde_ct.lab.comparison import held_out, outcomes_seen
+from sde_ct.lab.comparison import held_out, training_outcomes
 from sde_ct.lab.phantom.cohort import phantom_cases
 
 from ... import tiny
@@ -22,10 +22,10 @@ def test_a_prior_that_the_mr_tells_comes_along(phantoms, tmp_path):
     data = prepare(cases, tmp_path / "data", source="phantom", split=split)
     assert [patient.prior for patient in held_out(data)] == [0.8, 0.2]
     record = json.loads(cases[0].mr.with_name("phantom.json").read_text())
-    assert {p: seen.tolist() for p, seen in outcomes_seen(data).items()} == {
+    assert {p: seen.tolist() for p, seen in training_outcomes(data).items()} == {
         0.2: [record["bone_like"]]
     }
-    assert outcomes_seen(phantoms) == {}
+    assert training_outcomes(phantoms) == {}
     assert [patient.prior for patient in held_out(phantoms)] == [None]  # 0.5, and no MR tells it
 
 
