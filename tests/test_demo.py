@@ -44,12 +44,13 @@ def test_a_demo_killed_while_it_prepares_goes_on(prepared, tmp_path):
     assert stopped(output, *ASKED) == "trained"
     assert sorted(listing(output)) == sorted(done)
     same = [name for name in done if name.endswith(".npy")]
-    assert len(same) == 18 and all(listing(output)[name] == done[name] for name in same)
+    assert len(same) == 24 and all(listing(output)[name] == done[name] for name in same)
 
 
 def test_a_longer_demo_trains_so_many_times_longer_and_the_cnn_more_gently(prepared, tmp_path):
     output = shutil.copytree(prepared, tmp_path / "out")
     stopped(output, *ASKED, "--longer=4")
+    assert {training.steps for training in asked.values()} == {4 * 720}  # all have as many
     for name, method, slower in (("ddpm", "diffusion", 1), ("cnn", "cnn", 2), ("gan", "gan", 1)):
         usual = recipe(ROOT / "configs" / "demo" / f"{name}.py").training
         assert asked[method].steps == 4 * usual.steps
