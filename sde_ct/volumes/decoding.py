@@ -8,8 +8,6 @@ from pathlib import Path
 
 from sde_ct.errors import InputError
 
-LOGGERS = ("nibabel.global", "pydicom")
-
 
 @contextmanager
 def decoding(file: Path, kind: str = "DICOM") -> Iterator[None]:
@@ -18,11 +16,9 @@ def decoding(file: Path, kind: str = "DICOM") -> Iterator[None]:
     Libraries decode values when they are accessed, so any access to a damaged file may fail, and
     with any exception. Their warnings and log messages are silenced: the sentence replaces them.
     """
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -33,5 +29,4 @@ def decoding(file: Path, kind: str = "DICOM") -> Iterator[None]:
     except Exception as error:
         raise InputError(f"{file} is damaged or not {kind}: copy or export it again") from error
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(disabled)

@@ -15,8 +15,10 @@ from sde_ct.volumes.volume import Unit, Volume, rounded_hu
 MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to have the unit
 VOXEL_MM = (0.01, 100.0)  # smallest and largest side that a voxel may have
 
+VolumeSource = str | os.PathLike | Series
 
-def read_volume(source: str | os.PathLike | Series, unit: Unit) -> Volume:
+
+def read_volume(source: VolumeSource, unit: Unit) -> Volume:
     """Read a 3D volume from an image file or a series of DICOM slices.
 
     Args:
@@ -34,35 +36,23 @@ def read_volume(source: str | os.PathLike | Series, unit: Unit) -> Volume:
         finite voxels with a possible place in the patient; a CT is plainly not in HU; a DICOM
         series is not one volume or has another modality (see `open_series`).
     """
-    array, affine = _read(source, MODALITIES.get(unit))
-    volume = Volume((array != 0).astype(np.uint8) if unit == "mask" else array, affine, unit)
+    volume = read_any(source, MODALITIES.get(unit))
+    if unit == "mask":
+        return volume.with_array((volume.array != 0).astype(np.uint8), unit)
+    volume = volume.with_array(volume.array, unit)
     if unit == "HU":
         require_hu(volume, _path(source))
     return volume
 
 
-def read_any(source: str | os.PathLike | Series) -> Volume:
+def read_any(source: VolumeSource, modality: str | None = None) -> Volume:
     """Read any voxels as float32 with unit a.u., to look at them.
 
-    Raises InputError as `read_volume` does, but accepts every unit and modality.
+    Raises InputError as `read_volume`, but accepts every unit and, without `modality`, every
+    modality.
     """
-    return Volume(*_read(source, None), "a.u.")
-
-
-def _path(source: str | os.PathLike | Series) -> Path:
-    return source.path if isinstance(source, Series) else Path(source)
-
-
-def _read(source: str | os.PathLike | Series, modality: str | None) -> Voxels:
-    """Finite float32 voxels on three axes and a regular affine."""
     path = _path(source)
-    if not isinstance(source, Series) and (name := format_of(path)) != "DICOM":
-        array, affine = FORMATS[name].read(path)
-    else:
-        series = source if isinstance(source, Series) else open_series(path)
-        if modality and series.modality != modality:
-            raise InputError(f"{path} holds a series of {series.modality}: give one of {modality}")
-        array, affine = series.read(), series.affine
+    array, affine = _read(source, path, modality)
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
     if array.ndim != 3 or 0 in array.shape:
@@ -79,7 +69,20 @@ def _read(source: str | os.PathLike | Series, modality: str | None) -> Voxels:
     if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
         sides = " x ".join(f"{s:.3g}" for s in spacing)
         raise InputError(f"{path} has voxels of {sides} mm: correct spacing and unit in its header")
-    return array, affine
+    return Volume(array, affine, "a.u.")
+
+
+def _path(source: VolumeSource) -> Path:
+    return source.path if isinstance(source, Series) else Path(source)
+
+
+def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
+    if not isinstance(source, Series) and (name := format_of(path)) != "DICOM":
+        return FORMATS[name].read(path)
+    series = source if isinstance(source, Series) else open_series(path)
+    if modality and series.modality != modality:
+        raise InputError(f"{path} holds a series of {series.modality}: give one of {modality}")
+    return series.read(), series.affine
 
 
 def files_of(path: Path) -> list[Path]:

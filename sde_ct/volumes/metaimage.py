@@ -9,6 +9,7 @@ import re
 import zlib
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Shaped
 
@@ -66,9 +67,7 @@ def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.nd
         raise InputError(
             f"{path} has a TransformMatrix that is no rotation: export it again with its geometry"
         )
-    affine = np.eye(4)
-    affine[:3, :3] = direction * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
+    affine = nib.affines.from_matvec(direction * image.GetSpacing(), image.GetOrigin())
     return sitk.GetArrayFromImage(image).T, swap_lps_ras(affine)
 
 

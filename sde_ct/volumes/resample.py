@@ -18,9 +18,8 @@ def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) ->
     outside `volume` are set to `fill`.
     """
     to_index = np.linalg.inv(volume.affine) @ like.affine
-    array = interpolate(
-        volume.array, to_index[:3, :3], to_index[:3, 3], like.array.shape, fill, order
-    )
+    axes, start = to_index[:3, :3], to_index[:3, 3]
+    array = interpolate(volume.array, axes, start, like.array.shape, fill, order)
     return Volume(array, like.affine, volume.unit)
 
 

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
@@ -41,16 +42,14 @@ def read_rtdose(file: Path) -> Volume:
 
 
 def _affine(image: Dataset, file: Path) -> np.ndarray:
-    """Voxel [column, row, frame] to LPS mm (PS3.3, C.8.8.3.2)."""
+    """The affine from voxel [column, row, frame] to LPS mm (PS3.3, C.8.8.3.2)."""
     along, down = np.reshape(np.array(image.ImageOrientationPatient, float), (2, 3))
     offsets = np.array(image.GridFrameOffsetVector, float)
     steps = np.diff(offsets)
     if np.ptp(steps) > UNEVEN_MM or abs(steps[0]) <= UNEVEN_MM:
         raise InputError(f"{file} has frames that are not evenly spaced: export an even grid")
-    # Offsets that do not begin at 0 are places along z, others distances along the normal.
+    # Offsets that begin at 0 are distances along the normal, others are places along z.
     upwards = np.cross(along, down) if offsets[0] == 0 else np.array([0.0, 0.0, 1.0])
     rows_mm, columns_mm = (float(v) for v in image.PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([along * columns_mm, down * rows_mm, upwards * steps.mean()])
-    affine[:3, 3] = np.array(image.ImagePositionPatient, float)
-    return affine
+    axes = np.column_stack([along * columns_mm, down * rows_mm, upwards * steps.mean()])
+    return nib.affines.from_matvec(axes, np.array(image.ImagePositionPatient, float))

@@ -1,6 +1,6 @@
 """Structure sets: contours drawn by people, as masks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,44 +41,42 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
     """
     header = read_header(file)
     with decoding(file):
-        # All three are there in a sound file; the last is what a file cut short lacks.
+        # A sound file has all three; a file that was cut short lacks the last.
         if lacking := [keyword for keyword in SEQUENCES if keyword not in header]:
             raise InputError(f"{file} lacks {', '.join(lacking)}: export the structures again")
+        rois, contours, observations = (_by_number(header[keyword]) for keyword in SEQUENCES)
         labels = ("StructureSetLabel", "StructureSetName", "SeriesDescription")
         label = ", ".join(dict.fromkeys(str(header[k].value) for k in labels if header.get(k)))
-        kinds = {
-            int(item.ReferencedROINumber): str(item.get("RTROIInterpretedType") or "").upper()
-            for item in header.RTROIObservationsSequence
-        }
-        contours = {
-            int(item.ReferencedROINumber): [
-                _polygon(contour, file)
-                for contour in item.get("ContourSequence") or ()
-                if str(contour.get("ContourGeometricType")).startswith("CLOSED")
-                and int(contour.get("NumberOfContourPoints") or LEAST) >= LEAST
-            ]
-            for item in header.ROIContourSequence
-        }
-        found = [
+        structures = [
             Roi(
                 label,
                 str(roi.get("ROIName") or ""),
-                kinds.get(int(roi.ROINumber), ""),
+                str(observations.get(number, Dataset()).get("RTROIInterpretedType") or "").upper(),
                 str(roi.get("ReferencedFrameOfReferenceUID") or ""),
-                tuple(contours.get(int(roi.ROINumber), ())),
+                tuple(
+                    _polygon(contour, file)
+                    for contour in contours.get(number, Dataset()).get("ContourSequence") or ()
+                    if str(contour.get("ContourGeometricType")).startswith("CLOSED")
+                    and int(contour.get("NumberOfContourPoints") or LEAST) >= LEAST
+                ),
                 str(header.get("SOPInstanceUID") or file),
             )
-            for roi in header.StructureSetROISequence
+            for number, roi in rois.items()
         ]
-    return tuple(roi for roi in found if roi.polygons)
+    return tuple(roi for roi in structures if roi.polygons)
+
+
+def _by_number(items: Iterable[Dataset]) -> dict[int, Dataset]:
+    """The items of a sequence by the number of the structure that each of them describes."""
+    return {int(item.get("ROINumber", item.get("ReferencedROINumber"))): item for item in items}
 
 
 def _polygon(contour: Dataset, file: Path) -> Polygon:
     points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
-    told = int(contour.get("NumberOfContourPoints") or len(points))
-    if len(points) != told or not np.isfinite(points).all():
+    count = int(contour.get("NumberOfContourPoints") or len(points))
+    if len(points) != count or not np.isfinite(points).all():
         raise InputError(
-            f"{file} has a contour of {len(points)} points that should have {told}: "
+            f"{file} has a contour of {len(points)} points that should have {count}: "
             "export the structures again"
         )
     return points @ swap_lps_ras(np.eye(4))[:3, :3].T
@@ -116,7 +114,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
 
 
 def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.ndarray]]:
-    """The contours by the slice, as a fraction, that they lie in; in voxel indices."""
+    """The contours in voxel indices, by the slice that they lie in, which may be a fraction."""
     to_index = np.linalg.inv(like.affine)
     planes: dict[float, list[np.ndarray]] = {}
     for polygon in polygons:
@@ -130,7 +128,7 @@ def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.nd
 
 
 def _fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> Bool[np.ndarray, "x y"]:
-    """Voxel centres inside by the even-odd rule, line by line along y."""
+    """The voxel centres inside by the even-odd rule, line by line along y."""
     toggles = np.zeros((shape[0], shape[1] + 1), np.int64)
     for start in polygons:
         end = np.roll(start, -1, axis=0)
@@ -140,9 +138,9 @@ def _fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> Bool[np.nda
         line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
         a, b = start[edge], end[edge]
         y = a[:, 1] + (line - a[:, 0]) * (b[:, 1] - a[:, 1]) / (b[:, 0] - a[:, 0])
-        seen = (line >= 0) & (line < shape[0])
-        at = np.clip(np.ceil(y[seen]), 0, shape[1]).astype(int)
-        np.add.at(toggles, (line[seen], at), 1)
+        inside = (line >= 0) & (line < shape[0])
+        crossing = np.clip(np.ceil(y[inside]), 0, shape[1]).astype(int)
+        np.add.at(toggles, (line[inside], crossing), 1)
     return np.cumsum(toggles, axis=1)[:, :-1] % 2 == 1
 
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from sde_ct.errors import InputError
+from sde_ct.storage.versions import versions
 from sde_ct.volumes.dicom.contents import LABELS, Content
 from sde_ct.volumes.dicom.identity import Identity, derived_uid
 from sde_ct.volumes.lps import swap_lps_ras
@@ -55,7 +55,15 @@ def write_ct_series(
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder} exists: choose another output or remove it first")
-    _require_writable(folder, volume, identity)
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{folder} is not written: the volume holds voxels that are not finite")
+    shape = volume.array.shape
+    same_depth = len(identity.sources) in (0, shape[2])
+    if not same_depth or corners_apart(volume.affine, identity.affine, shape) > CORNER_MM:
+        raise InputError(
+            f"{folder} is not written: it does not lie on the MR's grid; resample it to the MR"
+        )
+    require_perpendicular(volume, str(folder))
     array, affine, sources = _stacked(volume, identity)
     common = _common(array, affine, identity, content)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,18 +77,6 @@ def write_ct_series(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _require_writable(folder: Path, volume: Volume, identity: Identity) -> None:
-    if not np.isfinite(volume.array).all():
-        raise InputError(f"{folder} is not written: the volume holds voxels that are not finite")
-    shape = volume.array.shape
-    same_depth = len(identity.sources) in (0, shape[2])
-    if not same_depth or corners_apart(volume.affine, identity.affine, shape) > CORNER_MM:
-        raise InputError(
-            f"{folder} is not written: it does not lie on the MR's grid; resample it to the MR"
-        )
-    require_perpendicular(volume, str(folder))
 
 
 def require_perpendicular(volume: Volume, name: str) -> None:
@@ -152,10 +148,7 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, content: 
     header.ImageType = ["DERIVED", "SECONDARY", plane, *labels.kind]
     header.DerivationDescription = labels.derivation
     header.Manufacturer = header.ManufacturerModelName = "sde_ct"
-    try:
-        header.SoftwareVersions = metadata.version("sde-ct")
-    except metadata.PackageNotFoundError:  # run from its folder
-        header.SoftwareVersions = "unknown"
+    header.SoftwareVersions = versions()["sde-ct"]
     header.BurnedInAnnotation, header.LossyImageCompression = "NO", "00"
     header.AcquisitionNumber = header.KVP = None  # no X-ray was taken; wanted present, if empty
     header.ImageOrientationPatient = _decimals((affine[:3, :2] / spacing[:2]).T.ravel())
