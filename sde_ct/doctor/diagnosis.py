@@ -46,7 +46,7 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
     if not path.is_dir() or _is_series(path):
         report, volume, kind = examine(path)
         if advised and volume is not None and kind == "MR":
-            costs = (_synthesis(recipe(advised), SIZE, volume.array.shape[2], advised),)
+            costs = _synthesis(recipe(advised), SIZE, volume.array.shape[2], advised)
     elif (path / INDEX).is_file() and not (path / "imagesTr").is_dir():  # nnU-Net has this name too
         report, data = examine_prepared(path, progress)
         costs = _training(advised, data.size) if advised and data else ()
@@ -54,7 +54,7 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
         report = Report(f"{path.name}: a prepared data set, unfinished", findings=(UNFINISHED,))
     elif (path / "experiment.json").is_file():
         report, config, size = examine_workdir(path)
-        costs = (_synthesis(config, size, SLICES),) if advised and config and size else ()
+        costs = _synthesis(config, size, SLICES) if advised and config and size else ()
     else:
         report, slices = examine_cohort(path, progress)
         costs = _training(advised, SIZE) if advised and slices else ()
@@ -66,28 +66,28 @@ def _is_series(folder: Path) -> bool:
     return not any((folder / name).is_file() for name in own) and bool(slice_files(folder))
 
 
-def _training(advised: Path, size: tuple[int, int]) -> tuple[str, ...]:
+def _training(advised: Path, size: Sequence[int]) -> tuple[str, ...]:
     config = recipe(advised)
-    cost = estimate(config, size)
+    cost = estimate(config, (size[0], size[1]))
+    what = f"{_short(advised)} ({cost.parameters / 1e6:.3g} M parameters)"
     return (
-        f"training {_short(advised)} ({cost.parameters / 1e6:.3g} M parameters) on slices of "
-        f"{_size(size)}: {cost.training(config)}",
-        _machine(cost),
+        f"training {what} on slices of {size[0]} x {size[1]}: {cost.training(config)}",
+        _basis(cost),
     )
 
 
 def _synthesis(
-    config: Experiment, size: tuple[int, int], slices: int, advised: Path | None = None
-) -> str:
-    cost = estimate(config, size)
+    config: Experiment, size: Sequence[int], slices: int, advised: Path | None = None
+) -> tuple[str, ...]:
+    cost = estimate(config, (size[0], size[1]))
     is_random = build_method(config).is_random
     evaluations = config.sampling.fast_evaluations if is_random else 1
     by = f" by {_short(advised)}" if advised else ""
     what = cost.synthesis(slices, evaluations, DRAWS if is_random else 1)
-    return f"synthesis{by} on slices of {_size(size)}: {what}; {_machine(cost)}"
+    return (f"synthesis{by} on slices of {size[0]} x {size[1]}: {what}; {_basis(cost)}",)
 
 
-def _machine(cost: Cost) -> str:
+def _basis(cost: Cost) -> str:
     return (
         f"estimated from the traced network, {cost.evaluation_flops / 1e9:.3g} GFLOP per slice, "
         f"and {cost.rate / 1e9:.3g} GFLOP/s measured on {parallel.describe_devices()}"
@@ -96,10 +96,6 @@ def _machine(cost: Cost) -> str:
 
 def _short(recipe_file: Path) -> str:
     return "/".join(recipe_file.parts[-3:])
-
-
-def _size(size: Sequence[int]) -> str:
-    return f"{size[0]} x {size[1]}"
 
 
 def _relative(finding: Finding, path: Path) -> Finding:

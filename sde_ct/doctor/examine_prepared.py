@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ import jax
 import numpy as np
 
 from sde_ct.config import Experiment, from_dict
-from sde_ct.data.prepared import INDEX, Prepared, PreparedCase, read_prepared
+from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.doctor.check_copies import check_copies, check_split, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment
 from sde_ct.doctor.check_intensities import check_intensities
 from sde_ct.doctor.check_names import check_names
-from sde_ct.doctor.examine_cohort import Progress
+from sde_ct.doctor.examine_cohort import LABELS, Progress
+from sde_ct.doctor.examine_volume import attempt
 from sde_ct.doctor.finding import Finding, Report, at, error, refused
 from sde_ct.errors import InputError
 from sde_ct.synthesis import load
-from sde_ct.volumes.volume import Unit, Volume, canonical
+from sde_ct.volumes.volume import Volume
 
 
 def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:
@@ -33,12 +35,18 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
         return Report(title, findings=tuple(findings)), None
     prints: dict[str, dict[str, str]] = {"MR": {}, "CT": {}}
     for case in progress(list(data.cases.values())):
-        volumes = _volumes(case)
-        for kind, volume in volumes.items():
+        volumes: dict[str, Volume] = {}
+        for name, kind in LABELS.items():
+            volume = attempt(partial(case.volume, name))
+            if isinstance(volume, Finding):
+                findings += at(f"{case.id} {kind}", [volume])
+                continue
+            volumes[kind] = volume
             findings += at(f"{case.id} {kind}", check_intensities(volume, kind))
-        findings += at(case.id, check_alignment(volumes["MR"], volumes["CT"]))
-        for kind, marks in prints.items():
-            marks[case.id] = fingerprint(volumes[kind])
+        if {"MR", "CT"} <= volumes.keys():
+            findings += at(case.id, check_alignment(volumes["MR"], volumes["CT"]))
+        for kind in volumes.keys() & prints.keys():
+            prints[kind][case.id] = fingerprint(volumes[kind])
     shared = [f for marks in prints.values() for f in check_split(data.split, marks)]
     findings += dict.fromkeys(shared)
     if not shared:
@@ -50,22 +58,6 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
         f"{sum(map(len, data.cases.values()))} slices of {height} x {width}",
     )
     return Report(title, facts, tuple(findings)), data
-
-
-def _volumes(case: PreparedCase) -> dict[str, Volume]:
-    """The slices as volumes with their spacing, without their place in the patient."""
-    voxel = canonical(case.grid.frame).spacing
-    spacing = (voxel[0] * case.grid.scale[1], voxel[1] * case.grid.scale[0], voxel[2])
-    affine = np.diag([*spacing, 1.0])
-    units: dict[str, tuple[str, Unit]] = {
-        "MR": ("mr", "a.u."),
-        "CT": ("ct", "HU"),
-        "mask": ("mask", "mask"),
-    }
-    return {
-        kind: Volume(np.asarray(case.load(name), np.float32).transpose(2, 1, 0), affine, unit)
-        for kind, (name, unit) in units.items()
-    }
 
 
 def _shared_names(folder: Path) -> list[Finding]:

@@ -27,21 +27,13 @@ SERIES = "joined_series"  # in a sidecar: `VolumeOutputs.series`
 
 @dataclass(frozen=True)
 class VolumeOutputs:
-    """What is asked for one volume, and where it is written.
+    """What is asked for one volume, and where it is written."""
 
-    Attributes:
-      folder: the folder of all outputs.
-      name: the volume's name.
-      request: plain JSON values that determine the results; they become part of `NAME.json`.
-      paths: the outputs' paths below `folder`: files, or folders of DICOM slices.
-      series: identifies the series that DICOM outputs join, see `provenance.series`; or None.
-    """
-
-    folder: Path
-    name: str
-    request: Record
-    paths: tuple[str, ...]
-    series: str | None = None
+    folder: Path  # of all outputs
+    name: str  # of the volume
+    request: Record  # what determines the results, plain JSON values; part of the sidecar
+    paths: tuple[str, ...]  # below `folder`: files, or folders of DICOM slices
+    series: str | None = None  # identifies what DICOM series join, see `provenance.series`
 
     def locked(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
         """Keep other processes off this volume; `notify` is called before waiting for one."""
