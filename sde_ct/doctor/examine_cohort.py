@@ -20,6 +20,7 @@ from sde_ct.volumes.formats import image_stem
 from sde_ct.volumes.volume import Volume
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
+Item = tuple[str, Path, str | None]  # where it is, the path, and MR, CT, mask or unknown
 LABELS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
@@ -85,18 +86,11 @@ def examine_cohort(folder: Path, progress: Progress) -> tuple[Report, int]:
 
 def _files(case: Case) -> Patient:
     """A patient of one file or series per volume."""
-    findings: list[Finding] = []
-    secrets: set[str] = set()
-    volumes: dict[str, Volume] = {}
-    for name, kind in LABELS.items():
-        if (path := getattr(case, name)) is None:
-            continue
-        report, volume, _ = examine(path, kind)
-        findings += at(f"{case.id} {kind}", report.findings)
-        secrets |= report.secrets
-        if volume is not None:
-            volumes[kind] = volume
-    return Patient(findings, volumes, frozenset(secrets))
+    paths = {kind: getattr(case, name) for name, kind in LABELS.items()}
+    findings, volumes, secrets = _examined(
+        (f"{case.id} {kind}", path, kind) for kind, path in paths.items() if path
+    )
+    return Patient(findings, dict(volumes.values()), secrets)
 
 
 def _read(case: Source, root: Path) -> Patient:
@@ -121,7 +115,7 @@ def _read(case: Source, root: Path) -> Patient:
 
 def _unpaired(folder: Path, root: Path) -> list[Finding]:
     """Each volume of a patient who cannot be read, and each CT against the MR if there is one."""
-    findings, volumes = _each(_volume_files(folder), root)
+    findings, volumes, _ = _examined(_images(folder, root))
     mrs = [volume for kind, volume in volumes.values() if kind == "MR"]
     for name, (kind, volume) in volumes.items():
         if kind == "CT" and len(mrs) == 1:
@@ -131,36 +125,38 @@ def _unpaired(folder: Path, root: Path) -> list[Finding]:
 
 def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
     """Volumes in no known layout, each by itself."""
-    files = _volume_files(folder)
-    if not files:
+    images = _images(folder, folder)
+    if not images:
         raise InputError(
             f"{folder} holds no images and is no prepared set or workdir: check the path"
         )
-    findings, volumes = _each(progress(files), folder)
+    findings, volumes, _ = _examined(progress(images))
     findings += check_names(folder, ())
-    title = f"{folder.name}: {_count(len(files), 'volume')}, in no layout that prepare.py knows"
+    title = f"{folder.name}: {_count(len(images), 'volume')}, in no layout that prepare.py knows"
     slices = sum(volume.array.shape[2] for kind, volume in volumes.values() if kind == "MR")
     return Report(title, _slices(slices), tuple(findings)), slices
 
 
-def _volume_files(folder: Path) -> list[Path]:
+def _images(folder: Path, root: Path) -> list[Item]:
     every = (path for place in folders(folder) for path in sorted(place.iterdir()))
-    return [p for p in every if p.is_file() and image_stem(p) is not None]
+    images = (p for p in every if p.is_file() and image_stem(p) is not None)
+    return [(str(p.relative_to(root)), p, None) for p in images]
 
 
-def _each(
-    files: Iterable[Path], root: Path
-) -> tuple[list[Finding], dict[str, tuple[str | None, Volume]]]:
-    """The findings of single files, and the kind and voxels of the readable ones."""
+def _examined(
+    items: Iterable[Item],
+) -> tuple[list[Finding], dict[str, tuple[str, Volume]], frozenset[str]]:
+    """The findings, the kind and voxels of readable volumes, and what names patients."""
     findings: list[Finding] = []
-    volumes = {}
-    for path in files:
-        name = str(path.relative_to(root))
-        report, volume, kind = examine(path)
-        findings += at(name, report.findings)
-        if volume is not None:
-            volumes[name] = kind, volume
-    return findings, volumes
+    volumes: dict[str, tuple[str, Volume]] = {}
+    secrets: frozenset[str] = frozenset()
+    for where, path, kind in items:
+        examined = examine(path, kind)
+        findings += at(where, examined.report.findings)
+        secrets |= examined.report.secrets
+        if examined.volume is not None and examined.kind:
+            volumes[where] = examined.kind, examined.volume
+    return findings, volumes, secrets
 
 
 def _slices(count: int) -> tuple[str, ...]:

@@ -106,14 +106,23 @@ class Synthesizer:
             draw is not finite or did not reach its end.
         """
         self.require_draws(draws)
-        given = self._input(mr, mask, case)
+        config, data = self._trained.config, self._trained.data
+        given = network_input(
+            mr,
+            self._trained.intensity.mr,
+            mask,
+            neighbours=config.data.neighbours,
+            spacing=tuple(data["spacing"]) if data["spacing"] else None,
+            size=tuple(data["size"]),
+            multiple=build_network(config).multiple,
+            name=case,
+        )
         x, evaluations, seconds = self._sample(
             given, case, np.arange(first, first + draws), seed, progress
         )
         ct = self._trained.intensity.ct
-        unseen = seen.warnings(
-            self._trained.data.get("seen"), seen.figures(given.grid, given.body, given.percentiles)
-        )
+        figures = seen.figures(given.grid, given.body, given.percentiles)
+        unseen = seen.warnings(data.get("seen"), figures)
         hu = np.clip(ct.to_hu(x), ct.low, ct.high)
         return Drawn(hu, given, evaluations, seconds, tuple(unseen))
 
@@ -124,19 +133,6 @@ class Synthesizer:
         if draws > 1 and not self.is_random:
             method = self._trained.config.method
             raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
-
-    def _input(self, mr: Volume, mask: Volume | None, case: str) -> NetworkInput:
-        config, data = self._trained.config, self._trained.data
-        return network_input(
-            mr,
-            self._trained.intensity.mr,
-            mask,
-            neighbours=config.data.neighbours,
-            spacing=tuple(data["spacing"]) if data["spacing"] else None,
-            size=tuple(data["size"]),
-            multiple=build_network(config).multiple,
-            name=case,
-        )
 
     def _sample(
         self,

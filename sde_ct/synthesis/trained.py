@@ -80,14 +80,7 @@ def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trai
 
     Raises InputError where the method or the sampler has no such choice.
     """
-    if not trained.is_random:
-        raise InputError(
-            f"A {trained.config.method} takes one evaluation: leave out --evaluations."
-        )
-    if trained.config.diffusion.times == "listed":
-        levels = len(trained.config.diffusion.listed)
-        raise InputError(
-            f"This network always takes {levels} evaluations: leave out --evaluations."
-        )
+    if not trained.is_random or trained.config.diffusion.times == "listed":
+        raise InputError("This network's number of evaluations is fixed: leave out --evaluations.")
     options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
     return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
