@@ -44,7 +44,7 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
         # A sound file has all three; a file that was cut short lacks the last.
         if lacking := [keyword for keyword in SEQUENCES if keyword not in header]:
             raise InputError(f"{file} lacks {', '.join(lacking)}: export the structures again")
-        rois, contours, observations = (_by_number(header[keyword]) for keyword in SEQUENCES)
+        rois, contours, observations = (_by_number(header[keyword].value) for keyword in SEQUENCES)
         labels = ("StructureSetLabel", "StructureSetName", "SeriesDescription")
         label = ", ".join(dict.fromkeys(str(header[k].value) for k in labels if header.get(k)))
         structures = [
