@@ -3,11 +3,10 @@
     python launch/calibrate.py --workdir=out/demo/runs/ddpm --data=out/demo/data --sampler=ddpm
 
 synthesizes the validation patients of the data that the network was trained with, fits the
-corrections by patient, and tells how many voxels of the test patients the intervals cover before
-and after. What is fitted holds for this sampler, this number of draws and this checkpoint.
+corrections, and reports the share of voxels of the test patients that the intervals cover before
+and after. The corrections hold for this sampler, this number of draws and this checkpoint.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +27,11 @@ DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
 )
-COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that intervals are to cover.")
+COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that the intervals shall cover.")
 
 
 def main() -> None:
     from sde_ct.data.prepared import read_prepared
-    from sde_ct.lab.comparison import held_out
     from sde_ct.runtime import parallel
     from sde_ct.synthesis import Synthesizer, load
     from sde_ct.synthesis.correction import network
@@ -43,30 +41,30 @@ def main() -> None:
     parallel.set_up()
     path = Path(WORKDIR.value) / recalibration.NAME
     if path.exists():
-        raise InputError(f"{path} exists: remove it to calibrate anew.")
+        raise InputError(f"{path} exists: remove it to calibrate again.")
     if not 0 < COVERAGE.value < 1:
         raise InputError(f"--coverage={COVERAGE.value}: give 0.9 for 90 %.")
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
     _require_unseen(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
-    patients = held_out(prepared, "validation")
-    validation = _synthesized(synthesize, patients)
-    found = fit(
+    validation, test = (
+        [_synthesized(synthesize, case) for case in prepared.of(part)]
+        for part in ("validation", "test")
+    )
+    fitted = fit(
         validation,
         sampler=SAMPLER.value,
         draws=DRAWS.value,
         coverage=COVERAGE.value,
         network=network(trained),
     )
-    test = _synthesized(synthesize, held_out(prepared, "test"))
-    verified = verify(found, test or validation)
-    told = record(verified, "test" if test else "validation, which were fitted")
-    recalibration.write(path, replace(found, verified=told))
-    print(f"{path}: fitted on {', '.join(patient.id for patient in patients)}.")
+    verified = verify(fitted, test or validation)
+    figures = record(verified, "test" if test else "validation, which were fitted")
+    recalibration.write(path, replace(fitted, verified=figures))
+    print(f"{path}: fitted on {', '.join(prepared.split['validation'])}.")
     if not test:
         print("There is no test patient; the figures are those of the fitted patients themselves.")
-    for line in lines(found, verified):
-        print(line)
+    print(*lines(fitted, verified), sep="\n")
 
 
 def _require_unseen(trained, prepared) -> None:
@@ -83,22 +81,20 @@ def _require_unseen(trained, prepared) -> None:
             )
 
 
-def _synthesized(synthesize, patients: Sequence) -> list:
+def _synthesized(synthesize, case):
+    """One patient of the prepared set, whose mask is the body where the CT was measured."""
     from sde_ct.uncertainty.recalibration_fit import Validation
 
-    found = []
-    for patient in patients:
-        ct = synthesize(
-            patient.mr,
-            case=patient.id,
-            draws=DRAWS.value,
-            seed=SEED.value,
-            mask=patient.mask,
-            progress=partial(bar, desc=patient.id, unit="batch", leave=False),
-        )
-        arrays = (ct.mean.array, ct.spread.array, patient.ct.array, patient.mask.array)
-        found.append(Validation(*arrays))
-    return found
+    mr, ct, mask = (case.volume(name) for name in ("mr", "ct", "mask"))
+    draws = synthesize(
+        mr,
+        case=case.id,
+        draws=DRAWS.value,
+        seed=SEED.value,
+        mask=mask,
+        progress=partial(bar, desc=case.id, unit="batch", leave=False),
+    )
+    return Validation(draws.mean.array, draws.spread.array, ct.array, mask.array)
 
 
 if __name__ == "__main__":

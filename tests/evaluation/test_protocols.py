@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation import metrics, ssim3d
+from sde_ct.evaluation import metrics, ssim3d, table
+from sde_ct.evaluation.columns import Column
 from sde_ct.evaluation.protocols import (
     PAPER,
     PROTOCOLS,
@@ -15,6 +17,8 @@ from sde_ct.evaluation.protocols import (
     constants,
     evaluate_case,
 )
+from sde_ct.evaluation.results import write_metrics
+from sde_ct.report.html import metric_tables
 
 
 def _case():
@@ -111,3 +115,36 @@ def test_every_protocol_is_stamped_with_its_own_constants():
         assert (record["outside_mask_hu"], record["ssim_covariance"]) == (-1024, "sample")
     assert records["synthrad2025"]["ms_ssim_weights"] == [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
     assert records["synthrad2025"]["ms_ssim_padded_to"] == 97
+
+
+def test_a_column_of_one_protocol_reaches_every_table_and_file(monkeypatch, tmp_path):
+    """As an entry of `PROTOCOLS` does: its column follows the shared ones, for its rows alone."""
+
+    def squared(*case):
+        return metrics.mean_error(*case) ** 2
+
+    column = Column("bias_squared", "bias² (HU²)", 1, "main", squared)
+    monkeypatch.setattr(table, "COLUMNS", (*table.COLUMNS, column))
+    shown = [c for columns in metric_tables.TABLES.values() for c in columns]
+    assert {c.name for c in shown} == {c.name for c in table.COLUMNS} - {"bias_squared"}
+    accuracy = metric_tables.TABLES["Accuracy and cost"]
+    monkeypatch.setitem(metric_tables.TABLES, "Accuracy and cost", [*accuracy, column])
+    protocol = replace(VOLUME, name="biased", columns=(column,))
+    ct, sct, mask = _case()
+    expected = metrics.mean_error(ct, sct, mask) ** 2
+    rows = {}
+    for of in (VOLUME, protocol):
+        rows[of.name] = [table.Row("m", "p", evaluate_case(of, ct, sct, mask))]
+        write_metrics(tmp_path / of.name, rows[of.name], of, {})
+    record = json.loads((tmp_path / "biased/metrics.json").read_text())
+    assert record["protocol"]["columns"] == ["bias_squared"]
+    assert record["cases"][0]["bias_squared"] == expected
+    assert record["summary"]["m"]["bias_squared"]["mean"] == expected
+    head, line = (tmp_path / "biased/metrics.csv").read_text().splitlines()
+    assert head.endswith(",bias_squared") and line.endswith(f",{expected}")
+    text = table.text_table(table.summarise(rows["biased"]))
+    assert "bias² (HU²)" in text and f"{expected:.1f}" in text
+    assert "bias² (HU²)" in metric_tables.over_patients(rows["biased"])[0].head
+    for name in ("metrics.csv", "metrics.json"):
+        assert "bias_squared" not in (tmp_path / "volume" / name).read_text()
+    assert "bias²" not in table.text_table(table.summarise(rows["volume"]))
