@@ -67,23 +67,21 @@ def efficiency(cost: Cost, link: Link, devices: int, compute: float | None = Non
     return compute / (compute + ring(link, devices, cost.reduced))
 
 
-class Measured(NamedTuple):
-    """A training step on several of the devices present, with equal batches."""
-
-    devices: int
-    seconds: float
-    efficiency: float
-
-
 def measure(
     config: Experiment, size: int, batch: int, counts: Sequence[int], repeats: int = 5
-) -> list[Measured]:
-    """Time the step on the first devices present, for each number in `counts`, which begin at 1."""
+) -> list[dict[str, float]]:
+    """Devices, seconds of a step and efficiency for each of `counts`, the first of which is 1.
+
+    Every one of the devices present that takes part has `batch` slices.
+    """
     devices = jax.local_devices()
     calls = {str(n): step.timed(config, size, batch, devices[:n]) for n in counts}
-    seconds = race(calls, repeats)
-    alone = seconds[str(counts[0])] / counts[0]
-    return [Measured(n, seconds[str(n)], alone / seconds[str(n)]) for n in counts]
+    seconds = list(race(calls, repeats).values())
+    alone = seconds[0] / counts[0]
+    return [
+        {"devices": n, "seconds": s, "efficiency": alone / s}
+        for n, s in zip(counts, seconds, strict=True)
+    ]
 
 
 def predict(config: Experiment, name: str, size: int, batch: int) -> dict[str, Any]:
@@ -110,7 +108,7 @@ def run(recipes: Path) -> dict[str, Any]:
         "jax": jax.__version__,
         "predicted": predicted,
         "measured_recipe": f"configs/{name}/ddpm.py, {size} x {size}, {each} slices a device",
-        "measured": [m._asdict() for m in measured],
+        "measured": measured,
     }
 
 

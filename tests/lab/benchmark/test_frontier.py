@@ -47,16 +47,16 @@ def test_the_cheapest_as_good_as_the_reference():
 
 def test_equal_totals_pair_one_sampler_at_one_cost():
     assert equal_totals(POINTS) == [(POINTS[7], POINTS[6])]
-    told = " ".join(sentences(POINTS))
-    assert "dpm at 20 (MAE 80.7 HU" in told and "in 1 of 1" in told
+    text = " ".join(sentences(POINTS))
+    assert "dpm at 20 (MAE 80.7 HU" in text and "in 1 of 1" in text
 
 
 def test_settings_leave_out_what_a_sampler_cannot():
-    found = [
+    chosen = [
         (s, label) for s, label, _ in settings(SamplingConfig(), ["em", "heun", "ode"], [2, 5], 4)
     ]
-    assert found[:3] == [("em", "2"), ("em", "5"), ("heun", "5")]
-    assert all(s == "ode" and label.startswith("tolerance") for s, label in found[3:])
+    assert chosen[:3] == [("em", "2"), ("em", "5"), ("heun", "5")]
+    assert all(s == "ode" and label.startswith("tolerance") for s, label in chosen[3:])
 
 
 def arguments(runs, phantoms, output, **changed):

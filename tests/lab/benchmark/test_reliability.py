@@ -31,9 +31,9 @@ def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, 
     patients = [*visible, hidden]
     results = reliability.synthesize(trained, patients, ["em"], draws=DRAWS)
     measured = reliability.measure(results, patients, training)
-    (found,) = measured.values()
+    (one_sampler,) = measured.values()
     region = patient.ambiguous.array > 0
-    for one, outcome in zip(visible, found.outcomes, strict=True):
+    for one, outcome in zip(visible, one_sampler.outcomes, strict=True):
         ct = Synthesizer(trained, "em")(patient.mr, case=one.id, draws=DRAWS, mask=patient.mask)
         bone = [
             draw.array[..., z][region[..., z]].mean() > 0
@@ -41,11 +41,11 @@ def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, 
             for z in np.flatnonzero(region.any(axis=(0, 1)))
         ]
         assert (outcome.draws, outcome.bone_like) == (len(bone), sum(bone))
-    assert [o.draws for o in found.seen] == [2, 1]
+    assert [o.draws for o in one_sampler.seen] == [2, 1]
     write_figures(tmp_path / "r.json", reliability.record(measured, {"draws": DRAWS}))
     stored = json.loads((tmp_path / "r.json").read_text())["samplers"]["EM"]
     assert stored["priors"] == [0.2, 0.8]
-    assert stored["outcomes"][0]["draws"] == found.outcomes[0].draws
+    assert stored["outcomes"][0]["draws"] == one_sampler.outcomes[0].draws
     with pytest.raises(InputError, match="shows several priors, and the data has 1"):
         reliability.synthesize(trained, [visible[0], hidden], ["em"], draws=DRAWS)
 
@@ -54,16 +54,16 @@ def test_the_page_names_a_sampler_that_fails_and_shows_the_diagram(runs, phantom
     (patient,) = held_out(phantoms)
     patients = [dataclasses.replace(patient, id=f"p{p}", prior=p) for p in (0.1, 0.9)]
     results = reliability.synthesize(load(runs("diffusion")), patients, ["em"], draws=DRAWS)
-    found = reliability.measure(results, patients)
-    figures.save(charts.reliability(found), tmp_path / "reliability")
-    failed = {"EM": found["EM"]._replace(p=0.001)}
+    measured = reliability.measure(results, patients)
+    figures.save(charts.reliability(measured), tmp_path / "reliability")
+    failed = {"EM": measured["EM"]._replace(p=0.001)}
     page = reliability.report(results, patients, failed, tmp_path)
     assert page.warnings[0].startswith("EM: FAILS (p = 0.001)")
     assert [picture.title for picture in page.figures] == ["Known probabilities"]
     assert {row.method for row in page.rows} == {"EM", "EM-M"}
     write_report(tmp_path / "report.html", page)
     assert "EM: FAILS" in (tmp_path / "report.html").read_text()
-    passed = {"EM": found["EM"]._replace(p=0.5)}
+    passed = {"EM": measured["EM"]._replace(p=0.5)}
     warnings = reliability.report(results, patients, passed, tmp_path).warnings
     assert not any("FAILS" in sentence for sentence in warnings)
 

@@ -51,5 +51,5 @@ def test_the_ring_has_its_known_limits():
 @pytest.mark.slow
 def test_the_measurement_is_complete():
     one, two = scaling.measure(CONFIG, 16, 2, [1, 2], repeats=1)
-    assert (one.devices, one.efficiency, two.devices) == (1, 1.0, 2)
-    assert two.efficiency == pytest.approx(one.seconds / two.seconds)
+    assert (one["devices"], one["efficiency"], two["devices"]) == (1, 1.0, 2)
+    assert two["efficiency"] == pytest.approx(one["seconds"] / two["seconds"])
