@@ -1,11 +1,9 @@
 """The reports on what this package wrote: prepared data sets and work directories."""
 
 import json
-from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -70,44 +68,34 @@ def _shared_names(folder: Path) -> list[Finding]:
 
 
 def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int, int] | None]:
-    """The report on a work directory, its configuration and the size of its slices."""
-    report = Report(f"{folder.name}: a work directory", findings=tuple(check_names(folder, ())))
+    """The report on a work directory, its configuration and the size (h, w) of its slices."""
+    report = Report(f"{folder.name}: a work directory")
+    findings = check_names(folder, ())
     try:
         record = json.loads((folder / "experiment.json").read_text("utf-8"))
         config, data = from_dict(record["config"]), record["data"]
-        facts, findings = [_configuration(config, data)], list(report.findings)
+        height, width = data["size"]
+        split, source = data.get("split", {}), data["source"]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         damaged = error("experiment.json is damaged", "restore it or train again")
-        finding = refused(problem) if isinstance(problem, InputError) else damaged
-        return report._replace(findings=(*report.findings, finding)), None, None
-    try:
-        trained = load(folder)
+        findings.append(refused(problem) if isinstance(problem, InputError) else damaged)
+        return report._replace(findings=tuple(findings)), None, None
+    patients = f"{len(split.get('train', ()))} patients of {source}"
+    facts = [f"{config.method}, trained on {patients}, {height} x {width}"]
+    trained = attempt(lambda: load(folder))
+    if isinstance(trained, Finding):
+        findings.append(trained)
+    else:
         facts.append(f"{trained.chosen} checkpoint: step {trained.step} of {config.training.steps}")
-        findings += _parameters(trained.params)
-    except InputError as problem:
-        findings.append(refused(problem))
-    findings += [*_version(record.get("versions", {})), *check_split(data.get("split", {}), {})]
-    report = report._replace(facts=tuple(facts), findings=tuple(findings))
-    return report, config, tuple(data["size"])
-
-
-def _configuration(config: Experiment, data: dict[str, Any]) -> str:
-    height, width = data["size"]
-    patients = len(data.get("split", {}).get("train", ()))
-    return (
-        f"{config.method}, trained on {patients} patients of {data['source']}, {height} x {width}"
-    )
-
-
-def _parameters(params: Any) -> Iterator[Finding]:
-    bad = sum(int((~np.isfinite(np.asarray(x))).sum()) for x in jax.tree.leaves(params))
-    if bad:
-        yield error(f"{bad} parameters are not finite", "train again from an earlier checkpoint")
-
-
-def _version(stored: Mapping[str, str]) -> Iterator[Finding]:
-    """Another version of this package may read a checkpoint differently."""
-    then, now = stored.get("sde-ct"), metadata.version("sde-ct")
+        leaves = map(np.asarray, jax.tree.leaves(trained.params))
+        if bad := sum(int((~np.isfinite(leaf)).sum()) for leaf in leaves):
+            what = f"{bad} parameters are not finite"
+            findings.append(error(what, "train again from an earlier checkpoint"))
+    # Another version of this package may read a checkpoint differently.
+    then, now = record.get("versions", {}).get("sde-ct"), metadata.version("sde-ct")
     if then not in (None, now):
         what = f"trained with sde-ct {then}, this is {now}"
-        yield error(what, "install that version, or train again")
+        findings.append(error(what, "install that version, or train again"))
+    findings += check_split(split, {})
+    report = report._replace(facts=tuple(facts), findings=tuple(findings))
+    return report, config, (height, width)

@@ -118,7 +118,7 @@ class Job:
             paths=outputs.paths(name, self._kinds, request.each * self._draws, request.dicom),
             series=series,
         )
-        with results.locked(lambda holder: say(f"{name}: waiting for {holder}, which makes it.")):
+        with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
                 return Done(name, f"{name} is complete: nothing to do.")
             ct = self._synthetic_ct(mr, name, mask)
