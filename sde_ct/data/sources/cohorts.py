@@ -1,7 +1,10 @@
-"""Where the MR, CT and mask of every patient lie, for each layout of files."""
+"""The table of cohort layouts: where the MR, CT and mask of every patient lie.
+
+A new source is a function that returns the patients below a folder, and a row of `SOURCES`.
+"""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +20,8 @@ from sde_ct.volumes.dicom.slice import may_be_dicom
 from sde_ct.volumes.files import files_of, read_volume
 from sde_ct.volumes.formats import image_stem
 
-SOURCES = ("phantom", "pairs", "synthrad2023", "synthrad2025", "nnunet", "gold_atlas")
 KINDS = ("mr", "ct", "mask")
+Files = Mapping[str, Path | None]  # of one patient, by kind
 
 
 @dataclass(frozen=True)
@@ -30,26 +33,27 @@ class Case:
     ct: Path
     mask: Path | None
 
+    @property
+    def files(self) -> dict[str, Path | None]:
+        return {kind: getattr(self, kind) for kind in KINDS}
+
     def read(self) -> Patient:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
-        files = {"mr": self.mr, "ct": self.ct, "mask": self.mask}
         return Patient(
             mr=read_volume(self.mr, "a.u."),
             ct=read_volume(self.ct, "HU"),
             mask=read_volume(self.mask, "mask") if self.mask else None,
-            files=files,
-            facts={
-                "sha256": {kind: sha256(*files_of(path)) for kind, path in files.items() if path}
-            },
+            files=self.files,
+            facts={"sha256": {kind: sha256(*files_of(p)) for kind, p in self.files.items() if p}},
         )
 
     def stamp(self) -> str:
-        """Differs when a file has changed."""
-        return stamp_of((self.mr, self.ct, self.mask))
+        """A text that changes when a file changes."""
+        return stamp_of(self.files.values())
 
     def clean(self, text: str) -> str:
-        """A text without the names and IDs of DICOM files, but for what the case is called."""
-        paths = [path for path in (self.mr, self.ct, self.mask) if path]
+        """A text without the names and IDs in DICOM files, except the name of the case."""
+        paths = [path for path in self.files.values() if path]
         return withhold(text, secrets_in({p if p.is_dir() else p.parent for p in paths}), self.id)
 
 
@@ -65,107 +69,116 @@ class Patterns:
 def find_cases(
     source: str, folder: str | os.PathLike, patterns: Patterns, *, t1: bool = False
 ) -> list[Source]:
-    """All patients below `folder`, sorted by name; one without its files says so when read.
+    """All patients below `folder`, sorted by name; one with missing files is refused when read.
 
     Args:
-      source: "synthrad2023", or "phantom", which has the same layout: any folder, however deep,
-        with `mr.nii.gz`, `ct.nii.gz` and, where there is one, `mask.nii.gz`. "synthrad2025": the
-        same with `.mha`. "pairs": volumes that `patterns` find, directly in `folder` (one patient)
-        or in one folder a patient; NIfTI, MetaImage, or DICOM (the folder or a file of a series).
-        "nnunet": see `nnunet.find`. "gold_atlas": one folder of DICOM files a patient.
+      source: a row of `SOURCES`.
       folder: the input folder.
       patterns: for "pairs".
       t1: for "gold_atlas": keep the T1 too.
 
     Raises:
-      InputError: no such folder, no patients, or two of one name.
+      InputError: there is no such folder, it holds no patients, or two have one name.
     """
     folder = Path(folder).absolute()
     if source not in SOURCES:
         raise InputError(f"source {source!r} is unknown: use {', '.join(SOURCES)}")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: check the input path")
-    if source == "gold_atlas":
-        return find_atlas(folder, t1=t1)
-    if source == "nnunet":
-        return [_checked(name, lambda f=files: f) for name, files in nnunet.find(folder).items()]  # type: ignore[misc]
-    if source == "pairs":
-        places = _patient_folders(folder, patterns)
-    else:
-        suffix = ".mha" if source == "synthrad2025" else ".nii.gz"
-        patterns = Patterns(f"mr{suffix}", f"ct{suffix}", f"mask{suffix}")
-        names = (patterns.mr, patterns.ct)
+    return SOURCES[source](folder, patterns, t1)
+
+
+def _named(suffix: str) -> Callable[[Path, Patterns, bool], list[Source]]:
+    """SynthRAD's layout: any folder, however deep, with mr, ct and perhaps mask + `suffix`."""
+
+    def find(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
+        exact = Patterns(*(f"{kind}{suffix}" for kind in KINDS))
+        names = (exact.mr, exact.ct)
         places = [p for p in folders(folder) if any(os.path.lexists(p / name) for name in names)]
-    if not places:
-        raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
-    _require_distinct(places)
-    cases = [_checked(place.name, lambda p=place: _files(p, patterns)) for place in places]  # type: ignore[misc]
-    asked = source == "pairs" and patterns.mask
-    if asked and not any(isinstance(case, Case) and case.mask for case in cases):
-        raise InputError(f"{folder} holds no mask that matches {patterns.mask!r}: mend the pattern")
+        return _in_places(folder, places, exact)
+
+    return find
+
+
+def _pairs(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
+    """Volumes that `patterns` match, directly in `folder` (one patient) or in a folder each."""
+
+    def matches(place: Path) -> list[Path]:
+        return [p for pattern in (patterns.mr, patterns.ct) for p in _matches(place, pattern)]
+
+    # A folder of NIfTI files with the name mr01 is a patient and no MR.
+    places = [folder]
+    if not any(path.is_file() or slice_files(path) for path in matches(folder)):
+        places = subfolders(folder)
+        if any(matches(place) for place in places):  # others were meant to be patients too
+            places = [p for p in places if matches(p) or is_empty(p) or _holds_volumes(p)]
+        else:
+            places = []
+    cases = _in_places(folder, places, patterns)
+    if patterns.mask and not any(isinstance(case, Case) and case.mask for case in cases):
+        raise InputError(f"{folder} holds no mask that matches {patterns.mask!r}: fix the pattern")
     return cases
 
 
-def _checked(name: str, files: Callable[[], dict[str, Path | None]]) -> Source:
-    """The case of the files, or the reason why there is none."""
-    try:
-        found = files()
-        for kind in ("mr", "ct"):
-            if found[kind] is None:
-                raise InputError(f"{name} has no {kind.upper()}: add the file")
-        if found["mr"] == found["ct"]:
-            raise InputError(f"{found['mr']} matches as MR and as CT: mend the patterns")
-    except InputError as error:
-        return Unusable(name, str(error))
-    return Case(name, found["mr"], found["ct"], found.get("mask"))  # type: ignore[arg-type]
+SOURCES: dict[str, Callable[[Path, Patterns, bool], list[Source]]] = {
+    "phantom": _named(".nii.gz"),
+    "pairs": _pairs,
+    "synthrad2023": _named(".nii.gz"),
+    "synthrad2025": _named(".mha"),
+    "nnunet": lambda folder, patterns, t1: [
+        _case(name, files) for name, files in nnunet.find(folder).items()
+    ],
+    "gold_atlas": lambda folder, patterns, t1: find_atlas(folder, t1=t1),
+}
 
 
-def _patient_folders(folder: Path, patterns: Patterns) -> list[Path]:
-    """The folder itself or those in it, also such as were meant to be a patient's."""
-
-    def found(place: Path) -> list[Path]:
-        return [p for pattern in (patterns.mr, patterns.ct) for p in _matches(place, pattern)]
-
-    # A folder of NIfTI files called mr01 is a patient, no MR.
-    if any(path.is_file() or slice_files(path) for path in found(folder)):
-        return [folder]
-    places = subfolders(folder)
-    if not any(found(place) for place in places):
-        return []
-    return [p for p in places if found(p) or is_empty(p) or _holds_volumes(p)]
-
-
-def _holds_volumes(place: Path) -> bool:
-    """Whether volumes are in a folder, whatever they are called."""
-    inside = [path for path in place.iterdir() if not path.name.startswith(".")]
-    return any(slice_files(p) if p.is_dir() else _may_be_a_volume(p) for p in inside)
+def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Source]:
+    """A patient for each place, whose files have the names in `patterns`."""
+    if not places:
+        raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
+    first: dict[str, Path] = {}
+    cases: list[Source] = []
+    for place in places:
+        if (other := first.setdefault(place.name, place)) is not place:
+            raise InputError(f"{other} and {place} have the same name: rename one patient")
+        try:
+            files = {kind: _one(place, kind, getattr(patterns, kind)) for kind in KINDS}
+            cases.append(_case(place.name, files))
+        except InputError as error:
+            cases.append(Unusable(place.name, str(error)))
+    return cases
 
 
-def _files(place: Path, patterns: Patterns) -> dict[str, Path | None]:
-    found = {kind: _one(place, kind, getattr(patterns, kind)) for kind in KINDS}
-    for kind in ("mr", "ct"):
-        if found[kind] is None:
-            raise InputError(
-                f"{place} holds no {kind.upper()} that matches {getattr(patterns, kind)!r}: "
-                "add the file or mend the pattern"
-            )
-    return found
+def _case(name: str, files: Files) -> Source:
+    """The case of these files, or the reason why there is none."""
+    mr, ct = files["mr"], files["ct"]
+    if mr is None or ct is None:
+        return Unusable(name, f"{name} has no {'MR' if mr is None else 'CT'}: add the file")
+    if mr == ct:
+        return Unusable(name, f"{mr} matches as MR and as CT: fix the patterns")
+    return Case(name, mr, ct, files["mask"])
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
-    found = _matches(place, pattern) if pattern else []
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found[:8])
+    """The only match in a patient's folder. Raises InputError for several, or for none needed."""
+    paths = _matches(place, pattern) if pattern else []
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths[:8])
         raise InputError(f"{place}: {names} all match {pattern!r}: name one as --{kind}")
-    return found[0] if found else None
+    if not paths and kind != "mask":
+        raise InputError(
+            f"{place} holds no {kind.upper()} that matches {pattern!r}: "
+            "add the file or fix the pattern"
+        )
+    return paths[0] if paths else None
 
 
 def _matches(place: Path, pattern: str) -> list[Path]:
     try:
-        found = sorted(path for path in place.glob(pattern) if not path.name.startswith("."))
+        paths = sorted(path for path in place.glob(pattern) if not path.name.startswith("."))
     except (ValueError, NotImplementedError, IndexError) as error:
         raise InputError(f"pattern {pattern!r} is not usable: give a relative glob") from error
-    return [path for path in found if _may_be_a_volume(path)]
+    return [path for path in paths if _may_be_a_volume(path)]
 
 
 def _may_be_a_volume(path: Path) -> bool:
@@ -175,9 +188,7 @@ def _may_be_a_volume(path: Path) -> bool:
     return path.is_file() and (image_stem(path) is not None or may_be_dicom(path))
 
 
-def _require_distinct(places: Iterable[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for place in places:
-        other = seen.setdefault(place.name, place)
-        if other is not place:
-            raise InputError(f"{other} and {place} have the same name: rename one patient")
+def _holds_volumes(place: Path) -> bool:
+    """Whether volumes are in a folder, whatever their names."""
+    inside = [path for path in place.iterdir() if not path.name.startswith(".")]
+    return any(slice_files(p) if p.is_dir() else _may_be_a_volume(p) for p in inside)

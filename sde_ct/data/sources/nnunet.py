@@ -3,89 +3,70 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from sde_ct.errors import InputError
 
-MR = re.compile(r"\b(mr|mri|t1w?|t2w?)\b", re.IGNORECASE)
-CT = re.compile(r"\bs?ct\b", re.IGNORECASE)
-MASK = re.compile(r"\b(mask|body)\b", re.IGNORECASE)
+ROLES = {  # a role's pattern among the names of channels, and its folder where it is no channel
+    "mr": (re.compile(r"\b(mr|mri|t1w?|t2w?)\b", re.IGNORECASE), None),
+    "ct": (re.compile(r"\bs?ct\b", re.IGNORECASE), "labelsTr"),
+    "mask": (re.compile(r"\b(mask|body)\b", re.IGNORECASE), "masksTr"),
+}
 
-Files = dict[str, Path | None]
 
-
-def find(folder: Path) -> dict[str, Files]:
+def find(folder: Path) -> dict[str, dict[str, Path | None]]:
     """The files "mr", "ct" and "mask" of every patient by name; None where one is absent.
 
     `dataset.json` names the channels (`channel_names`, or `modality` in version 1): X_0000.nii.gz
-    in `imagesTr` is channel 0 of patient X, and so on. The MR is the channel named as such, the
-    only one where there is one. The CT is the channel named CT or else `labelsTr/X`; the mask the
-    channel named so or else `masksTr/X`.
+    in `imagesTr` is channel 0 of patient X, and so on. The MR is the channel with its name, or
+    the only channel. The CT is the channel with its name or else `labelsTr/X`; the mask the
+    channel with its name or else `masksTr/X`.
 
     Raises:
-      InputError: no dataset.json, no imagesTr, or the channels do not tell which is the MR.
+      InputError: there is no dataset.json or imagesTr, or the names leave the MR open.
     """
-    description = _description(folder)
-    ending = str(description.get("file_ending", ".nii.gz"))
-    channels = description.get("channel_names") or description.get("modality") or {"0": "MR"}
-    if not isinstance(channels, dict):
-        raise InputError(f"{folder / 'dataset.json'}: channel_names is no table: write it anew")
-    roles = _roles(channels, folder)
-    images = folder / "imagesTr"
-    names = sorted(
-        match[1]
-        for path in images.glob(f"*{ending}")
-        if (match := re.fullmatch(rf"([^.].*)_\d{{4}}{re.escape(ending)}", path.name))
-    )
-    if not names:
-        raise InputError(f"{images} holds no X_0000{ending}: check the folder and dataset.json")
-    return {name: _files(folder, name, ending, roles) for name in dict.fromkeys(names)}
-
-
-def _description(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     if not path.is_file():
         raise InputError(f"{path} does not exist: give the folder that holds it and imagesTr")
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        ending = str(values.get("file_ending", ".nii.gz"))
+        channels = values.get("channel_names") or values.get("modality") or {"0": "MR"}
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged: write it anew") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is damaged: write it anew")
-    return values
+    roles = _roles(channels, path)
+    images = folder / "imagesTr"
+    pattern = re.compile(rf"([^.].*)_\d{{4}}{re.escape(ending)}")
+    names = sorted({m[1] for p in images.glob(f"*{ending}") if (m := pattern.fullmatch(p.name))})
+    if not names:
+        raise InputError(f"{images} holds no X_0000{ending}: check the folder and dataset.json")
+    found: dict[str, dict[str, Path | None]] = {name: {} for name in names}
+    for name, files in found.items():
+        for kind, (_, beside) in ROLES.items():
+            channel = images / f"{name}_{roles.get(kind, 0):04d}{ending}"
+            file = channel if kind in roles else folder / str(beside) / f"{name}{ending}"
+            files[kind] = file if file.is_file() else None
+    return found
 
 
-def _roles(channels: dict[str, Any], folder: Path) -> dict[str, int]:
-    """{"mr": channel, …} as far as the names tell."""
+def _roles(channels: object, path: Path) -> dict[str, int]:
+    """The channel of each role, {"mr": 0, …}, where the names say so."""
+    if not isinstance(channels, dict):
+        raise InputError(f"{path}: channel_names is no table: write it anew")
     try:
         names = {int(number): str(name).replace("_", " ") for number, name in channels.items()}
     except ValueError:
-        raise InputError(f"{folder / 'dataset.json'}: channels go by number: mend it") from None
+        raise InputError(f"{path}: channel names must have numbers as keys: fix them") from None
     roles: dict[str, int] = {}
-    for kind, pattern in (("mr", MR), ("ct", CT), ("mask", MASK)):
+    for kind, (pattern, _) in ROLES.items():
         named = [number for number, name in names.items() if pattern.search(name)]
         if len(named) > 1:
             raise InputError(
-                f"{folder / 'dataset.json'}: {len(named)} channels are named as {kind.upper()}: "
-                "keep one of them"
+                f"{path}: {len(named)} channels have the name of a {kind.upper()}: keep one"
             )
         if named:
             roles[kind] = named[0]
     if "mr" not in roles and len(names) == 1 and "ct" not in roles:
         roles["mr"] = next(iter(names))
     if "mr" not in roles:
-        raise InputError(
-            f"{folder / 'dataset.json'}: no channel is named MR: name it so in channel_names"
-        )
+        raise InputError(f"{path}: no channel has the name MR: add it to channel_names")
     return roles
-
-
-def _files(folder: Path, name: str, ending: str, roles: dict[str, int]) -> Files:
-    found: Files = {}
-    for kind, beside in (("mr", None), ("ct", "labelsTr"), ("mask", "masksTr")):
-        if kind in roles:
-            path = folder / "imagesTr" / f"{name}_{roles[kind]:04d}{ending}"
-        else:
-            path = folder / str(beside) / f"{name}{ending}"
-        found[kind] = path if path.is_file() else None
-    return found

@@ -161,9 +161,9 @@ def test_nnunet(tmp_path, name):
 
 NO_NNUNET = {
     "no description": ({}, "dataset.json does not exist"),
-    "two MRs": ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels are named as MR"),
-    "no MR": ({"channel_names": {"0": "CBCT", "1": "CT"}}, "no channel is named MR"),
-    "no numbers": ({"channel_names": {"MR": 0}}, "channels go by number"),
+    "two MRs": ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels have the name of a MR"),
+    "no MR": ({"channel_names": {"0": "CBCT", "1": "CT"}}, "no channel has the name MR"),
+    "no numbers": ({"channel_names": {"MR": 0}}, "must have numbers as keys"),
     "no table": ({"channel_names": ["MR"]}, "channel_names is no table"),
     "no images": ({"channel_names": {"0": "MR"}, "file_ending": ".mha"}, r"holds no X_0000\.mha"),
 }
