@@ -34,19 +34,19 @@ class Slices:
         neighbours: int = 0,
         z_slices: str = "::",
     ):
-        """Lay out the slices.
+        """Select the slices.
 
         Args:
           prepared: the data.
           split: "train", "validation" or "test".
-          intensity: the maps to [-1, 1].
-          neighbours: MR slices shown on each side; at the ends of a volume the end is repeated.
+          intensity: the maps to model units.
+          neighbours: further MR slices on each side; the end slices of a volume are repeated.
           z_slices: which slices of every case, in Python's notation: "0::2" the even ones. The
             neighbours are taken from all.
 
         Raises:
-          InputError: no such split, a notation that is none, a case with fewer slices than
-            1 + 2·neighbours, or nothing selected.
+          InputError: split or notation are unknown, a case has fewer slices than
+            1 + 2·neighbours, or nothing is selected.
         """
         if split not in prepared.split:
             raise InputError(f"split {split!r} is unknown: use {', '.join(prepared.split)}")
@@ -88,11 +88,11 @@ class Slices:
 
 def parse_slices(text: str) -> slice:
     """ "start:stop:step" as in Python's brackets."""
-    if not re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
-        raise InputError(f"z_slices = {text!r}: write start:stop:step, as in '0::2'")
     try:
+        if not re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
+            raise ValueError
         chosen = slice(*(int(part) if part else None for part in text.split(":")))
-        range(1)[chosen]
+        range(1)[chosen]  # refuses a step of 0
     except ValueError:
         raise InputError(f"z_slices = {text!r}: write start:stop:step, as in '0::2'") from None
     return chosen

@@ -1,7 +1,7 @@
 """Between physical intensities and the [-1, 1] that networks see, or the [0, 1] of the paper's.
 
-The maps are frozen, know nothing of files and turn into plain JSON values, so that a checkpoint
-carries them: training and synthesis use the same pair, `Intensity`.
+The maps turn into plain JSON values that a checkpoint holds, so that training and synthesis use
+the same pair, `Intensity`.
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ class HUWindow:
             raise InputError(f"HU window [{self.low}, {self.high}]: low must lie below high")
 
     def to_model(self, hu: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
-        """HU to [-1, 1], float32; what lies outside the window is clipped."""
+        """HU to [-1, 1], float32, clipped to the window."""
         return _rescale(hu, self.low, self.high)
 
     def to_hu(self, x: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
-        """[-1, 1] to HU, float32; not clipped, so that a spread may be taken after it."""
+        """[-1, 1] to HU, float32; not clipped, so that a spread can be computed afterwards."""
         return _restore(x, self.low, self.high)
 
 

@@ -33,13 +33,8 @@ from sde_ct.volumes.volume import Unit, Volume
 VERSION = 2
 INDEX = "dataset.json"
 DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}  # of the slices
-UNITS: dict[str, Unit] = {
-    "mr": "a.u.",
-    "ct": "HU",
-    "mask": "mask",
-    "valid": "mask",
-    "body": "mask",
-}  # of the volumes
+UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask"}  # of volumes
+UNITS["body"] = "mask"
 
 
 @dataclass(frozen=True)
@@ -63,10 +58,10 @@ class PreparedCase:
         path = self.folder / f"{name}.npy"
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("an archive of several arrays")
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} is missing or damaged: prepare the data again") from error
-        if not isinstance(array, np.ndarray):  # an archive of several
-            raise InputError(f"{path} is missing or damaged: prepare the data again")
         if array.shape != self.grid.size or array.dtype != DTYPES[name]:
             raise InputError(
                 f"{path} holds {array.dtype} {array.shape}, not {np.dtype(DTYPES[name])} "
@@ -81,12 +76,9 @@ class PreparedCase:
 
     def volume(self, name: str) -> Volume:
         """One of `volumes` on the MR's own grid; the CT is as it was measured."""
-        path = self.folder / f"{name}.nii.gz"
-        return Volume(
-            read_volume(path, self.volumes[name]).array,
-            np.array(self.grid.affine),
-            self.volumes[name],
-        )
+        unit = self.volumes[name]
+        array = read_volume(self.folder / f"{name}.nii.gz", unit).array
+        return Volume(array, np.array(self.grid.affine), unit)
 
 
 @dataclass(frozen=True)
@@ -118,18 +110,13 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
         raise InputError(f"{path} does not exist: run launch/prepare.py --output={folder} first")
     try:
         values = json.loads(path.read_text("utf-8"))
-        version = values["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: prepare the data again") from error
-    if version != VERSION:
-        raise InputError(
-            f"{path} has version {version}, this program reads {VERSION}: prepare the data again"
-        )
-    try:
+        if (version := values["version"]) != VERSION:
+            it = f"{path} has version {version}, this program reads {VERSION}"
+            raise InputError(f"{it}: prepare the data again")
         prepared = _from_json(folder, values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged: prepare the data again") from error
     for case in prepared.cases.values():
         if case.grid.size[1:] != prepared.size:

@@ -1,7 +1,7 @@
-"""What MRs a network was trained on, in a few figures, and what of a new one lies outside.
+"""A few figures of the MRs that a network was trained on, and warnings for an MR beyond them.
 
-A network answers any image, also of an anatomy, contrast or resolution that it never saw. The
-figures tell plain cases of that, no more: an MR within all ranges may still be new to it.
+A network synthesizes from any image, even of an anatomy, contrast or resolution that was not in
+its training. The figures reveal only plain cases: an MR within all ranges may still be unusual.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from sde_ct.volumes.volume import canonical
 
 
 class Figure(NamedTuple):
-    """How a figure is told, and how far beyond the training's range a new patient may lie."""
+    """The name of a figure, and how far beyond the training's range a new patient may lie."""
 
     words: str
     unit: str
@@ -39,7 +39,7 @@ FIGURES = {
     "mr_50": Figure("median of the scaled MR", "%", 10.0, relative=False),
     "mr_95": Figure("95th percentile of the scaled MR", "%", 10.0, relative=False),
 }
-UPWARDS = ("body_z",)  # a short piece of a known body is nothing new
+UPWARDS = ("body_z",)  # a short piece of a known body is acceptable
 DARK, BRIGHT = 0.5, 99.5  # the percentiles at 0 and 100 % of the scaled MR
 SPREAD = 0.25  # of a range's width, by which a new patient may exceed it
 
@@ -81,62 +81,57 @@ def figures(
     }
 
 
-def ranges(cases: Sequence[Mapping[str, Float[np.ndarray, " n"]]]) -> dict[str, Any]:
-    """The least and the greatest of each figure over the training patients; plain JSON values."""
-    found = {}
+def ranges(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The smallest and largest value of each figure over the training patients, as plain JSON."""
+    spans = {}
     for name in FIGURES:
         values = np.concatenate([case[name] for case in cases])
-        found[name] = [float(f"{v:.4g}") for v in (np.nanmin(values), np.nanmax(values))]
-    return {"patients": len(cases), "figures": found}
+        spans[name] = [float(f"{v:.4g}") for v in (np.nanmin(values), np.nanmax(values))]
+    return {"patients": len(cases), "figures": spans}
 
 
 def warnings(
     seen: Mapping[str, Any] | None, mr: Mapping[str, Float[np.ndarray, " n"]]
 ) -> list[str]:
-    """A sentence for every figure of an MR that lies outside what the network has seen.
+    """A sentence for every figure of an MR that lies outside the training's range.
 
-    `seen` is what `ranges` gave; None, of a checkpoint older than these figures, warns of that.
+    Args:
+      seen: from `ranges`; None, of a checkpoint without these figures, gives a warning.
+      mr: from `figures`.
     """
     if seen is None:
-        return ["Not checked: this checkpoint does not tell what MRs the network was trained on."]
-    found = []
+        return ["Not checked: this checkpoint has no record of the MRs that it was trained on."]
+    sentences = []
     for name, (low, high) in seen["figures"].items():
-        outside = _outside(name, mr[name], low, high)
+        figure, values = FIGURES[name], mr[name]
+        own = figure.slack * (max(abs(low), abs(high)) if figure.relative else 1.0)
+        slack = max(own, SPREAD * (high - low))
+        outside = (values > high + slack) | ((values < low - slack) & (name not in UPWARDS))
         if outside.any():
-            found.append(_sentence(FIGURES[name], mr[name], outside, low, high))
-    return found
-
-
-def _outside(name: str, values: np.ndarray, low: float, high: float) -> np.ndarray:
-    figure = FIGURES[name]
-    own = figure.slack * (max(abs(low), abs(high)) if figure.relative else 1.0)
-    slack = max(own, SPREAD * (high - low))
-    return (values > high + slack) | ((values < low - slack) & (name not in UPWARDS))
+            sentences.append(_sentence(figure, values, outside, low, high))
+    return sentences
 
 
 def _sentence(
     figure: Figure, values: np.ndarray, outside: np.ndarray, low: float, high: float
 ) -> str:
     here = _range(values[outside].min(), values[outside].max(), figure.unit)
+    if len(values) > 1:
+        where = np.flatnonzero(outside) + 1
+        place = f"slice {where[0]}" if len(where) == 1 else f"slices {where[0]} to {where[-1]}"
+        among = "" if len(where) == where[-1] - where[0] + 1 else f" ({len(where)} of them)"
+        here += f" in {place}{among} of {len(values)}, counted upwards"
     trained = f"the network was trained on {_range(low, high, figure.unit)}"
-    if len(values) == 1:
-        return f"The {figure.words} is {here}; {trained}."
-    where = np.flatnonzero(outside) + 1
-    place = f"slice {where[0]}" if len(where) == 1 else f"slices {where[0]} to {where[-1]}"
-    among = "" if len(where) == where[-1] - where[0] + 1 else f" ({len(where)} of them)"
-    return (
-        f"The {figure.words} is {here} in {place}{among} of {len(values)}, counted upwards; "
-        f"{trained}."
-    )
+    return f"The {figure.words} is {here}; {trained}."
 
 
 def _range(low: float, high: float, unit: str) -> str:
-    ends = dict.fromkeys((f"{low:.3g}", f"{high:.3g}"))  # one of them where they look alike
+    ends = dict.fromkeys((f"{low:.3g}", f"{high:.3g}"))  # a single number where both look alike
     return f"{' to '.join(ends)} {unit}"
 
 
 def _extent(profile: Shaped[np.ndarray, "z n"]) -> Shaped[np.ndarray, " z"]:
-    """From the first to the last true place of every row, in pixels."""
+    """The distance from the first to the last true pixel of every row."""
     length = profile.shape[1]
     first, last = profile.argmax(axis=1), length - 1 - profile[:, ::-1].argmax(axis=1)
     return np.where(profile.any(axis=1), last - first + 1, 0)

@@ -23,19 +23,18 @@ def split_patients(
 ) -> Split:
     """Divide patients; the same arguments give the same split in any order of the names.
 
-    A fraction is rounded to whole patients, at least one where it is above 0 and training keeps
-    one; of few patients validation goes without first, then test. Named patients are taken as
-    they are.
+    A fraction is rounded to whole patients and is at least one where it is above 0. Training
+    always keeps one; with few patients validation is left empty first, then test.
 
     Args:
       patients: their names.
-      validation, test: of the patients, those before included.
-      seed: of what is drawn.
-      before: name -> part of an earlier split, which patients keep; only others are drawn.
+      validation, test: fractions of all patients, or names.
+      seed: of the random choice.
+      before: name -> part of an earlier split, which these patients keep.
 
     Raises:
-      InputError: no patients, a fraction outside [0, 1), an unknown name, a patient in two
-        splits, or nobody left for training.
+      InputError: there are no patients, a fraction lies outside [0, 1), a name is unknown, a
+        patient is in two parts, or nobody is left for training.
     """
     if not patients:
         raise InputError("no patients to split: check the input folder and the patterns")
@@ -52,45 +51,34 @@ def split_patients(
     free = [free[i] for i in np.random.default_rng(seed).permutation(len(free))]
     for key, share in shares.items():
         if key not in named:
-            count = _count(key, share, len(patients)) - len(split[key])  # type: ignore[arg-type]
-            count = max(0, min(count, len(free) - (not split["train"])))
+            if not 0 <= share < 1:  # type: ignore[operator]
+                raise InputError(f"{key} = {share}: give a fraction in [0, 1) or patients' names")
+            wanted = max(1, round(share * len(patients))) if share else 0  # type: ignore[operator]
+            count = max(0, min(wanted - len(split[key]), len(free) - (not split["train"])))
             split[key], free = sorted(split[key] + free[:count]), free[count:]
     split["train"] = sorted(split["train"] + free)
     return check_split({key: named.get(key, split.get(key, ())) for key in SPLITS}, patients)
 
 
-def _count(key: str, fraction: float, total: int) -> int:
-    if not 0 <= fraction < 1:
-        raise InputError(f"{key} = {fraction}: give a fraction in [0, 1) or names of patients")
-    return max(1, round(fraction * total)) if fraction > 0 else 0
-
-
 def check_split(
     split: Mapping[str, Sequence[str]], patients: Sequence[str], *, complete: bool = True
 ) -> Split:
-    """The split itself, if every patient is in exactly one part and training has one.
+    """The split, checked: no patient is in two parts, and none is unknown.
 
-    Args:
-      complete: also require that all patients are assigned and that some train.
-
-    Raises:
-      InputError: naming the patient and the parts.
+    With `complete` every patient must be in a part and one must train. InputError names patient
+    and parts.
     """
-    seen: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for key, names in split.items():
         if key not in SPLITS:
             raise InputError(f"split {key!r} is unknown: use {', '.join(SPLITS)}")
         for name in names:
             if name not in patients:
                 raise InputError(f"split {key} names patient {name}, who is not in the data")
-            if name in seen:
-                raise InputError(
-                    f"patient {name} is in {seen[name]} and in {key}: keep each in one split"
-                )
-            seen[name] = key
+            if (other := part_of.setdefault(name, key)) != key or names.count(name) > 1:
+                raise InputError(f"patient {name} is in {other} and in {key}: keep one of them")
     if complete:
-        lost = sorted(set(patients) - set(seen))
-        if lost:
+        if lost := sorted(set(patients) - set(part_of)):
             raise InputError(f"patient {lost[0]} is in no split: name every patient once")
         if not split.get("train"):
             raise InputError("no patient is left for training: make validation or test smaller")
@@ -98,7 +86,7 @@ def check_split(
 
 
 def parse_share(text: str, patients: Sequence[str]) -> Share:
-    """A command-line share: `0.2`, or names `1PA001,1PA004`; empty is none."""
+    """A share from the command line: `0.2`, or names `1PA001,1PA004`; empty is 0."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names and all(name in patients for name in names):
         return tuple(names)

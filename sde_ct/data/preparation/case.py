@@ -26,24 +26,24 @@ from sde_ct.volumes.slice_grid import to_slices
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
 SOFT_TISSUE, AIR = 0, -1000  # HU that stand for what a CT did not measure, in training slices
-HU = (-1024, 3071)  # what 12 bits hold: below lies padding, above metal
+HU = (-1024, 3071)  # the range of 12 bits: padding lies below, metal above
 RECORD = "case.json"
-LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient reach more, as a rule
-LEAST_INSIDE = 0.999  # of the body's voxels, within the slices
+LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient usually reach more
+LEAST_INSIDE = 0.999  # share of the body's voxels within the slices
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done to every patient alike."""
+    """What is done to every patient."""
 
     spacing: tuple[float, float] | None = None  # in-plane pixel (y, x), mm; None: each MR's own
     size: tuple[int, int] | None = None  # (h, w) to cut or pad to; None needs MRs of one size
     crop_to_body: bool = False  # cut about the middle of the body, else about the slice's
-    register: Kind | None = None  # CT to MR, where a source has not; None: it is on the MR's grid
+    register: Kind | None = None  # the CT to the MR, unless the source did; None: no registration
     pictures: bool = False  # draw qc/ID.png
 
     def require_sound(self) -> None:
-        """InputError for sizes that no slice has."""
+        """Raise InputError for sizes that no slice can have."""
         for name in ("spacing", "size"):
             values = getattr(self, name)
             if values is not None and (len(values) != 2 or not all(0 < v < inf for v in values)):
@@ -56,7 +56,7 @@ class Settings:
 
 
 def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | None:
-    """The record of a patient prepared before from the same files; None where it is to be done."""
+    """The record of a patient prepared before from the same files; None where there is none."""
     try:
         folder = output / "cases" / case.id
         values = json.loads((folder / RECORD).read_text("utf-8"))
@@ -72,7 +72,7 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
 def attempt(
     case: Source, output: Path, settings: Settings, others: list[int] | None
 ) -> dict[str, Any] | str:
-    """The record of the patient, or the reason why it is refused; nothing half-written stays."""
+    """The record of the patient, or the reason why the patient is refused."""
     try:
         return prepare_case(case, output, settings, others)
     except InputError as error:
@@ -90,8 +90,8 @@ def prepare_case(
     Raises InputError with the reason where the patient is unusable.
     """
     stamp, patient = _read(case)
-    whole_patient = aligned(patient, settings.register)
-    record, cut, slices = _sliced(whole_patient, settings)
+    on_mr = aligned(patient, settings.register)
+    record, cut, slices = _sliced(on_mr, settings)
     if others and list(cut.grid.size[1:]) != others:
         raise InputError(
             f"its slices have {list(cut.grid.size[1:])} pixels, those of {output} {others}: leave "
@@ -104,7 +104,7 @@ def prepare_case(
     try:
         for name, dtype in DTYPES.items():
             np.save(partial / f"{name}.npy", slices[name].astype(dtype), allow_pickle=False)
-        for name, volume in _volumes(whole_patient, cut).items():
+        for name, volume in _volumes(on_mr, cut).items():
             write_volume(partial / f"{name}.nii.gz", volume)
         write_json(partial / RECORD, {"stamp": stamp, "record": record})
         if settings.pictures:
@@ -124,10 +124,10 @@ def _read(case: Source) -> tuple[str, Patient]:
         raise InputError(reason) from error
 
 
-def _volumes(whole_patient: Aligned, cut: CutMR) -> dict[str, Volume]:
+def _volumes(on_mr: Aligned, cut: CutMR) -> dict[str, Volume]:
     """All that is kept on the MR's own grid, by name."""
-    patient = whole_patient.patient
-    regions = {"mask": patient.mask, "valid": whole_patient.valid, "body": cut.outline}
+    patient = on_mr.patient
+    regions = {"mask": patient.mask, "valid": on_mr.valid, "body": cut.outline}
     return {"mr": patient.mr, "ct": patient.ct, **regions, **patient.extra}  # type: ignore[dict-item]
 
 
@@ -136,10 +136,10 @@ def picture_of(output: Path, name: str) -> Path:
 
 
 def _sliced(
-    whole_patient: Aligned, settings: Settings
+    on_mr: Aligned, settings: Settings
 ) -> tuple[dict[str, Any], CutMR, dict[str, np.ndarray]]:
     """The record, the slices of the MR, and all slices by name, the CT's in whole HU."""
-    (patient, valid), size = whole_patient, settings.size
+    (patient, valid), size = on_mr, settings.size
     mr, ct, judged = patient.mr, patient.ct, patient.mask
     assert judged is not None  # `aligned` sees to it
     cut = cut_mr(
@@ -211,7 +211,7 @@ def _draw(path: Path, name: str, cut: CutMR, slices: Mapping[str, np.ndarray]) -
 
 
 def _replace(partial: Path, folder: Path) -> None:
-    """Put a finished folder in its place, where an outdated one may lie."""
+    """Give a finished folder its place, which an outdated one may hold."""
     old = partial.with_name(f"{partial.name}-old")
     if folder.exists():
         os.rename(folder, old)

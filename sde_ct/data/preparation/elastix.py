@@ -18,7 +18,7 @@ SETTINGS = {
     "Metric1Weight": (f"{BENDING}",),
     "FinalGridSpacingInPhysicalUnits": (f"{CONTROL_MM}",),
     "GridSpacingSchedule": ("2", "1"),
-    # A volume of few slices is smoothed in its planes, and nowhere made smaller.
+    # A volume of few slices is smoothed in its planes and never downsampled.
     "FixedImagePyramid": ("FixedSmoothingImagePyramid",),
     "MovingImagePyramid": ("MovingSmoothingImagePyramid",),
     "ImagePyramidSchedule": ("2", "2", "1", "1", "1", "1"),
@@ -33,11 +33,11 @@ SETTINGS = {
 def deformation(
     mr: Volume, ct: Volume, around: Shaped[np.ndarray, "x y z"]
 ) -> Float[np.ndarray, "x y z 3"]:
-    """From every voxel of the MR the way, RAS mm, to the same tissue in the CT.
+    """The displacement, RAS mm, from every voxel of the MR to the same tissue in the CT.
 
     Args:
-      mr, ct: on one grid, nearly aligned, in intensities that are to be compared.
-      around: mask of the voxels that the metric looks at.
+      mr, ct: on one grid, nearly aligned, in the intensities for the metric.
+      around: mask of the voxels in the metric.
 
     Raises:
       InputError: itk-elastix is not installed, or elastix failed.
@@ -65,7 +65,7 @@ def deformation(
             number_of_threads=1,  # patients run side by side
             log_to_console=False,
         )
-        with tempfile.TemporaryDirectory() as folder:  # else it writes where it was started
+        with tempfile.TemporaryDirectory() as folder:  # otherwise it writes to the current folder
             field = itk.transformix_deformation_field(
                 moving, found, output_directory=folder, log_to_console=False
             )

@@ -1,4 +1,4 @@
-"""A look at one prepared patient: MR, CT, body mask, and MR and CT in a checkerboard."""
+"""A picture of one prepared patient: MR, CT, mask, and MR and CT in a checkerboard."""
 
 import numpy as np
 from jaxtyping import Float, Shaped

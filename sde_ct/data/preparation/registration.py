@@ -21,14 +21,14 @@ from sde_ct.volumes.volume import Volume
 Kind = Literal["rigid", "deformable"]
 KINDS: tuple[Kind, ...] = ("rigid", "deformable")
 AIR = -1024.0  # HU
-HU = (-400.0, 800.0)  # what tells tissues apart; beyond it lies air or dense bone and metal
-BRIGHT = 99.5  # percentile of the MR in the body, above it is the coil's work
+HU = (-400.0, 800.0)  # the range of tissues; beyond it lies air or dense bone and metal
+BRIGHT = 99.5  # percentile of the MR in the body; what is brighter lies beside a coil
 MARGIN_MM = 12.0  # around the body, so that its edge counts
 BINS = 32
-SAMPLES = 60_000  # voxels that the metric looks at
+SAMPLES = 60_000  # voxels in the metric
 SIGMAS_MM = (8.0, 4.0, 1.0)  # smoothing, coarse to fine
 ALONG_MM = np.arange(-90, 91, 15)  # starts along z: a CT often sees more of the body than an MR
-SEED = 1  # of the sampled voxels: the same files register alike, but for rounding
+SEED = 1  # of the sampled voxels: the same files register alike, except for rounding
 
 
 class Registered(NamedTuple):
@@ -41,10 +41,10 @@ class Registered(NamedTuple):
 
 
 def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
-    """Find where the CT lies on the MR and resample it there, linearly and once.
+    """Register the CT to the MR and resample it on the MR's grid, linearly and once.
 
-    Of the CT as given, moved rigidly and deformed the one that shares most information with the
-    MR is taken; `quality["kept"]` names it where it is not the one asked for.
+    The result is the CT as given, moved rigidly or deformed, whichever shares most information
+    with the MR; `quality["kept"]` names it where it is not the requested kind.
 
     Args:
       ct: HU, any grid and frame of reference.
@@ -67,32 +67,32 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
             "MR and CT could not be registered: register them elsewhere, or leave them out"
         ) from error
     matrix = _matrix(rigid)
-    seen = measured(ct)
-    found = {
-        "before": _moved(ct, seen, mr, np.eye(4), None),
-        "rigid": _moved(ct, seen, mr, matrix, None),
+    known = measured(ct)
+    made = {
+        "before": _moved(ct, known, mr, np.eye(4), None),
+        "rigid": _moved(ct, known, mr, matrix, None),
     }
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if kind == "deformable":
-        ways = deformation(dim, _moved(soft, seen, mr, matrix, None)[0], around)
-        found["deformable"] = _moved(ct, seen, mr, matrix, ways)
-        told = _size(ways, mr, body)
-    shared = {when: _shared(mr, moved, body) for when, (moved, _) in found.items()}
+        ways = deformation(dim, _moved(soft, known, mr, matrix, None)[0], around)
+        made["deformable"] = _moved(ct, known, mr, matrix, ways)
+        facts = _size(ways, mr, body)
+    shared = {when: _shared(mr, moved, body) for when, (moved, _) in made.items()}
     best = max(shared, key=shared.__getitem__)
     if best != kind:  # a search can end beside the best place, as where it began there
-        told["kept"] = "as given" if best == "before" else best
+        facts["kept"] = "as given" if best == "before" else best
         matrix = np.eye(4) if best == "before" else matrix
     quality = {
         "kind": kind,
         "mutual_information": {when: round(value, 4) for when, value in shared.items()},
         "body_dice": {
             when: round(dice(body.array * measured, ct_body(moved).array * measured), 4)
-            for when, (moved, measured) in (("before", found["before"]), ("after", found[best]))
+            for when, (moved, measured) in (("before", made["before"]), ("after", made[best]))
         },
         "rotation_degrees": [round(float(np.degrees(a)), 3) for a in rigid.GetParameters()[:3]],
         "translation_mm": [round(float(v), 3) for v in rigid.GetParameters()[3:]],
     }
-    return Registered(*found[best], matrix, quality | told)
+    return Registered(*made[best], matrix, quality | facts)
 
 
 def _centre(mask: Volume) -> Float[np.ndarray, "3"]:
@@ -102,7 +102,7 @@ def _centre(mask: Volume) -> Float[np.ndarray, "3"]:
 
 
 def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]:
-    """As the files say, and with the centres of the bodies together, shifted along the body."""
+    """Starting points: as the files say, and body centres together with shifts along the body."""
     centre = _centre(body)
     there = ct_body(ct)
     between = _centre(there) - centre if there.array.any() else np.zeros(3)
@@ -152,20 +152,20 @@ def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
 
 def _moved(
     ct: Volume,
-    seen: Bool[np.ndarray, "a b c"],
+    known: Bool[np.ndarray, "a b c"],
     mr: Volume,
     matrix: Float[np.ndarray, "4 4"],
     ways: np.ndarray | None,
 ) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
     """The CT on the MR's grid, by `ways` (RAS mm) and then by `matrix`, and where it was measured.
 
-    `seen` tells where it was on its own grid: what is interpolated takes nothing of the rest.
-    Slice by slice: the places of all voxels at once would take more room than the volumes.
+    `known` is where it was measured on its own grid; interpolation uses no other voxels. The
+    work is done by slice because the coordinates of all voxels take more memory than the volumes.
     """
     to_index = np.linalg.inv(ct.affine) @ matrix
     array = np.empty(mr.array.shape, np.float32)
     there = np.empty(mr.array.shape, bool)
-    share = seen.astype(np.float32)
+    share = known.astype(np.float32)
     plane = np.indices(mr.array.shape[:2]).reshape(2, -1)
     limits = np.array(ct.array.shape)[:, None] - 0.5
     for k in range(mr.array.shape[2]):
@@ -187,7 +187,7 @@ def _shared(mr: Volume, ct: Volume, body: Volume) -> float:
 
 
 def _size(ways: Float[np.ndarray, "x y z 3"], mr: Volume, body: Volume) -> dict[str, Any]:
-    """How far voxels of the body went, and the least Jacobian: where it is 0 tissue folds."""
+    """How far voxels of the body moved, and the least Jacobian: at 0 or below tissue folds."""
     inside = body.array > 0
     length = np.linalg.norm(ways, axis=-1)[inside]
     by_voxel = np.stack(np.gradient(ways, axis=(0, 1, 2)), axis=-1)  # d way / d index
@@ -205,8 +205,8 @@ def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -
     """Of two images' values at the same places, in nats, from `BINS`² bins of equal width."""
     joint = np.histogram2d(a, b, BINS)[0] / len(a)
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+    filled = joint > 0
+    return float((joint[filled] * np.log(joint[filled] / apart[filled])).sum())
 
 
 def _matrix(rigid: sitk.Euler3DTransform) -> Float[np.ndarray, "4 4"]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
-from sde_ct.data.sources.walk import folders
+from sde_ct.data.sources.patient import folders
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
@@ -22,7 +22,7 @@ SAME = 0.01  # voxels between the corners of two grids that are one
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
 LONG_TE, SHORT_TE = 60.0, 30.0  # ms: T2-weighted spin echo from, T1-weighted up to
 LONG_TR, SHORT_TR = 2000.0, 1200.0
-PREPARED = {"EP", "IR"}  # diffusion, FLAIR, STIR: their times tell nothing of T1 and T2
+PREPARED = {"EP", "IR"}  # diffusion, FLAIR, STIR, whose times say nothing about T1 and T2
 
 
 class Image(NamedTuple):
@@ -41,7 +41,7 @@ class Image(NamedTuple):
 
     @property
     def text(self) -> str:
-        """How a sentence calls it."""
+        """The series in a sentence."""
         return f"{self.slices[0].description!r} ({self.modality}, {len(self.slices)} slices)"
 
 
@@ -55,22 +55,18 @@ class Found(NamedTuple):
     secrets: frozenset[str]  # what names the patient, which no report may hold
 
 
-class Weighting(NamedTuple):
-    name: str  # T1 | T2 | ""
-    why: str
-
-
 def scan(folder: Path) -> Found:
-    """Everything in a folder and below, by series.
-
-    Raises InputError where the images are of several patients, or cannot be read at all.
-    """
+    """Everything in a folder and below, by series. Raises InputError for several patients."""
     series: dict[str, list[Slice]] = defaultdict(list)
     headers: dict[str, Dataset] = {}  # the first of each series
     structures, unreadable = [], []
     others: Counter[str] = Counter()
     secrets: set[str] = set()
-    for file in _files(folder):
+    try:
+        files = [file for place in folders(folder) for file in slice_files(place)]
+    except PermissionError as error:
+        raise InputError(f"{error.filename} cannot be read: check its permissions") from error
+    for file in files:
         try:
             header = read_header(file)
             with decoding(file):
@@ -93,13 +89,6 @@ def scan(folder: Path) -> Found:
     return Found(images, tuple(structures), dict(others), tuple(unreadable), frozenset(secrets))
 
 
-def _files(folder: Path) -> list[Path]:
-    try:
-        return [file for place in folders(folder) for file in slice_files(place)]
-    except PermissionError as error:
-        raise InputError(f"{error.filename} cannot be read: check its permissions") from error
-
-
 def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
     with decoding(slices[0].file):
         times = [header.get(keyword) for keyword in ("EchoTime", "RepetitionTime")]
@@ -112,43 +101,43 @@ def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
     return Image(tuple(slices), series, broken, te, tr, frozenset(map(str, kinds)))
 
 
-def weighting(image: Image) -> Weighting:
-    """T1 or T2, by the description or, where it does not say, by the echo and repetition times."""
+def weighting(image: Image) -> tuple[str, str]:
+    """T1, T2 or "", and why: by the description or else by the echo and repetition times."""
     description = image.slices[0].description.casefold()
     named = [w for w in ("T1", "T2") if re.search(rf"(?<![a-z0-9]){w.lower()}", description)]
     if len(named) == 1:
-        return Weighting(named[0], f"its description names {named[0]}")
+        return named[0], f"its description names {named[0]}"
     te, tr = image.echo_time, image.repetition_time
     if te is None or tr is None:
-        return Weighting("", "neither its description nor its echo time says how it is weighted")
+        return "", "neither its description nor its echo time says how it is weighted"
     why = f"TE {te:g} ms and TR {tr:g} ms"
     if image.sequence & PREPARED:
-        return Weighting("", f"{why} of an echo-planar or inversion-recovery sequence")
+        return "", f"{why} of an echo-planar or inversion-recovery sequence"
     if te >= LONG_TE and tr >= LONG_TR:
-        return Weighting("T2", why)
-    return Weighting("T1" if te <= SHORT_TE and tr <= SHORT_TR else "", why)
+        return "T2", why
+    return "T1" if te <= SHORT_TE and tr <= SHORT_TR else "", why
 
 
 def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
     """The T1 or T2 series and the reason for it. InputError where there is none, or several."""
     candidates = [i for i in found.images if i.modality == "MR"]
-    matches = [image for image in candidates if weighting(image).name == wanted]
+    matches = [image for image in candidates if weighting(image)[0] == wanted]
     if len(matches) != 1:
         listed = ", ".join(image.text for image in matches or candidates) or "none"
         raise InputError(
             f"{len(matches)} of its MR series are {wanted}-weighted ({listed}): "
             "keep one in the folder"
         )
-    return matches[0], f"{matches[0].text}: {weighting(matches[0]).why}"
+    return matches[0], f"{matches[0].text}: {weighting(matches[0])[1]}"
 
 
 def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
     """The CT that lies on the MR, the reason for it, and whether it is deformed onto the MR.
 
-    The deformed CT is the one in the MR's frame of reference, on its grid where there are several;
-    its description decides between those. Otherwise the only CT there is, the native one.
+    The deformed CT is in the MR's frame of reference. Of several the one on the MR's grid is
+    chosen, then the one whose description says so. Without any, the only CT is the native one.
 
-    Raises InputError where there is none, or several and nothing tells which.
+    Raises InputError where there is none, or the choice is unclear.
     """
     cts = [image for image in found.images if image.modality == "CT"]
     here = [i for i in cts if mr.slices[0].frame and i.slices[0].frame == mr.slices[0].frame]
@@ -162,9 +151,7 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
     if not here and len(cts) == 1:
         return cts[0], f"{cts[0].text}: the native CT, for none lies in the MR's frame", False
     listed = ", ".join(image.text for image in here or cts) or "none"
-    raise InputError(
-        f"no CT can be told to be the one on the MR ({listed}): keep one in the folder"
-    )
+    raise InputError(f"it is unclear which CT belongs to the MR ({listed}): keep one in the folder")
 
 
 def shift_of(image: Image, mr: Image) -> int | None:
@@ -181,7 +168,7 @@ def shift_of(image: Image, mr: Image) -> int | None:
 def describe(image: Image, role: str) -> dict[str, Any]:
     """A series for the report."""
     first = image.slices[0]
-    told = {
+    facts = {
         "role": role,
         "modality": image.modality,
         "description": first.description,
@@ -190,6 +177,6 @@ def describe(image: Image, role: str) -> dict[str, Any]:
         "pixel_mm": [round(float(v), 4) for v in first.spacing],
     }
     if image.series is None:
-        return told | {"unusable": image.broken}
+        return facts | {"unusable": image.broken}
     step = float(np.linalg.norm(image.series.affine[:3, 2]))
-    return told | {"slice_mm": round(step, 4)}
+    return facts | {"slice_mm": round(step, 4)}

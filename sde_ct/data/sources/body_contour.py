@@ -33,15 +33,15 @@ class BodyContour(NamedTuple):
 
 
 def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
-    """The body mask on the MR's grid from the best outline that can be read.
+    """The mask on the MR's grid from the best outline that can be read.
 
-    The observers' consensus is preferred, then STAPLE, then what most of the other outlines agree
-    in, or, where fewer than three agree, the one that is most like the body that the MR shows.
+    The order is: the observers' consensus, STAPLE, the majority of the other outlines, and, where
+    fewer than three agree, the one most like the body that the MR shows.
 
     Args:
       files: RTSTRUCT files.
       mr: the MR.
-      frame: its frame of reference; outlines in another are passed over.
+      frame: its frame of reference; outlines in another are ignored.
     """
     outlines, warnings = _outlines(files, frame)
     for group, why in _ranked(outlines):
@@ -50,11 +50,11 @@ def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
             try:
                 drawn.append((roi, rasterise(roi.polygons, mr)))
             except InputError as error:
-                warnings.append(f"outline {roi.name!r} passed over: {error}")
+                warnings.append(f"outline {roi.name!r} was ignored: {error}")
         if drawn:
-            seen = body_mask(mr)
-            mask, chosen = _agreed(drawn, why, seen)
-            if (likeness := dice(mask.array, seen.array)) < LEAST_LIKE and seen.array.any():
+            body = body_mask(mr)
+            mask, chosen = _agreed(drawn, why, body)
+            if (likeness := dice(mask.array, body.array)) < LEAST_LIKE and body.array.any():
                 warnings.append(
                     f"the outline and the body that the MR shows overlap by {likeness:.2f} (Dice): "
                     "look at the picture"
@@ -65,9 +65,9 @@ def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
 
 
 def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
-    """The outlines of the body in the MR's frame, and what was passed over.
+    """The outlines of the body in the MR's frame, and warnings of what was ignored.
 
-    In each structure set those of type EXTERNAL; where it has none, those named like one.
+    They are those of type EXTERNAL in each structure set, or else those with such a name.
     """
     found: list[Roi] = []
     warnings, known = [], set()
@@ -75,7 +75,7 @@ def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
         try:
             structures = read_structures(file)
         except InputError as error:
-            warnings.append(f"structure set passed over: {error}")
+            warnings.append(f"a structure set was ignored: {error}")
             continue
         structures = tuple(roi for roi in structures if roi.instance not in known)
         known |= {roi.instance for roi in structures}  # a set that was exported twice counts once
@@ -84,7 +84,7 @@ def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
     here = [roi for roi in found if not roi.frame or not frame or roi.frame == frame]
     if len(here) < len(found):
         apart = len(found) - len(here)
-        warnings.append(f"{apart} outlines lie in another frame of reference and were passed over")
+        warnings.append(f"{apart} outlines lie in another frame of reference and were ignored")
     return here, warnings
 
 
@@ -99,15 +99,15 @@ def _ranked(outlines: Sequence[Roi]) -> list[tuple[list[Roi], str]]:
     return [*ranked, (left, "the only outline of the body")] if left else ranked
 
 
-def _agreed(drawn: Sequence[tuple[Roi, Volume]], why: str, seen: Volume) -> tuple[Volume, str]:
+def _agreed(drawn: Sequence[tuple[Roi, Volume]], why: str, body: Volume) -> tuple[Volume, str]:
     """One mask of a group of outlines, and which it is."""
     masks = [mask.array for _, mask in drawn]
     most = np.mean(masks, axis=0) > 0.5
     alike = [mask for mask in masks if dice(mask, most) >= ALIKE]
     if len(alike) >= MAJORITY:
         agreed = (np.mean(alike, axis=0) > 0.5).astype(np.uint8)
-        return seen.with_array(agreed), f"what most of {len(masks)} outlines agree in"
-    roi, mask = max(drawn, key=lambda pair: dice(pair[1].array, seen.array))
+        return body.with_array(agreed), f"what most of {len(masks)} outlines agree in"
+    roi, mask = max(drawn, key=lambda pair: dice(pair[1].array, body.array))
     if len(drawn) > 1:
         why = f"of {len(drawn)} outlines the one most like the body that the MR shows"
     return mask, f"{roi.name!r} of {roi.set!r}: {why}"

@@ -10,8 +10,15 @@ from pathlib import Path
 
 from sde_ct.data.sources import nnunet
 from sde_ct.data.sources.gold_atlas import find_atlas
-from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
-from sde_ct.data.sources.walk import folders, is_empty, subfolders
+from sde_ct.data.sources.patient import (
+    Patient,
+    Source,
+    Unusable,
+    folders,
+    is_empty,
+    stamp_of,
+    subfolders,
+)
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold

@@ -1,7 +1,7 @@
 """Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): a folder of DICOM files a patient.
 
-About eight series each: T2, T1, the CT as scanned and the CT deformed onto the T2, a registration,
-and structure sets of several observers. Any cohort of that shape can be read.
+Each folder holds about eight series: T2, T1, the CT as scanned and the CT deformed onto the T2, a
+registration, and structure sets of several observers. Any cohort of that shape can be read.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,8 +22,16 @@ from sde_ct.data.sources.atlas_series import (
     shift_of,
 )
 from sde_ct.data.sources.body_contour import body_contour
-from sde_ct.data.sources.patient import EMPTY, Patient, Source, Unusable, stamp_of
-from sde_ct.data.sources.walk import folders, is_empty, subfolders
+from sde_ct.data.sources.patient import (
+    EMPTY,
+    Patient,
+    Source,
+    Unusable,
+    folders,
+    is_empty,
+    stamp_of,
+    subfolders,
+)
 from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.patient_names import mentions, secrets_in, withhold
 from sde_ct.volumes.dicom.series import slice_files
@@ -48,18 +56,15 @@ class AtlasCase:
     t1: bool = False  # keep the T1 too, resampled onto the T2's grid
 
     def stamp(self) -> str:
-        """Differs when a file has changed, or more is wanted of them."""
+        """A text that changes when a file changes or the T1 is wanted."""
         return stamp_of(folders(self.folder)) + (" T1" if self.t1 else "")
 
     def clean(self, text: str) -> str:
-        """A text without the names and IDs of the files' patient, but for the folder's name."""
+        """A text without the names and IDs in the files, except the folder's name."""
         return withhold(text, secrets_in(folders(self.folder)), self.id)
 
     def read(self) -> Patient:
-        """T2, CT and body mask, and what was chosen. InputError where that cannot be done.
-
-        No name or ID of a patient is in any text of the result, except as the folder's name.
-        """
+        """T2, CT and body mask, and what was chosen; no text holds the patient's name or ID."""
         try:
             found = scan(self.folder)
             return _without_names(self._read(found), found.secrets, self.id)
@@ -81,7 +86,7 @@ class AtlasCase:
         facts: dict[str, Any] = {
             "series": [describe(i, roles.get(id(i), "not used")) for i in found.images],
             "other_files": found.others,
-            # They stand for their series, as for launch/synthesize.py; but not where they name one.
+            # A file stands for its series; its name is left out where it names the patient.
             **{
                 f"{role}_file": image.slices[0].file.name
                 for role, image in (("mr", t2), ("ct", ct))
@@ -115,12 +120,10 @@ class AtlasCase:
 
 
 def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
-    """A case for every folder that holds slices, in it or below; of `folder` itself where it does.
+    """A case for every folder with slices in it or below, or for `folder` itself if it has some.
 
-    Notes and directories beside the patients' folders are passed over; a folder without any file
-    is a patient that is refused.
-
-    Raises InputError where there is none.
+    Notes and directories beside the patients' folders are ignored; a folder without any file is a
+    patient that is refused. Raises InputError where there are no patients.
     """
     if any(may_be_dicom(f) for f in slice_files(folder)):
         return [AtlasCase(folder.name, folder, t1)]
@@ -138,9 +141,9 @@ def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
 
 
 def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(patients left out, patients that test) of the split used most in the literature.
+    """The most used split in the literature: patients left out, and patients that test.
 
-    Raises InputError where a patient of it is missing.
+    Raises InputError where a test patient is missing.
     """
     test = []
     for number in LITERATURE_TEST:

@@ -1,4 +1,4 @@
-"""One patient as a source hands it to preparation."""
+"""One patient as a source gives it to preparation, and a walk through patients' folders."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -18,13 +18,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Patient(NamedTuple):
-    """The volumes of one patient and how they were come by."""
+    """The volumes of one patient and where they come from."""
 
     mr: Volume  # a.u.
     ct: Volume  # HU, on any grid
     mask: Volume | None  # body, on the MR's grid; None: to be computed
     files: Mapping[str, Path | None]  # "mr", "ct", "mask": a file, or a folder of one series
-    registered: bool | None = None  # CT to MR by its source; None: nothing is said of it
+    registered: bool | None = None  # CT to MR by its source; None: unknown
     ct_measured: np.ndarray | None = None  # where, on the MR's grid; None: by the CT's values
     mr_measured: np.ndarray | None = None  # where, on the MR's grid; None: everywhere
     extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
@@ -34,7 +34,7 @@ class Patient(NamedTuple):
 
 
 class Source(Protocol):
-    """A patient that was found; pickled to the process that prepares it."""
+    """A patient; pickled to the process that prepares it."""
 
     @property
     def id(self) -> str: ...
@@ -44,16 +44,16 @@ class Source(Protocol):
         ...
 
     def stamp(self) -> str:
-        """Differs when a file of the patient has changed."""
+        """A text that changes when a file of the patient changes."""
         ...
 
     def clean(self, text: str) -> str:
-        """A text about it without the names and IDs that its files hold."""
+        """A text about the patient without the names and IDs in the files."""
         ...
 
 
 class Unusable(NamedTuple):
-    """A patient that was refused when it was found."""
+    """A patient that is refused."""
 
     id: str
     reason: str
@@ -69,10 +69,10 @@ class Unusable(NamedTuple):
 
 
 def stamp_of(paths: Iterable[Path | None]) -> str:
-    """A digest of names, sizes and times of change of files and of what goes with them.
+    """A digest of the names, sizes and times of files and of those that belong to them.
 
-    With a folder go its files, with a header the voxels that it names, with a DICOM file its
-    folder's, among which the rest of its series is; no DICOM header is read for it.
+    A folder stands for its files, a header for the voxels that it names, and a DICOM file for
+    its folder, which holds the rest of its series; no DICOM header is read.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -87,3 +87,29 @@ def _going_with(path: Path) -> list[Path]:
         folder = path if path.is_dir() else path.parent
         return [file for file in folder.iterdir() if file.is_file()]  # no link to nowhere
     return files_of(path)
+
+
+def folders(root: Path) -> list[Path]:
+    """`root` and every folder below, sorted, without those that begin with a dot.
+
+    Links are followed, except to a folder that they lie in.
+    """
+    return _below(root, frozenset())
+
+
+def subfolders(root: Path) -> list[Path]:
+    """The folders directly in `root`, sorted, without those that begin with a dot."""
+    return [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+
+
+def is_empty(root: Path) -> bool:
+    """Whether no folder below holds a file, except those that begin with a dot."""
+    files = (p for place in folders(root) for p in place.iterdir() if not p.is_dir())
+    return all(p.name.startswith(".") for p in files)
+
+
+def _below(place: Path, above: frozenset[Path]) -> list[Path]:
+    real = place.resolve()
+    if real in above:
+        return []
+    return [place, *(p for child in subfolders(place) for p in _below(child, above | {real}))]

@@ -192,7 +192,7 @@ def test_structures_that_cannot_be_used_are_passed_over_with_a_reason(tmp_path):
         files[0].write_bytes(whole[:length])
         found = body_contour(files, like, OWNER.frame("MR"))
         assert volume_radius(found.mask) == pytest.approx(16, abs=0.3)
-        assert found.warnings[0].startswith("structure set passed over: ")
+        assert found.warnings[0].startswith("a structure set was ignored: ")
     files = write(tmp_path / "t", like, {"b": {"External": 16}}, frame="CT")
     found = body_contour(files, like, OWNER.frame("MR"))
     assert found.mask is None and "another frame of reference" in found.warnings[0]
