@@ -8,8 +8,8 @@
         --split=literature --spacing=0.875 --size=512 --crop_to_body
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
 
-A patient that cannot be used is refused with its reason and the rest goes on. The same command
-again does what is missing: after an interruption, a mended file, a patient added.
+An unusable patient is refused with a reason and the others are prepared. The same command again
+prepares what is missing: after an interruption, a corrected file or with an added patient.
 """
 
 import os
@@ -35,7 +35,7 @@ SIZE = flags.DEFINE_list("size", [], "Pixels a slice, one number or h,w; default
 CROP_TO_BODY = flags.DEFINE_boolean("crop_to_body", False, "Cut --size about the body's middle.")
 MR = flags.DEFINE_string("mr", "mr*", "Glob of the MR in a patient's folder (pairs).")
 CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
-MASK = flags.DEFINE_string("mask", "", "Glob of the body mask (pairs); empty: computed.")
+MASK = flags.DEFINE_string("mask", "", "Glob of the mask that is judged (pairs); empty: the body.")
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
 TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
 SPLIT = flags.DEFINE_enum(
@@ -59,7 +59,7 @@ PATIENTS = flags.DEFINE_integer("patients", 8, "Phantoms to generate in --input,
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 
 
-# Flags that say something to one source alone.
+# Flags that only one source reads.
 OF_SOURCE = {"pairs": (MR, CT, MASK), "gold_atlas": (T1,), "phantom": (PATIENTS, PHANTOM_SEED)}
 
 
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def _require_effect() -> None:
-    """InputError for a flag that would change nothing."""
+    """Raise InputError for a flag that would change nothing."""
     for source, given in OF_SOURCE.items():
         for flag in given:
             if flag.present and source != SOURCE.value:

@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from sde_ct.config import NetworkConfig
+from sde_ct.data.inputs import network_input
+from sde_ct.data.intensity import RobustMR
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.synthesis import Synthesizer, load
-from sde_ct.volumes.files import write_volume
+from sde_ct.volumes.files import read_volume, write_volume
 
 from .. import tiny
 
@@ -58,3 +61,29 @@ def test_a_cnn_continues_tissue_beyond_the_field_of_view_of_its_cts(tmp_path):
     print(f"{len(truth)} voxels: median {np.median(made):.0f} HU, CT {np.median(truth):.0f} HU")
     assert len(truth) > 200
     assert abs(np.median(made) - np.median(truth)) < 100
+
+
+VARIANTS = {  # what the cohort gives beside the MR: its CT, its mask
+    "no mask": lambda p, view: (p.ct.array, None),
+    "a small mask": lambda p, view: (p.ct.array, ndimage.binary_erosion(p.mask.array)),
+    "a narrow CT": lambda p, view: (np.where(view, p.ct.array, PADDING), p.mask.array),
+    "a narrow CT, no mask": lambda p, view: (np.where(view, p.ct.array, PADDING), None),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_percentiles_of_an_mr_are_those_of_synthesis_whatever_lies_beside_it(tmp_path, name):
+    """Equal to rounding: both depend on the MR alone."""
+    one, folder = patient_of(0), tmp_path / "cohort" / "p"
+    ct, mask = VARIANTS[name](one, inside_view(one.ct.array.shape))
+    write_volume(folder / "mr.nii.gz", one.mr)
+    write_volume(folder / "ct.nii.gz", one.ct.with_array(ct))
+    if mask is not None:
+        write_volume(folder / "mask.nii.gz", one.mask.with_array(mask))
+    cases = find_cases("synthrad2023", tmp_path / "cohort", Patterns())
+    data = prepare(cases, tmp_path / "data", source="s", split={"train": ("p",)})
+    mr = read_volume(folder / "mr.nii.gz", "a.u.")
+    for given in (None, one.mask):
+        alone = network_input(mr, RobustMR(), given).percentiles
+        for percentile, value in data.cases["p"].percentiles.items():
+            assert alone[percentile] == pytest.approx(value, rel=1e-6)
