@@ -138,25 +138,15 @@ def ssim_map(
         else {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     )
     _, similarity = structural_similarity(
-        ct.astype(np.float64),
-        sct.astype(np.float64),
-        data_range=data_range,
-        K1=SSIM_K[0],
-        K2=SSIM_K[1],
-        channel_axis=-1,  # one slice, one channel: nothing crosses slices
-        full=True,
-        **form,
-    )
+        ct.astype(np.float64), sct.astype(np.float64), data_range=data_range,
+        K1=SSIM_K[0], K2=SSIM_K[1], channel_axis=-1,  # a slice is a channel: slices stay apart
+        full=True, **form,
+    )  # fmt: skip
     return similarity
 
 
 def ssim_slices(
-    ct: CtVolume,
-    sct: CtVolume,
-    mask: Mask,
-    low: float,
-    high: float,
-    window: SsimWindow = "uniform",
+    ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float, window: SsimWindow = "uniform"
 ) -> float:
     """Mean structural similarity of axial slices over the mask, 1 for equal images.
 

@@ -1,8 +1,8 @@
-"""Structural similarity in three dimensions, single- and multi-scale, as the SynthRAD challenges
-score it: a 7 x 7 x 7 uniform window with the sample (co)variance, averaged over the body.
+"""Structural similarity in three dimensions, at one and at several scales, as in SynthRAD.
 
+The window is uniform, 7 x 7 x 7 voxels, with the sample (co)variance; the mean is over the body.
 Both volumes are clipped to [low, high], set to `low` outside the mask and shifted to start at 0.
-The three outermost voxels of the volume, whose windows would leave it, never count.
+The three outermost voxels of the volume never count, because their windows would leave it.
 """
 
 from typing import NamedTuple
@@ -29,22 +29,16 @@ def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) ->
     C2 = (0.03 Q)², Q = high - low (Wang et al., IEEE TIP 13(4), 2004).
 
     Raises:
-        InputError: an axis is shorter than the window, or the mask lies wholly within `CROP`
-            voxels of the volume's faces; and what `as_mask` refuses.
+        InputError: an axis is shorter than the window, the mask has no voxel further than `CROP`
+            from the volume's faces, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
     x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
     near = _window(mask)
     _, similarity = structural_similarity(
-        x[near.box],
-        y[near.box],
-        win_size=SIDE,
-        data_range=high - low,
-        K1=SSIM_K[0],
-        K2=SSIM_K[1],
-        use_sample_covariance=True,
-        full=True,
-    )
+        x[near.box], y[near.box], win_size=SIDE, data_range=high - low,
+        K1=SSIM_K[0], K2=SSIM_K[1], use_sample_covariance=True, full=True,
+    )  # fmt: skip
     return float(_crop(similarity)[near.mask].mean())
 
 
@@ -52,12 +46,12 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
     """Multi-scale 3D structural similarity over the mask, 1 for equal images.
 
     MS-SSIM = Π_j mean_M(L^w_j C^w_j S^w_j) over five scales, every mean cut to [0, 1]. Wang et
-    al. (Asilomar Conf. 2003) take the luminance L at the coarsest scale alone; here, as in
-    SynthRAD2025, it counts at each, with that scale's weight. Axes shorter than `MS_SIDE` are
-    padded with their edge voxels, those of the mask too, the smaller half first.
+    al. (Asilomar Conf. 2003) use the luminance L at the coarsest scale alone; here, as in
+    SynthRAD2025, it counts at every scale with that scale's weight. Axes shorter than `MS_SIDE`
+    are padded with their edge voxels, in the mask too, with the smaller half at the start.
 
     Raises:
-        InputError: no voxel of the mask is left at one of the scales; and what `as_mask` refuses.
+        InputError: no voxel of the mask is left at one of the scales, or `as_mask` refuses it.
     """
     mask = as_mask(mask, ct, prediction=sct)
     x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
@@ -75,12 +69,12 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
 
 
 def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
-    """SSIM's luminance compares means as ratios, which HU with water at 0 do not allow."""
+    """Values from 0: SSIM compares means as ratios, which HU with water at 0 do not allow."""
     return np.where(mask, np.clip(volume, low, high).astype(np.float64) - low, 0.0)
 
 
 class _Window(NamedTuple):
-    """The part of a volume that decides the similarity, and the mask of it without `CROP`."""
+    """The part of a volume that the similarity depends on, and its mask without `CROP`."""
 
     box: tuple[slice, ...]
     mask: Mask
@@ -94,8 +88,8 @@ def _window(mask: Mask) -> _Window:
             f"volume, at this scale {' x '.join(map(str, mask.shape))} voxels: give a larger body "
             "or volume, or choose the protocol 'volume'."
         )
-    (found,) = ndimage.find_objects(inner.astype(np.uint8))
-    return _Window(tuple(slice(s.start, s.stop + 2 * CROP) for s in found), inner[found])
+    (box,) = ndimage.find_objects(inner.astype(np.uint8))
+    return _Window(tuple(slice(s.start, s.stop + 2 * CROP) for s in box), inner[box])
 
 
 def _crop(volume: np.ndarray) -> np.ndarray:

@@ -107,19 +107,11 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
 
 
 def _calibration(draws: Draws, ct: Voxels, spread: Voxels, error: Voxels) -> Calibration:
-    ranks = scores.rank_histogram(draws, ct)
-    bins = scores.spread_bins(spread, error, len(draws))
-    sparsification = scores.sparsification(spread, error)
-    return Calibration(
-        ranks,
-        scores.coverage(ranks),
-        scores.spread_skill(spread, error, len(draws)),
-        scores.fair_crps(draws, ct),
-        bins.ence,
-        bins,
-        sparsification,
-        sparsification.ause,
-    )
+    ranks, m = scores.rank_histogram(draws, ct), len(draws)
+    skill, crps = scores.spread_skill(spread, error, m), scores.fair_crps(draws, ct)
+    bins, curve = scores.spread_bins(spread, error, m), scores.sparsification(spread, error)
+    coverage = scores.coverage(ranks)
+    return Calibration(ranks, coverage, skill, crps, bins.ence, bins, curve, curve.ause)
 
 
 def _warning(spread: float, skill: float, draws: int) -> str | None:

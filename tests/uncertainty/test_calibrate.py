@@ -58,10 +58,10 @@ def test_it_tells_of_the_test_patients(calibrated, workdir):
     (line,) = (line for line in done.out.splitlines() if line.startswith("all"))
     before, after = (float(word.rstrip("%")) for word in line.split()[1:3])
     assert 0 < before < 100 and 50 < after <= 100
-    told = recalibration.read(workdir / recalibration.NAME).verified
-    assert told["patients"] == "test" and told["tissues"]["all"]["patients"] == 1
-    assert told["tissues"]["all"]["after"] == pytest.approx(after / 100, abs=5e-4)
-    assert told["tissues"]["all"]["interval"] == [None, None]  # of one patient there is none
+    record = recalibration.read(workdir / recalibration.NAME).verified
+    assert record["patients"] == "test" and record["tissues"]["all"]["patients"] == 1
+    assert record["tissues"]["all"]["after"] == pytest.approx(after / 100, abs=5e-4)
+    assert record["tissues"]["all"]["interval"] == [None, None]  # of one patient there is none
     assert "paired" not in done.out  # nothing is compared
 
 

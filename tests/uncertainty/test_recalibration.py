@@ -180,14 +180,14 @@ def test_the_file_gives_back_what_was_written(tmp_path):
     assert path.read_bytes() == before
     with pytest.raises(InputError, match="does not exist: calibrate first"):
         rec.read(tmp_path / "none.json")
-    told = json.loads(before)
-    assert "not voxels outside the body" in told["holds_for"]
-    told["half_widths"]["air"] = float("nan")
+    content = json.loads(before)
+    assert "not voxels outside the body" in content["holds_for"]
+    content["half_widths"]["air"] = float("nan")
     for text in (
         "{",
         "[]",
         "{}",
-        json.dumps(told),
+        json.dumps(content),
         json.dumps(json.loads(before) | {"coverage": 9}),
     ):
         path.write_text(text)
