@@ -230,7 +230,8 @@ def test_evaluate_refuses_what_does_not_fit(place):
     assert "lies on another grid than" in call("evaluate", *usual).error
     assert "nowhere does not exist" in call("evaluate", *usual, "--prediction=nowhere").error
     assert (
-        "z_slices 'odd' is not start:stop:step" in call("evaluate", *usual, "--z_slices=odd").error
+        "z_slices = 'odd': write start:stop:step"
+        in call("evaluate", *usual, "--z_slices=odd").error
     )
     save(place / "sct" / "carl.nii.gz", ct)
     (place / "sct" / "anna.nii.gz").unlink()

@@ -166,7 +166,7 @@ def test_a_case_named_as_a_path_is_refused(name, phantoms, tmp_path):
         k: [name if n == "1PA001" else n for n in v] for k, v in index["split"].items()
     }
     (data / "dataset.json").write_text(json.dumps(index))
-    with pytest.raises(InputError, match="is a path, no case's name"):
+    with pytest.raises(InputError, match="is a path: prepare it again"):
         read_prepared(data)
 
 
