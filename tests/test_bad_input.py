@@ -229,10 +229,7 @@ def test_evaluate_refuses_what_does_not_fit(place):
     before = listing(place)
     assert "lies on another grid than" in call("evaluate", *usual).error
     assert "nowhere does not exist" in call("evaluate", *usual, "--prediction=nowhere").error
-    assert (
-        "z_slices = 'odd': write start:stop:step"
-        in call("evaluate", *usual, "--z_slices=odd").error
-    )
+    assert "z_slices = 'odd': write start:stop" in call("evaluate", *usual, "--z_slices=odd").error
     save(place / "sct" / "carl.nii.gz", ct)
     (place / "sct" / "anna.nii.gz").unlink()
     assert "holds no reference CT for carl" in call("evaluate", *usual).error
