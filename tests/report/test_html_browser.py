@@ -356,6 +356,8 @@ def test_it_prints_what_is_shown(page):
 def test_nothing_is_cut_off_at_any_width(page, width):
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    headings = "[...document.querySelectorAll('thead button')]"  # long ones must wrap
+    assert page.evaluate(f"{headings}.every(b => b.scrollWidth <= b.clientWidth)")
     assert page.locator("figure[data-pane=spread]").is_visible()
 
 
