@@ -1,10 +1,11 @@
-"""Kill a training again and again; it must end, bit for bit, as one that was left alone.
+"""Kill a training again and again; its end must equal, bit for bit, that of an undisturbed one.
 
 python launch/drill.py --config=configs/demo/gan.py --data=out/demo/data --output=out/drill \\
     --kills=100 --config.training.steps=2000 --config.training.checkpoint_every=20
 
-Trains twice with `launch/train.py`, the second time killed (SIGKILL) at random moments: in the very
-first save, in other saves, in steps and while it starts. Status 1 where the ends differ.
+It trains twice with `launch/train.py`. The second training is killed (SIGKILL) at random moments:
+in the very first save, in other saves, in steps, and while it starts. The status is 1 where the
+ends differ.
 """
 
 import collections
@@ -21,9 +22,9 @@ from sde_ct.runtime.cli import run
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/gan.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "Receives both trainings; new.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "New folder for both trainings.", required=True)
 KILLS = flags.DEFINE_integer("kills", 20, "How often the second training is killed.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the random moments.")
 flags.mark_flag_as_required("config")
 
 
@@ -39,11 +40,11 @@ def main() -> int:
         raise InputError(f"--output={output} is not empty: give a new folder.")
     output.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_platforms", "cpu")  # the accelerator is for the trainings
-    # Starts are many and short: what the first compiles, the others find.
+    # Starts are many and short, so they share even what compiles fast.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
     for fate in until_the_end(_command(output / "whole"), output / "whole", 0, 0, output / "log"):
-        print(f"left alone: {fate.step} steps in {fate.seconds:.1f} s", flush=True)
+        print(f"undisturbed: {fate.step} steps in {fate.seconds:.1f} s", flush=True)
     found = collections.Counter()
     killed = output / "killed"
     for fate in until_the_end(_command(killed), killed, KILLS.value, SEED.value, output / "log"):
@@ -51,13 +52,17 @@ def main() -> int:
         end = f"killed in a {fate.kind}" if fate.kind else "came to its end"
         print(f"from step {fate.start} to {fate.step}: {end}, {fate.seconds:.1f} s", flush=True)
 
-    told = differences(output / "whole", killed)
+    differing = differences(output / "whole", killed)
     kills = sum(found[kind] for kind in KINDS)
     print(f"{kills} kills: " + ", ".join(f"{found[kind]} in a {kind}" for kind in KINDS))
-    print("the ends differ in: " + "; ".join(told) if told else "the ends are the same bit for bit")
+    print(
+        "the ends differ in: " + "; ".join(differing)
+        if differing
+        else "the ends are the same bit for bit"
+    )
     if kills < KILLS.value:
         print(f"fewer than {KILLS.value} kills: give more config.training.steps")
-    return 1 if told or kills < KILLS.value else 0
+    return 1 if differing or kills < KILLS.value else 0
 
 
 def _command(workdir: Path) -> list[str]:

@@ -1,14 +1,15 @@
-"""Train one network, going on where an earlier start of the same command stopped.
+"""Train one network; the same command again goes on where the last one stopped.
 
 python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
 python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
 
-SIGTERM or Ctrl-C ends it after the step that is being made, which is saved, with status 75 (130
-after Ctrl-C in a process alone). --dry_run makes a few steps and tells data, shapes, memory and
-the cost of all.
+The newest checkpoints are kept, and the one with the smallest validation loss, which
+synthesize.py uses. After SIGTERM or Ctrl-C the current step is finished and saved, and the status
+is 75 (130 after Ctrl-C where there is only one process). --dry_run runs a few steps and prints
+data, shapes, memory and cost.
 
-Several processes train one network together: under SLURM's `srun` and on a TPU pod they find each
-other; elsewhere give each --coordinator=HOST:PORT --processes=N --process=I.
+Several processes train one network together. Under SLURM's `srun` and on a TPU pod they find each
+other; elsewhere give each of them --coordinator=HOST:PORT --processes=N --process=I.
 """
 
 from pathlib import Path
@@ -25,7 +26,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints and logs.",
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if several train.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Tell what it would read, need and cost; no more.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what it would read, need and cost, and end.")
 WANDB_PROJECT = flags.DEFINE_string("wandb_project", None, "W&B project to send the figures to.")
 flags.mark_flag_as_required("config")
 
@@ -42,15 +43,14 @@ def main() -> None:
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         with peers.agreed():
             prepared, workdir = read_prepared(DATA.value), Path(WORKDIR.value)
-        if not DRY_RUN.value:
-            report = None
-            if WANDB_PROJECT.value:
-                report = wandb_report(WANDB_PROJECT.value, workdir, CONFIG.value)
-            train(CONFIG.value, prepared, workdir, report=report)
+        if DRY_RUN.value:
+            lines = dry_run(CONFIG.value, prepared, workdir)
+            if peers.is_primary():
+                print("\n".join(lines))
             return
-        lines = dry_run(CONFIG.value, prepared, workdir)
-        if peers.is_primary():
-            print("\n".join(lines))
+        project = WANDB_PROJECT.value
+        report = wandb_report(project, workdir, CONFIG.value) if project else None
+        train(CONFIG.value, prepared, workdir, report=report)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Run:
         return (self.folder / f"log{i}").read_text()
 
     def wait_for_step(self, step: int) -> None:
-        checkpoints = Checkpoints(self.workdir, keep=None)
+        checkpoints = Checkpoints(self.workdir)
         while (checkpoints.latest or 0) < step:
             codes = [p.poll() for p in self.processes]
             assert codes == [None] * len(codes), self.log(0) + self.log(1)
@@ -106,7 +106,7 @@ class Run:
 
 
 def restored(workdir, config, size) -> tuple[int | None, list[np.ndarray]]:
-    checkpoints, method = Checkpoints(workdir, keep=None), build_method(config)
+    checkpoints, method = Checkpoints(workdir), build_method(config)
     state, _ = checkpoints.restore(lambda: fresh_state(method, config, size))
     return checkpoints.latest, jax.tree.leaves(jax.device_get(state))
 

@@ -1,9 +1,10 @@
-"""The dry run of every script here: what can be checked of a training without the cluster.
+"""The dry run of the scripts here: checks of a training that need no cluster.
 
 python launch/cluster/check.py --devices=16 --memory=80 --config=configs/gold_atlas/ddpm.py \
     --data=data --workdir=runs/ddpm
 
-Checks recipe, data, work directory, the batch against the devices, and the memory against theirs.
+It checks recipe, data and work directory, whether the batch divides over the devices, and whether
+it fits into their memory.
 """
 
 from pathlib import Path
@@ -18,14 +19,14 @@ from sde_ct.runtime.cli import run
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, as for train.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where to train.", required=True)
-DEVICES = flags.DEFINE_integer("devices", None, "Devices in all.", required=True, lower_bound=1)
-MEMORY = flags.DEFINE_float("memory", 80.0, "Of each device, GB.", lower_bound=0.0)
+DEVICES = flags.DEFINE_integer("devices", None, "Number of devices.", required=True, lower_bound=1)
+MEMORY = flags.DEFINE_float("memory", 80.0, "Memory of each device, GB.", lower_bound=0.0)
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
     from sde_ct.data.prepared import read_prepared
-    from sde_ct.doctor.cost import GB, estimate
+    from sde_ct.training.cost import estimate, in_bytes
     from sde_ct.training.data import describe
     from sde_ct.training.dry_run import writable
     from sde_ct.training.experiment import check_experiment
@@ -38,10 +39,12 @@ def main() -> None:
     check_experiment(Path(WORKDIR.value), config, describe(config.data, prepared))
     writable(Path(WORKDIR.value))
     each = config.data.batch_size // devices
-    cost = estimate(config, prepared.size)
-    needed = (cost.state_bytes + each * cost.kept_bytes) / GB
-    share = f"{each} slices on each of {devices} devices, about {needed:.2f} GB of {MEMORY.value:g}"
-    if needed > MEMORY.value:
+    needed = estimate(config, prepared.size).training_bytes(each)
+    share = (
+        f"{each} slices on each of {devices} devices, about {in_bytes(needed)} of "
+        f"{MEMORY.value:g} GB"
+    )
+    if needed > 1e9 * MEMORY.value:
         raise InputError(
             f"config.data.batch_size={config.data.batch_size} puts {share}: take more devices, a "
             "smaller batch or config.network.remat=True."

@@ -1,16 +1,25 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it.
 
+# The Python to run: PYTHON, or that of the Apptainer image IMAGE.
+python=("${PYTHON:-.venv/bin/python}")
+[ -z "${IMAGE-}" ] || python=(apptainer exec --nv "$IMAGE" python)
+
+# The dry run: check DEVICES GB_A_DEVICE FLAGS...; MEMORY overrides the gigabytes.
+check() {
+  "${python[@]}" launch/cluster/check.py --devices="$1" --memory="${MEMORY:-$2}" "${@:3}"
+}
+
 # The value of a `#SBATCH --NAME=VALUE` line of the script itself.
 header() { sed -n "s/^#SBATCH --$1=\([^ ]*\).*/\1/p" "$0"; }
 
-# How a SIGTERM is handed on to a command, given its process.
+# Passes a SIGTERM on to the command with this process number.
 hand_on() { kill -TERM "$1" 2>/dev/null; }
 
-# Runs a command, hands a SIGTERM on to it, or a Ctrl-C as one, and returns its status.
+# Runs a command, passes SIGTERM on to it, also for a Ctrl-C, and returns the command's status.
 run_and_forward() {
   local status=0 told='' again=0 step
-  set -m # a group of its own: a Ctrl-C comes here alone, and the command is not deaf to it
+  set -m # a group of its own, so that Ctrl-C comes here alone and the command does not ignore it
   "$@" &
   set +m
   step=$!
@@ -25,9 +34,9 @@ run_and_forward() {
   return "$status"
 }
 
-# Queues the job again unless the command ended well (0) or its input is unusable (2). 75 says that
-# it has saved and wants to go on; anything else, as a host that died, is tried again RESTARTS
-# times at most.
+# Queues the job again unless the command succeeded (0) or its input is unusable (2). 75 means that
+# it saved and wants to go on. Any other status, as when a host died, is tried again at most RESTARTS
+# times.
 run_and_requeue() {
   local status=0
   run_and_forward "$@" || status=$?

@@ -10,6 +10,7 @@
 # preemption start the same command again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. launch/cluster/requeue.sh
 : "${TPU:?give TPU=name}" "${ZONE:?give ZONE=zone}"
 checkout=${CHECKOUT:-sde_ct}
 command="cd $checkout && .venv/bin/python launch/train.py"
@@ -24,8 +25,7 @@ fi
 run=(gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="$command")
 
 if [ -n "$dry_run" ]; then
-  "${PYTHON:-.venv/bin/python}" launch/cluster/check.py --devices="${CHIPS:?give CHIPS=count}" \
-    --memory="${MEMORY:-16}" "${given[@]}"
+  check "${CHIPS:?give CHIPS=count}" 16 "${given[@]}"
   printf '%q ' "${run[@]}"
   echo
   exit

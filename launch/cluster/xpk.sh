@@ -10,6 +10,7 @@
 # left by another one (69), killed or aborted restart; unusable input (2) ends the job.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. launch/cluster/requeue.sh
 : "${CLUSTER:?give CLUSTER=name}" "${IMAGE:?give IMAGE=image}" "${TPU_TYPE:?give TPU_TYPE=type}"
 slices=${SLICES:-1}
 given=("$@")
@@ -29,8 +30,7 @@ run=(xpk workload create --cluster="$CLUSTER" --workload="${NAME:-sde-ct}"
 if [ -n "$dry_run" ]; then
   chips=${TPU_TYPE##*-}
   case $TPU_TYPE in v2-* | v3-* | v4-* | v5p-*) chips=$((chips / 2)) ;; esac # named by their cores
-  "${PYTHON:-.venv/bin/python}" launch/cluster/check.py --devices=$((chips * slices)) \
-    --memory="${MEMORY:-16}" "${given[@]}"
+  check $((chips * slices)) 16 "${given[@]}"
   exec "${run[@]}" --dry-run --skip-validation --output-manifest-file=jobset.yaml
 fi
 exec "${run[@]}"

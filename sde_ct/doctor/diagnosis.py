@@ -5,7 +5,6 @@ from pathlib import Path
 
 from sde_ct.config import Experiment, recipe
 from sde_ct.data.prepared import INDEX
-from sde_ct.doctor.cost import Cost, estimate
 from sde_ct.doctor.examine_cohort import Progress, examine_cohort
 from sde_ct.doctor.examine_prepared import examine_prepared, examine_workdir
 from sde_ct.doctor.examine_volume import examine
@@ -13,6 +12,7 @@ from sde_ct.doctor.finding import Finding, Report, error
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel
+from sde_ct.training.cost import Cost, estimate
 from sde_ct.volumes.dicom.series import slice_files
 
 UNFINISHED = error("its preparation was interrupted", "give the same command again")

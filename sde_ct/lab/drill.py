@@ -1,6 +1,6 @@
-"""The kill drill: a training killed again and again must end as one that was left alone.
+"""The kill drill: a training killed again and again must end like an undisturbed one.
 
-Every kill is SIGKILL, which no program can answer, at a random moment of one of four kinds.
+Each kill is SIGKILL, which a program cannot handle, at a random moment of one of four kinds.
 """
 
 import collections
@@ -22,31 +22,31 @@ from sde_ct.methods import build_method
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state
-from sde_ct.training.telemetry import read_metrics
+from sde_ct.training.telemetry import METRICS, read_metrics
 
 KINDS = ("first save", "save", "step", "start")
-PAUSE = 0.001  # seconds between two looks for the moment
+PAUSE = 0.001  # seconds between two checks for the moment
 
 
 class Fate(NamedTuple):
     """How one start of the training ended."""
 
-    kind: str | None  # of KINDS, as found afterwards; None: it came to its own end
+    kind: str | None  # one of KINDS, by what the kill left; None where the training ended
     start: int  # the step it went on from
-    step: int  # the last that it is known to have made
+    step: int  # the last step it is known to have finished
     seconds: float
 
 
 def until_the_end(
     command: list[str], workdir: Path, kills: int, seed: int, log: Path
 ) -> Iterator[Fate]:
-    """Start `command` again and again, killing the first `kills` starts; a Fate each.
+    """Start `command` again and again and kill the first `kills` starts; one Fate for each start.
 
     Raises InputError where a start that was not killed fails.
     """
     rng = random.Random(seed)
     for number in range(kills + 1):
-        # The very first save is met once, the other kinds in turn, at random.
+        # The very first save comes once, so the first kill is aimed at it.
         wanted = (
             "first save" if number == 0 else rng.choice(("save", "save", "step", "step", "start"))
         )
@@ -59,7 +59,7 @@ def until_the_end(
 def _one(
     command: list[str], workdir: Path, wanted: str | None, rng: random.Random, log: Path
 ) -> Fate:
-    checkpoints, lines = Checkpoints(workdir, keep=None), Path(workdir) / "metrics.jsonl"
+    checkpoints, lines = Checkpoints(workdir), Path(workdir) / METRICS
     start, stale, then = checkpoints.latest or 0, _saves(workdir), time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
@@ -86,7 +86,7 @@ def _one(
 
 
 def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Callable[[], bool]:
-    """`come()`: whether the moment is there."""
+    """`come()` is true once the moment of the kill has come."""
     after, begun = rng.random(), time.perf_counter()
     if wanted == "start":
         return lambda: time.perf_counter() > begun + 6 * after
@@ -121,7 +121,7 @@ def _size(path: Path) -> int:
 
 
 def _saves(workdir: Path) -> set[tuple[str, int]]:
-    """The saves that are being written, or were cut short."""
+    """The saves that are being written or were cut short."""
     found = set()
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(Path(workdir) / "checkpoints"):
@@ -131,34 +131,34 @@ def _saves(workdir: Path) -> set[tuple[str, int]]:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """In what the end of two trainings differs; nothing where they are the same bit for bit.
+    """What differs between the ends of two trainings; empty where they are equal bit for bit.
 
-    Compared are every array of the final state, the data iterator and what else was saved with
-    it, and every figure of every step in metrics.jsonl, where each step must stand once.
+    The comparison covers every array of the final state, the saved progress with the data iterator,
+    and the figures of every step in metrics.jsonl, where no step may occur twice.
     """
     (state, progress), (state_, progress_) = _final(one), _final(other)
-    told = [
+    differing = [
         jax.tree_util.keystr(path)
         for (path, a), (_, b) in zip(
             *map(jax.tree_util.tree_leaves_with_path, (state, state_)), strict=True
         )
         if np.asarray(a).tobytes() != np.asarray(b).tobytes()
     ]
-    told += [name for name in progress if progress[name] != progress_[name]]
+    differing += [name for name in progress if progress[name] != progress_[name]]
     figures, figures_ = _figures(one), _figures(other)
     twice = collections.Counter((line["group"], line["step"]) for line in figures_)
-    told += [f"{group} figures of step {step}" for (group, step), n in twice.items() if n > 1]
+    differing += [f"{group} figures of step {step}" for (group, step), n in twice.items() if n > 1]
     if figures != figures_:
-        told.append("metrics.jsonl")
-    return told
+        differing.append("metrics.jsonl")
+    return differing
 
 
 def _final(workdir: Path):
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
-    return Checkpoints(workdir, keep=None).restore(lambda: fresh_state(method, config, size))
+    return Checkpoints(workdir).restore(lambda: fresh_state(method, config, size))
 
 
 def _figures(workdir: Path) -> list[dict]:
-    lines = read_metrics(Path(workdir) / "metrics.jsonl")
+    lines = read_metrics(Path(workdir) / METRICS)
     return [line for line in lines if line["group"] in ("train", "validation")]

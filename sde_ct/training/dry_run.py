@@ -1,11 +1,9 @@
-"""Everything of a training but its traces: what it would read, need and cost, as measured here."""
+"""A dry run: what a training would read, need and cost, with nothing written."""
 
-import math
 import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -15,13 +13,12 @@ from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.cost import bytes_of, duration, in_bytes, measure
 from sde_ct.training.data import TrainingBatches, describe
 from sde_ct.training.experiment import check_experiment
 from sde_ct.training.loop import check_fit
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.validation import validation_batches
-
-STEPS = 3  # that are timed, after a first one
 
 
 def dry_run(
@@ -30,9 +27,9 @@ def dry_run(
     workdir: Path,
     devices: list[jax.Device] | None = None,
 ) -> list[str]:
-    """Lines that tell data, shapes, memory, compilation and the cost of the whole training.
+    """Lines about data, shapes, memory, compilation and the cost of the whole training.
 
-    The step is compiled and made a few times; `workdir` is looked at and not made.
+    The step is compiled and run a few times; `workdir` is read and not made.
 
     Raises InputError where `train` would, up to its first step.
     """
@@ -41,7 +38,7 @@ def dry_run(
         devices = devices or parallel.devices_for(config.data.batch_size)
         check_fit(config, prepared, len(devices))
         batches = TrainingBatches(config.data, prepared, config.training.seed)
-        looks = validation_batches(config, prepared, len(devices))
+        held_out = validation_batches(config, prepared, len(devices))
         known = check_experiment(workdir, config, describe(config.data, prepared))
         place = writable(workdir)
     peers.connect(devices)
@@ -51,87 +48,52 @@ def dry_run(
     then = time.perf_counter()
     batch = next(batches)
     reading = time.perf_counter() - then
-    arguments = (
-        parallel.shard(example_keys(config.training.seed, 0, len(rows), rows.start), len(local)),
-        parallel.shard(batch, len(local)),
-    )
+    keys = example_keys(config.training.seed, 0, len(rows), rows.start)
     state = initialised(lambda: fresh_state(method, config, prepared.size))
-    parameters, held = _sizes(method.weights(state))[0], _sizes(state)[1]
-    state = parallel.replicate(state, local)
-    update = parallel.data_parallel(method.update, devices)
-    then = time.perf_counter()
-    compiled = update.lower(state, *arguments).compile()
-    compiling = time.perf_counter() - then
-    seconds = _seconds(update, state, arguments)
+    parameters = sum(x.size for x in jax.tree.leaves(method.weights(state)))
+    checkpoint = bytes_of(state)
+    measured = measure(
+        parallel.data_parallel(method.update, devices),
+        parallel.replicate(state, local),
+        *(parallel.shard(part, len(local)) for part in (keys, batch)),
+    )
 
-    done = Checkpoints(workdir, keep=None).latest or 0
+    done = Checkpoints(workdir).latest or 0
     left = max(config.training.steps - done, 0)
-    kept = (config.training.keep_checkpoints + 1) * held  # the newest is written before one goes
-    free = shutil.disk_usage(place).free
-    split = {name: sum(map(len, prepared.of(name))) for name in prepared.split}
+    # Besides those that are kept: the best one, and the newest before an older one is removed.
+    kept, free = (config.training.keep_checkpoints + 2) * checkpoint, shutil.disk_usage(place).free
+    sizes = {name: prepared.of(name) for name in prepared.split}
+    memory = local[0].memory_stats() or {}
+    has = f" of {in_bytes(memory['bytes_limit'])}" if "bytes_limit" in memory else ""
     lines = [
         f"data: {prepared.folder}; "
-        + "; ".join(f"{n} {len(prepared.of(n))} patients, {z} slices" for n, z in split.items()),
+        + "; ".join(
+            f"{name} {len(cases)} patients, {sum(map(len, cases))} slices"
+            for name, cases in sizes.items()
+        ),
         f"batch: MR {batch.mr.shape}, CT {batch.ct.shape} {batch.ct.dtype}, the first in "
-        f"{reading:.2f} s; {len(looks)} batches for a look at the validation set",
+        f"{reading:.2f} s; {sum(len(b.mr) for b in held_out)} slices for validation",
         f"devices: {len(devices)} x {devices[0].device_kind}, "
         f"{config.data.batch_size // len(devices)} slices each",
-        f"network: {parameters / 1e6:.2f} M parameters, {_size(held)} a checkpoint",
-        f"memory: {_size(_memory(compiled))} a device in the step{_has(local[0])}",
-        f"disk: {_size(kept)} of checkpoints, {_size(free)} free at {place}",
-        f"compilation: {compiling:.1f} s",
-        f"step: {seconds:.3g} s, {config.data.batch_size / seconds:.3g} images/s",
-        f"whole run: {left} steps{f' after {done}' if done else ''}, {_told(left * seconds)}, "
-        f"{left * seconds * len(devices) / 3600:.2g} device hours, without looks and saves",
+        f"network: {parameters / 1e6:.2f} M parameters, {in_bytes(checkpoint)} a checkpoint",
+        f"memory: {in_bytes(measured.device_bytes)} a device in the step{has}",
+        f"disk: {in_bytes(kept)} of checkpoints, {in_bytes(free)} free at {place}",
+        f"compilation: {measured.compilation:.1f} s",
+        f"step: {measured.step:.3g} s, {config.data.batch_size / measured.step:.3g} images/s",
+        f"whole run: {left} steps{f' after {done}' if done else ''}, "
+        f"{duration(left * measured.step)}, "
+        f"{left * measured.step * len(devices) / 3600:.2g} device hours, without validation and "
+        "saves",
         f"work directory: {workdir} {'goes on' if known else 'would be made'}; nothing was written",
     ]
     with peers.agreed():
         if kept > free:
-            raise InputError(f"{place} has no room for {_size(kept)} of checkpoints: make some.")
+            raise InputError(f"{place} has no room for {in_bytes(kept)} of checkpoints: make some.")
     return lines
 
 
-def _seconds(update: Any, state: Any, arguments: tuple) -> float:
-    """The shortest of a few steps: what the machine can do when it is not disturbed."""
-    shortest = math.inf
-    for number in range(1 + STEPS):
-        then = time.perf_counter()
-        state, metrics = update(state, *arguments)
-        jax.block_until_ready((state, metrics))
-        if number:
-            shortest = min(shortest, time.perf_counter() - then)
-    return shortest
-
-
-def _sizes(tree: Any) -> tuple[int, int]:
-    """Numbers and bytes."""
-    leaves = jax.tree.leaves(tree)
-    return sum(x.size for x in leaves), sum(x.nbytes for x in leaves)
-
-
-def _memory(compiled: Any) -> int:
-    """Bytes that one device needs at most, as XLA laid them out."""
-    found = compiled.memory_analysis()
-    inputs, outputs = found.argument_size_in_bytes, found.output_size_in_bytes
-    return inputs + outputs - found.alias_size_in_bytes + found.temp_size_in_bytes
-
-
-def _has(device: jax.Device) -> str:
-    stats = device.memory_stats()
-    return f" of {_size(stats['bytes_limit'])}" if stats and "bytes_limit" in stats else ""
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.3g} GiB" if count >= 2**30 else f"{count / 2**20:.3g} MiB"
-
-
-def _told(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
-
-
 def writable(workdir: Path) -> Path:
-    """The folder that is there of the way to `workdir`; InputError where it can't be written to."""
+    """The deepest folder on the way to `workdir` that exists; InputError where it is read-only."""
     place = Path(workdir).absolute()
     while not place.exists():
         place = place.parent

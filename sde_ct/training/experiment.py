@@ -38,25 +38,23 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
 
 def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> bool:
-    """Whether the directory is this experiment's; False where it is nobody's yet: an earlier start
-    may have recorded itself, but saved nothing.
+    """Whether the directory holds checkpoints of this experiment; False where it holds none.
 
-    Raises InputError where it belongs to another.
+    Raises InputError where they belong to another experiment.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir} is a file: give a folder as --workdir.")
-    saved = any((workdir / "checkpoints").glob("[0-9]*"))  # a damaged one is something too
+    saved = any((workdir / "checkpoints").glob("[0-9]*"))  # a damaged one counts too
     if not saved or not (workdir / "experiment.json").exists():
         return False
     stored, stored_data = read_experiment(workdir)
-    odd = differences(stored, config)
-    if odd:
+    if odd := differences(stored, config):
         raise InputError(
             f"{workdir} was trained with another configuration ({'; '.join(odd)}): "
             "give another --workdir, or the same configuration."
         )
-    # What an older version did not record cannot tell of other data.
+    # Only what is stored can be compared: an older version recorded less.
     if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
         raise InputError(
             f"{workdir} was trained on other data: give another --workdir, or the same --data."
@@ -79,9 +77,9 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
 def record_start(
     workdir: Path, config: Experiment, prepared: Prepared, devices: list[jax.Device], step: int
 ) -> None:
-    """Append this start, which goes on from `step`.
+    """Append this start, which goes on from `step`, to run.json.
 
-    Raises InputError where the data are not those of the start before, byte for byte.
+    Raises InputError where the data differ in any byte from those of the start before.
     """
     path, starts, data = Path(workdir) / RUN, _starts(workdir), data_sha256(prepared)
     if starts and starts[-1].get("data_sha256", data) != data:
@@ -110,11 +108,11 @@ def _starts(workdir: Path) -> list[dict[str, Any]]:
     try:
         return list(json.loads((Path(workdir) / RUN).read_text())["starts"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return []  # a record only: a damaged one keeps nobody from training
+        return []  # a damaged record does not prevent training
 
 
 def data_sha256(prepared: Prepared) -> str:
-    """Of the index and every array of a prepared data set, in hex."""
+    """The SHA-256 of the index and all arrays of a prepared data set, in hex."""
     total = hashlib.sha256((prepared.folder / INDEX).read_bytes())
     for case in prepared.cases.values():
         for name in DTYPES:
@@ -123,7 +121,7 @@ def data_sha256(prepared: Prepared) -> str:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit that this program is of, and the files changed since; None outside of git."""
+    """The commit of this checkout and the files changed since; None outside of git."""
     root = Path(__file__).resolve().parents[2]
     try:
         commit, changed = (

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a progress bar, TensorBoard, and metrics.jsonl."""
+"""What a run shows while it runs: a progress bar, TensorBoard, and `metrics.jsonl`."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from sde_ct.runtime.bars import bar
 from sde_ct.storage.whole import whole
 from sde_ct.training.checkpoint import cause
 
+METRICS = "metrics.jsonl"  # one JSON object a line: {"step", "group", figures}
 Report = Callable[[int, dict[str, float]], None]  # (step, {"train/loss": 0.1, …})
 
 
 class Telemetry:
     """Scalars, images and warnings of one training run; a context manager.
 
-    Figures that can't be written, as on a full disk, are told once and do not end the training.
+    Where they can't be written, as on a full disk, one warning says so and the training goes on.
     """
 
     def __init__(
@@ -40,26 +41,30 @@ class Telemetry:
         show: bool = True,
         report: Report | None = None,
     ):
-        """From step `start` on: what an earlier start wrote of later steps is taken back.
+        """Begin at step `start`; what an earlier start wrote about later steps is removed.
 
-        `report(step, figures)` is called with all figures too.
+        Args:
+          workdir: of the training.
+          title: of the progress bar.
+          start, steps: the first and the last step.
+          batch: slices in a batch, over all devices.
+          show: whether to show the bar.
+          report: called with all figures too.
         """
-        self._report = report
-        folder = Path(workdir) / "tensorboard"
+        self._steps, self._batch, self._report = steps, batch, report
+        self._since, self._failed = (start, time.perf_counter()), False
+        folder, lines = Path(workdir) / "tensorboard", Path(workdir) / METRICS
         folder.mkdir(exist_ok=True)
-        # tensorboardX's own writer is a thread behind a queue, which waits for ever once the disk
-        # is full; and its files have the second for a name.
+        # tensorboardX's SummaryWriter has a thread behind a queue, which waits for ever once the
+        # disk is full; and it names its files by the second.
         self._events = EventsWriter(str(folder / "events"), f".{start}.{time.time_ns()}")
         self._write_event(Event(session_log=SessionLog(status=SessionLog.START), step=start + 1))
-        _drop_after(Path(workdir) / "metrics.jsonl", start)
-        self._lines = (Path(workdir) / "metrics.jsonl").open("a")
-        self._told = False
+        _drop_after(lines, start)
+        self._lines = lines.open("a")
         self._bar = bar(
             total=steps, initial=start, desc=title, unit="step", disable=not show, smoothing=0.1,
             dynamic_ncols=True,
         )  # fmt: skip
-        self._steps, self._batch = steps, batch
-        self._since = (start, time.perf_counter())
 
     def __enter__(self) -> "Telemetry":
         return self
@@ -67,25 +72,23 @@ class Telemetry:
     def __exit__(self, *_) -> None:
         self._bar.close()
         for stream in (self._lines, self._events):
-            try:
+            with self._full_disk():
                 stream.close()
-            except OSError as error:
-                self._tell(error)
 
     def advance(self) -> None:
         self._bar.update()
 
     def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
-        """Write the figures of one step; the loss is shown beside the bar."""
-        values = {name: float(value) for name, value in values.items()}
-        for name, value in values.items():
-            event = Event(step=step, summary=summary.scalar(f"{group}/{name}", value))
-            self._write_event(event)
+        """Write the figures of one step."""
+        named = {f"{group}/{name}": float(value) for name, value in values.items()}
+        for name, value in named.items():
+            self._write_event(Event(step=step, summary=summary.scalar(name, value)), flush=False)
         self._flush()
-        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._write_line({"step": step, "group": group, **finite})  # JSON knows no NaN
+        # JSON has no NaN.
+        finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        self._write_line({"step": step, "group": group, **finite})
         if self._report:
-            self._report(step, {f"{group}/{name}": value for name, value in values.items()})
+            self._report(step, named)
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the step's figures beside the bar; write the pace and the memory in use."""
@@ -94,60 +97,62 @@ class Telemetry:
         pace = (step - before) / max(self._since[1] - then, 1e-9)
         values = {
             "images_per_second": pace * self._batch,
-            "seconds_left": (self._steps - step) / pace if pace else float("nan"),
+            "seconds_left": (self._steps - step) / pace if pace else math.nan,
             "memory_gib": memory_in_use() / 2**30,
         }
         self.scalars(step, "pace", values)
-        shown = {
+        beside = {
             "loss": f"{metrics['loss']:.4g}",
             "gradient": f"{metrics['gradient_norm']:.3g}",
             "rate": f"{metrics['learning_rate']:.3g}",
             "images/s": f"{values['images_per_second']:.3g}",
             "GiB": f"{values['memory_gib']:.2f}",
         }
-        self._bar.set_postfix(shown, refresh=False)
+        self._bar.set_postfix(beside, refresh=False)
 
     def warn(self, step: int, sentence: str) -> None:
-        """Tell on stderr, in metrics.jsonl and in TensorBoard."""
+        """Write a warning to stderr, metrics.jsonl and TensorBoard."""
         logging.warning("%s", sentence)
         self._write_event(Event(step=step, summary=summary.text("warning", sentence)))
-        self._flush()
         self._write_line({"step": step, "group": "warning", "text": sentence})
 
     def images(self, step: int, name: str, images: np.ndarray) -> None:
-        """Show [n, h, w] images in [0, 1] side by side."""
+        """Write [n, h, w] images in [0, 1], side by side, to TensorBoard."""
         row = np.concatenate([np.flipud(image) for image in images], axis=1)
         gray = np.clip(row, 0, 1).astype(np.float32)
         self._write_event(Event(step=step, summary=summary.image(name, gray, dataformats="HW")))
 
     def _write_line(self, line: dict) -> None:
-        try:
+        with self._full_disk():
             self._lines.write(json.dumps(line) + "\n")
             self._lines.flush()
-        except OSError as error:
-            self._tell(error)
 
-    def _write_event(self, event: Event) -> None:
+    def _write_event(self, event: Event, flush: bool = True) -> None:
         event.wall_time = time.time()
-        try:
+        with self._full_disk():
             self._events.write_event(event)
-        except OSError as error:
-            self._tell(error)
+        if flush:
+            self._flush()
 
     def _flush(self) -> None:
-        try:
+        with self._full_disk():
             self._events.flush()
-        except OSError as error:
-            self._tell(error)
 
-    def _tell(self, error: OSError) -> None:
-        if not self._told:
-            logging.warning("The run's figures can't be written (%s): it goes on", cause(error))
-        self._told = True
+    @contextlib.contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        """A block whose OSError is logged once and ends nothing."""
+        try:
+            yield
+        except OSError as error:
+            if not self._failed:
+                logging.warning(
+                    "The run's figures can't be written (%s): the training goes on.", cause(error)
+                )
+            self._failed = True
 
 
 def memory_in_use() -> int:
-    """Bytes at most until now: of the fullest device, or of the process where none tells."""
+    """The most bytes used so far by one device, or by this process where devices do not say."""
     stats = [device.memory_stats() for device in jax.local_devices()]
     peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
     unit = 1 if sys.platform == "darwin" else 1024
@@ -155,7 +160,7 @@ def memory_in_use() -> int:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines, without one that a kill or a full disk cut short."""
+    """The lines of `metrics.jsonl`, without one that a kill or a full disk cut short."""
     lines = []
     if Path(path).is_file():
         for text in Path(path).read_text("utf-8", errors="replace").splitlines():
@@ -167,8 +172,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Leave out what came after `step`: those steps are trained anew, each stands here once."""
-    path = Path(path)
+    """Remove the lines after `step`: these steps are trained again, and each is written once."""
     kept = [line for line in read_metrics(path) if line["step"] <= step]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     if path.is_file() and path.read_text("utf-8", errors="replace") != text:

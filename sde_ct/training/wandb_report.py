@@ -13,10 +13,10 @@ from sde_ct.training.telemetry import Report
 
 
 def wandb_report(project: str, workdir: Path, config: Experiment) -> Report:
-    """Sends figures only: no image, no warning, no path, since those may tell of a patient.
+    """A function that sends figures to W&B; no image, warning or path, which may name a patient.
 
-    Every start of one work directory goes on in one W&B run, which is made with the first figure.
-    Mode, account and server are W&B's own (`WANDB_MODE=offline` sends nothing).
+    All starts of a work directory belong to one W&B run, which the first figure creates. Mode,
+    account and server are set as usual for W&B (`WANDB_MODE=offline` sends nothing).
 
     Raises InputError where W&B is not installed.
     """
@@ -25,7 +25,7 @@ def wandb_report(project: str, workdir: Path, config: Experiment) -> Report:
     except ImportError:
         raise InputError("--wandb_project needs W&B: pip install 'sde-ct[wandb]'.") from None
 
-    # Neither the terminal's lines nor the command, the folders or the machine.
+    # This leaves out the terminal's output, the command, the folders and the machine.
     private = wandb.Settings(console="off", disable_git=True, x_disable_meta=True)
 
     @functools.cache

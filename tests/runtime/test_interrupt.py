@@ -49,7 +49,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(phantoms, tmp_path, monkeypa
         done = call("train", *usual, f"--workdir={tmp_path / 'run'}")
     assert done.status == 75 and "Traceback" not in done.err
     assert "stopped: SIGTERM at step 3; the same command goes on from step 3." in done.err
-    assert Checkpoints(tmp_path / "run", keep=None).steps == [2, 3]
+    assert Checkpoints(tmp_path / "run").steps == [2, 3]
     assert call("train", *usual, f"--workdir={tmp_path / 'run'}").status == 0
     one, other = (cheap.saved_state(tmp_path / name, 8) for name in ("run", "whole"))
     np.testing.assert_array_equal(*(cheap.vector(state["params"]) for state in (one, other)))
@@ -59,7 +59,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(phantoms, tmp_path, monkeypa
 def test_a_signal_in_the_last_step_finds_the_run_at_its_end(phantoms, tmp_path, monkeypatch):
     signal_at(monkeypatch, 8, signal.SIGTERM)
     cheap.train(cheap.experiment(), phantoms, tmp_path)
-    assert Checkpoints(tmp_path, keep=None).latest == 8
+    assert Checkpoints(tmp_path).latest == 8
 
 
 def test_ctrl_c_is_polite_once(phantoms, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def workdirs(runs, phantoms, tmp_path_factory):
         if not second.exists():
             config, data = tiny.experiment(method, seed=1), load(first).data
             like = tiny.initial_state(config, phantoms)
-            state, progress = Checkpoints(first, keep=None).restore(lambda: like)
+            state, progress = Checkpoints(first).restore(lambda: like)
             write_experiment(second, config, data)
             checkpoints = Checkpoints(second)
             checkpoints.save(24, jax.tree.map(nudge, state), progress)

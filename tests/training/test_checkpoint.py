@@ -39,7 +39,7 @@ def workdir(three, tmp_path):
 
 
 def newest(workdir):
-    return Checkpoints(workdir, keep=None).restore(lambda: state(0))
+    return Checkpoints(workdir).restore(lambda: state(0))
 
 
 def test_what_is_saved_comes_back_and_the_oldest_goes(workdir):
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_network_is_refused(workdir):
         return {"params": {"w": np.zeros((5, 5), np.float32)}, "step": np.array(0, np.int32)}
 
     with pytest.raises(InputError, match=r"checkpoints/6 can't be read .*experiment\.json"):
-        Checkpoints(workdir, keep=None).restore(other)
+        Checkpoints(workdir).restore(other)
     (workdir / "checkpoints" / "6" / "digest.json").write_text(json.dumps(["state"]))
     with pytest.raises(InputError, match="can't be read"):
         newest(workdir)

@@ -36,7 +36,7 @@ def iterator(workdir: Path, step: int) -> str:
 def cut(workdir: Path, step: int, copy: Path) -> Path:
     """A copy of a work directory that ends at a step."""
     shutil.copytree(workdir, copy)
-    for later in Checkpoints(copy, keep=None).steps:
+    for later in Checkpoints(copy).steps:
         if later > step:
             shutil.rmtree(copy / "checkpoints" / str(later))
     return copy

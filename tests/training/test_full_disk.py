@@ -35,7 +35,7 @@ def test_training_goes_on_and_the_earlier_checkpoints_stay(phantoms, tmp_path, m
     with monkeypatch.context() as patch:
         full_from(patch, 4, 6)
         cheap.train(config, phantoms, tmp_path)
-    assert Checkpoints(tmp_path, keep=None).steps == [2, 8]
+    assert Checkpoints(tmp_path).steps == [2, 8]
     lines = read_metrics(tmp_path / "metrics.jsonl")
     told = {line["step"]: line["text"] for line in lines if line["group"] == "warning"}
     assert set(told) == {4, 6} and "training goes on; a restart would go on from step 2" in told[6]

@@ -32,14 +32,14 @@ def leaves(state) -> list[np.ndarray]:
 def restored(workdir, config, size):
     """The newest checkpoint's state, as it lies on disk."""
     method = build_method(config)
-    return Checkpoints(workdir, keep=None).restore(lambda: fresh_state(method, config, size))
+    return Checkpoints(workdir).restore(lambda: fresh_state(method, config, size))
 
 
 @pytest.mark.parametrize("method", ["diffusion", "gan"])
 def test_stopped_and_resumed_is_uninterrupted_bit_for_bit(method, runs, phantoms, tmp_path):
     config, whole = tiny.experiment(method), runs(method)
     tiny.train(config, phantoms, tmp_path, stop_at=7)
-    assert Checkpoints(tmp_path, keep=None).latest == 7
+    assert Checkpoints(tmp_path).latest == 7
     state = tiny.train(config, phantoms, tmp_path)
     expected, iterator = restored(whole, config, phantoms.size)
     assert parallel.replicas_agree(state) and len(jax.tree.leaves(state)[0].addressable_shards) == 4

@@ -44,7 +44,7 @@ def test_a_skipped_update_leaves_no_trace(phantoms, tmp_path, monkeypatch):
     config = cheap.experiment(steps=5, checkpoint_every=1, keep_checkpoints=9)
     cheap.train(config, phantoms, tmp_path)
     # Right after a skipped update is no good place to come back to.
-    assert Checkpoints(tmp_path, keep=None).steps == [1, 2, 3, 5]
+    assert Checkpoints(tmp_path).steps == [1, 2, 3, 5]
     assert [line["skipped"] for line in figures(tmp_path).values()] == [0, 0, 0, 1, 1]
     assert "loss" in figures(tmp_path, "warning")[4]["text"]
     saved = [cheap.saved_state(tmp_path, step) for step in (1, 2, 3, 5)]
@@ -64,7 +64,7 @@ def test_beyond_the_limit_it_ends_and_names_the_cases(phantoms, tmp_path, monkey
     config = cheap.experiment(skip_limit=1)
     with pytest.raises(InputError, match=r"2 updates.* step 6 \(batch 5: 1PA\S+:\d") as end:
         cheap.train(config, phantoms, tmp_path)
-    assert Checkpoints(tmp_path, keep=None).latest == 4
+    assert Checkpoints(tmp_path).latest == 4
     # The cases are those whose CT the batch held.
     data = cheap.without_validation(phantoms)
     batches = TrainingBatches(config.data, data, config.training.seed)
