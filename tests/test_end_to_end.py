@@ -100,9 +100,9 @@ def test_findings_and_demands_are_judged(rows, results, patients):
     ambiguity = comparison.ambiguity_of(results, patients)
     assert set(ambiguity) == set(SAMPLERS)
     slices = (patients[0].ambiguous.array > 0).any(axis=(0, 1)).sum()
-    assert all(found.draws == DRAWS * slices for found in ambiguity.values())
-    said = findings(rows)
-    assert len(said) == 5 and all(f.verdict != "not measured" for f in said)
+    assert all(o.draws == DRAWS * slices for o in ambiguity.values())
+    answers = findings(rows)
+    assert len(answers) == 5 and all(f.verdict != "not measured" for f in answers)
     judged = checks(rows, ambiguity)
     assert len(judged) == 5 + 7 + 1 + 5 + 5
     by_demand = {c.demand: c for c in judged}
@@ -177,10 +177,10 @@ def test_the_same_seed_gives_the_same_bytes(
 def test_evaluate_scores_what_synthesize_wrote(runs, phantoms, patients, results, rows, tmp_path):
     """The programs give the figures of the comparison, but for HU rounded in the file."""
     (patient,) = patients
-    files = phantoms.cases[patient.id].files
+    folder = phantoms.cases[patient.id].folder
     done = call(
-        "synthesize", f"--workdir={runs('diffusion')}", f"--mr={files['mr']}", "--sampler=em",
-        f"--mask={files['mask']}", f"--draws={DRAWS}", f"--output={tmp_path}",
+        "synthesize", f"--workdir={runs('diffusion')}", f"--mr={folder / 'mr.nii.gz'}",
+        "--sampler=em", f"--mask={folder / 'mask.nii.gz'}", f"--draws={DRAWS}", f"--output={tmp_path}",
     )  # fmt: skip
     assert done.status == 0, done.err
     written = nib.load(tmp_path / "sct" / f"{patient.id}.nii.gz")
