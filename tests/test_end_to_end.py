@@ -180,7 +180,8 @@ def test_evaluate_scores_what_synthesize_wrote(runs, phantoms, patients, results
     folder = phantoms.cases[patient.id].folder
     done = call(
         "synthesize", f"--workdir={runs('diffusion')}", f"--mr={folder / 'mr.nii.gz'}",
-        "--sampler=em", f"--mask={folder / 'mask.nii.gz'}", f"--draws={DRAWS}", f"--output={tmp_path}",
+        "--sampler=em", f"--mask={folder / 'mask.nii.gz'}", f"--draws={DRAWS}",
+        f"--output={tmp_path}",
     )  # fmt: skip
     assert done.status == 0, done.err
     written = nib.load(tmp_path / "sct" / f"{patient.id}.nii.gz")
