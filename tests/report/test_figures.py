@@ -124,8 +124,8 @@ def test_reliability_shows_shares_with_their_intervals():
     votes = {p: np.arange(20) < 20 * p for p in (0.1, 0.5, 0.9)}
     half = {p: np.arange(20) < 10 for p in votes}
     seen = {p: np.arange(10) < 10 * p for p in votes}
-    found = {"EM": reliability(votes, seen), "PC": reliability(half, seen)}
-    figure = charts.reliability(found, "two samplers")
+    samplers = {"EM": reliability(votes, seen), "PC": reliability(half, seen)}
+    figure = charts.reliability(samplers, "two samplers")
     (axes,) = figure.axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["right", "training patients", "EM", "PC"]
@@ -133,7 +133,7 @@ def test_reliability_shows_shares_with_their_intervals():
     assert right[1] == pytest.approx([0.1, 0.5, 0.9]) and pictured[1] == pytest.approx([0.5] * 3)
     assert right[0] == pytest.approx(np.array([0.1, 0.5, 0.9]) - 0.006)
     bars = axes.containers[1].lines[2][0].get_segments()
-    one = found["PC"].outcomes[0]
+    one = samplers["PC"].outcomes[0]
     assert [y for _, y in bars[0]] == pytest.approx([one.low, one.high])
     _render(figure)
 

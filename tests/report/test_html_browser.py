@@ -109,8 +109,8 @@ def value(page, pane: str) -> float:
 
 
 def voxel(page) -> tuple[int, ...]:
-    found = re.search(r"Voxel (\d+), (\d+), (\d+) of", page.inner_text("#position"))
-    return tuple(map(int, found.groups()))
+    match = re.search(r"Voxel (\d+), (\d+), (\d+) of", page.inner_text("#position"))
+    return tuple(map(int, match.groups()))
 
 
 def test_names_are_text_and_nothing_else(page):
@@ -193,8 +193,8 @@ def test_the_cross_hair_reads_the_files_voxel(page, cohort, name):
         mm = (affine @ [*at, 1])[:3]
         words = re.findall(r"([RLAPSI]) ([\d.]+)", page.inner_text("#position"))
         signs = [1 if side in "RAS" else -1 for side, _ in words]
-        told = [s * float(x) for s, (_, x) in zip(signs, words, strict=True)]
-        np.testing.assert_allclose(told, mm, atol=0.051)  # one digit
+        coordinates = [s * float(x) for s, (_, x) in zip(signs, words, strict=True)]
+        np.testing.assert_allclose(coordinates, mm, atol=0.051)  # one digit
         said = canvas(page, "ct").get_attribute("aria-label")
         assert said == f"CT, slice {number} of 6: {files['ct'][at]} HU at the cross-hair"
         seen.add(at)

@@ -44,12 +44,12 @@ def cohort(tmp_path_factory):
 def decoded(text: str, shape: tuple[int, ...]) -> np.ndarray:
     """What volumes.js does, by a plain loop."""
     packed = zlib.decompress(base64.b64decode(text))
-    value, found = 0, []
+    value, values = 0, []
     for low, high in zip(packed[: len(packed) // 2], packed[len(packed) // 2 :], strict=True):
         folded = low | high << 8
         value += (folded >> 1) ^ -(folded & 1)
-        found.append((value + 2**15) % 2**16 - 2**15)
-    return np.array(found).reshape(shape)
+        values.append((value + 2**15) % 2**16 - 2**15)
+    return np.array(values).reshape(shape)
 
 
 def noise(shape=(20, 18, 12), seed=0) -> Volume:
@@ -71,8 +71,8 @@ def page(tmp_path, whole, **options) -> str:
 
 
 def data_of(text: str, number: int) -> dict:
-    found = re.search(rf'id="patient-{number}">(.*?)</script>', text)
-    return json.loads(found[1])
+    data = re.search(rf'id="patient-{number}">(.*?)</script>', text)
+    return json.loads(data[1])
 
 
 def packed(text: str) -> int:
@@ -90,12 +90,12 @@ def test_voxels_come_back_exactly():
 
 def test_an_mr_is_kept_whole_or_in_steps():
     whole = noise().with_array(np.arange(24.0).reshape(2, 3, 4), "a.u.")
-    voxels, slope = quantise_mr(whole)
-    assert slope == 1 and (voxels.transpose(2, 1, 0) == whole.array).all()
+    voxels, scale = quantise_mr(whole)
+    assert scale == 1 and (voxels.transpose(2, 1, 0) == whole.array).all()
     fine = whole.with_array(whole.array * 1e4 + 0.25)
-    voxels, slope = quantise_mr(fine)
-    error = np.abs(slope * voxels.transpose(2, 1, 0) - fine.array)
-    assert error.max() <= slope / 2 and slope == fine.array.max() / 4095
+    voxels, scale = quantise_mr(fine)
+    error = np.abs(scale * voxels.transpose(2, 1, 0) - fine.array)
+    assert error.max() <= scale / 2 and scale == fine.array.max() / 4095
 
 
 def test_the_page_holds_the_files_voxels_with_axes_turned(cohort, tmp_path):
@@ -238,9 +238,9 @@ def test_training_curves_of_resumed_and_torn_runs(tmp_path):
     lines = [*map(json.dumps, CURVE), json.dumps({"step": 20, "group": "train", "loss": 0.25})]
     (tmp_path / "ddpm/metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 30, "gro')
     (tmp_path / "empty/metrics.jsonl").write_text("")
-    found = read_curves(tmp_path)
-    assert found["ddpm"][:3] == CURVE and len(found["ddpm"]) == 4 and found["empty"] == []
-    drawn = picture(found)
+    curves = read_curves(tmp_path)
+    assert curves["ddpm"][:3] == CURVE and len(curves["ddpm"]) == 4 and curves["empty"] == []
+    drawn = picture(curves)
     assert "ddpm, train: 1 at step 10, 0.25 at 20" in drawn.alt and drawn.png[:4] == b"\x89PNG"
     assert "ddpm, validation: 0.625 at step 20" in drawn.alt
     assert picture({"empty": []}) is None and picture({}) is None
@@ -306,19 +306,19 @@ def test_draws_of_files_give_their_spread_and_a_strange_mr_is_not_shown(cohort, 
     assert load({"exact": files}).mr is None
 
 
-def test_the_draws_calibration_is_told(cohort, tmp_path):
+def test_the_draws_calibration_is_reported(cohort, tmp_path):
     """Two draws, one of them the CT itself: it lies within their range everywhere."""
     view = html_cohort.view(cohort, NAMES[0])
     draws = np.stack([draw.array for draw in view.methods["exact"].draws])
     one = judge(draws, view.ct.array, view.mask.array)
     judged = {"exact-M": judgement.over_patients({NAMES[0]: one})}
-    told = calibration_section.table(judged)
-    assert "(0.333 is right)" in told.head[3]
-    whole = told.lines[0]
-    found = judged["exact-M"].over_patients["all"]
+    table = calibration_section.table(judged)
+    assert "(0.333 is right)" in table.head[3]
+    whole = table.lines[0]
+    scores = judged["exact-M"].over_patients["all"]
     assert [cell.text for cell in whole[:2]] == ["exact-M", "all"]
-    assert float(whole[3].key) == found["range_coverage"].mean
-    assert float(whole[4].key) == found["crps"].mean and whole[4].deviation == ""  # one patient
+    assert float(whole[3].key) == scores["range_coverage"].mean
+    assert float(whole[4].key) == scores["crps"].mean and whole[4].deviation == ""  # one patient
     text = page(tmp_path, html_cohort.report(cohort, judgements=judged))
-    assert f"exact-M: spread-skill {found['spread_skill'].mean:.2f}" in text
+    assert f"exact-M: spread-skill {scores['spread_skill'].mean:.2f}" in text
     assert "Calibration of the draws, means over patients" in text

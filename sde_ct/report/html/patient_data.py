@@ -127,11 +127,11 @@ def _data(view: PatientView, chosen: Plan) -> tuple[dict[str, Any], int]:
         return text(quantise_hu(volume, kept)) if volume else None
 
     def mr(volume: Volume) -> dict[str, Any]:
-        voxels, slope = quantise_mr(volume, kept)
+        voxels, scale = quantise_mr(volume, kept)
         inside = canonical(volume).array[canonical(view.mask).array > 0]
         low, high = np.percentile(inside if inside.size else volume.array, MR_WINDOW)
-        window = [float(low), float(max(high, low + slope))]
-        return {"data": text(voxels), "slope": slope, "window": window}
+        window = [float(low), float(max(high, low + scale))]
+        return {"data": text(voxels), "scale": scale, "window": window}
 
     data = {
         "name": view.name,

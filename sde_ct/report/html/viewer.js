@@ -4,7 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const select = (selector) => [...document.querySelectorAll(selector)];
 const figures = new Map(select("#panes figure").map((figure) => [figure.dataset.pane, figure]));
-const state = { patient: 0, method: 0, choice: -1, at: [0, 0, 0], axis: 0, width: 400, level: 40 };
+const state = { method: 0, choice: -1, at: [0, 0, 0], axis: 0, width: 400, level: 40 };
 const colours = JSON.parse(byId("colours").textContent);
 // Pixels are 32-bit RGBA, red in the lowest byte.
 const maps = { error: pixelsOf(colours.error), spread: pixelsOf(colours.spread) };
@@ -16,7 +16,7 @@ let request = 0; // number of the newest request; an older one that is decoded l
 const hu = () => [state.level - state.width / 2, state.level + state.width / 2];
 // The value of voxel i in each pane, and the values shown in the first and the last colour.
 const panes = {
-  mr: { value: (i) => current.mr[i] * patient.mr.slope, range: () => patient.mr.window },
+  mr: { value: (i) => current.mr[i] * patient.mr.scale, range: () => patient.mr.window },
   ct: { value: (i) => current.ct[i], range: hu },
   sct: { value: (i) => current.sct[i], range: hu },
   error: { value: (i) => current.sct[i] - current.ct[i], range: () => colours.errorWindow },
@@ -44,7 +44,6 @@ async function load() {
 
 function choosePatient(number) {
   const before = patient && patient.methods[state.method].name;
-  state.patient = number;
   decoded.clear();
   clear();
   patient = JSON.parse(byId(`patient-${number}`).textContent);

@@ -15,10 +15,10 @@ LEVEL = 6  # of zlib; higher ones gain 1 % and take three times as long
 
 
 class Quantised(NamedTuple):
-    """Voxels [z, y, x] with axes nearest to RAS+; a value is slope * voxel."""
+    """Voxels [z, y, x] with axes nearest to RAS+; a value is scale * voxel."""
 
     voxels: Int16[np.ndarray, "z y x"]
-    slope: float
+    scale: float
 
 
 def quantise_hu(volume: Volume, z: slice | np.ndarray = ALL) -> Int16[np.ndarray, "z y x"]:
@@ -30,8 +30,8 @@ def quantise_mr(volume: Volume, z: slice | np.ndarray = ALL) -> Quantised:
     """Whole numbers are kept; other values get `LEVELS` steps up to the volume's largest."""
     top = float(np.abs(volume.array).max(initial=0.0))
     whole = top <= np.iinfo(np.int16).max and np.array_equal(volume.array, np.rint(volume.array))
-    slope = 1.0 if whole else top / LEVELS
-    return Quantised(_ordered(np.rint(canonical(volume).array[..., z] / slope)), slope)
+    scale = 1.0 if whole else top / LEVELS
+    return Quantised(_ordered(np.rint(canonical(volume).array[..., z] / scale)), scale)
 
 
 def _ordered(array: Shaped[np.ndarray, "x y z"]) -> Int16[np.ndarray, "z y x"]:
