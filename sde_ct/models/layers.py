@@ -20,7 +20,8 @@ class GroupNorm(nn.Module):
 
     Summing over pixels first and folding mean, variance, scale and bias into one affine map keeps
     the elementwise work to a single fused loop: on CPU the demo's UNet runs 1.2 times as fast as
-    with `flax.linen.GroupNorm`. The sums are float32 whatever the type of `x`.
+    with `flax.linen.GroupNorm`. Sums and map are float32 whatever the type of `x`: in bfloat16 a
+    map with a large offset would cancel, by .04 for means 20 standard deviations from 0.
     """
 
     groups: int = 32  # at most; the largest divisor shared with the channels is used
@@ -37,9 +38,9 @@ class GroupNorm(nn.Module):
         n = h * w * c // groups
         mean = first / n
         inverse = jax.lax.rsqrt(jnp.maximum(second / n - mean**2, 0.0) + 1e-5)
-        slope = jnp.repeat(inverse, c // groups, axis=-1) * scale
-        offset = bias - jnp.repeat(mean, c // groups, axis=-1) * slope
-        return x * slope[:, None, None].astype(x.dtype) + offset[:, None, None].astype(x.dtype)
+        factor = jnp.repeat(inverse, c // groups, axis=-1) * scale
+        offset = bias - jnp.repeat(mean, c // groups, axis=-1) * factor
+        return (x * factor[:, None, None] + offset[:, None, None]).astype(x.dtype)
 
 
 class NoiseFeatures(nn.Module):
