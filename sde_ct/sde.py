@@ -100,8 +100,8 @@ class VPSDE(SDE):
     def time(self, noise_ratio):
         # The root of ½ (beta_max - beta_min) t² + beta_min t = B, in the form without cancellation.
         integral = jnp.log1p(jnp.square(noise_ratio))
-        slope = self.beta_max - self.beta_min
-        return 2 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2 * slope * integral))
+        rise = self.beta_max - self.beta_min
+        return 2 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2 * rise * integral))
 
 
 @jax.tree_util.register_dataclass
@@ -201,7 +201,7 @@ def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:
 
 
 def _root(x: Array) -> Array:
-    """√x, with a gradient of 0 at 0: one by an SDE's fields passes through t = 0 then."""
+    """√x with zero gradient at 0, so that gradients with respect to SDE parameters stay finite."""
     above = x > 0
     return jnp.where(above, jnp.sqrt(jnp.where(above, x, 1.0)), 0.0)
 

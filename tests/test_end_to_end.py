@@ -11,7 +11,7 @@ import pytest
 from sde_ct.evaluation.findings import findings
 from sde_ct.evaluation.protocols import VOLUME
 from sde_ct.evaluation.results import write_metrics
-from sde_ct.evaluation.table import AVERAGES, METHODS, SAMPLERS, summarise, text_table
+from sde_ct.evaluation.table import AVERAGES, DRAWN, METHODS, summarise, text_table
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison.demands import checks
 from sde_ct.lab.comparison.outputs import report_of
@@ -79,14 +79,14 @@ def test_every_row_is_there_and_complete(rows, patients, phantoms):
     cost = {r.method: r.figures["nfe"] for r in rows}
     assert {name: cost[name] for name in EVALUATIONS} == EVALUATIONS
     assert cost["ODE"] > 6  # adaptive: at least one step of a Runge-Kutta pair
-    for average, single in zip(AVERAGES, SAMPLERS, strict=True):
+    for average, single in zip(AVERAGES, DRAWN, strict=True):
         assert cost[average] == pytest.approx(DRAWS * cost[single])
 
 
 def test_averages_beat_single_draws(rows):
     """E|x - mean of M|² = bias² + var/M: whatever the network has learnt, the mean errs less."""
     psnr = {r.method: r.figures["psnr"] for r in rows}
-    for average, single in zip(AVERAGES, SAMPLERS, strict=True):
+    for average, single in zip(AVERAGES, DRAWN, strict=True):
         assert psnr[average] > psnr[single] + 0.2
 
 
@@ -98,7 +98,7 @@ def test_the_lookup_beats_a_constant(rows, patients):
 
 def test_findings_and_demands_are_judged(rows, results, patients):
     ambiguity = comparison.ambiguity_of(results, patients)
-    assert set(ambiguity) == set(SAMPLERS)
+    assert set(ambiguity) == set(DRAWN)
     slices = (patients[0].ambiguous.array > 0).any(axis=(0, 1)).sum()
     assert all(o.draws == DRAWS * slices for o in ambiguity.values())
     answers = findings(rows)
@@ -152,7 +152,7 @@ def test_the_report_shows_every_method(results, rows, patients, networks, tmp_pa
     text = (tmp_path / "report.html").read_text("utf-8")
     found = json.loads(re.search(r'id="patient-0">(.*?)</script>', text)[1])
     shown = {m["name"]: len(m["draws"]) for m in found["methods"]}
-    assert shown == {name: DRAWS * (name in SAMPLERS) for name in results}
+    assert shown == {name: DRAWS * (name in DRAWN) for name in results}
     assert text.count('<li><p><span class="verdict') == 5  # the paper's findings
     assert set(report.curves) == {"ddpm", "score", "cnn", "gan"}
     assert "Network score" in text and "config.sde.sigma_max" in text

@@ -13,9 +13,9 @@ from sde_ct.uncertainty.text import aligned
 
 PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
 PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)
-SAMPLERS = (*PAPER, "DPM++")
-AVERAGES = tuple(f"{name}-M" for name in SAMPLERS)
-METHODS = ("lookup", "CNN", "GAN", *SAMPLERS, *AVERAGES)  # in order
+DRAWN = (*PAPER, "DPM++")  # the methods whose draws differ, by their samplers' labels
+AVERAGES = tuple(f"{name}-M" for name in DRAWN)
+METHODS = ("lookup", "CNN", "GAN", *DRAWN, *AVERAGES)  # in order
 
 COLUMNS = (*SHARED, *(column for p in PROTOCOLS.values() for column in p.columns))
 

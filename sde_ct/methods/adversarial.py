@@ -73,20 +73,20 @@ def adversarial(
     def update(state: AdversarialState, keys, batch: Batch):
         del keys  # nothing here is random
         generator, critic = state.generator.params, state.discriminator.params
-        (total, (fake, parts)), slope = jax.value_and_grad(generator_loss, has_aux=True)(
+        (total, (fake, parts)), gradient = jax.value_and_grad(generator_loss, has_aux=True)(
             generator, critic, batch
         )
-        game, critic_slope = jax.value_and_grad(discriminator_loss)(critic, fake, batch)
+        game, critic_gradient = jax.value_and_grad(discriminator_loss)(critic, fake, batch)
         metrics = {"loss": total, "discriminator": game, **parts}
-        slope, critic_slope, values = mean_over(
-            axis_name, slope, critic_slope, list(metrics.values())
+        gradient, critic_gradient, values = mean_over(
+            axis_name, gradient, critic_gradient, list(metrics.values())
         )
         metrics = dict(zip(metrics, values, strict=True))
-        metrics["gradient_norm"] = jnp.linalg.norm(slope)
-        metrics["discriminator_gradient_norm"] = jnp.linalg.norm(critic_slope)
+        metrics["gradient_norm"] = jnp.linalg.norm(gradient)
+        metrics["discriminator_gradient_norm"] = jnp.linalg.norm(critic_gradient)
         new = AdversarialState(
-            advance(state.generator, slope, for_generator, config.training.ema),
-            advance(state.discriminator, critic_slope, for_discriminator, ema=0.0),
+            advance(state.generator, gradient, for_generator, config.training.ema),
+            advance(state.discriminator, critic_gradient, for_discriminator, ema=0.0),
         )
         # Both or none: a player that moves alone would leave the other behind.
         new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))

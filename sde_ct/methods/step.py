@@ -20,8 +20,10 @@ class TrainState(NamedTuple):
     """What training one network carries from step to step.
 
     The moving average and the optimiser's moments are single vectors over all parameters, in the
-    order of `ravel_pytree`: one loop over memory a step, and one collective, in place of one for
-    each of a hundred small tensors. The compiled step is a third smaller.
+    order of `ravel_pytree`: one loop over memory a step and one collective, instead of one for
+    each of a hundred small tensors, which makes the compiled step a third smaller. `optax.flatten`
+    would keep the same moments, but the gradient is a vector already, from the all-reduce, and the
+    average needs the parameters as one: it would join the pieces of both a second time.
     """
 
     params: Any
@@ -40,43 +42,35 @@ def fresh(params: Any, optimiser: optax.GradientTransformation, ema: float) -> T
 
 def advance(
     state: TrainState,
-    slope: Float[Array, " n"],
+    gradient: Float[Array, " n"],
     optimiser: optax.GradientTransformation,
     ema: float,
 ) -> TrainState:
-    """One optimiser step along the gradient `slope`, and the moving average after it.
+    """One optimiser step along the gradient, and the moving average after it.
 
-    The average's decay starts low so that early parameters are forgotten.
+    The average's decay starts at 0.1 and rises to `ema`, so that early parameters are forgotten;
+    `optax.ema` has a constant decay, and its debiasing weighs the first parameters more.
     """
-    vector = ravel_pytree(state.params)[0]
-    change, optimiser_state = optimiser.update(slope, state.optimiser, vector)
+    vector, unravel = ravel_pytree(state.params)
+    change, optimiser_state = optimiser.update(gradient, state.optimiser, vector)
     vector = vector + change
     average = None
     if ema:
         decay = jnp.minimum(ema, (1.0 + state.step) / (10.0 + state.step))
         average = decay * state.ema + (1 - decay) * vector  # type: ignore[operator]
-    return TrainState(unravel(vector, state.params), average, optimiser_state, state.step + 1)
+    return TrainState(unravel(vector), average, optimiser_state, state.step + 1)
 
 
 def weights(state: TrainState) -> Any:
     """The parameters to synthesize with: the moving average where one is kept."""
-    return state.params if state.ema is None else unravel(state.ema, state.params)
-
-
-def unravel(vector: Float[Array, " n"], like: Any) -> Any:
-    """The inverse of `ravel_pytree`, in the shapes of `like`; NumPy stays NumPy."""
-    leaves, structure = jax.tree.flatten(like)
-    ends = list(itertools.accumulate(leaf.size for leaf in leaves))
-    pieces = [
-        vector[end - leaf.size : end].reshape(leaf.shape)
-        for leaf, end in zip(leaves, ends, strict=True)
-    ]
-    return jax.tree.unflatten(structure, pieces)
+    return state.params if state.ema is None else ravel_pytree(state.params)[1](state.ema)
 
 
 def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple[Any, Array]:
-    """(`new`, 0.0), or (`old`, 1.0) where one of `values`, losses and gradient norms, is not
-    finite: such an update would spoil every parameter. XLA joins the choice with the update.
+    """(`new`, 0.0), or (`old`, 1.0) where one of `values`, losses and gradient norms, is not finite.
+
+    Such an update would spoil every parameter. `optax.apply_if_finite` guards one optimiser alone:
+    not the moving average, the step or a second network, and it lets updates through in the end.
     """
     finite = jnp.isfinite(jnp.stack(values)).all()
     state = jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
@@ -128,10 +122,10 @@ def supervised(
         return fresh(initialise(key, batch), optimiser, config.ema)
 
     def update(state, keys, batch):
-        value, slope = jax.value_and_grad(loss)(state.params, keys, batch)
-        (value,), slope = mean_over(axis_name, value, slope)
-        metrics = {"loss": value, "gradient_norm": jnp.linalg.norm(slope)}
-        new = advance(state, slope, optimiser, config.ema)
+        value, gradient = jax.value_and_grad(loss)(state.params, keys, batch)
+        (value,), gradient = mean_over(axis_name, value, gradient)
+        metrics = {"loss": value, "gradient_norm": jnp.linalg.norm(gradient)}
+        new = advance(state, gradient, optimiser, config.ema)
         new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
         return new, metrics | {"learning_rate": rate(state.step)}
 

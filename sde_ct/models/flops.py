@@ -1,13 +1,19 @@
 """The floating-point operations of a compiled or traced program, as XLA counts them."""
 
+import contextlib
 from typing import Any
 
 from sde_ct.models import winograd
 
 
+def countable() -> contextlib.AbstractContextManager:
+    """Programs lowered inside have convolutions whose operations XLA counts."""
+    return winograd.direct()
+
+
 def lowered(function: Any, *arguments: Any) -> Any:
-    """A jitted function's program, in which each convolution is the products of its taps."""
-    with winograd.direct():
+    """The program of a jitted function, whose convolutions XLA counts."""
+    with countable():
         return function.lower(*arguments)
 
 

@@ -24,8 +24,10 @@ def set_up() -> None:
     """Settings of JAX, made before it looks for devices; those that are set already are kept.
 
     Compiled programs are kept on disk from one start to the next. On a CPU each core becomes a
-    device, because inside a loop XLA runs a network on one core only.
+    device, because inside a loop XLA runs a network on one core only. Random numbers are those of
+    JAX's default, whatever JAX_THREEFRY_PARTITIONABLE says: the same seed gives the same result.
     """
+    jax.config.update("jax_threefry_partitionable", True)
     _keep_memory()
     if not jax.config.jax_compilation_cache_dir:
         cache.remove_truncated(folder := cache.folder("xla"))

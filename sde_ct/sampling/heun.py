@@ -32,7 +32,7 @@ def heun(
 
     d = (y - x_0(y, r^)) / r^,  y' = y + (r_s - r^) d,  y_s = y + (r_s - r^) (d + d') / 2
 
-    with d' the slope at y', r_s (Karras et al., arXiv 2206.00364, algorithm 2; x = alpha y makes
+    with d' the derivative at y', r_s (Karras et al., arXiv 2206.00364, algorithm 2; x = alpha y makes
     it serve VP and VE alike). Of order two in the step without churn. Without churn, their
     sampler of N levels, the last step down to 0, is steps = N - 1 with `denoise`: 2 N - 1
     evaluations; with it they divide the churn by N and stir before that last step too.
@@ -56,7 +56,7 @@ def heun(
         raise InputError(f"churn: must be 0 or more, got {churn}.")
     gain = 1 + min(churn / max(steps, 1), math.sqrt(2) - 1)
 
-    def slope(y, t):
+    def derivative(y, t):
         alpha, ratio = expand(sde.marginal(t)[0], y), expand(sde.noise_ratio(t), y)
         return (y - denoised(sde, score(alpha * y, t), alpha * y, t)) / ratio
 
@@ -74,8 +74,8 @@ def heun(
         if churn > 0:
             y, t = stir(y, step)
         h = expand(sde.noise_ratio(step.s) - sde.noise_ratio(t), x)
-        first = slope(y, t)
-        second = slope(y + h * first, step.s)
+        first = derivative(y, t)
+        second = derivative(y + h * first, step.s)
         y = y + h * (first + second) / 2
         return expand(sde.marginal(step.s)[0], x) * y, memory
 

@@ -17,6 +17,7 @@ from sde_ct.config import (
     TrainingConfig,
 )
 from sde_ct.errors import InputError
+from sde_ct.evaluation.table import DRAWN
 from sde_ct.methods import build_method
 from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.samplers import SAMPLERS, sampler_fn, with_evaluations
@@ -147,6 +148,10 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     expected = {"ddpm": 4, "em": 4, "pc": 6, "ddim": 5, "dpm": 5, "dpm_sde": 5, "heun": 5}
     if sampler in expected:
         np.testing.assert_array_equal(samples.nfe, expected[sampler])
+
+
+def test_the_rows_of_tables_are_labels_of_samplers():
+    assert set(DRAWN) <= {sampler.label for sampler in SAMPLERS.values()}
 
 
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"ode"}))

@@ -45,9 +45,7 @@ def test_group_norm_equals_flax():
     )
 
 
-@pytest.mark.parametrize(
-    ("dtype", "away", "most"), [("bfloat16", 20, 2e-3), ("float32", 20, 1e-4)]
-)
+@pytest.mark.parametrize(("dtype", "away", "most"), [("bfloat16", 20, 2e-3), ("float32", 20, 1e-4)])
 def test_group_norm_of_values_far_from_0_keeps_its_digits(dtype, away, most):
     """Against float64, for a mean 20 standard deviations from 0.
 

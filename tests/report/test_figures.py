@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.table import METHODS, SAMPLERS
+from sde_ct.evaluation.table import DRAWN, METHODS
 from sde_ct.report import charts, figures
 from sde_ct.report.figures import comparison, uncertainty
 from sde_ct.uncertainty.reliability import reliability
@@ -101,14 +101,14 @@ def test_uncertainty_shares_one_scale_and_bins_by_spread(planes):
     _, ct, body = planes
     rng = np.random.default_rng(1)
     spread = rng.uniform(10, 100, SHAPE)
-    samplers = {name: (spread, 2 * spread) for name in SAMPLERS}
+    samplers = {name: (spread, 2 * spread) for name in DRAWN}
     figure = uncertainty(samplers, ct, body)
     maps = [a for a in figure.axes if ": " in a.get_title()]
     assert [a.get_title() for a in maps[:2]] == ["DDPM: spread", "DDPM: |error|"]
-    assert len(maps) == 2 * len(SAMPLERS)
+    assert len(maps) == 2 * len(DRAWN)
     assert {a.images[0].get_clim() for a in maps} == {(0, 200)}
     plots = [a for a in figure.axes if a.get_xlabel() == "spread (HU)"]
-    assert len(plots) == len(SAMPLERS) and plots[0].get_ylabel() == "mean |error| (HU)"
+    assert len(plots) == len(DRAWN) and plots[0].get_ylabel() == "mean |error| (HU)"
     x, y = plots[0].get_lines()[0].get_data()
     assert len(x) == 10 and (np.diff(x) > 0).all()
     np.testing.assert_allclose(y, 2 * np.asarray(x))

@@ -11,8 +11,7 @@ import numpy as np
 
 from sde_ct.config import Experiment
 from sde_ct.methods import build_method
-from sde_ct.models import winograd
-from sde_ct.models.flops import flops
+from sde_ct.models.flops import countable, flops
 from sde_ct.runtime import parallel
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.types import Batch
@@ -80,7 +79,7 @@ class Cost(NamedTuple):
 def cost(config: Experiment, size: int, batch: int) -> Cost:
     """Count a training step with `batch` slices of size x size on each device."""
     method = build_method(config)
-    with winograd.direct():  # XLA counts the products of direct convolutions
+    with countable():
         program = lowered(config, size, batch)
     weights = jax.eval_shape(lambda: method.weights(fresh_state(method, config, (size, size))))
     parameters = sum(x.size for x in jax.tree.leaves(weights))

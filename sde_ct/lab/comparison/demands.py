@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from sde_ct.evaluation.findings import NotMeasured, better, listed, mean, similarity
-from sde_ct.evaluation.table import AVERAGES, SAMPLERS, Row, Summary, summarise
+from sde_ct.evaluation.table import AVERAGES, DRAWN, Row, Summary, summarise
 from sde_ct.uncertainty.reliability import Outcomes
 
 SPEARMAN_AT_LEAST = 0.3
@@ -32,7 +32,7 @@ def checks(rows: Sequence[Row], ambiguity: dict[str, Outcomes] | None = None) ->
     """
     summary = summarise(rows)
     demands: dict[str, Callable[[Summary], tuple[bool, str]]] = {}
-    for average, single in zip(AVERAGES, SAMPLERS, strict=True):
+    for average, single in zip(AVERAGES, DRAWN, strict=True):
         demands[f"{average} beats {single} in PSNR and SSIM"] = partial(
             _average, average=average, single=single
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sde_ct.evaluation.findings import findings
-from sde_ct.evaluation.table import SAMPLERS, Row
+from sde_ct.evaluation.table import DRAWN, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.report import figures
@@ -60,12 +60,12 @@ def pictures(results: Results, patient: Patient, output: Path) -> None:
 
     mr, ct, mask = cut(patient.mr), cut(patient.ct), cut(patient.mask) > 0
     cts = {name: cut(by[patient.id].draws[0]) for name, by in results.items()}
-    cts |= {f"{name}-M": cut(results[name][patient.id].mean) for name in SAMPLERS}
+    cts |= {f"{name}-M": cut(results[name][patient.id].mean) for name in DRAWN}
     spacing = tuple(canonical(patient.mr).spacing[:2])
     figures.save(figures.comparison(mr, ct, cts, mask, spacing=spacing), output / "comparison")
     maps = {
         name: (cut(result.spread), np.abs(cut(result.mean) - ct))
-        for name in SAMPLERS
+        for name in DRAWN
         if (result := results[name][patient.id]).spread is not None
     }
     if maps:

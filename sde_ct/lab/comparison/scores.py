@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.evaluation.protocols import Protocol, evaluate_case
-from sde_ct.evaluation.table import SAMPLERS, Row
+from sde_ct.evaluation.table import DRAWN, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.synthesis import SyntheticCT
@@ -29,7 +29,7 @@ def rows_of(
             cost = {"nfe": result.evaluations, "seconds": result.seconds}
             single = evaluate_case(protocol, truth, result.draws[0].array, mask)
             singles.append(Row(name, patient.id, {**single, **cost}))
-            if name in SAMPLERS:
+            if name in DRAWN:
                 average = evaluate_case(protocol, truth, result.mean.array, mask)
                 total = {key: len(result.draws) * value for key, value in cost.items()}
                 judged = judgements[f"{name}-M"].patients[patient.id].figures
@@ -44,7 +44,7 @@ def judgements_of(results: Results, patients: Sequence[Patient]) -> Judgements:
             {p.id: judge(stacked(by_patient[p.id]), p.ct.array, p.mask.array) for p in patients}
         )
         for name, by_patient in results.items()
-        if name in SAMPLERS
+        if name in DRAWN
     }
 
 
@@ -52,7 +52,7 @@ def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Out
     """For each sampler, how often the ambiguous region is bone-like; empty without such regions."""
     known = [patient for patient in patients if patient.ambiguous is not None]
     by_sampler = {}
-    for name in SAMPLERS if known else ():
+    for name in DRAWN if known else ():
         hu = np.concatenate([ambiguous_hu(results[name][patient.id], patient) for patient in known])
         by_sampler[name] = outcomes(bone_like(hu), decided(hu))
     return by_sampler

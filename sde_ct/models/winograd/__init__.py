@@ -2,7 +2,8 @@
 
 Lavin & Gray 2016 (arXiv 1509.09308). XLA has no such kernel; written as XLA's own products, the
 transformed tiles go through memory and what is won is lost again. Results differ from XLA's in the
-sixth digit. Where they apply see `applies`; what they bring see `sde_ct.lab.benchmark.speed`.
+sixth digit. `applies` says where the kernels are used; SDE_CT_WINOGRAD=0 in the environment turns
+them off. Only `models/layers.py` and `models/flops.py` import this folder.
 """
 
 from sde_ct.models.winograd.build import ready

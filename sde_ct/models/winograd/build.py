@@ -24,7 +24,12 @@ _SECONDS = 300  # a compiler that takes longer is stuck
 
 @functools.cache
 def ready() -> bool:
-    """Whether the kernels can be called: builds them, if need be, and hands them to JAX."""
+    """Whether the kernels can be called: builds them, if need be, and hands them to JAX.
+
+    SDE_CT_WINOGRAD=0 in the environment turns them off.
+    """
+    if os.environ.get("SDE_CT_WINOGRAD") == "0":
+        return False
     compiler = _compiler()
     if compiler is None:
         logging.warning(

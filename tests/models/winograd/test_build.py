@@ -79,3 +79,11 @@ def test_another_processor_has_a_library_of_its_own(tmp_path, monkeypatch):
     here = build.build(tmp_path, compiler)
     monkeypatch.setattr(build, "_processor", lambda: "another")
     assert build.build(tmp_path, compiler) != here
+
+
+def test_an_environment_variable_turns_the_kernels_off(monkeypatch):
+    monkeypatch.setenv("SDE_CT_WINOGRAD", "0")
+    build.ready.cache_clear()
+    assert not build.ready()
+    monkeypatch.delenv("SDE_CT_WINOGRAD")
+    build.ready.cache_clear()
