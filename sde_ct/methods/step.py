@@ -67,7 +67,7 @@ def weights(state: TrainState) -> Any:
 
 
 def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple[Any, Array]:
-    """(`new`, 0.0), or (`old`, 1.0) where one of `values`, losses and gradient norms, is not finite.
+    """(`new`, 0.0), or (`old`, 1.0) where a loss or gradient norm in `values` is not finite.
 
     Such an update would spoil every parameter. `optax.apply_if_finite` guards one optimiser alone:
     not the moving average, the step or a second network, and it lets updates through in the end.

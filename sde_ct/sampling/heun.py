@@ -32,8 +32,8 @@ def heun(
 
     d = (y - x_0(y, r^)) / r^,  y' = y + (r_s - r^) d,  y_s = y + (r_s - r^) (d + d') / 2
 
-    with d' the derivative at y', r_s (Karras et al., arXiv 2206.00364, algorithm 2; x = alpha y makes
-    it serve VP and VE alike). Of order two in the step without churn. Without churn, their
+    with d' the derivative at y', r_s (Karras et al., arXiv 2206.00364, algorithm 2; x = alpha y
+    makes it serve VP and VE alike). Of order two in the step without churn. Without churn, their
     sampler of N levels, the last step down to 0, is steps = N - 1 with `denoise`: 2 N - 1
     evaluations; with it they divide the churn by N and stir before that last step too.
 
