@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.lab.comparison.patients import Patient
-from sde_ct.methods.samplers import DRAWN
+from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, load
 
 Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
 RUNS = {"ddpm": "ddpm", "em": "score", "pc": "score", "ode": "score", "dpm_sde": "score"}
 ENTRIES = {"CNN": Entry("cnn", None), "GAN": Entry("gan", None)}
-ENTRIES |= {DRAWN[name].label: Entry(run, name) for name, run in RUNS.items()}
+ENTRIES |= {SAMPLERS[name].label: Entry(run, name) for name, run in RUNS.items()}
 
 
 def synthesize_all(
