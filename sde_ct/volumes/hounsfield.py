@@ -11,6 +11,10 @@ from sde_ct.volumes.field_of_view import AIR, LEAST_AIR, known
 from sde_ct.volumes.volume import Volume
 
 OFFSETS = (1024, 1000)  # at which CT numbers are stored as unsigned integers
+EXTREME = 0.5  # %; voxels beyond these percentiles, on either side, decide nothing
+PEAK = (-170, 130)  # HU; fat, muscle and water, 24 HU wider for either offset
+DENSER = -700  # HU; voxels of a body are denser, except for gas and most of a lung
+PEAK_SHARE = 0.5  # of a body that is soft tissue: 0.68 of a head, and at most 0.37 is dense bone
 BODY, BODY_SHARE = 800, 0.1  # HU; little bone lies above, but all of a body with an offset
 DENSE, DENSE_SHARE = 4000, 0.05  # HU; only metal is above, and no such part of a patient is metal
 TISSUE = (-150, 150)  # HU; where soft tissue has its peak
@@ -39,12 +43,15 @@ def fault(ct: Volume) -> Fault | None:
     low, high = float(values.min()), float(values.max())
     if low == high:
         return Fault("every voxel is the same")
+    low, high = np.percentile(values, (EXTREME, 100 - EXTREME))
     if low >= -1.5 and high <= 1.5:
         return Fault("it looks scaled to [0, 1] or [-1, 1]")
     if (share := float((values > DENSE).mean())) > DENSE_SHARE:
         return Fault(f"{100 * share:.0f} % is above {DENSE}, as in a wrong byte order or type")
     if offset := offset_of(ct):
-        return Fault(f"it looks like HU + {offset}", f"subtract {offset}")
+        sign, fix = ("+", "subtract") if offset > 0 else ("-", "add")
+        size = abs(offset)
+        return Fault(f"its units look like HU {sign} {size}", f"{fix} {size}")
     if low >= 0 or (low > -200 and high < 100):
         return Fault("it holds no air or no bone")
     if low >= AIR and not has_soft_tissue(values):
@@ -53,14 +60,44 @@ def fault(ct: Volume) -> Fault | None:
 
 
 def offset_of(ct: Volume) -> int:
-    """What to subtract to get HU: the offset that brings the air nearest to -1000, or 0."""
-    values = _measured(ct)
-    if values.min() < 0 or (values > BODY).mean() <= BODY_SHARE:
+    """What to subtract to get HU: 1024, 1000, -1024, -1000 or, of a CT in HU, 0.
+
+    The peaks of air and soft tissue decide, so that a few extreme voxels change nothing. Of two
+    offsets that fit the soft tissue, the one that brings the air nearest to -1000 is taken.
+    """
+    values = _without_background(ct)
+    middle = sum(OFFSETS) / 2
+    shifted = _measured(ct)
+    if np.percentile(values, EXTREME) > -200 and _peak(values, middle) >= PEAK_SHARE:
+        sign = 1
+    elif shifted.min() >= 0 and (shifted > BODY).mean() > BODY_SHARE:
+        sign = 1
+    elif _peak(values, -middle) >= PEAK_SHARE and _peak(values, 0) < PEAK_SHARE:
+        sign = -1
+    else:
         return 0
-    air = values[values < AIR + max(OFFSETS)]
+    near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, shifted)]
+    # Padding hides the air; but where the air itself is one value, only edges are left of it.
+    air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
-        return OFFSETS[0]
-    return min(OFFSETS, key=lambda offset: abs(float(np.median(air)) - offset + 1000))
+        return sign * OFFSETS[0]
+    centre = float(np.median(air))
+    return sign * min(OFFSETS, key=lambda offset: abs(centre - sign * offset + 1000))
+
+
+def _peak(values: Shaped[np.ndarray, " n"], offset: float) -> float:
+    """The share of soft tissue in the body if `values` are HU + `offset`."""
+    body = values[values > DENSER + offset] - offset
+    return float(((body >= PEAK[0]) & (body <= PEAK[1])).mean()) if body.size else 0.0
+
+
+def _without_background(ct: Volume) -> Shaped[np.ndarray, " n"]:
+    """The measured voxels without the value that most corners of the volume share."""
+    values, array = _measured(ct), np.asarray(ct.array)
+    ends = np.ix_(*([0, n - 1] for n in array.shape))
+    corners, counts = np.unique(array[ends], return_counts=True)
+    rest = values[values != corners[np.argmax(counts)]] if counts.max() > 1 else values
+    return rest if rest.size else values
 
 
 def has_soft_tissue(hu: Shaped[np.ndarray, "*d"]) -> bool:

@@ -86,14 +86,14 @@ def test_a_fault_of_an_mr_is_named(fault, patient):
 
 CT_FAULTS = {
     "constant": (lambda a: a * 0 - 1000, "every voxel is -1000"),
-    "offset": (lambda a: a + 1024, "error: not in HU (values 0 to 1783): it looks like HU + 1024"),
+    "offset": (lambda a: a + 1024, "not in HU (values 0 to 1783): its units look like HU + 1024"),
     "unit range": (lambda a: (a + 1024) / 4096, "it looks scaled to [0, 1] or [-1, 1]"),
     "unsigned 16 bits": (
         lambda a: np.where(a < 0, a + 65536, a),
         "is above 4000, as in a wrong byte order or type",
     ),
     "no air": (lambda a: np.maximum(a, 0), "it holds no air or no bone"),
-    "offset of 1000": (lambda a: np.maximum(a + 1000, 0), "it looks like HU + 1000"),
+    "offset of 1000": (lambda a: np.maximum(a + 1000, 0), "its units look like HU + 1000"),
     "offset of 300": (lambda a: a + 300, "no peak of soft tissue near 0 HU"),
     "unrelated": (lambda a: noise(Volume(a, np.eye(4), "HU")), "neighbouring voxels"),
     "empty slice": (with_hole, "1 of 8 slices are empty"),

@@ -340,7 +340,7 @@ def test_unusable_folders_are_refused_in_one_sentence(tmp_path, case):
 
 def test_an_offset_of_1024_is_named(tmp_path):
     folder = write_series(tmp_path / "ct", voxels() + 1024, modality="CT")
-    with pytest.raises(InputError, match=r"looks like HU \+ 1024; subtract 1024"):
+    with pytest.raises(InputError, match=r"look like HU \+ 1024; subtract 1024"):
         read_volume(folder, "HU")
 
 
