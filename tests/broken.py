@@ -141,9 +141,19 @@ NIFTI = {
         lambda p: test_files.save(p, np.zeros_like(test_files.CT)),
         "empty body mask",
     ),
+    "full mask": (
+        "mask",
+        lambda p: test_files.save(p, np.ones_like(test_files.CT)),
+        "marks every voxel",
+    ),
+    "labels": (
+        "mask",
+        lambda p: test_files.save(p, np.arange(test_files.CT.size).reshape(test_files.CT.shape)),
+        "more than two values",
+    ),
     "mask beside": (
         "mask",
-        lambda p: test_files.save(p, np.ones((3, 3, 3), np.uint8)),
+        lambda p: test_files.save(p, np.eye(3, dtype=np.uint8)[..., None] * np.ones(3, np.uint8)),
         "different grids",
     ),
 }

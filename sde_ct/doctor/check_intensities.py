@@ -10,7 +10,9 @@ from scipy import ndimage
 
 from sde_ct.data.regions.body import body_mask
 from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.errors import InputError
 from sde_ct.volumes.hounsfield import fault, has_soft_tissue, offset_of
+from sde_ct.volumes.masks import inside
 from sde_ct.volumes.volume import Volume
 
 WORDS = {
@@ -57,7 +59,12 @@ def check_intensities(volume: Volume, kind: str) -> list[Finding]:
 
 
 def _mask(volume: Volume) -> Iterator[Finding]:
-    share = float((volume.array != 0).mean())
+    try:
+        share = float(inside(volume.array, "the file").mean())
+    except InputError as problem:
+        what, _, fix = str(problem).rpartition(": ")
+        yield error(what, fix)
+        return
     if share in (0, 1):
         state = "full" if share else "empty"
         yield error(f"the mask is {state}", "give a mask of the body, or none: it is then computed")

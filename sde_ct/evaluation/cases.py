@@ -109,6 +109,8 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
     if files.mask is None:
         return ct, sct, ct_body(ct)
     mask = read_on_grid(files.mask, "mask", ct, files.reference)
+    if mask.array.all():
+        raise InputError(f"{files.mask} marks every voxel: mark the body alone, or give no mask.")
     if not (mask.array > 0).any():
         raise InputError(f"{files.mask} is empty: mark the body with values above 0.")
     return ct, sct, mask

@@ -20,7 +20,7 @@ from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes
-from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.files import read_mask, read_volume
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
@@ -102,7 +102,7 @@ class Job:
         if kind == "DICOM":
             opened = opened or open_series(source.path)
         mr = read_volume(opened or source.path, "a.u.")
-        mask = read_volume(find_mask(request.mask, source), "mask") if request.mask else None
+        mask = read_mask(find_mask(request.mask, source)) if request.mask else None
         identity = identity_of(opened) if opened else new_identity(mr)
         name, series, notes = source.name, None, []
         if opened and identity.named_in(name):

@@ -10,6 +10,7 @@ from sde_ct.storage.whole import whole
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.formats import FORMATS, Voxels, format_of
 from sde_ct.volumes.hounsfield import require_hu
+from sde_ct.volumes.masks import inside
 from sde_ct.volumes.volume import Unit, Volume, rounded_hu
 
 MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to have the unit
@@ -25,7 +26,7 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
       source: a file in a format of `FORMATS`; a folder that holds one DICOM series of images; one
         DICOM file, which stands for its series in its folder; or a series that `open_series`
         returned. Further axes of length 1 are dropped.
-      unit: "HU" for a CT, "a.u." for an MR, "mask" for a mask (any non-zero voxel is inside).
+      unit: "HU" for a CT, "a.u." for an MR, "mask" for a mask (see `masks.inside`).
 
     Returns:
       The volume in the file's own order of axes, [column, row, slice] of a DICOM series;
@@ -38,11 +39,23 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
     """
     volume = read_any(source, MODALITIES.get(unit))
     if unit == "mask":
-        return volume.with_array((volume.array != 0).astype(np.uint8), unit)
+        marked = inside(volume.array, str(_path(source)))
+        return volume.with_array(marked.astype(np.uint8), unit)
     volume = volume.with_array(volume.array, unit)
     if unit == "HU":
         require_hu(volume, _path(source))
     return volume
+
+
+def read_mask(source: VolumeSource) -> Volume:
+    """Read a mask of a body; an InputError as of `read_volume`, or where it marks every voxel."""
+    mask = read_volume(source, "mask")
+    if mask.array.all():
+        raise InputError(
+            f"{_path(source)} marks every voxel: give a mask of the body alone, or none: it is "
+            "then computed"
+        )
+    return mask
 
 
 def read_any(source: VolumeSource, modality: str | None = None) -> Volume:

@@ -12,6 +12,38 @@ CtVolume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
 
 
+ROUNDING = 1e-3  # of a mask's range
+MOST_LABEL = 200  # whole numbers up to it are labels; an interpolated mask of bytes reaches 255
+
+
+def inside(array: np.ndarray, name: str) -> Mask:
+    """The voxels that a file's mask marks.
+
+    Of two values, within rounding, the higher marks the inside. Interpolated masks, from 0 to
+    their maximum, are cut at half of it. One value alone marks nothing if it is 0, else all.
+
+    Raises:
+        InputError: the values are of another kind, such as those of several labels.
+    """
+    array = np.asarray(array, np.float32)
+    low, high = float(array.min()), float(array.max())
+    middle, rounding = (low + high) / 2, ROUNDING * (high - low)
+    if max(abs(low), abs(high)) < ROUNDING or low == high:
+        return np.full(array.shape, abs(high) >= ROUNDING)
+    between = (array > low + rounding) & (array < high - rounding)
+    if not between.any():
+        return array > middle
+    labels = high <= MOST_LABEL and np.all(array == np.rint(array))
+    share = array / high if high > 0 else np.zeros_like(array)
+    edge = (share > 0.25) & (share < 0.75)
+    if labels or high <= 0 or low < -0.25 * high or edge.sum() >= (share >= 0.75).sum():
+        raise InputError(
+            f"{name} is no mask: its voxels hold more than two values, from {low:g} to {high:g}: "
+            "write 1 inside and 0 outside"
+        )
+    return share > 0.5
+
+
 def as_mask(mask: np.ndarray, ct: np.ndarray, **volumes: np.ndarray) -> Mask:
     """The mask as booleans. Raises InputError where no metric could be computed in it."""
     mask = np.asarray(mask) > 0

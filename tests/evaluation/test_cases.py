@@ -193,12 +193,14 @@ def damaged(cohort):
     holed = _ct().astype(np.float32)
     holed[5, 5, 2] = np.nan
     bad = {"nan": holed, "grid": _ct(), "mask": _ct(), "short": _ct()[..., 1:], "text": _ct()}
+    bad["full"] = _ct()
     for name, array in bad.items():
         _write(cohort / f"ref/Task1/pelvis/{name}/ct.nii.gz", _ct())
         image = nib.Nifti1Image(array.astype(np.float32), AFFINE)
         nib.save(image, cohort / f"sct/{name}.nii.gz")
     _write(cohort / "sct/grid.nii.gz", _ct(), AFFINE + np.eye(4)[:, ::-1] * [0, 0, 0, 5])
     _write(cohort / "ref/Task1/pelvis/mask/mask.nii.gz", np.zeros(SHAPE))
+    _write(cohort / "ref/Task1/pelvis/full/mask.nii.gz", np.ones(SHAPE))
     (cohort / "sct/text.nii.gz").write_text("not an image")
     return cohort
 
@@ -207,6 +209,7 @@ REASONS = {
     "nan": "sct/nan.nii.gz holds 1 voxels that are not finite",
     "grid": "sct/grid.nii.gz (20 x 18 x 6 voxels of 2 x 2 x 3 mm at 5, 0, 0) lies on another grid",
     "mask": "pelvis/mask/mask.nii.gz is empty",
+    "full": "pelvis/full/mask.nii.gz marks every voxel",
     "short": "sct/short.nii.gz (20 x 18 x 5 voxels",
     "text": "sct/text.nii.gz is damaged",
 }

@@ -24,7 +24,7 @@ from sde_ct.storage.digest import sha256
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import may_be_dicom
-from sde_ct.volumes.files import files_of, read_volume
+from sde_ct.volumes.files import files_of, read_mask, read_volume
 from sde_ct.volumes.formats import image_stem
 
 KINDS = ("mr", "ct", "mask")
@@ -49,7 +49,7 @@ class Case:
         return Patient(
             mr=read_volume(self.mr, "a.u."),
             ct=read_volume(self.ct, "HU"),
-            mask=read_volume(self.mask, "mask") if self.mask else None,
+            mask=read_mask(self.mask) if self.mask else None,
             files=self.files,
             facts={"sha256": {kind: sha256(*files_of(p)) for kind, p in self.files.items() if p}},
         )
