@@ -22,6 +22,8 @@ BODY = re.compile(
 AGREED = ("consensus", "staple")  # of several observers; the first is preferred
 MAJORITY, ALIKE = 3, 0.8  # outlines, and the Dice of each with what most of them agree in
 LEAST_LIKE = 0.85  # Dice of an outline with the body that the MR shows
+JUMP = 2.0  # times the area of the slices on both sides, or a part of it
+BESIDE = 3  # slices on each side whose median area a slice is compared with
 
 
 class BodyContour(NamedTuple):
@@ -58,6 +60,11 @@ def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
                 warnings.append(
                     f"the outline and the body that the MR shows overlap by {likeness:.2f} (Dice): "
                     "look at the picture"
+                )
+            if jumps := _jumps(mask):
+                warnings.append(
+                    f"the outline's area jumps at slice {', '.join(map(str, jumps))} of "
+                    f"{mask.array.shape[2]} (counted from 1): look at its contours there"
                 )
             return BodyContour(mask, chosen, tuple(warnings))
     reason = "no structure set" if not files else "no outline of the body that can be used"
@@ -97,6 +104,18 @@ def _ranked(outlines: Sequence[Roi]) -> list[tuple[list[Roi], str]]:
         left = [roi for roi in left if not any(roi is other for other in named)]
         ranked += [([roi], f"the observers' {word}") for roi in named]
     return [*ranked, (left, "the only outline of the body")] if left else ranked
+
+
+def _jumps(mask: Volume) -> list[int]:
+    """Slices, from 1, far smaller or far larger than the slices on both sides of them."""
+    area = mask.array.sum(axis=(0, 1), dtype=float)
+    inner = np.flatnonzero(area)[[0, -1]] if area.any() else (0, 0)
+    jumps = []
+    for k in range(inner[0] + 1, inner[1]):
+        sides = [np.median(side) for side in (area[max(0, k - BESIDE) : k], area[k + 1 :][:BESIDE])]
+        if area[k] * JUMP < min(sides) or area[k] > JUMP * max(sides):
+            jumps.append(k + 1)
+    return jumps
 
 
 def _agreed(drawn: Sequence[tuple[Roi, Volume]], why: str, body: Volume) -> tuple[Volume, str]:

@@ -1,6 +1,7 @@
 """Structure sets: contours drawn by people, as masks."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydicom.dataset import Dataset
 from scipy import ndimage
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+from skimage.measure import points_in_poly
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
@@ -19,6 +23,8 @@ SEQUENCES = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservations
 LEAST = 3  # points; strokes of a drawing tool that hold fewer have no area
 OFF_PLANE = 0.1  # slices that a contour may be bent, or lie beside a slice's centre
 GAP_MM = 15.0  # contours farther apart than that do not belong together
+SAME_MM = 0.1  # contours nearer than that run along each other
+ALONG = 0.5  # share of a contour along another from which it is the same one drawn again
 
 Polygon = Float[np.ndarray, "n 3"]  # RAS mm
 
@@ -85,8 +91,9 @@ def _polygon(contour: Dataset, file: Path) -> Polygon:
 def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
     """1 where a voxel's centre lies inside the contours, uint8 on the grid of `like`.
 
-    Contours are planar along the slices (the last axis). Within a plane they follow the even-odd
-    rule, so that one inside another is a hole. A slice between two planes of contours takes the
+    Contours are planar along the slices (the last axis). Within a plane, contours that cross or
+    repeat each other are united; one that lies inside another is a hole (even-odd rule), and so is
+    the inner loop of a keyhole contour. A slice between two planes of contours takes the
     zero level of their signed distances, interpolated (Raya & Udupa, IEEE Trans. Med. Imaging
     9(1):32, 1990); a slice up to half their distance beyond the last takes the last.
 
@@ -94,7 +101,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
     """
     planes = _planes(polygons, like)
     places = np.array(sorted(planes))
-    masks = [_fill(planes[place], like.array.shape[:2]) for place in places]
+    masks = [_combine(planes[place], like) for place in places]
     step = float(like.spacing[2])
     beyond = max(0.5, float(np.median(np.diff(places))) / 2 if len(places) > 1 else 0.5)
     mask = np.zeros(like.array.shape, np.uint8)
@@ -127,20 +134,77 @@ def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.nd
     return planes
 
 
-def _fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> Bool[np.ndarray, "x y"]:
-    """The voxel centres inside by the even-odd rule, line by line along y."""
+def _combine(polygons: Sequence[np.ndarray], like: Volume) -> Bool[np.ndarray, "x y"]:
+    """The voxel centres inside the contours of one plane, given in voxel indices.
+
+    Contours that are joined are united first. Those unions do not cross, so that the even-odd rule
+    between them makes holes of nested ones only.
+    """
+    outlines = [_Outline(polygon * like.spacing[:2]) for polygon in polygons]
+    joined = np.zeros((len(polygons), len(polygons)), bool)
+    for i, a in enumerate(outlines):
+        for j, b in enumerate(outlines[:i]):
+            joined[i, j] = a.is_near(b) and (a.is_joined_to(b) or b.is_joined_to(a))
+    _, group = connected_components(joined, directed=False)
+    inside = np.zeros(like.array.shape[:2], bool)
+    for number in np.unique(group):
+        members = [p for p, g in zip(polygons, group, strict=True) if g == number]
+        inside ^= np.any([_fill(polygon, inside.shape) for polygon in members], axis=0)
+    return inside
+
+
+class _Outline:
+    """A contour in mm, with its points close together, for comparison with others."""
+
+    def __init__(self, polygon: Float[np.ndarray, "n 2"]):
+        self.polygon = polygon
+        self.low, self.high = polygon.min(axis=0) - SAME_MM, polygon.max(axis=0) + SAME_MM
+
+    @cached_property
+    def points(self) -> Float[np.ndarray, "p 2"]:
+        return _along(self.polygon, 5 * SAME_MM)
+
+    @cached_property
+    def tree(self) -> KDTree:
+        return KDTree(_along(self.polygon, SAME_MM / 2))
+
+    def is_near(self, other: "_Outline") -> bool:
+        """Whether the rectangles around the two overlap."""
+        return bool((self.low <= other.high).all() and (other.low <= self.high).all())
+
+    def is_joined_to(self, other: "_Outline") -> bool:
+        """Whether it lies on both sides of the other, or runs along it for most of its length.
+
+        Points nearer to the other than `SAME_MM` count as on it.
+        """
+        nearest, _ = other.tree.query(self.points, distance_upper_bound=SAME_MM)
+        apart = np.isinf(nearest)
+        inside = points_in_poly(self.points, other.polygon)
+        crosses = (apart & inside).any() and (apart & ~inside).any()
+        return bool(crosses or np.mean(~apart) > ALONG)
+
+
+def _along(polygon: np.ndarray, step: float) -> Float[np.ndarray, "n 2"]:
+    """Points on a closed contour that are at most `step` mm apart, equally many a mm."""
+    closed = np.vstack([polygon, polygon[:1]])
+    length = np.r_[0, np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))]
+    at = np.linspace(0, length[-1], int(np.ceil(length[-1] / step)) + 2)
+    return np.column_stack([np.interp(at, length, closed[:, axis]) for axis in (0, 1)])
+
+
+def _fill(start: np.ndarray, shape: tuple[int, int]) -> Bool[np.ndarray, "x y"]:
+    """The voxel centres inside one contour by the even-odd rule, line by line along y."""
     toggles = np.zeros((shape[0], shape[1] + 1), np.int64)
-    for start in polygons:
-        end = np.roll(start, -1, axis=0)
-        first = np.ceil(np.minimum(start[:, 0], end[:, 0])).astype(int)
-        count = np.ceil(np.maximum(start[:, 0], end[:, 0])).astype(int) - first
-        edge = np.repeat(np.arange(len(start)), count)
-        line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-        a, b = start[edge], end[edge]
-        y = a[:, 1] + (line - a[:, 0]) * (b[:, 1] - a[:, 1]) / (b[:, 0] - a[:, 0])
-        inside = (line >= 0) & (line < shape[0])
-        crossing = np.clip(np.ceil(y[inside]), 0, shape[1]).astype(int)
-        np.add.at(toggles, (line[inside], crossing), 1)
+    end = np.roll(start, -1, axis=0)
+    first = np.ceil(np.minimum(start[:, 0], end[:, 0])).astype(int)
+    count = np.ceil(np.maximum(start[:, 0], end[:, 0])).astype(int) - first
+    edge = np.repeat(np.arange(len(start)), count)
+    line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    a, b = start[edge], end[edge]
+    y = a[:, 1] + (line - a[:, 0]) * (b[:, 1] - a[:, 1]) / (b[:, 0] - a[:, 0])
+    inside = (line >= 0) & (line < shape[0])
+    crossing = np.clip(np.ceil(y[inside]), 0, shape[1]).astype(int)
+    np.add.at(toggles, (line[inside], crossing), 1)
     return np.cumsum(toggles, axis=1)[:, :-1] % 2 == 1
 
 

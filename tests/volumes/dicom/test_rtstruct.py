@@ -76,6 +76,66 @@ def test_a_contour_in_another_is_a_hole_and_what_lies_outside_the_mr_is_cut():
     assert wide[..., 0].all() and not wide[..., 1:].any()
 
 
+def disc(*circles):
+    """The area in mm2 of the mask of some circles in one slice."""
+    return rasterise(list(circles), frame()).array.sum() * SPACING[0] * SPACING[1]
+
+
+def test_a_contour_that_is_stored_again_counts_once():
+    """The same points, the other way round, 0.02 mm apart or with other points are one contour."""
+    like = frame()
+    once = circle(like, 4, 20)
+    again = [
+        once,
+        np.roll(once, 57, axis=0)[::-1],
+        circle(like, 4, 20.02),
+        circle(like, 4, 19.98, points=317),
+        once + 0.02 * like.affine[:3, 0] / SPACING[0],
+    ]
+    for other in again:
+        # A shift of 0.02 mm moves at most 2.5 mm2 of the edge: two voxels of 1.17 mm2.
+        assert disc(once, other) == pytest.approx(disc(once), abs=2.5)
+    assert disc(once, *again) == pytest.approx(disc(once), abs=2.5)
+    hole = circle(like, 4, 9)
+    assert disc(once, again[2], hole, hole) == pytest.approx(disc(once) - disc(hole), abs=2.5)
+    # Somebody moved a part of the outline and kept both.
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    bump = once + np.where(np.abs(angle - 2) < 0.5, 0.15, 0)[:, None] * (once - once.mean(axis=0))
+    assert disc(once, bump) == disc(bump)
+
+
+def test_contours_that_cross_are_united_and_touching_or_nested_ones_are_not():
+    like = frame()
+    a, b = circle(like, 4, 12, (28, 29)), circle(like, 4, 12, (36, 29))
+    apart = 8 * SPACING[0]
+    lens = 2 * 144 * np.arccos(apart / 24) - apart / 2 * np.sqrt(4 * 144 - apart**2)
+    assert disc(a, b) == pytest.approx(2 * np.pi * 144 - lens, rel=0.02)
+    hole = circle(like, 4, 3, (22, 29))  # inside the first, outside the second
+    assert disc(a, b, hole) == pytest.approx(disc(a, b) - disc(hole), abs=1e-6)
+    # Bars that form a cross have no corner inside each other.
+    bars = [[(20, 25), (50, 25), (50, 35), (20, 35)], [(30, 10), (40, 10), (40, 50), (30, 50)]]
+    cross = [np.array([(x + 0.5, y + 0.5, 4) for x, y in bar]) for bar in bars]
+    cross = [bar @ like.affine[:3, :3].T + like.affine[:3, 3] for bar in cross]
+    voxels = disc(*cross) / (SPACING[0] * SPACING[1])
+    assert voxels == pytest.approx(30 * 10 + 10 * 40 - 10 * 10)
+    # A hole that touches its contour in one point stays a hole; an island in it is filled.
+    outer, inner = circle(like, 4, 20), circle(like, 4, 10, (42, 29.6))
+    island = circle(like, 4, 4, (42, 29.6))
+    expected = disc(outer) - disc(inner) + disc(island)
+    assert disc(outer, inner, island) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_keyhole_stays_open_also_when_it_is_stored_twice(turn):
+    like = frame()
+    outer, inner = circle(like, 4, 20), circle(like, 4, 10)[::turn]
+    keyhole = np.vstack([outer, outer[:1], inner, inner[:1]])
+    assert disc(keyhole) == pytest.approx(np.pi * 300, rel=0.02)
+    assert disc(keyhole, keyhole) == disc(keyhole)
+    island = circle(like, 4, 5)
+    assert disc(keyhole, island) == pytest.approx(disc(keyhole) + disc(island), abs=1e-6)
+
+
 def test_slices_between_contours_are_interpolated():
     """A cone drawn on every second slice: radii between are the mean of their neighbours'."""
     like = frame()
@@ -172,6 +232,24 @@ def test_an_outline_of_something_else_is_warned_of(tmp_path):
     # Of circles of 12 and 20 mm: 2 * 144 / (144 + 400); the computed outline is up to 1 mm wider.
     told = float(found.warnings[0].split("overlap by ")[1].split()[0])
     assert told == pytest.approx(0.53, abs=0.06)
+
+
+def test_a_slice_whose_area_jumps_is_warned_of(tmp_path):
+    """An outline that closes or bulges on one slice; a body that tapers is not warned of."""
+    like = frame()
+    for name, radii, slices in (
+        ("small", [16, 16, 16, 16, 9, 16, 16, 16, 16], "5"),
+        ("both", [16, 16, 9, 16, 16, 16, 24, 16, 16], "3, 7"),
+        ("tapers", [26, 22, 18, 15, 12, 9, 6, 4, 3], None),
+    ):
+        rois = {"External": [circle(like, k, radius) for k, radius in enumerate(radii)]}
+        folder = tmp_path / name
+        folder.mkdir()
+        save_all(folder, [structures(OWNER, "Set", "MR", rois, {})], [0])
+        found = body_contour(sorted(folder.iterdir()), body_of(16), OWNER.frame("MR"))
+        jumps = [warning for warning in found.warnings if "area jumps" in warning]
+        assert len(jumps) == (slices is not None)
+        assert not jumps or f"jumps at slice {slices} of 9 (counted from 1)" in jumps[0]
 
 
 def test_a_set_that_was_exported_twice_counts_once(tmp_path):
