@@ -148,7 +148,7 @@ NIFTI = {
     ),
     "labels": (
         "mask",
-        lambda p: test_files.save(p, np.arange(test_files.CT.size).reshape(test_files.CT.shape)),
+        lambda p: test_files.save(p, np.indices(test_files.CT.shape).sum(0).astype("i2")),
         "more than two values",
     ),
     "mask beside": (
