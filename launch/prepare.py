@@ -8,8 +8,8 @@
         --split=literature --spacing=0.875 --size=512 --crop_to_body
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
 
-An unusable patient is refused with a reason and the others are prepared. The same command again
-prepares what is missing: after an interruption, a corrected file or with an added patient.
+An unusable patient is refused with a reason and the others are prepared. Run the same command
+again to prepare what is missing, for example after an interruption or when a patient was added.
 """
 
 import os

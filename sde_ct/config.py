@@ -192,19 +192,24 @@ def _noisiest(sde: SDEConfig) -> float:
     return math.sqrt(math.expm1(log)) if log < 700 else math.inf
 
 
+# What every record has held since the first version.
+SECTIONS = ("method", "sde", "network", "diffusion", "adversarial", "data", "training", "sampling")
+
+
 def to_dict(config: Experiment) -> dict[str, Any]:
     """Plain nested dictionaries, for JSON."""
     return dataclasses.asdict(config)
 
 
 def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
-    """The inverse of `to_dict`; unknown fields and missing sections are an InputError.
+    """The inverse of `to_dict`; unknown fields and missing `SECTIONS` are an InputError.
 
     Fields missing from older records take their earlier behaviour: the `earlier` of the field,
-    or its default where the default is what was done before.
+    or its default where the default is what was done before. A section that is younger than the
+    record takes its defaults.
     """
     hints = typing.get_type_hints(kind)
-    wanted = set(hints) if kind is Experiment else set()
+    wanted = set(SECTIONS) if kind is Experiment else set()
     if odd := sorted((set(values) - set(hints)) | (wanted - set(values))):
         raise InputError(f"The stored configuration does not fit this version: {', '.join(odd)}.")
     earlier = {

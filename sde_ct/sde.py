@@ -110,7 +110,7 @@ class VESDE(SDE):
     """Variance exploding: dx = g(t) dw, g(t) = sigma(t) √(2 ln(sigma_max / sigma_min)).
 
     sigma(t) = sigma_min (sigma_max / sigma_min)^t. alpha = 1 and, from x(0) at t = 0 exactly,
-    std(t)² = sigma(t)² - sigma_min² (arXiv 2011.13456, eq. 30 with the variance at 0 taken off).
+    std(t)² = sigma(t)² - sigma_min² (arXiv 2011.13456, appendix C; the variance at 0 is taken off).
     """
 
     sigma_min: float = 0.01

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import typing
 
 import jax
 import pytest
 
 from sde_ct.config import (
+    SECTIONS,
     Experiment,
     NetworkConfig,
     SDEConfig,
@@ -225,3 +227,17 @@ def test_an_override_is_refused_by_its_name(case, tmp_path):
     done = call("train", *usual, f"--workdir={tmp_path / 'run'}", override)
     assert done.status != 0 and "Traceback" not in done.err
     assert message in done.err and not list(tmp_path.iterdir())
+
+
+def test_a_section_that_is_younger_than_a_record_takes_its_defaults():
+    @dataclasses.dataclass
+    class Younger(Experiment):
+        later: SDEConfig = dataclasses.field(default_factory=SDEConfig)
+
+    hints = typing.get_type_hints(Younger)
+    assert set(hints) - set(SECTIONS) == {"later"}
+    record = to_dict(Experiment(method="cnn"))
+    assert from_dict(record, Younger).later == SDEConfig()
+    assert from_dict(record, Younger).method == "cnn"
+    with pytest.raises(InputError, match="network"):
+        from_dict({k: v for k, v in record.items() if k != "network"})

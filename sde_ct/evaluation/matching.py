@@ -93,7 +93,10 @@ def match_cases(
         except InputError as error:
             refused.append(Refusal(name, str(error)))
     references = _nested(reference, "ct") or _flat(reference) if reference.is_dir() else {}
-    reason = f"{prediction} holds no prediction of it: add one, or take its CT away."
+    reason = (
+        f"{prediction} has no prediction for this patient: add one, or remove the patient's CT "
+        "from the reference."
+    )
     missing = [Refusal(name, reason) for name in sorted(set(references) - set(predictions))]
     return Matched(cases, refused, missing)
 

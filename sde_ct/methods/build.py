@@ -59,5 +59,8 @@ def build_method(
         )
     if config.method == "cnn":
         return regression(config, network, axis_name)
-    critic = PatchDiscriminator(config.adversarial.channels, config.network.groups, network.dtype)
-    return adversarial(config, network, critic, axis_name)
+    if config.method == "gan":
+        width, groups = config.adversarial.channels, config.network.groups
+        critic = PatchDiscriminator(width, groups, network.dtype)
+        return adversarial(config, network, critic, axis_name)
+    raise InputError(f"config.method={config.method!r}: no such method is built here.")

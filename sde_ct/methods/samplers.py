@@ -126,7 +126,7 @@ def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Sample
 
 
 def with_evaluations(options: SamplingConfig, name: str, evaluations: int) -> SamplingConfig:
-    """The options with which a sampler makes `evaluations` network evaluations, or just fewer.
+    """Change the options so that a sampler makes `evaluations` evaluations, or the next fewer.
 
     Raises InputError where the number is too small, and for the ODE, whose steps are adaptive.
     """

@@ -99,7 +99,7 @@ def uncertainty(
     *,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Figure:
-    """For each sampler its draws' spread, the |error| of their mean, and one against the other.
+    """Map the spread of each sampler's draws and the error of their mean; plot one over the other.
 
     Args:
         samplers: name -> (standard deviation of the draws, |error| of their mean), HU.

@@ -53,7 +53,7 @@ def mark_sides(axes: Axes) -> None:
 
 
 class Page:
-    """A figure of equal cells, rows from the top; the last row may hold plots."""
+    """A grid of equal cells, filled row by row from the top; the last row may hold plots."""
 
     def __init__(self, columns: int, image_rows: int, height_to_width: float, plots: bool = False):
         self._heights = [CELL * height_to_width] * image_rows + [PLOT_HEIGHT] * plots

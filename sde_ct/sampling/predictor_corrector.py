@@ -33,11 +33,11 @@ def predictor_corrector(
 
     (arXiv 2011.13456, algorithms 2-5; arXiv 2209.12104, sampler "PC", there 10 corrector steps.)
 
-    The authors take e = 2 (snr |z| / |∇ log p|)². Where noise dominates, |z| / |∇ log p| in many
-    dimensions estimates std(t), the form used here. The ratio itself makes e depend on x, which
-    shifts the law that the corrector should keep: a scalar near a zero of its score would take a
-    step without bound. The step here is one number a level, right in any dimension, and the same
-    for a sample alone or in a batch.
+    The authors take e = 2 (snr |z| / |∇ log p|)² for VE, and alpha times as much for VP. Where
+    noise dominates, |z| / |∇ log p| in many dimensions estimates std(t), the form used here. The
+    ratio itself makes e depend on x, which shifts the law that the corrector should keep: a scalar
+    near a zero of its score would take a step without bound. The step here is one number a level,
+    right in any dimension, and the same for a sample alone or in a batch.
 
     The Langevin step is not adjusted: for a Gaussian of variance v its own stationary variance is
     v / (1 - e/2v), at most 1 / (1 - snr²) = 1.026 times v at the default, +1.3 % in standard

@@ -41,8 +41,10 @@ def karras(
 ) -> Float[Array, " steps+1"]:
     """Equal steps in (std / alpha)^(1/rho), from t = 1 to `end` in (0, 1).
 
-    (arXiv 2206.00364, eq. 5; rho = 7 there.) Denser at low noise than equal steps in t, less so
-    than in log SNR. Raises InputError for steps < 1.
+    (arXiv 2206.00364, eq. 5; rho = 7 there.) For `VPSDE()` and `VESDE.from_sigma(25)` it is
+    denser at low noise than equal steps in t, and less dense than equal steps in log SNR.
+
+    Raises InputError for steps < 1.
     """
     check_steps(steps)
     first, last = sde.noise_ratio(1.0) ** (1 / rho), sde.noise_ratio(end) ** (1 / rho)

@@ -167,7 +167,7 @@ class Job:
             return cost
         return (
             f"{cost}; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
-            "within the bounds, if the patient is like those of the fit"
+            "within the bounds, provided the patient resembles those that the bounds were fitted on"
         )
 
 

@@ -32,8 +32,8 @@ class Synthesizer:
     """Draws synthetic CTs from one trained network with one sampler.
 
     All slices and draws of a volume form one list, which is cut into batches of one size; the last
-    is filled up. The function of a batch is compiled once for each slice size. The random key of a
-    sample depends on (seed, case, slice, draw) alone.
+    batch is padded. The function of a batch is compiled once for each slice size. The random key
+    of a sample depends on (seed, case, slice, draw) alone.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
     Args:
         draws: M >= 2 synthetic CTs, HU.
         ct: the real CT, HU.
-        mask: the voxels that count, above 0; at least `scores.BINS` of them.
+        mask: above 0 where a voxel counts; at least `scores.BINS` voxels must.
 
     Raises:
         InputError: fewer than 2 draws or `BINS` voxels, and what `as_mask` refuses.

@@ -146,7 +146,7 @@ def _resample(
     plane: tuple[int, int],
     fill: float,
 ) -> Float[np.ndarray, "z c d"]:
-    """Read `stack` in plane at scale · index + offset; `fill` outside its pixels."""
+    """Sample each slice at the pixel positions scale · index + offset; others get `fill`."""
     stack = np.asarray(stack, np.float32)
     # A Gaussian that leaves little above the coarser grid's Nyquist frequency.
     sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]

@@ -171,7 +171,7 @@ def test_a_case_without_its_files_is_refused_alone(cohort):
     assert [case for case, _ in found.refused] == ["1PA002_fold0", "1PA777"]
     assert "ref holds no reference CT for 1PA777" in found.refused[1].reason
     assert [case for case, _ in found.missing] == ["1PA002"]
-    assert "sct holds no prediction of it" in found.missing[0].reason
+    assert "sct has no prediction for this patient" in found.missing[0].reason
     _write(ref / "copy/1PA001/ct.nii.gz", _ct())
     twice = match_cases(sct, ref)
     assert twice.cases == [] and "are both '1PA001'" in twice.refused[0].reason

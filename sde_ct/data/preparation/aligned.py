@@ -95,5 +95,6 @@ def _require_same_grid(patient: Patient, kind: str) -> None:
     path, mr = patient.files[kind], patient.files["mr"]
     fix = " or give --register" if kind == "ct" else ""
     raise InputError(
-        f"{path} and {mr} lie on different grids ({what}): resample {path.name} on the MR's{fix}"  # type: ignore[union-attr]
+        f"{path} and {mr} lie on different grids ({what}): resample {path.name} onto the MR's "  # type: ignore[union-attr]
+        f"grid{fix}"
     )

@@ -135,7 +135,8 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
     """The CT that lies on the MR, the reason for it, and whether it is deformed onto the MR.
 
     The deformed CT is in the MR's frame of reference. Of several the one on the MR's grid is
-    chosen, then the one whose description says so. Without any, the only CT is the native one.
+    chosen, then the one whose description says so. If no CT is deformed, the native CT is
+    taken, provided that there is only one.
 
     Raises InputError where there is none, or the choice is unclear.
     """
@@ -150,7 +151,9 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
             return group[0], f"{group[0].text}: in the MR's frame of reference, {where}{says}", True
     if not here and len(cts) == 1:
         return cts[0], f"{cts[0].text}: the native CT, for none lies in the MR's frame", False
-    listed = ", ".join(image.text for image in here or cts) or "none"
+    if not cts:
+        raise InputError("its folder holds no CT: export the patient's CT into the folder too")
+    listed = ", ".join(image.text for image in here or cts)
     raise InputError(f"it is unclear which CT belongs to the MR ({listed}): keep one in the folder")
 
 

@@ -37,7 +37,7 @@ class Point:
     psnr: float  # dB
     ssim: float
     spread: float  # standard deviation of all draws, HU
-    crps: float  # fair, of all draws, HU
+    crps: float  # the fair (unbiased) CRPS of all draws, HU
 
 
 def settings(

@@ -274,7 +274,7 @@ REFUSED = {
         lambda f: copy_series(f, *T2, SeriesDescription="T2 again"),
         "2 of its MR series are T2-weighted",
     ),
-    "no CT": (lambda f: [remove(f, *CT), remove(f, "CT", "Pelvis")], "it is unclear which CT"),
+    "no CT": (lambda f: [remove(f, *CT), remove(f, "CT", "Pelvis")], "its folder holds no CT"),
     "two CTs on the MR": (lambda f: copy_series(f, *CT), "it is unclear which CT"),
     "T2 misses a slice": (lambda f: lose(f, *T2, 4), "misses 1 slices"),
     "CT misses a slice": (lambda f: lose(f, *CT, 4), "misses 1 slices"),
