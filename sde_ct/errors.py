@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """Input that cannot be used: one clear sentence naming the file or field and the mend.
+    """Input that cannot be used: one clear sentence naming the file or field and the fix.
 
     The programs in `launch/` print the sentence and exit with status 2, without a traceback.
     """

@@ -81,7 +81,7 @@ MODULES = modules()
 
 
 def part(name: str) -> str | None:
-    """`sde_ct.volumes.files.read_volume` -> data; None for what is not of the package."""
+    """`sde_ct.volumes.files.read_volume` -> volumes; None for what is not of the package."""
     pieces = name.split(".")
     return pieces[1] if pieces[0] == "sde_ct" and len(pieces) > 1 else None
 

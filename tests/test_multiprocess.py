@@ -136,7 +136,7 @@ def test_two_processes_stop_together_go_on_and_train_as_one(runs, phantoms, tmp_
     ends = [line for i in (0, 1) for line in run.log(i).splitlines() if "stopped: SIGTERM" in line]
     assert len(ends) == 2 and ends[0] == ends[1]
     step, _ = run.final()
-    assert 12 <= step < 24 and f"goes on from step {step}" in ends[0]
+    assert 12 <= step < 24 and f"continues from step {step}" in ends[0]
 
     run.start(2, devices=2, way=by_slurm, pause=0)
     assert run.statuses() == [0, 0], run.log(0) + run.log(1)

@@ -77,10 +77,10 @@ class SliceMinMax:
     """Each slice from its own minimum and maximum to [0, 1], for MR and CT (arXiv 2209.12104).
 
     The inverse for a CT would need the range of the very slice that is to be predicted, which
-    no MR tells. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the
+    is unknown. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the
     median slice range of the training patients (`dataset.fit_intensity`). HU found this way are
-    wrong where a slice differs from the median, in bone and metal most: for faithful repetition
-    of the paper only.
+    wrong where a slice differs from the median, in bone and metal most: use it only to
+    repeat the paper exactly.
     """
 
     low: float = -1000.0

@@ -1,1 +1,1 @@
-"""What a file or folder is, what is wrong with it, how to mend it, and what it would cost."""
+"""What a file or folder is, what is wrong with it, how to fix it, and what using it would cost."""

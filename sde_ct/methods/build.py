@@ -55,7 +55,7 @@ def build_method(
         return diffusion(config, build_sde(config), network, axis_name, sampler=name)
     if sampler is not None:
         raise InputError(
-            f"A {config.method} gives one CT and has no sampler: leave out sampler={sampler!r}."
+            f"config.method={config.method!r} has no sampler: leave out sampler={sampler!r}."
         )
     if config.method == "cnn":
         return regression(config, network, axis_name)

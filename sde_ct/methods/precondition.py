@@ -1,7 +1,7 @@
 """What the network is fed and what it predicts, in one table for VP and VE alike.
 
-With x = α x₀ + σ z, a form fixes the network's input, the label it is told, its target F* and the
-score it stands for. The loss is mean |F - F*|² in every form.
+With x = α x₀ + σ z, a form fixes the network's input, its noise label, its target F* and the score
+that its output means. The loss is mean |F - F*|² in every form.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,7 @@ LOOP = 8  # steps of the DDPM loop that is timed: each is one evaluation
 
 
 def race(contenders: Mapping[str, Callable[[], object]], repeats: int = 7) -> dict[str, float]:
-    """Median seconds of a call of each, results waited for.
+    """Median seconds of a call of each contender, until its result is ready.
 
     Every contender is called once before, to compile, then all in turn: a machine that slows down
     for a while slows down all of them, and their ratios stand.

@@ -1,4 +1,4 @@
-"""SHA-256 of files and folders, and a file beside a folder's content that tells later changes."""
+"""SHA-256 of files and folders, and a record in a folder that reveals later changes to it."""
 
 import hashlib
 import json

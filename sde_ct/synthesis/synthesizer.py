@@ -62,7 +62,8 @@ class Synthesizer:
         self.is_random = method.is_random  # whether draws differ; those of a CNN or GAN do not
         if method.is_random and sampler is None:
             raise InputError(
-                f"A {trained.config.method} network needs a sampler: one of {', '.join(SAMPLERS)}."
+                f"The method {trained.config.method!r} needs a sampler: give one of "
+                f"{', '.join(SAMPLERS)}."
             )
         self._draw = parallel.shared_out(method.draw, self._devices)
         self._params = parallel.replicate(trained.params, self._devices)
@@ -132,7 +133,9 @@ class Synthesizer:
             raise InputError(f"draws={draws}: give 1 or more.")
         if draws > 1 and not self.is_random:
             method = self._trained.config.method
-            raise InputError(f"draws={draws}: a {method} always gives the same CT; give 1.")
+            raise InputError(
+                f"draws={draws}: the method {method!r} always gives the same CT; give 1."
+            )
 
     def _sample(
         self,

@@ -182,7 +182,7 @@ class Checkpoints:
         if (fault := digest.fault(folder)) is not None:
             raise InputError(
                 f"{folder} is damaged ({fault}): give the command of its training again, which "
-                "sets it aside and goes on from another one."
+                "sets it aside and continues from another one."
             )
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(

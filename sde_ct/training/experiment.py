@@ -77,7 +77,7 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
 def record_start(
     workdir: Path, config: Experiment, prepared: Prepared, devices: list[jax.Device], step: int
 ) -> None:
-    """Append this start, which goes on from `step`, to run.json.
+    """Append this start, which continues from `step`, to run.json.
 
     Raises InputError where the data differ in any byte from those of the start before.
     """

@@ -27,7 +27,7 @@ from sde_ct.training.validation import validator
 from sde_ct.training.watch import Watch
 from sde_ct.types import Batch
 
-AHEAD = 2  # steps given to the devices before the metrics of the first are waited for
+AHEAD = 2  # steps that may run on the devices before the metrics of the first are read
 
 Pending = collections.deque[tuple[int, dict[str, Any]]]  # steps given to the devices: metrics
 
@@ -208,7 +208,7 @@ class Run:
             if fault := self._write(state, progress):
                 done, fault = self.checkpoints.latest or 0, f"; {fault}"
         raise Interrupted(
-            f"{name} at step {progress.step}{fault}; the same command goes on from step {done}.",
+            f"{name} at step {progress.step}{fault}; the same command continues from step {done}.",
             interruption.signal,  # type: ignore[arg-type]
         )
 

@@ -52,5 +52,6 @@ class Watch:
         recognised = "every CT" if game == "won" else "no CT"
         return [
             f"step {step}: the discriminator is dead: for {WINDOW} steps its loss was {loss:.4f}, "
-            f"it tells {recognised} from a synthetic one; change config.adversarial.learning_rate"
+            f"it distinguishes {recognised} from a synthetic one; change "
+            "config.adversarial.learning_rate"
         ]

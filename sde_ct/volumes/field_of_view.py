@@ -32,7 +32,7 @@ def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
 
 
 def measured(ct: Volume) -> Bool[np.ndarray, "x y z"]:
-    """Where a CT (HU) was measured; everywhere where its padding cannot be told from its air.
+    """Where a CT (HU) was measured; everywhere if padding and air look alike.
 
     In some CTs all air was set to one value, usually -1024 HU, or cut off there: then that value
     around the body is air as well as padding. It is taken for padding only if air of other values

@@ -14,7 +14,9 @@ from sde_ct.volumes.volume import corners_apart
 
 MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 SAME_PLACE_MM = 0.1  # between the places that sform and qform give to any voxel
-ROUNDING = 3 * 2.0**-23  # of b² + c² + d², with b, c, d as float32: nibabel takes it for none
+ROUNDING = (
+    3 * 2.0**-23
+)  # of b² + c² + d², with b, c, d as float32: nibabel treats such a value as 0
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -29,3 +29,21 @@ def test_the_loss_does_not_depend_on_the_ct_where_it_is_not_valid(name):
     # The mean is over all voxels: with an error of 0 at 3 of 8 columns it is below that of all.
     whole = loss(state, keys, batch._replace(valid=jnp.ones_like(valid)))[key]
     assert np.isfinite(whole) and float(whole) > float(before)
+
+
+def test_the_loss_of_diffusion_is_the_sum_over_valid_voxels():
+    """The losses of two regions add up to that of all, to float32's rounding; none gives 0."""
+    method = build_method(tiny.experiment("diffusion"))
+    mr = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    ones = jnp.ones_like(mr)
+    part = ones.at[:, :, 5:].set(0)
+    state = method.init(jax.random.key(1), Batch(mr, -0.5 * mr, ones))
+    loss = jax.jit(method.loss)
+    keys = example_keys(0, 0, 2)
+
+    def over(valid):
+        return float(loss(state, keys, Batch(mr, -0.5 * mr, valid))["loss"])
+
+    assert 0 < over(part) < over(ones)
+    assert over(part) + over(ones - part) == pytest.approx(over(ones), rel=1e-5)
+    assert over(0 * ones) == 0

@@ -48,7 +48,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(phantoms, tmp_path, monkeypa
         signal_at(patch, 3, signal.SIGTERM)
         done = call("train", *usual, f"--workdir={tmp_path / 'run'}")
     assert done.status == 75 and "Traceback" not in done.err
-    assert "stopped: SIGTERM at step 3; the same command goes on from step 3." in done.err
+    assert "stopped: SIGTERM at step 3; the same command continues from step 3." in done.err
     assert Checkpoints(tmp_path / "run").steps == [2, 3]
     assert call("train", *usual, f"--workdir={tmp_path / 'run'}").status == 0
     one, other = (cheap.saved_state(tmp_path / name, 8) for name in ("run", "whole"))

@@ -150,7 +150,11 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
             says = ", its description says deformed" if group[0] in named else ""
             return group[0], f"{group[0].text}: in the MR's frame of reference, {where}{says}", True
     if not here and len(cts) == 1:
-        return cts[0], f"{cts[0].text}: the native CT, for none lies in the MR's frame", False
+        return (
+            cts[0],
+            f"{cts[0].text}: the native CT, because no CT lies in the MR's frame of reference",
+            False,
+        )
     if not cts:
         raise InputError("its folder holds no CT: export the patient's CT into the folder too")
     listed = ", ".join(image.text for image in here or cts)

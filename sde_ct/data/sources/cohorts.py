@@ -167,7 +167,7 @@ def _case(name: str, files: Files) -> Source:
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
-    """The only match in a patient's folder. Raises InputError for several, or for none needed."""
+    """The only match in a patient's folder. Raises InputError for several, or if one is missing."""
     paths = _matches(place, pattern) if pattern else []
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths[:8])

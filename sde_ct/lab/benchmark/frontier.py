@@ -32,7 +32,7 @@ class Point:
     setting: str  # the budget, or the tolerance of an adaptive sampler
     draws: int  # number averaged; for 1, the figures are means over single draws
     evaluations: float  # a slice, of all averaged draws together
-    seconds: float  # likewise, without compilation
+    seconds: float  # a slice, of all averaged draws together, without compilation
     mae: float
     psnr: float  # dB
     ssim: float

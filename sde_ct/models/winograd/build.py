@@ -40,29 +40,29 @@ def ready() -> bool:
     try:
         register(build(cache.folder("winograd"), compiler))
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        told = getattr(error, "stderr", None) or str(error)
+        output = getattr(error, "stderr", None) or str(error)
         logging.warning(
             "The convolution kernels could not be built by %s (%s): 3 x 3 convolutions are XLA's "
             "own, which take about twice as long",
             compiler,
-            told.strip().splitlines()[0] if told.strip() else type(error).__name__,
+            output.strip().splitlines()[0] if output.strip() else type(error).__name__,
         )
         return False
     return True
 
 
 def build(folder: Path, compiler: str, machine: str = "native") -> Path:
-    """The shared library in `folder`, compiled there unless it is there already, whole.
+    """The shared library in `folder`, which is compiled unless it is there and complete.
 
-    `machine`: what -march gets. Its name tells the sources, JAX's headers, the compiler and the
-    processor apart, since machines of several kinds may share a home; and its content, since
-    loading what a full disk or a crash has cut off kills the process.
+    `machine`: the value of -march. The library's name holds a digest of sources, JAX's headers,
+    compiler and processor, because different machines may share a home folder, and a digest of the
+    library itself, because loading one that a full disk or a crash has cut off kills the process.
     Raises `OSError` or `subprocess.SubprocessError`.
     """
     command = [compiler, *FLAGS, f"-march={machine}", "-isystem", jax.ffi.include_dir()]
-    told = [*command, jaxlib.__version__, _processor()]
+    parts = [*command, jaxlib.__version__, _processor()]
     sources = [path.read_text("utf-8") for path in sorted(_HERE.glob("*.[ch]*"))]
-    name = f"kernels-{_digest(chr(0).join(told + sources).encode())}"
+    name = f"kernels-{_digest(chr(0).join(parts + sources).encode())}"
     for found in folder.glob(f"{name}-*.so"):
         if found.stem == f"{name}-{_digest(found.read_bytes())}":
             return found
@@ -102,7 +102,7 @@ def _compiler() -> str | None:
 
 
 def _processor() -> str:
-    """What tells two kinds of processor apart."""
+    """A text that differs between kinds of processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

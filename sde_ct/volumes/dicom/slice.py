@@ -28,7 +28,7 @@ REQUIRED = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
 )
 SCALE = ("RescaleSlope", "RescaleIntercept")
-LARGEST_MM = 1e5  # no scanner is larger; a damaged number is, as a rule
+LARGEST_MM = 1e5  # no scanner is larger, but most damaged numbers are
 
 
 class Slice(NamedTuple):

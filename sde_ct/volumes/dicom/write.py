@@ -29,7 +29,7 @@ from sde_ct.volumes.volume import (
 )
 
 SHEAR = 1e-3  # cosine between axes: rounding in headers
-SQUARE = 1e-3  # of a pixel's side, likewise
+SQUARE = 1e-3  # of a pixel's side: larger differences are no rounding
 
 
 def write_ct_series(

@@ -324,7 +324,7 @@ def test_the_native_ct_is_registered_where_that_is_asked_for(patient, prepared, 
     inside = mask.array > 0
     assert np.abs(ct.array - truth.array)[inside].mean() < 60  # 170 where it lies 15 mm off
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["1_03_P"]
-    assert "the native CT, for none lies in the MR's frame" in report["chosen"]["ct"]
+    assert "the native CT, because no CT lies in the MR's frame" in report["chosen"]["ct"]
     quality = report["registration"]
     assert quality["body_dice"]["after"] > 0.97 and quality["kind"] == "rigid"
     assert quality["rotation_degrees"][2] == pytest.approx(-2.5, abs=6)  # and the MR's obliquity
