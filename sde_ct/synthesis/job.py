@@ -159,9 +159,10 @@ class Job:
 
     def _cost(self, ct: SyntheticCT) -> str:
         of = f" of {len(self._networks)} networks" if len(self._networks) > 1 else ""
+        draws, calls = self._draws, round(ct.evaluations)
         cost = (
-            f"{ct.slices} slices, {self._draws} draws{of}, {ct.evaluations:.0f} network "
-            f"evaluations and {ct.seconds:.2f} s per slice and draw"
+            f"{ct.slices} slices, {draws} draw{'s' * (draws != 1)}{of}, {calls} network "
+            f"evaluation{'s' * (calls != 1)} and {ct.seconds:.2f} s per slice and draw"
         )
         if self._correction is None:
             return cost

@@ -9,6 +9,7 @@ from scipy import ndimage
 from sde_ct.config import NetworkConfig
 from sde_ct.data.inputs import network_input
 from sde_ct.data.intensity import RobustMR
+from sde_ct.data.preparation import case as case_module
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.lab.phantom.pelvis import pelvis_patient
@@ -87,3 +88,25 @@ def test_the_percentiles_of_an_mr_are_those_of_synthesis_whatever_lies_beside_it
         alone = network_input(mr, RobustMR(), given).percentiles
         for percentile, value in data.cases["p"].percentiles.items():
             assert alone[percentile] == pytest.approx(value, rel=1e-6)
+
+
+def test_the_picture_shows_no_ct_where_none_was_measured(tmp_path, monkeypatch):
+    """What stands there in the training slices, 0 HU of soft tissue, would look like a CT."""
+    one, folder = patient_of(0), tmp_path / "cohort" / "p0"
+    narrow = np.where(inside_view(one.ct.array.shape), one.ct.array, PADDING)
+    write_volume(folder / "mr.nii.gz", one.mr)
+    write_volume(folder / "ct.nii.gz", one.ct.with_array(narrow))
+    drawn, draw = [], case_module.overview
+
+    def spy(mr, ct, *given, **options):
+        drawn.append(ct)
+        return draw(mr, ct, *given, **options)
+
+    monkeypatch.setattr(case_module, "overview", spy)
+    cases = find_cases("synthrad2023", tmp_path / "cohort", Patterns())
+    split = {"train": ("p0",)}
+    data = tmp_path / "data"
+    prepared = prepare(cases, data, source="synthrad2023", split=split, pictures=True)
+    case = prepared.cases["p0"]
+    beyond = case.load("valid") == 0
+    assert (drawn[0][beyond] == -1000).all() and (case.load("ct")[beyond] == 0).any()

@@ -155,7 +155,7 @@ def test_a_cnn_draws_once(runs, mr_file, tmp_path):
     )
     assert not list(tmp_path.iterdir())
     done = call("synthesize", *arguments)
-    assert done.status == 0 and "1 draws, 1 network evaluations" in done.out, done.err
+    assert done.status == 0 and "1 draw, 1 network evaluation and" in done.out, done.err
     assert list(listing(tmp_path)) == ["mr_knee.json", "sct", "sct/mr_knee.nii.gz"]
 
 

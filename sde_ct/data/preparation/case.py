@@ -205,7 +205,8 @@ def _share_inside(cut: CutMR) -> float:
 
 def _draw(path: Path, name: str, cut: CutMR, slices: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = overview(cut.mr, slices["ct"], slices["mask"], pixel=cut.grid.pixel_mm, title=name)
+    measured = np.where(slices["valid"], slices["ct"], AIR)  # what stands in for the rest is no CT
+    picture = overview(cut.mr, measured, slices["mask"], pixel=cut.grid.pixel_mm, title=name)
     with whole(path) as partial:
         picture.savefig(partial)
 

@@ -13,7 +13,7 @@ LEVELS = (0.25, 0.5, 0.75)  # of the body's length along z
 FIELDS = 6  # of the checkerboard across a slice
 CT_WINDOW = (-250.0, 750.0)  # HU
 OUTLINE = np.array([1.0, 0.75, 0.0])
-TITLES = ("MR", "CT, -250 to 750 HU", "body mask", "MR and CT")
+TITLES = ("MR", "CT, -250 to 750 HU", "judged region", "MR and CT")
 
 
 def overview(
@@ -29,7 +29,7 @@ def overview(
     Args:
       mr: a.u., shown from its 1st to its 99.5th percentile in the body.
       ct: HU.
-      mask: 1 in the body, with body in at least one slice.
+      mask: 1 where results are judged, in at least one slice.
       pixel: size (y, x), mm.
       title: in the corner.
     """
