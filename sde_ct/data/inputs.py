@@ -9,7 +9,7 @@ from sde_ct.data.intensity import Percentiles, RobustMR, SliceMinMax, body_perce
 from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
 from sde_ct.volumes.slice_grid import SliceGrid, slice_grid, to_slices
-from sde_ct.volumes.volume import Volume, canonical, same_grid
+from sde_ct.volumes.volume import Volume, canonical, reordered, same_grid
 
 
 class CutMR(NamedTuple):
@@ -96,15 +96,15 @@ def network_input(
     Args:
       mr, spacing, size, multiple, name: as for `cut_mr`; spacing as in training.
       scaling: the MR map of the training.
-      mask: where draws are judged, on the grid of `mr`; it does not change the scaling. None
-        takes the body.
+      mask: where draws are judged, on the grid of `mr` in any order of voxels; it does not
+        change the scaling. None takes the body.
       neighbours: slices shown on each side, as in training.
 
     Raises:
       InputError: as `cut_mr`; the mask is empty or lies on another grid; or the volume has fewer
         than 1 + 2·neighbours slices.
     """
-    if mask is not None and not same_grid(mr, mask):
+    if mask is not None and not same_grid(mr, mask := reordered(mask, mr.affine)):
         raise InputError(f"{name} and its mask lie on different grids: resample the mask")
     if mask is not None and not mask.array.any():
         raise InputError(f"The mask of {name} is empty: give another mask, or none")

@@ -11,7 +11,7 @@ from sde_ct.doctor.finding import Finding, error, warning
 from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.resample import resample_on
-from sde_ct.volumes.volume import Volume, same_grid
+from sde_ct.volumes.volume import Volume, reordered, same_grid
 
 VOXEL_MM = (0.05, 25.0)  # spacings of scanners and of this package's phantoms
 BODY_MM = (40.0, 2500.0)  # extent in plane
@@ -60,7 +60,7 @@ def _origin(volume: Volume) -> Iterator[Finding]:
 
 def check_alignment(mr: Volume, ct: Volume) -> Iterator[Finding]:
     """Compare the bodies of MR (a.u.) and CT (HU, on any grid) where both images show them."""
-    if not same_grid(mr, ct.with_array(ct.array, mr.unit)):
+    if not same_grid(mr, reordered(ct, mr.affine)):
         yield error("MR and CT lie on different grids", "resample the CT on the MR's grid")
     in_mr = body_mask(mr).array > 0
     in_ct, both = (

@@ -14,7 +14,7 @@ from sde_ct.uncertainty.judgement import Judged, judge
 from sde_ct.uncertainty.scores import spearman
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.overlap import ct_body
-from sde_ct.volumes.volume import Unit, Volume, canonical, same_grid
+from sde_ct.volumes.volume import Unit, Volume, canonical, reordered, same_grid
 
 
 class Evaluated(NamedTuple):
@@ -118,7 +118,7 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
 
 def read_on_grid(path: Path, unit: Unit, ct: Volume, reference: Path) -> Volume:
     """A volume that must lie on the grid of `ct`, which was read from `reference`."""
-    volume = canonical(read_volume(path, unit))
+    volume = reordered(read_volume(path, unit), ct.affine)
     if not same_grid(volume, ct):
         raise InputError(
             f"{path} ({_grid(volume)}) lies on another grid than {reference} ({_grid(ct)}): "

@@ -59,12 +59,21 @@ def is_perpendicular(affine: Float[np.ndarray, "4 4"], tolerance: float) -> bool
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= tolerance)
 
 
+def reordered(volume: Volume, affine: Float[np.ndarray, "4 4"]) -> Volume:
+    """The volume with axes flipped and swapped, never interpolated, to lie closest to `affine`'s.
+
+    Volumes of one grid whose files store the voxels in different orders, such as a DICOM series
+    and the NIfTI file that dcm2niix makes of it, have the same arrays after this.
+    """
+    orientation = nib.orientations.io_orientation(np.linalg.inv(affine) @ volume.affine)
+    array = nib.orientations.apply_orientation(volume.array, orientation)
+    place = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
+    return Volume(np.asarray(array), place, volume.unit)
+
+
 def canonical(volume: Volume) -> Volume:
     """The volume with axes flipped and swapped, never interpolated, to lie closest to RAS+."""
-    orientation = nib.orientations.io_orientation(volume.affine)
-    array = nib.orientations.apply_orientation(volume.array, orientation)
-    affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
-    return Volume(np.asarray(array), affine, volume.unit)
+    return reordered(volume, np.eye(4))
 
 
 def restore(volume: Volume, like: Volume) -> Volume:
@@ -81,10 +90,7 @@ def left_posterior_superior(volume: Volume) -> Volume:
 
     That is the order of voxels of DICOM's axial slices, first row anterior, first column right.
     """
-    ras = canonical(volume)
-    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
-    turn[:2, 3] = np.array(ras.array.shape[:2]) - 1
-    return Volume(ras.array[::-1, ::-1], ras.affine @ turn, volume.unit)
+    return reordered(volume, np.diag([-1.0, -1.0, 1.0, 1.0]))
 
 
 def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:

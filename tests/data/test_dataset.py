@@ -93,6 +93,22 @@ def test_training_and_synthesis_show_the_network_the_same_mr(cohort, data):
                 np.testing.assert_array_equal(shown.mr[z, 1:-1, 2:-2], source[z]["mr"])
 
 
+def test_a_mask_in_another_order_of_voxels_is_the_same_mask(data):
+    """As `synthesize --mask` reads it from a file of another program."""
+    case = data.cases["1PA002"]
+    mr, mask = case.volume("mr"), case.volume("mask")
+    shifted = np.eye(4)
+    shifted[1] = [0, -1, 0, mask.array.shape[1] - 1]
+    turned = Volume(
+        mask.array[:, ::-1].swapaxes(0, 2), (mask.affine @ shifted)[:, [2, 1, 0, 3]], "mask"
+    )
+    shown = network_input(mr, RobustMR(), turned)
+    np.testing.assert_array_equal(shown.mask, network_input(mr, RobustMR(), mask).mask)
+    elsewhere = Volume(turned.array, turned.affine + np.eye(4, k=3), "mask")
+    with pytest.raises(InputError, match="lie on different grids"):
+        network_input(mr, RobustMR(), elsewhere)
+
+
 def test_network_input_covers_the_volume_and_leads_back_to_it():
     mr = Volume(patient()["mr"], AFFINE, "a.u.")
     shown = network_input(mr, RobustMR(), spacing=(1.0, 1.0), size=(8, 8), multiple=8)

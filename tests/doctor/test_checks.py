@@ -19,7 +19,7 @@ from sde_ct.doctor.check_names import check_names
 from sde_ct.doctor.examine_volume import examine
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.volumes.files import write_volume
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.volume import Volume, left_posterior_superior
 
 GRIDS = [((64, 48, 8), (6.25, 6.25, 10.0)), ((24, 20, 6), (16.0, 16.0, 16.0))]
 
@@ -153,6 +153,7 @@ def test_misregistration_is_named_and_measured(patient):
     shift = float(found.split("centres ")[1].split()[0])
     assert 12 < shift < 20
     assert "different grids" in said(check_alignment(mr, Volume(ct.array[1:], ct.affine, "HU")))
+    assert not said(check_alignment(mr, left_posterior_superior(ct)))  # another order of voxels
     far = Volume(ct.array, ct.affine + np.eye(4, k=3) * 1e4, "HU")
     assert "no common part" in said(check_alignment(mr, far))
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sde_ct.volumes.volume import Volume, canonical, left_posterior_superior, restore, same_grid
+from sde_ct.volumes.volume import (
+    Volume,
+    canonical,
+    left_posterior_superior,
+    reordered,
+    restore,
+    same_grid,
+)
 
 SHAPE = (3, 4, 5)
 ORIENTATIONS = list(product(permutations(range(3)), product((1, -1), repeat=3)))
@@ -51,6 +58,23 @@ def test_turned_to_left_posterior_superior_every_voxel_keeps_its_place(axes, sig
     turned = left_posterior_superior(volume)
     assert (np.diag(turned.affine)[:3] * [-1, -1, 1] > 0).all()
     assert world_of(turned) == world_of(volume)
+
+
+@pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
+@pytest.mark.parametrize("tilt", [0.0, np.pi / 4])
+def test_volumes_of_one_grid_in_two_orders_of_voxels_are_made_alike(axes, signs, tilt):
+    """Also at 45 degrees, where two axes lie equally close to right and anterior."""
+    one = oriented((0, 1, 2), (-1, -1, 1), tilt)
+    flips = [slice(None, None, sign) for sign in signs]
+    turned = one.array.transpose(axes)[tuple(flips)]
+    step = np.eye(4)[:, [*axes, 3]] * [*signs, 1]
+    for i, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
+        step[axis, 3] = 0 if sign > 0 else turned.shape[i] - 1
+    other = Volume(turned, one.affine @ step + 1e-5, "HU")  # rounding in a file's header
+    assert world_of(Volume(turned, one.affine @ step, "HU")) == world_of(one)
+    back = reordered(other, one.affine)
+    assert same_grid(back, one)
+    np.testing.assert_array_equal(back.array, one.array)
 
 
 def scanned(spacing=(0.875, 0.875, 2.5), turned=0.0, origin=(-240.0, -240.0, -900.0)) -> Volume:

@@ -10,7 +10,7 @@ from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.overlap import ct_body
-from sde_ct.volumes.volume import Volume, corners_apart, same_grid
+from sde_ct.volumes.volume import Volume, corners_apart, reordered, same_grid
 
 
 class Aligned(NamedTuple):
@@ -27,7 +27,7 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
       InputError: CT, mask and MR lie on different grids, a mask is empty, or no voxel of the body
         was measured by the CT.
     """
-    _require_same_grid(patient, "mask")
+    patient = _on_grid_of_mr(patient, "mask")
     moves = kind is not None and not patient.registered
     if patient.registered is False and not moves:
         raise InputError(
@@ -35,7 +35,7 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
             "give --register=deformable or --register=rigid"
         )
     if not moves:
-        _require_same_grid(patient, "ct")
+        patient = _on_grid_of_mr(patient, "ct")
     mask = body_mask(patient.mr) if patient.mask is None else patient.mask
     if not mask.array.any():
         raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
@@ -83,10 +83,14 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
     return Aligned(patient, patient.mr.with_array(valid.astype(np.uint8), "mask"))
 
 
-def _require_same_grid(patient: Patient, kind: str) -> None:
+def _on_grid_of_mr(patient: Patient, kind: str) -> Patient:
+    """The patient with its mask or CT in the MR's order of voxels. InputError on another grid."""
     volume: Volume | None = getattr(patient, kind)
-    if volume is None or same_grid(volume, patient.mr):
-        return
+    if volume is None:
+        return patient
+    volume = reordered(volume, patient.mr.affine)
+    if same_grid(volume, patient.mr):
+        return patient._replace(**{kind: volume})  # type: ignore[arg-type]
     if volume.array.shape != patient.mr.array.shape:
         what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
     else:

@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -52,6 +53,30 @@ def test_a_change_in_a_file_that_goes_with_the_named_one_is_seen(tmp_path, write
     after = run()
     assert not after[2]
     assert after[1]["ct"] != before[1]["ct"] and after[1]["mr"] == before[1]["mr"]
+
+
+def test_a_ct_in_another_order_of_voxels_is_prepared_as_it_is(tmp_path):
+    """As dcm2niix flips the rows of an MR beside a DICOM CT: no HU changes, nothing is resampled.
+
+    The mask is stored with its slices first.
+    """
+    files, folder = patient(), tmp_path / "in" / "p"
+    affine = np.diag([-1.2, -1.2, 3.0, 1.0])
+    for kind, array in files.items():
+        image = nib.Nifti1Image(array, affine)
+        if kind == "mr":
+            image = image.as_reoriented([[0, 1], [1, -1], [2, 1]])
+        if kind == "mask":
+            image = image.as_reoriented([[1, 1], [2, 1], [0, -1]])
+        folder.mkdir(parents=True, exist_ok=True)
+        nib.save(image, folder / f"{kind}.nii.gz")
+    split = {"train": ("p",)}
+    cases = find_cases("pairs", tmp_path / "in", Patterns(mask="mask*"))
+    case = prepare(cases, tmp_path / "d", source="pairs", split=split).cases["p"]
+    np.testing.assert_array_equal(case.volume("ct").array, files["ct"][:, ::-1])
+    np.testing.assert_array_equal(case.volume("mask").array, files["mask"][:, ::-1])
+    hu = case.load("ct")[case.load("valid") > 0]
+    assert (hu.min(), hu.max()) == (files["ct"].min(), files["ct"].max())
 
 
 def test_a_file_that_is_gone_refuses_its_patient_alone(cohort, tmp_path):
