@@ -8,8 +8,9 @@
         --split=literature --spacing=0.875 --size=512 --crop_to_body
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
 
-An unusable patient is refused with a reason and the others are prepared. Run the same command
-again to prepare what is missing, for example after an interruption or when a patient was added.
+An unusable patient is refused with a reason and the others are prepared; the exit status is then 2.
+Run the same command again to prepare what is missing, for example after an interruption or when a
+patient was added.
 """
 
 import os
@@ -107,6 +108,11 @@ def main() -> None:
         report=say,
     )
     print(f"{output}: {len(prepared.cases)} of {len(cases)} patients; report.json, qc/")
+    if refused := [case.id for case in cases if case.id not in prepared.cases]:
+        raise InputError(
+            f"{len(refused)} of {len(cases)} patients were refused, the others are prepared: "
+            f"{', '.join(refused)}."
+        )
 
 
 def _require_effect() -> None:

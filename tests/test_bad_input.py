@@ -94,7 +94,8 @@ def test_prepare_refuses_a_file(name, place):
     spoil(path)
     before = listing(place)
     done = prepare(place)
-    assert done.status == 0 and "Traceback" not in done.err
+    assert done.status == 2 and "Traceback" not in done.err
+    assert done.error.endswith("1 of 2 patients were refused, the others are prepared: bert.")
     (line,) = (line for line in done.out.splitlines() if line.startswith("bert"))
     assert line.startswith("bert  refused  ") and sentence in line
     assert name == "missing" or path.name in line
@@ -280,7 +281,7 @@ def test_one_broken_patient_stops_no_other(place):
     folder.mkdir()
     BROKEN["dicom missing"].make(folder)
     done = prepare(place)
-    assert done.status == 0 and "bert  refused" in done.out + done.err
+    assert done.status == 2 and "bert  refused" in done.out + done.err
     told = (place / "data" / "report.json").read_text()
     assert "misses 1 slices" in told and "anna" in (place / "data" / "dataset.json").read_text()
 
