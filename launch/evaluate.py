@@ -17,7 +17,8 @@ NIfTI or MetaImage; extra `dose`) and writes gamma.json.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
 reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
-exit status is 0. If no case is left, nothing is written and the status is 2. The same files and
+exit status is 0. A prediction that does not look like HU counts, and a warning names it; it is not
+exported for dose. If no case is left, nothing is written and the status is 2. The same files and
 flags give the same bytes, wherever the folders are.
 """
 
@@ -107,19 +108,32 @@ def main() -> None:
         for method, of_method in results.items()
         for case in of_method.refused
     ]
-    for method, names, reason in _by_reason(refused):
-        print(f"refused ({method}) {names}: {reason}", file=sys.stderr)
+    doubts = [
+        {"case": case, "method": method, "reason": reason}
+        for method, of_method in results.items()
+        for case, reason in of_method.doubts.items()
+    ]
+    for word, those in (("refused", refused), ("warning", doubts)):
+        for method, names, reason in _by_reason(those):
+            print(f"{word} ({method}) {names}: {reason}", file=sys.stderr)
     rows = [row for of_method in results.values() for row in of_method.rows]
     if not rows:
         first = refused[0]["reason"]
         raise InputError(first if len(refused) == 1 else f"No case is left to evaluate: {first}")
     names = sorted({row.patient for row in rows})
-    if exports:
-        dose.export_files(Path(_EXPORT.value), [exports[name] for name in names])
+    if exports:  # no dose may be computed on a CT that is not in HU
+        doubtful = sorted({doubt["case"] for doubt in doubts})
+        if doubtful:
+            print(f"not exported for dose: {', '.join(doubtful)}", file=sys.stderr)
+        safe = [exports[name] for name in names if name not in doubtful]
+        dose.export_files(Path(_EXPORT.value), safe)
     places = [path for path in (*methods.values(), reference, mask, spread, *draws) if path]
-    refused = [one | {"reason": _without_parents(one["reason"], places)} for one in refused]
+    refused, doubts = (
+        [one | {"reason": _without_parents(one["reason"], places)} for one in those]
+        for those in (refused, doubts)
+    )
     settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
-    write_metrics(output, rows, protocol, settings, refused=refused)
+    write_metrics(output, rows, protocol, settings, refused=refused, warnings=doubts)
     print(text_table(summarise(rows)), end="")
     judged = {m: judgement.over_patients(of.judged) for m, of in results.items() if of.judged}
     if judged:
@@ -131,6 +145,7 @@ def main() -> None:
     warnings = [*filter(None, [caveat(len(names))])]
     print(*(f"{warning}\n" for warning in warnings), sep="", end="")
     warnings += judgement.warnings(judged)
+    warnings += [f"{m}, {cases}: {reason}" for m, cases, reason in _by_reason(doubts)]
     warnings += [f"Left out of {m}: {cases}. {reason}" for m, cases, reason in _by_reason(refused)]
     files = {method: of_method.cases for method, of_method in matched.items()}
     write_report(output / REPORT, _report(protocol, rows, files, judged, settings, warnings))

@@ -12,7 +12,8 @@ from sde_ct.evaluation.protocols import Protocol, evaluate_case
 from sde_ct.evaluation.table import Row
 from sde_ct.uncertainty.judgement import Judged, judge
 from sde_ct.uncertainty.scores import spearman
-from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.files import read_any, read_volume
+from sde_ct.volumes.hounsfield import ORIGINAL, fault
 from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Unit, Volume, canonical, reordered, same_grid
 
@@ -23,6 +24,15 @@ class Evaluated(NamedTuple):
     rows: list[Row]
     refused: list[Refusal]
     judged: dict[str, Judged]
+    doubts: dict[str, str]  # by patient: why the prediction may not be in HU
+
+
+class EvaluatedCase(NamedTuple):
+    """The results of one method on one patient."""
+
+    row: Row
+    judged: Judged | None  # None without draws
+    doubt: str  # why the prediction may not be in HU; empty if nothing suggests it
 
 
 def evaluate_methods(
@@ -42,12 +52,13 @@ def evaluate_methods(
     }
     common = set.intersection(*({r.patient for r in rows} for rows, *_ in results.values()))
     reason = "Another method has no figures for it: fix that one, or evaluate this method alone."
-    for method, (rows, refused, judged) in results.items():
+    for method, (rows, refused, judged, doubts) in results.items():
         alone = [Refusal(r.patient, reason) for r in rows if r.patient not in common]
         results[method] = Evaluated(
             [r for r in rows if r.patient in common],
             [*matched[method].refused, *refused, *alone, *matched[method].missing],
             {patient: one for patient, one in judged.items() if patient in common},
+            {patient: doubt for patient, doubt in doubts.items() if patient in common},
         )
     return results
 
@@ -55,22 +66,26 @@ def evaluate_methods(
 def _evaluate_cases(
     cases: Iterable[CaseFiles], protocol: Protocol, method: str, z_slices: slice
 ) -> Evaluated:
-    results = Evaluated([], [], {})
+    results = Evaluated([], [], {}, {})
     for files in cases:
         try:
-            row, judged = evaluate_files(files, protocol, method, z_slices)
+            row, judged, doubt = evaluate_files(files, protocol, method, z_slices)
         except InputError as error:
             results.refused.append(Refusal(files.name, str(error)))
         else:
             results.rows.append(row)
             results.judged.update({files.name: judged} if judged else {})
+            results.doubts.update({files.name: doubt} if doubt else {})
     return results
 
 
 def evaluate_files(
     files: CaseFiles, protocol: Protocol, method: str, z_slices: slice = slice(None)
-) -> tuple[Row, Judged | None]:
+) -> EvaluatedCase:
     """Read, check and evaluate one case, and its draws if there are any.
+
+    A prediction or draw that does not look like HU is named in `doubt`, and its figures count: a
+    method must not gain by its worst cases. A reference that is not in HU is refused.
 
     Args:
         z_slices: the axial slices that count, from inferior to superior; the body is outlined
@@ -84,18 +99,32 @@ def evaluate_files(
     if not (mask > 0).any():
         raise InputError(f"{files.reference} has no body in the chosen slices: choose others.")
 
-    def chosen(path: Path, unit: Unit) -> np.ndarray:
-        return read_on_grid(path, unit, ct, files.reference).array[..., z_slices]
-
     figures: dict[str, float | None] = {**evaluate_case(protocol, real, predicted, mask)}
+    doubt = _doubt(files.prediction, sct)
     if files.draws:
-        draws = np.stack([chosen(path, "HU").astype(np.float32) for path in files.draws])
-        judged = judge(draws, real, mask)
-        return Row(method, files.name, figures | judged.figures), judged
+        draws = []
+        for path in files.draws:
+            draw = _on_grid(path, read_sct(path), ct, files.reference)
+            doubt = doubt or _doubt(path, draw)
+            draws.append(draw.array[..., z_slices].astype(np.float32))
+        judged = judge(np.stack(draws), real, mask)
+        return EvaluatedCase(Row(method, files.name, figures | judged.figures), judged, doubt)
     if files.spread:
-        spread, inside = chosen(files.spread, "a.u."), mask > 0
+        inside = mask > 0
+        spread = read_on_grid(files.spread, "a.u.", ct, files.reference).array[..., z_slices]
         figures["spearman"] = spearman(spread[inside], (predicted - real)[inside])
-    return Row(method, files.name, figures), None
+    return EvaluatedCase(Row(method, files.name, figures), None, doubt)
+
+
+def _doubt(path: Path, sct: Volume) -> str:
+    problem = fault(sct)
+    if problem is None:
+        return ""
+    fix = "give it in HU" if problem.fix == ORIGINAL else problem.fix
+    return (
+        f"{path} may not be in HU (values {sct.array.min():g} to {sct.array.max():g}): "
+        f"{problem.what}. Its figures count as they are; if the units are wrong, {fix}."
+    )
 
 
 def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
@@ -105,7 +134,7 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
         InputError: a file cannot be used, grids differ, or the mask is empty.
     """
     ct = canonical(read_volume(files.reference, "HU"))
-    sct = read_on_grid(files.prediction, "HU", ct, files.reference)
+    sct = _on_grid(files.prediction, read_sct(files.prediction), ct, files.reference)
     if files.mask is None:
         return ct, sct, ct_body(ct)
     mask = read_on_grid(files.mask, "mask", ct, files.reference)
@@ -118,7 +147,17 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
 
 def read_on_grid(path: Path, unit: Unit, ct: Volume, reference: Path) -> Volume:
     """A volume that must lie on the grid of `ct`, which was read from `reference`."""
-    volume = reordered(read_volume(path, unit), ct.affine)
+    return _on_grid(path, read_volume(path, unit), ct, reference)
+
+
+def read_sct(path: Path) -> Volume:
+    """A synthetic CT in HU, whose values may be as poor as the method makes them."""
+    volume = read_any(path, "CT")
+    return volume.with_array(volume.array, "HU")
+
+
+def _on_grid(path: Path, volume: Volume, ct: Volume, reference: Path) -> Volume:
+    volume = reordered(volume, ct.affine)
     if not same_grid(volume, ct):
         raise InputError(
             f"{path} ({_grid(volume)}) lies on another grid than {reference} ({_grid(ct)}): "

@@ -32,12 +32,13 @@ def write_metrics(
     settings: Mapping[str, Any],
     *,
     refused: Sequence[Mapping[str, Any]] = (),
+    warnings: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write both files; the same arguments give the same bytes.
 
     `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV),
-    `refused`, and over patients `summary`: mean, std, min, max, median, q25, q75, n and the
-    interval of the mean per method and figure; `comparisons` of the methods in the `COMPARED`
+    `refused`, `warnings`, and over patients `summary`: mean, std, min, max, median, q25, q75, n and
+    the interval of the mean per method and figure; `comparisons` of the methods in the `COMPARED`
     figures; `statistics`, how those two were computed; and `caveat`, null where there are enough
     patients. A figure that was not measured or is not finite is empty in the CSV and null in the
     JSON.
@@ -45,6 +46,7 @@ def write_metrics(
     Args:
         settings: how the predictions were made (draws, steps, slices ...), JSON-ready.
         refused: the cases that could not be evaluated and why, JSON-ready.
+        warnings: the cases whose prediction may not be in HU and why, JSON-ready.
 
     Raises:
         InputError: a file exists already, or `summarise` refuses the rows.
@@ -59,6 +61,7 @@ def write_metrics(
         "settings": dict(settings),
         "cases": cases,
         "refused": [dict(case) for case in refused],
+        "warnings": [dict(case) for case in warnings],
         **_over_patients(rows),
     }
     refuse_existing(directory)

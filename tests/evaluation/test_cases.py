@@ -58,7 +58,7 @@ def cohort(tmp_path):
 def test_synthrad_layout_and_slices(cohort):
     cases = match_cases(cohort / "sct", cohort / "ref").cases
     assert [case.name for case in cases] == ["1PA001", "1PA002"]
-    row, judged = evaluate_files(cases[0], VOLUME, "EM", slice(1, None, 2))
+    row, judged, _ = evaluate_files(cases[0], VOLUME, "EM", slice(1, None, 2))
     assert judged is None
     assert (row.method, row.patient) == ("EM", "1PA001")
     assert row.figures["mae"] == row.figures["mean_error"] == 30
@@ -123,7 +123,7 @@ def test_draws_are_judged(drawn):
         ["1PA001_00.nii.gz", "1PA001_01.nii.gz"],
         ["draw_000.nii.gz", "draw_001.nii.gz"],
     ]
-    row, judged = evaluate_files(found.cases[0], VOLUME, "EM-M")
+    row, judged, _ = evaluate_files(found.cases[0], VOLUME, "EM-M")
     assert judged.draws == 4 and row.figures["crps"] == pytest.approx(judged.by_tissue["all"].crps)
     # The truth is the draws' centre, without noise of its own: the mean errs by 40 / √4, the
     # spread is 40: √(5/4) 40 / 20. 1000 voxels know it to 3 %.
@@ -217,7 +217,7 @@ REASONS = {
 
 def test_what_cannot_be_used_is_named_and_the_rest_evaluated(damaged):
     matched = match_cases(damaged / "sct", damaged / "ref")
-    rows, refused, _ = evaluate_methods({"EM": matched}, VOLUME)["EM"]
+    rows, refused, *_ = evaluate_methods({"EM": matched}, VOLUME)["EM"]
     assert [row.patient for row in rows] == ["1PA001", "1PA002"]
     assert [row.figures["mae"] for row in rows] == [20, 20]
     assert {case for case, _ in refused} == set(REASONS)
@@ -237,6 +237,37 @@ def test_methods_are_compared_on_common_patients(damaged):
     assert [case for case, _ in found["other"].refused[1:]] == sorted(
         {"1PA002", *REASONS} - {"nan"}
     )
+
+
+def test_a_poor_prediction_counts_and_is_named(cohort):
+    """Refusing it would let the method gain by its worst case. References are still refused."""
+    _write(cohort / "sct/1PA001.nii.gz", _ct() + 1024)
+    _write(cohort / "sct/1PA002.nii.gz", np.full(SHAPE, -1000))
+    _write(cohort / "sct/1PA003.nii.gz", _ct(2))
+    _write(cohort / "ref/Task1/pelvis/1PA003/ct.nii.gz", _ct(2) + 1024)
+    done = call("evaluate", *_arguments(cohort, f"--output={cohort / 'out'}"))
+    assert done.status == 0, done.err
+    record = json.loads((cohort / "out/metrics.json").read_text())
+    mae = {case["patient"]: case["mae"] for case in record["cases"]}
+    assert mae["1PA001"] == 1024 and set(mae) == {"1PA001", "1PA002"}
+    (refused,) = record["refused"]
+    assert refused["case"] == "1PA003" and "ct.nii.gz is not in HU" in refused["reason"]
+    first, second = record["warnings"]
+    assert first["case"] == "1PA001" and "sct/1PA001.nii.gz may not be in HU" in first["reason"]
+    assert "its units look like HU + 1024" in first["reason"] and "subtract 1024" in done.err
+    assert second["case"] == "1PA002" and "every voxel is the same" in second["reason"]
+    assert "warning (prediction) 1PA001: " in done.err
+    assert "its units look like HU + 1024" in (cohort / "out/report.html").read_text()
+
+
+def test_an_offset_draw_is_named(drawn):
+    path = drawn / "draws/1PA001_02.nii.gz"
+    _write(path, nib.load(path).get_fdata() + 1024)
+    (case, _), *_ = match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws")
+    row, _, doubt = evaluate_files(case, VOLUME, "EM")
+    assert "1PA001_02.nii.gz may not be in HU" in doubt
+    # One of 4 draws 1024 HU too high: a standard deviation of 1024 / 2, plus its 40 HU of noise.
+    assert row.figures["spread"] == pytest.approx(512, rel=0.05)
 
 
 def test_no_body_in_the_chosen_slices(cohort):

@@ -167,6 +167,17 @@ def test_the_program_exports_what_it_evaluates(cohort):
     assert not (cohort / "new").exists() and not (cohort / "dose2").exists()
 
 
+def test_a_prediction_that_is_not_in_hu_is_not_exported(cohort):
+    image = nib.load(cohort / "sct/a.nii.gz")
+    moved = np.asarray(image.dataobj) + 1024
+    nib.save(nib.Nifti1Image(moved.astype(np.int16), image.affine), cohort / "sct/a.nii.gz")
+    usual = [f"--prediction={cohort / 'sct'}", f"--reference={cohort / 'ref'}"]
+    usual += [f"--export-dose={cohort / 'dose'}", f"--output={cohort / 'out'}"]
+    done = call("evaluate", *usual)
+    assert done.status == 0 and "not exported for dose: a" in done.err
+    assert [path.name for path in (cohort / "dose").iterdir()] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("name", "affine", "sentence"),
     [

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from sde_ct.errors import InputError
+from sde_ct.evaluation.cases import read_sct
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
 from sde_ct.report.html.contents import PatientView, Prediction
@@ -65,14 +66,14 @@ def load(files: Mapping[str, CaseFiles]) -> PatientView:
 
 
 def _prediction(files: CaseFiles) -> Prediction:
-    draws = tuple(read_volume(path, "HU") for path in files.draws)
+    draws = tuple(read_sct(path) for path in files.draws)
     spread = None
     if files.spread:
         spread = read_volume(files.spread, "a.u.")
     elif draws:
         _, variance = moments([canonical(draw).array for draw in draws])
         spread = canonical(draws[0]).with_array(np.sqrt(variance))
-    return Prediction(read_volume(files.prediction, "HU"), spread, draws)
+    return Prediction(read_sct(files.prediction), spread, draws)
 
 
 def _mr(files: CaseFiles, ct: Volume) -> Volume | None:
