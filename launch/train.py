@@ -2,11 +2,17 @@
 
 python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
 python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
+python launch/train.py --config=configs/demo/score.py --config.training.steps=1440 ...
+python launch/train.py --config=configs/demo/score.py --data=data/other --workdir=runs/other \
+    --init=runs/score
 
 The newest checkpoints are kept, and the one with the smallest validation loss, which
-synthesize.py uses. After SIGTERM or Ctrl-C the current step is finished and saved, and the status
-is 75 (130 after Ctrl-C where there is only one process). --dry_run runs a few steps and prints
-data, shapes, memory and cost.
+synthesize.py uses. More steps continue a training, by the learning rates of the longer schedule.
+--init starts from the best weights of another work directory, for example on a new scanner's data.
+
+After SIGTERM or Ctrl-C the current step is finished and saved, and the status is 75 (130 after
+Ctrl-C where there is only one process). --dry_run runs a few steps and prints data, shapes, memory
+and cost.
 
 Several processes train one network together. Under SLURM's `srun` and on a TPU pod they find each
 other; elsewhere give each of them --coordinator=HOST:PORT --processes=N --process=I.
@@ -23,6 +29,7 @@ from sde_ct.runtime.cli import run
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/score.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints and logs.", required=True)
+INIT = flags.DEFINE_string("init", None, "Work directory whose best weights it starts from.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if several train.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
@@ -43,14 +50,15 @@ def main() -> None:
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         with peers.agreed():
             prepared, workdir = read_prepared(DATA.value), Path(WORKDIR.value)
+            init = Path(INIT.value) if INIT.value else None
         if DRY_RUN.value:
-            lines = dry_run(CONFIG.value, prepared, workdir)
+            lines = dry_run(CONFIG.value, prepared, workdir, init=init)
             if peers.is_primary():
                 print("\n".join(lines))
             return
         project = WANDB_PROJECT.value
         report = wandb_report(project, workdir, CONFIG.value) if project else None
-        train(CONFIG.value, prepared, workdir, report=report)
+        train(CONFIG.value, prepared, workdir, init=init, report=report)
 
 
 if __name__ == "__main__":

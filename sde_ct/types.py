@@ -44,7 +44,8 @@ class Ensemble(NamedTuple):
 class Method(NamedTuple):
     """A way to learn CT from MR, as pure functions; every method trains in the same loop.
 
-    init(key, batch) -> state: parameters, optimiser and moving averages as one tree.
+    init(key, batch, params=None) -> state: parameters, optimiser and moving averages as one tree;
+      `params`, as `weights` returns them, replace the random ones.
     update(state, keys, batch) -> (state, metrics): one step; `keys` holds one key an example,
       so the step does not depend on how the batch is spread over devices. Metrics hold "loss",
       "gradient_norm", "learning_rate" and "skipped": 1 where something was not finite and the
@@ -56,7 +57,7 @@ class Method(NamedTuple):
     is_random: whether draws of one slice by different keys differ.
     """
 
-    init: Callable[[Array, Batch], Any]
+    init: Callable[..., Any]
     update: Callable[[Any, Array, Batch], tuple[Any, dict[str, Array]]]
     loss: Callable[[Any, Array, Batch], dict[str, Array]]
     weights: Callable[[Any], Any]

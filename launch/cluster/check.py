@@ -19,6 +19,8 @@ from sde_ct.runtime.cli import run
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, as for train.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where to train.", required=True)
+INIT = flags.DEFINE_string("init", None, "As for train.py.")
+flags.DEFINE_string("wandb_project", None, "As for train.py; it is not checked.")
 DEVICES = flags.DEFINE_integer("devices", None, "Number of devices.", required=True, lower_bound=1)
 MEMORY = flags.DEFINE_float("memory", 80.0, "Memory of each device, GB.", lower_bound=0.0)
 flags.mark_flag_as_required("config")
@@ -31,12 +33,15 @@ def main() -> None:
     from sde_ct.training.dry_run import writable
     from sde_ct.training.experiment import check_experiment
     from sde_ct.training.loop import check_fit
+    from sde_ct.training.weights import check_init
 
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     config, devices = validate(CONFIG.value), DEVICES.value
     prepared = read_prepared(DATA.value)
     check_fit(config, prepared, devices)
     check_experiment(Path(WORKDIR.value), config, describe(config.data, prepared))
+    if INIT.value:
+        check_init(Path(INIT.value), Path(WORKDIR.value), config, prepared.size)
     writable(Path(WORKDIR.value))
     each = config.data.batch_size // devices
     needed = estimate(config, prepared.size).training_bytes(each)

@@ -49,9 +49,9 @@ def adversarial(
     rate = schedule(config.training, config.training.learning_rate)
     for_discriminator = adam(config.training, config.adversarial.learning_rate, b1=0.5)
 
-    def init(key, batch: Batch):
+    def init(key, batch: Batch, params=None):
         first, second = jax.random.split(key)
-        generator = network.init(first, batch.mr[:1])
+        generator = network.init(first, batch.mr[:1]) if params is None else params
         critic = discriminator.init(second, batch.mr[:1], batch.ct[:1])
         return AdversarialState(
             fresh(generator, for_generator, config.training.ema),

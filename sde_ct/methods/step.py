@@ -118,8 +118,9 @@ def supervised(
     """The method that minimises `loss` with Adam; gradients averaged over `axis_name`."""
     optimiser, rate = adam(config), schedule(config, config.learning_rate)
 
-    def init(key, batch):
-        return fresh(initialise(key, batch), optimiser, config.ema)
+    def init(key, batch, params=None):
+        params = initialise(key, batch) if params is None else params
+        return fresh(params, optimiser, config.ema)
 
     def update(state, keys, batch):
         value, gradient = jax.value_and_grad(loss)(state.params, keys, batch)

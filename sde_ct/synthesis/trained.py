@@ -1,22 +1,15 @@
 """A trained network, read from its work directory."""
 
 import dataclasses
-import hashlib
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import jax
-import numpy as np
 
 from sde_ct.config import Experiment
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.samplers import with_evaluations
-from sde_ct.training.checkpoint import Checkpoints
-from sde_ct.training.experiment import read_experiment
-from sde_ct.training.state import fresh_state
+from sde_ct.training import weights
 
 
 class Trained(NamedTuple):
@@ -43,12 +36,7 @@ class Trained(NamedTuple):
 
     def sha256(self) -> str:
         """A hash of the weights, hex."""
-        digest = hashlib.sha256()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
-            array = np.asarray(leaf)
-            digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
+        return weights.sha256(self.params)
 
 
 def load(workdir: Path, checkpoint: str = "best") -> Trained:
@@ -62,17 +50,7 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
     Raises:
       InputError: the folder is no work directory, or holds no checkpoint yet.
     """
-    config, data = read_experiment(workdir)
-    checkpoints = Checkpoints(workdir)
-    # Asked once, since a training may be adding more.
-    step = checkpoints.best if checkpoint == "best" else checkpoints.latest
-    if step is None:
-        raise InputError(f"{workdir} holds no checkpoint yet: train first.")
-    validated = checkpoints.validation_loss(step) < math.inf
-    chosen = "best" if checkpoint == "best" and validated else "newest"
-    method = build_method(config)
-    state, _ = checkpoints.restore(lambda: fresh_state(method, config, tuple(data["size"])), step)
-    return Trained(config, data, method.weights(jax.device_get(state)), step, chosen)
+    return Trained(*weights.read_weights(workdir, *weights.choose(workdir, checkpoint)))
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:

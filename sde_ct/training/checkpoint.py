@@ -47,6 +47,7 @@ class Progress:
     skipped: int = 0  # updates that were left out because something was not finite
     lately: int = 0  # those of them since the last scheduled checkpoint
     slowed: float = 1.0  # factor on the learning rates since a rollback
+    init: dict[str, Any] | None = None  # where the first weights are from; None if random
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Progress":
@@ -97,11 +98,15 @@ class Checkpoints:
 
     def validation_loss(self, step: int) -> float:
         """The loss saved with a step; infinity where it was not measured or can't be read."""
+        loss = self.progress(step).get("validation_loss")
+        return float(loss) if isinstance(loss, (int, float)) else math.inf
+
+    def progress(self, step: int) -> dict[str, Any]:
+        """What was saved with a step besides its state; empty where it can't be read."""
         try:
-            loss = json.loads((self.folder(step) / "progress.json").read_text())["validation_loss"]
-            return math.inf if loss is None else float(loss)
+            return dict(json.loads((self.folder(step) / "progress.json").read_text()))
         except FAILURES:
-            return math.inf
+            return {}
 
     def folder(self, step: int) -> Path:
         return self._root / str(step)

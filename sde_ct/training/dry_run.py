@@ -19,6 +19,7 @@ from sde_ct.training.experiment import check_experiment
 from sde_ct.training.loop import check_fit
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.validation import validation_batches
+from sde_ct.training.weights import check_init
 
 
 def dry_run(
@@ -26,6 +27,7 @@ def dry_run(
     prepared: Prepared,
     workdir: Path,
     devices: list[jax.Device] | None = None,
+    init: Path | None = None,
 ) -> list[str]:
     """Lines about data, shapes, memory, compilation and the cost of the whole training.
 
@@ -40,6 +42,8 @@ def dry_run(
         batches = TrainingBatches(config.data, prepared, config.training.seed)
         held_out = validation_batches(config, prepared, len(devices))
         known = check_experiment(workdir, config, describe(config.data, prepared))
+        if init is not None:
+            check_init(init, workdir, config, prepared.size)
         place = writable(workdir)
     peers.connect(devices)
     method = build_method(config, parallel.AXIS)

@@ -25,20 +25,28 @@ from sde_ct.storage.whole import write_json
 RUN = "run.json"
 
 
-def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> None:
+def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> Experiment | None:
     """Record configuration and data, or check them against those of an earlier start.
+
+    Returns the configuration of the earlier start, which may have had fewer steps.
 
     Raises InputError where the directory belongs to another experiment.
     """
-    if check_experiment(workdir, config, data):
-        return
-    path = Path(workdir) / "experiment.json"
+    path, record = Path(workdir) / "experiment.json", {"data": data, "versions": versions()}
+    before = check_experiment(workdir, config, data)
+    if before == config:
+        return before
+    if before:
+        record = json.loads(path.read_text())
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"config": to_dict(config), "data": data, "versions": versions()})
+    write_json(path, record | {"config": to_dict(config)})
+    return before
 
 
-def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> bool:
-    """Whether the directory holds checkpoints of this experiment; False where it holds none.
+def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> Experiment | None:
+    """The configuration that the directory holds checkpoints of; None where it holds none.
+
+    It is `config`, or differs from it only by having fewer `training.steps`.
 
     Raises InputError where they belong to another experiment.
     """
@@ -47,19 +55,22 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
         raise InputError(f"{workdir} is a file: give a folder as --workdir.")
     saved = any((workdir / "checkpoints").glob("[0-9]*"))  # a damaged one counts too
     if not saved or not (workdir / "experiment.json").exists():
-        return False
+        return None
     stored, stored_data = read_experiment(workdir)
-    if odd := differences(stored, config):
+    odd = differences(stored, config)
+    if stored.training.steps < config.training.steps:
+        odd = [field for field in odd if not field.startswith("training.steps:")]
+    if odd:
         raise InputError(
             f"{workdir} was trained with another configuration ({'; '.join(odd)}): "
-            "give another --workdir, or the same configuration."
+            "give another --workdir, or the same configuration; only training.steps may grow."
         )
     # Only what is stored can be compared: an older version recorded less.
     if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
         raise InputError(
             f"{workdir} was trained on other data: give another --workdir, or the same --data."
         )
-    return True
+    return stored
 
 
 def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:

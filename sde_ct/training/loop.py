@@ -11,6 +11,7 @@ from sde_ct.config import Experiment, validate
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.methods import build_network
+from sde_ct.methods.step import schedule
 from sde_ct.runtime import parallel, peers
 from sde_ct.runtime.interrupt import Interruption
 from sde_ct.storage.lock import locked
@@ -20,6 +21,7 @@ from sde_ct.training.experiment import record_start, write_experiment
 from sde_ct.training.run import Diverged, Run
 from sde_ct.training.telemetry import Report
 from sde_ct.training.validation import validation_batches
+from sde_ct.training.weights import check_init
 
 
 def train(
@@ -28,6 +30,7 @@ def train(
     workdir: Path,
     *,
     devices: list[jax.Device] | None = None,
+    init: Path | None = None,
     stop_at: int | None = None,
     show: bool = True,
     report: Report | None = None,
@@ -35,12 +38,15 @@ def train(
     """Train to `config.training.steps`, going on from the newest whole checkpoint.
 
     Args:
-      config: the experiment. It is recorded in `workdir`, which refuses another one.
+      config: the experiment. It is recorded in `workdir`, which refuses another one; only
+        `config.training.steps` may grow.
       prepared: the prepared data set.
       workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/` and
         `metrics.jsonl`.
       devices: those of all processes to share the batch between; `parallel.devices_for` by
         default.
+      init: another work directory; the training starts from the averaged weights of its best
+        checkpoint. It has no effect once `workdir` has a checkpoint.
       stop_at: stop, with a checkpoint, after this step although the schedule goes on.
       show: whether to show a progress bar.
       report: called with step and figures, {"train/loss": …}, by the process that writes them.
@@ -63,16 +69,22 @@ def train(
             check_fit(config, prepared, len(devices))
             # Unusable data are refused before anything is written.
             batches = TrainingBatches(config.data, prepared, config.training.seed)
+            if init is not None:
+                check_init(init, workdir, config, prepared.size)
             checkpoints, held_out = Checkpoints(workdir, config.training.keep_checkpoints), []
             if peers.is_primary():
                 held_out = validation_batches(config, prepared, len(devices))
                 stack.enter_context(locked(workdir, "training", "--workdir"))
-                write_experiment(workdir, config, describe(config.data, prepared))
+                before = write_experiment(workdir, config, describe(config.data, prepared))
                 for sentence in checkpoints.tidy():
                     logging.warning("%s", sentence)
-                record_start(workdir, config, prepared, devices, checkpoints.latest or 0)
+                step = checkpoints.latest or 0
+                if before and before.training.steps < config.training.steps:
+                    logging.warning("%s", prolonged(workdir, before, config, step))
+                record_start(workdir, config, prepared, devices, step)
         run = Run(
-            config, prepared.size, workdir, devices, batches, held_out, checkpoints, show, report
+            *(config, prepared.size, workdir, devices, batches, held_out, checkpoints, show),
+            *(report, init),
         )
         peers.connect(devices)
         try:
@@ -82,6 +94,18 @@ def train(
                 state = run.go_on(last, interruption, after=trouble)
         checkpoints.close()
     return state
+
+
+def prolonged(workdir: Path, before: Experiment, config: Experiment, step: int) -> str:
+    """What it means that a training at `step` is given more steps than `before`."""
+    old, new = (
+        float(schedule(c.training, c.training.learning_rate)(step)) for c in (before, config)
+    )
+    return (
+        f"{workdir} is now trained to step {config.training.steps} instead of "
+        f"{before.training.steps}. From step {step} on, the learning rate follows the schedule of "
+        f"the longer run: it is {new:.3g} there, and {old:.3g} by the shorter schedule."
+    )
 
 
 def check_fit(config: Experiment, prepared: Prepared, devices: int) -> None:

@@ -25,6 +25,7 @@ from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.telemetry import Report, Telemetry
 from sde_ct.training.validation import validator
 from sde_ct.training.watch import Watch
+from sde_ct.training.weights import starting_weights
 from sde_ct.types import Batch
 
 AHEAD = 2  # steps that may run on the devices before the metrics of the first are read
@@ -49,6 +50,7 @@ class Run:
     checkpoints: Checkpoints
     show: bool
     report: Report | None
+    init: Path | None = None  # another work directory, whose weights the training starts from
 
     def __post_init__(self):
         self._first_batch = self.batches.get_state()
@@ -117,7 +119,10 @@ class Run:
         step = peers.from_primary(self.checkpoints.latest)
         if step is None:
             self.batches.set_state(self._first_batch)
-            return initialised(fresh), Progress()
+            if self.init is None:
+                return initialised(fresh), Progress()
+            weights, source = starting_weights(self.init, self.config, self.size)
+            return initialised(fresh, weights=weights), Progress(init=source)
         with peers.agreed():
             state, stored = self.checkpoints.restore(fresh, step)
         self.batches.set_state(stored["iterator"])

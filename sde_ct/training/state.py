@@ -13,16 +13,22 @@ from sde_ct.sampling.keys import seed_key
 from sde_ct.types import Batch, Method
 
 
-def fresh_state(method: Method, config: Experiment, size: tuple[int, int]) -> Any:
-    """The training state before the first step, for slices of `size` (h, w)."""
+def fresh_state(
+    method: Method, config: Experiment, size: tuple[int, int], weights: Any = None
+) -> Any:
+    """The training state before the first step, for slices of `size` (h, w).
+
+    `weights`, as `method.weights` returns them, replace the random ones where they are given.
+    """
     mr = jnp.zeros((1, *size, 1 + 2 * config.data.neighbours))
     one = jnp.zeros((1, *size, 1))
-    return method.init(seed_key(config.training.seed), Batch(mr, one, one))
+    given = () if weights is None else (weights,)
+    return method.init(seed_key(config.training.seed), Batch(mr, one, one), *given)
 
 
-def initialised(fresh: Callable[[], Any]) -> Any:
-    """`fresh()`, compiled to run once."""
-    return parallel.seldom(fresh)()
+def initialised(fresh: Callable[..., Any], **options: Any) -> Any:
+    """`fresh(**options)`, compiled to run once."""
+    return parallel.seldom(fresh)(**options)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))

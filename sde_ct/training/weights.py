@@ -1,0 +1,132 @@
+"""The weights of a work directory, read for synthesis or as the start of another training."""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+
+from sde_ct.config import Experiment, differences
+from sde_ct.errors import InputError
+from sde_ct.methods import build_method
+from sde_ct.runtime import peers
+from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.experiment import read_experiment
+from sde_ct.training.state import fresh_state
+
+# Fields that decide what a network has learnt to do; those of training and sampling do not.
+MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
+
+
+class Weights(NamedTuple):
+    """The sampling weights of one checkpoint."""
+
+    config: Experiment
+    data: dict[str, Any]  # the description of the training data
+    params: Any
+    step: int
+    chosen: str  # "best" by validation loss, or "newest"
+
+
+def choose(workdir: Path, checkpoint: str) -> tuple[int, str]:
+    """The step of the "best" or "newest" checkpoint, and which of the two it is.
+
+    Where no validation loss was measured, the best is the newest.
+
+    Raises InputError where the folder is no work directory, or holds no checkpoint.
+    """
+    read_experiment(workdir)
+    checkpoints = Checkpoints(workdir)
+    step = checkpoints.best if checkpoint == "best" else checkpoints.latest
+    if step is None:
+        raise InputError(f"{workdir} holds no checkpoint yet: train first.")
+    validated = checkpoints.validation_loss(step) < math.inf
+    return step, "best" if checkpoint == "best" and validated else "newest"
+
+
+def read_weights(workdir: Path, step: int, chosen: str) -> Weights:
+    """The sampling weights of a step that `choose` has returned."""
+    config, data = read_experiment(workdir)
+    method, size = build_method(config), tuple(data["size"])
+    state, _ = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
+    return Weights(config, data, method.weights(jax.device_get(state)), step, chosen)
+
+
+def sha256(params: Any) -> str:
+    """A hash of names, types, shapes and values of all weights, hex."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, int]) -> None:
+    """Raise InputError unless `workdir` has started, or can start, from the weights of `init`.
+
+    A training that has a checkpoint goes on from it, so `init` need not exist any longer.
+    """
+    checkpoints = Checkpoints(workdir)
+    if saved := [p for step in checkpoints.steps if (p := checkpoints.progress(step))]:
+        began = saved[-1].get("init")
+        if began is None:
+            raise InputError(
+                f"{workdir} did not start from other weights: leave out --init, or give another "
+                "--workdir."
+            )
+        if began["workdir"] != str(Path(init).resolve()):
+            raise InputError(
+                f"{workdir} started from the weights of {began['workdir']}, not of {init}: leave "
+                "out --init, or give another --workdir."
+            )
+        return
+    if Path(init).resolve() == Path(workdir).resolve():
+        raise InputError(f"--init={init} is the --workdir: give the folder of another training.")
+    choose(init, "best")
+    theirs, data = read_experiment(init)
+    if _shapes(theirs, tuple(data["size"])) != _shapes(config, size):
+        fields = _differences(theirs, config, "method", "network.", "data.neighbours")
+        raise InputError(
+            f"--init={init} holds the weights of a network of another shape "
+            f"({'; '.join(fields)}): give the same values here, or leave out --init."
+        )
+
+
+def starting_weights(
+    init: Path, config: Experiment, size: tuple[int, int]
+) -> tuple[Any, dict[str, Any]]:
+    """The averaged weights of the best checkpoint of `init`, and a record of where they are from.
+
+    Every process of a run must call this, and all of them read the same checkpoint.
+    """
+    with peers.agreed():
+        step, chosen = choose(init, "best")
+    step = peers.from_primary(step) or 0  # the other training may be adding checkpoints
+    with peers.agreed():
+        weights = read_weights(init, step, chosen)
+    if peers.is_primary():
+        fields = _differences(weights.config, config, *MEANING)
+        differs = f" Its recipe differs from this one: {'; '.join(fields)}." if fields else ""
+        logging.warning(
+            "The training starts from the %s weights of %s, of step %d.%s",
+            *(chosen, init, step, differs),
+        )
+    source = {"workdir": str(Path(init).resolve()), "step": step}
+    return weights.params, source | {"weights_sha256": sha256(weights.params)}
+
+
+def _shapes(config: Experiment, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight, by its name."""
+    method = build_method(config)
+    params = jax.eval_shape(lambda: method.weights(fresh_state(method, config, size)))
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+
+
+def _differences(theirs: Experiment, config: Experiment, *fields: str) -> list[str]:
+    """The differences in fields that begin so."""
+    return [field for field in differences(theirs, config) if field.startswith(fields)]
