@@ -21,6 +21,7 @@ LAYOUT = flags.DEFINE_enum("layout", None, LAYOUTS, "Layout of files and folders
 OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=True)
 PATIENTS = flags.DEFINE_integer("patients", 7, "Number of patients.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.", lower_bound=0)
+SCANNER = flags.DEFINE_enum("scanner", "A", ["A", "B"], "MR scanner (synthrad2023).")
 SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; few if not given.")
 SPACING = flags.DEFINE_list("spacing", [], "Size of the voxels in mm, as x,y,z.")
 
@@ -36,8 +37,12 @@ def main() -> None:
     }
     output = Path(OUTPUT.value)
     if LAYOUT.value == "synthrad2023":
-        written = cohort.write_cohort(output, PATIENTS.value, SEED.value, **options)
+        written = cohort.write_cohort(
+            output, PATIENTS.value, SEED.value, scanner=SCANNER.value, **options
+        )
     else:
+        if SCANNER.present:
+            raise InputError("--scanner is for --layout=synthrad2023 alone: leave it out.")
         names = gold_atlas.PATIENTS[: PATIENTS.value]
         if len(names) < PATIENTS.value:
             raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients.")

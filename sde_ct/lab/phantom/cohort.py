@@ -15,6 +15,7 @@ from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom import pelvis
 from sde_ct.lab.phantom.pelvis import PhantomPatient, Shape3, Spacing
+from sde_ct.lab.phantom.scanner import SCANNERS
 from sde_ct.storage.whole import write_json
 from sde_ct.volumes.files import read_volume
 
@@ -48,6 +49,7 @@ def write_cohort(
     spacing: Spacing = pelvis.SPACING,
     prior: float = 0.5,
     visible_priors: Sequence[float] = (),
+    scanner: str = "A",
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[Path]:
     """Write the patients that are missing; complete patients of the same request stay.
@@ -58,6 +60,7 @@ def write_cohort(
     Args:
       visible_priors: priors that the patients take in turn and their MR shows (see `brightness`);
         they replace `prior`, which no MR shows.
+      scanner: one of `SCANNERS`, which all MRs are from.
       progress: wraps the patient numbers, e.g. `tqdm.tqdm`.
 
     Returns:
@@ -71,7 +74,7 @@ def write_cohort(
     in_turn = visible_priors or (prior,)
     for each in in_turn:
         pelvis.require_possible(seed, shape, spacing, each)
-    same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing)}
+    same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing), "scanner": scanner}
     if visible_priors:
         same["prior_visible"] = True
     root = Path(directory) / "Task1" / "pelvis"
@@ -93,6 +96,7 @@ def write_cohort(
                 spacing=spacing,
                 prior=records[n]["prior"],
                 prior_visible=bool(visible_priors),
+                scanner=SCANNERS[scanner],
             )
             _write(folders[n], patient, records[n] | {"patient_seed": own_seed})
     return folders
@@ -103,7 +107,7 @@ def _is_complete(folder: Path, record: dict[str, Any]) -> bool:
     if not folder.exists():
         return False
     try:
-        held = json.loads((folder / RECORD).read_text())
+        held = {"scanner": "A"} | json.loads((folder / RECORD).read_text())  # older: not named
     except (OSError, ValueError):
         held = {}
     same = all(held.get(key) == value for key, value in record.items())

@@ -13,7 +13,7 @@ from sde_ct.errors import InputError
 from sde_ct.lab.phantom.anatomy import label
 from sde_ct.lab.phantom.habitus import draw_habitus
 from sde_ct.lab.phantom.placing import place
-from sde_ct.lab.phantom.scanner import ct_image, dominant, mr_image
+from sde_ct.lab.phantom.scanner import SCANNERS, Scanner, ct_image, dominant, mr_image
 from sde_ct.lab.phantom.tissues import Tissue
 from sde_ct.volumes.volume import Volume
 
@@ -64,17 +64,19 @@ def pelvis_patient(
     prior: float = 0.5,
     prior_visible: bool = False,
     bone_like: bool | None = None,
+    scanner: Scanner = SCANNERS["A"],
 ) -> PhantomPatient:
     """A male pelvis, the same for the same arguments.
 
     Args:
-      seed: seed of everything random. The MR depends on nothing else but the grid and, where
-        `prior_visible`, the prior.
+      seed: seed of everything random. The MR depends on nothing else but the grid, the scanner and,
+        where `prior_visible`, the prior.
       shape: voxels along x, y, z.
       spacing: nominal voxel size, mm; the patient's own differs by up to 2 %.
       prior: probability of the bone-like outcome.
       prior_visible: whether the MR shows the prior, not the outcome, by `brightness` of the region.
       bone_like: the outcome; None draws it with probability `prior`.
+      scanner: of the MR; the CT does not depend on it.
 
     Raises:
       InputError: if seed, shape, spacing or prior is out of range.
@@ -88,7 +90,7 @@ def pelvis_patient(
     labels = dominant(samples, placement.factors)
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
     insert = brightness(prior) if prior_visible else None
-    mr = mr_image(_stream(seed, "mr"), samples, placement, insert=insert)
+    mr = mr_image(_stream(seed, "mr"), samples, placement, scanner=scanner, insert=insert)
     return PhantomPatient(
         mr=(image := Volume(mr, placement.affine, "a.u.")),
         ct=image.with_array(ct, "HU"),

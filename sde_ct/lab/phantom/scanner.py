@@ -4,6 +4,8 @@ Signals, not labels, are averaged over the samples of a voxel, so that a voxel s
 looks as it does in a scanner.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, UInt8
 from scipy import ndimage
@@ -13,7 +15,19 @@ from sde_ct.lab.phantom.tissues import ADMIXTURE, INSERT_HU, Tissue, spin_echo, 
 
 BLUR_MM = 1.0  # standard deviation of either scanner's in-plane point spread
 CT_NOISE = 12.0  # HU
-MR_NOISE = 0.008  # per receiver channel, in units of the signal of pure protons
+
+
+class Scanner(NamedTuple):
+    """What an MR scanner and its T2-weighted protocol decide."""
+
+    tr: tuple[float, float] = (4000, 6500)  # ms; each patient's lies between the two
+    te: tuple[float, float] = (85, 105)  # ms
+    noise: float = 0.008  # per receiver channel, in units of the signal of pure protons
+    uneven: float = 0.13  # standard deviation of the log coil sensitivity between patients
+
+
+# Scanner B has less T2 weighting, more noise and a less even coil.
+SCANNERS = {"A": Scanner(), "B": Scanner((2400, 3200), (45, 60), noise=0.02, uneven=0.25)}
 
 
 def dominant(
@@ -55,6 +69,7 @@ def mr_image(
     samples: UInt8[np.ndarray, "x y z"],
     placement: Placement,
     *,
+    scanner: Scanner = SCANNERS["A"],
     insert: float | None = None,
 ) -> Float[np.ndarray, "x y z"]:
     """T2-weighted spin echo in arbitrary units, with coil bias and Rician noise; never negative.
@@ -63,16 +78,17 @@ def mr_image(
     1995).
 
     Args:
+      scanner: its times, noise and coil.
       insert: signal of the ambiguous region in units of pure protons; None gives it no signal.
     """
-    tr, te = rng.uniform(4000, 6500), rng.uniform(85, 105)  # ms
+    tr, te = rng.uniform(*scanner.tr), rng.uniform(*scanner.te)
     contrast = spin_echo(table("t1"), table("t2"), table("pd"), tr=tr, te=te)
     if insert is not None:
         contrast[Tissue.INSERT] = insert
     texture = table("mr_texture") * contrast
     signal = _acquire(_textured(contrast, texture, samples, placement.texture), placement)
-    signal *= _coil(rng, signal.shape, placement.affine)
-    channels = MR_NOISE * rng.normal(size=(2, *signal.shape))
+    signal *= _coil(rng, signal.shape, placement.affine, scanner.uneven)
+    channels = scanner.noise * rng.normal(size=(2, *signal.shape))
     gain = rng.uniform(1500, 4000)  # every scan has its own arbitrary units
     return (gain * np.hypot(signal + channels[0], channels[1])).astype(np.float32)
 
@@ -102,7 +118,7 @@ def _acquire(samples: np.ndarray, placement: Placement) -> Float[np.ndarray, "x 
     return blurred / np.float32(fx * fy * fz)
 
 
-def _coil(rng, shape, affine) -> Float[np.ndarray, "x y z"]:
+def _coil(rng, shape, affine, deviation) -> Float[np.ndarray, "x y z"]:
     """Smooth sensitivity around 1, higher near the surface coils and uneven for each patient."""
     x, y, z = (
         (np.arange(n) - (n - 1) / 2) * s
@@ -111,4 +127,4 @@ def _coil(rng, shape, affine) -> Float[np.ndarray, "x y z"]:
     plane = np.meshgrid(x, y, indexing="ij")
     uneven = waves(rng, *plane, z, count=6, length=(300, 700))  # type: ignore[misc]
     bowl = (plane[0] / 200) ** 2 + (plane[1] / 140) ** 2  # 1 near the surface
-    return np.exp(0.13 * uneven + rng.uniform(0, 0.25) * (bowl[..., None] - 0.5))
+    return np.exp(deviation * uneven + rng.uniform(0, 0.25) * (bowl[..., None] - 0.5))
