@@ -98,7 +98,13 @@ def main() -> None:
     exports = {}
     if _EXPORT.value:
         structures = Path(_STRUCTURES.value) if _STRUCTURES.value else None
-        exports = dose.plan_exports(Path(_EXPORT.value), structures, cases)
+        exports, left_out = dose.plan_exports(Path(_EXPORT.value), structures, cases)
+        for path in left_out:
+            print(
+                f"not exported: {path}, because {dose.BODY} is the name of the body mask; to score "
+                "and export this outline, give it as --mask",
+                file=sys.stderr,
+            )
     gamma = dose.gamma_of_files([Path(path) for path in _GAMMA.value]) if _GAMMA.value else []
     results = evaluate_methods(
         matched, protocol, z_slices, lambda cases, method: bar(cases, desc=method, unit="case")

@@ -32,6 +32,11 @@ class Column(NamedTuple):
     group: Group = "more"
     measure: Callable[[CtVolume, CtVolume, Mask], float] | None = None
 
+    @property
+    def always(self) -> bool:
+        """Whether tables and files have the column even where no case has the figure."""
+        return self in SHARED and self.name not in ("ssim", "ms_ssim")
+
 
 def _by_tissue(measure: Callable[..., float], prefix: str, words: str) -> list[Column]:
     tissues = {"air": "air", "soft": "soft tissue", "bone": "bone"}
@@ -44,7 +49,8 @@ def _by_tissue(measure: Callable[..., float], prefix: str, words: str) -> list[C
 SHARED = (  # by all protocols, in the order of metrics.csv
     Column("mae", "MAE (HU, body)", 1, "main", metrics.mae),
     Column("psnr", "PSNR (dB)", 2, "main"),
-    Column("ssim", "SSIM", 4, "main"),  # the protocol's `similarity`
+    Column("ssim", "SSIM", 4, "main"),  # by the protocol's `similarity`, one of these two
+    Column("ms_ssim", "MS-SSIM", 4, "main"),
     Column("nfe", "evaluations/slice", 0, "main"),  # of the network, all draws together
     Column("seconds", "seconds/slice", 3, "main"),  # wall-clock time, all draws together
     Column("spearman", "rank correlation of spread and error", 2, "draws"),

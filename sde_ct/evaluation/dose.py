@@ -61,17 +61,19 @@ Export = tuple[CaseFiles, dict[str, Path]]  # a case and its structures by name
 
 def plan_exports(
     place: Path, structures: Path | None, cases: Sequence[CaseFiles]
-) -> dict[str, Export]:
-    """{case: its files and structures}, checked before anything is evaluated.
+) -> tuple[dict[str, Export], list[Path]]:
+    """{case: its files and structures}, checked before anything is evaluated, and files left out.
+
+    A structure called `BODY`, in any case of letters, is left out: the body mask has that name.
 
     Args:
         structures: holds a folder of masks for every case; None for no structures.
 
     Raises:
-        InputError: a case was exported before, or its folder of structures is missing, holds no
-            volume, or holds one called `BODY`.
+        InputError: a case was exported before, or its folder of structures is missing or holds no
+            volume.
     """
-    exports = {}
+    exports, left_out = {}, []
     for case in cases:
         if (place / case.name).exists():
             raise InputError(f"{place / case.name} exists: choose another --export-dose.")
@@ -81,11 +83,10 @@ def plan_exports(
             masks = volumes_in(folder) if folder.is_dir() else {}
             if not masks:
                 raise InputError(f"{folder} holds no structures: put a mask for each there.")
-        for name, path in masks.items():
-            if name.upper() == BODY:
-                raise InputError(f"{path}: {BODY} is the mask's own name: give it another.")
+        bodies = [name for name in masks if name.upper() == BODY]
+        left_out += [masks.pop(name) for name in bodies]
         exports[case.name] = case, masks
-    return exports
+    return exports, left_out
 
 
 def export_files(place: Path, cases: Sequence[Export]) -> None:

@@ -3,8 +3,8 @@
 `volume` is the protocol for comparing methods: it judges the body alone, on the intensity window
 that the networks are trained on. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole
 slices scaled to [0, 1]; the easy air around the patient raises its figures. `synthrad2023` and
-`synthrad2025` follow the challenges of those years and are comparable with their results: the
-column `ssim` then holds the 3D SSIM and the 3D MS-SSIM of `ssim3d`.
+`synthrad2025` follow the challenges of those years and are comparable with their results: 2023 with
+the 3D SSIM of `ssim3d` in the column `ssim`, 2025 with its 3D MS-SSIM in the column `ms_ssim`.
 
 To add a protocol, add an entry to `PROTOCOLS`. A metric of its own is a function in a new file,
 and a `Column` with that function in the entry's `columns`.
@@ -32,9 +32,9 @@ class Protocol:
             of PSNR and the range of SSIM. None: each slice's own range in the *reference* CT.
         region: "body" counts the mask's voxels; "slice" counts whole slices, those that contain
             some of the body, and averages the slices' figures.
-        similarity: what the column `ssim` holds: "ssim" of axial slices, or "ssim_3d" or
-            "ms_ssim_3d" of the volume. Outside the body, volumes are set to the window's low end,
-            except for whole slices.
+        similarity: "ssim" of axial slices or "ssim_3d" of the volume, in the column `ssim`, or
+            "ms_ssim_3d" of the volume, in the column `ms_ssim`. Outside the body, volumes are set
+            to the window's low end, except for whole slices.
         columns: figures that this protocol has in addition to `columns.SHARED`.
     """
 
@@ -93,7 +93,7 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
     mask = masks.as_mask(mask, ct, prediction=sct)
     similarity = _body if protocol.region == "body" else _whole_slices
     psnr, ssim = similarity(protocol, ct, sct, mask)
-    figures = {"psnr": psnr, "ssim": ssim}
+    figures = {"psnr": psnr, protocol.similarity.removesuffix("_3d"): ssim}
     for column in (*SHARED, *protocol.columns):
         if column.measure:
             figures[column.name] = column.measure(ct, sct, mask)

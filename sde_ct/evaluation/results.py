@@ -15,7 +15,7 @@ from sde_ct.storage.whole import whole, write_json
 from sde_ct.uncertainty.intervals import LEVEL, RESAMPLES, SEED, bootstrap_interval, caveat
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
-COMPARED = ("mae", "psnr", "ssim")
+COMPARED = ("mae", "psnr", "ssim", "ms_ssim")  # where they are measured
 STATISTICS = {
     "interval": "bias-corrected and accelerated bootstrap of the mean over patients",
     "interval_level": LEVEL,
@@ -96,6 +96,7 @@ def _over_patients(rows: Sequence[Row]) -> dict[str, Any]:
         "comparisons": {
             name: [c._asdict() for c in compare({m: values(m, name) for m in summary})]
             for name in COMPARED
+            if any(name in r.figures for r in rows)
         },
         "statistics": STATISTICS,
         "caveat": caveat(len(patients)),

@@ -55,8 +55,8 @@ Summary = dict[str, dict[str, Statistics]]  # method -> figure -> statistics
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """The columns of a file of these rows: the shared ones, and those that some row has."""
-    return [c for c in COLUMNS if c in SHARED or any(c.name in r.figures for r in rows)]
+    """The columns of a file of these rows."""
+    return [c for c in COLUMNS if c.always or any(c.name in r.figures for r in rows)]
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
@@ -101,7 +101,7 @@ def _statistics(name: str, rows: Sequence[Row]) -> Statistics | None:
 def text_table(summary: Summary) -> str:
     """A table for a terminal: mean ± standard deviation over patients."""
     measured = {name for figures in summary.values() for name in figures}
-    columns = [c for c in COLUMNS if c.group == "main" and (c in SHARED or c.name in measured)]
+    columns = [c for c in COLUMNS if c.group == "main" and (c.always or c.name in measured)]
     rows = [["method", *(column.title for column in columns)]]
     for method, figures in summary.items():
         rows.append([method, *(_cell(figures.get(c.name), c.digits) for c in columns)])

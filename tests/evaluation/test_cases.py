@@ -1,6 +1,7 @@
 """Files matched by case, and the program on them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -408,4 +409,12 @@ def test_the_program_scores_by_every_protocol(protocol, tmp_path):
     assert record["settings"]["masks"] == {"p0": "given", "p1": "given"}
     first, second = record["cases"]
     assert (first["mae"], second["mae"]) == (40, 80)
-    assert first["ssim"] > second["ssim"] > 0.5 and first["psnr"] > second["psnr"]
+    name, other = ("ms_ssim", "ssim") if protocol == "synthrad2025" else ("ssim", "ms_ssim")
+    assert first[name] > second[name] > 0.5 and first["psnr"] > second["psnr"]
+    # Each figure has its own name in the table, the files and the report.
+    head = (tmp_path / "out/metrics.csv").read_text().splitlines()[0].split(",")
+    assert name in head and other not in head + list(first)
+    assert name in record["summary"]["prediction"] and name in record["comparisons"]
+    titles = re.split(" {2,}", done.out.splitlines()[0])
+    assert {"SSIM", "MS-SSIM"} & {*titles} == {"MS-SSIM" if name == "ms_ssim" else "SSIM"}
+    assert ("MS-SSIM" in (tmp_path / "out/report.html").read_text()) == (name == "ms_ssim")
