@@ -1,6 +1,7 @@
-"""What the samplers with a fixed number of steps share: from the prior down the grid."""
+"""The loop of all samplers that take a fixed number of steps on a time grid."""
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,22 +13,18 @@ from sde_ct.types import Samples, ScoreFn
 
 
 class Step(NamedTuple):
-    """One step of the grid, from t down to s < t."""
+    """One step on the grid, from t to the next time s < t."""
 
     t: Float[Array, " b"]
     s: Float[Array, " b"]
-    keys: Key[Array, " b"]  # this step's own, one a sample
+    keys: Key[Array, " b"]  # the random keys of this step, one for each sample
     first: Bool[Array, ""]
     last: Bool[Array, ""]
-    noise: Float[Array, ""]  # 0 in a step after which nothing takes noise out again, else 1
+    noise: Float[Array, ""]  # factor of the step's noise: 0 in the last step unless `denoise`
 
 
-class Update(Protocol):
-    """x(t) -> x(s), and what the next step may want to remember of this one."""
-
-    def __call__(
-        self, x: Float[Array, "b *d"], step: Step, memory: Any
-    ) -> tuple[Float[Array, "b *d"], Any]: ...
+# One step of a sampler: (x(t), step, memory) -> (x(s), memory for the next step).
+Update = Callable[[Float[Array, "b *d"], Step, Any], tuple[Float[Array, "b *d"], Any]]
 
 
 def descend(
@@ -42,16 +39,17 @@ def descend(
     denoise: bool,
     memory: Any = None,
 ) -> Samples:
-    """Draw x(1) from the prior and scan `update` over the neighbours of `times`.
+    """Draw x(1) from the prior and apply `update` to each pair of neighbouring `times`.
 
-    `denoise`: end in E[x(0) | x(end)], one more evaluation of the score, which changes nothing
-    where the end is t = 0. The last step then puts in its noise, which this takes out.
-    `memory`: what the first step is given as such.
+    Args:
+      nfe: the number of score evaluations that all updates make together.
+      denoise: return E[x(0) | x(end)]. This removes the noise of the last step, which is therefore
+        added. A grid that ends at t = 0 leaves nothing to denoise: x(0) is returned.
+      memory: what the first update gets as its memory.
     """
-    batch = shape[0]
+    batch, last = shape[0], len(times) - 2
     keys = sample_keys(key, batch)
-    steps = len(times) - 1
-    cleaned = denoise & (times[-1] > 0)
+    denoises = denoise & (times[-1] > 0)
 
     def body(carry, at):
         index, t, s = at
@@ -60,20 +58,20 @@ def descend(
             s=jnp.full(batch, s),
             keys=fold(keys, index + 1),
             first=index == 0,
-            last=index == steps - 1,
-            noise=jnp.where((index < steps - 1) | cleaned, 1.0, 0.0),
+            last=index == last,
+            noise=jnp.where((index < last) | denoises, 1.0, 0.0),
         )
         return update(carry[0], step, carry[1]), None
 
     start = sde.prior(fold(keys, 0), shape)
-    over = (jnp.arange(steps), times[:-1], times[1:])
+    over = (jnp.arange(last + 1), times[:-1], times[1:])
     (x, _), _ = jax.lax.scan(body, (start, memory), over)
     if denoise:
         end = jnp.full(batch, times[-1])
-        x, nfe = jnp.where(cleaned, denoised(sde, score(x, end), x, end), x), nfe + 1
+        x, nfe = jnp.where(denoises, denoised(sde, score(x, end), x, end), x), nfe + 1
     return Samples(x=x, nfe=jnp.full(batch, nfe, jnp.int32), ok=all_finite(x))
 
 
 def all_finite(x: Float[Array, "b *d"]) -> Bool[Array, " b"]:
-    """Whether each sample is finite throughout."""
+    """Whether all elements of each sample are finite."""
     return jnp.isfinite(x).all(axis=tuple(range(1, x.ndim)))

@@ -1,4 +1,4 @@
-"""DPM-Solver++(2M): second order for one evaluation a step, as an ODE and as an SDE."""
+"""DPM-Solver++(2M), of second order with one evaluation a step, in ODE and SDE form."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
@@ -20,41 +20,31 @@ def dpm_solver(
     grid: Grid = uniform_log_snr,
     denoise: bool = False,
 ) -> Samples:
-    """Draw samples by exponential steps in l = log(alpha / std), the denoised image extrapolated.
+    """Draw samples by exponential steps in l = log(alpha / std), with x_0 extrapolated.
 
-    With x_0 = (x_t + std_t² ∇ log p_t(x_t)) / alpha_t, h = l_s - l_t, h' the step before, and
-    D = x_0 + h / (2 h') (x_0 - x_0'), x_0' the denoised image of the step before,
+    With x_0 = (x_t + std_t² ∇ log p_t(x_t)) / alpha_t, h = l_s - l_t, h' and x_0' the values of
+    the previous step, and D = x_0 + h / (2 h') (x_0 - x_0'),
 
     ODE: x_s = std_s/std_t x_t + alpha_s (1 - e^-h) D
     SDE: x_s = std_s/std_t e^-h x_t + alpha_s (1 - e^-2h) D + std_s √(1 - e^-2h) z
 
-    (Lu et al., arXiv 2211.01095, algorithm 2 and its SDE form). D = x_0 in the first step, and in
-    the last, where a grid that ends at t = 0 has h without bound; there the SDE has z = 0 unless
-    `denoise` follows. The ODE form has order two in the step; the SDE form, like
-    `euler_maruyama`, forgets errors made early.
+    (Lu et al., arXiv 2211.01095, algorithm 2 and its SDE form). D = x_0 in the first step, which
+    has no previous one, and in the last, where h is infinite if the grid ends at t = 0. The SDE
+    form has z = 0 in the last step unless `denoise` follows. The ODE form has order two in the
+    step. The noise of the SDE form dampens errors of early steps, as in `euler_maruyama`.
 
     Args:
-      key: one key, or [b] keys, one for each sample.
-      sde: the forward SDE.
-      score: ∇ log p_t(x), (x [b, *d], t [b]) -> [b, *d].
-      shape: [b, *d] of the samples.
-      steps: number of steps, one score evaluation each.
       stochastic: take the SDE form.
-      grid: (sde, steps) -> times [steps + 1], from 1 down.
-      denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
-
-    Returns:
-      Samples. Raises InputError for steps < 1.
     """
 
     def update(x, step: Step, memory):
-        before, h_before = memory
+        previous, h_previous = memory
         (alpha_t, std_t), (alpha_s, std_s) = sde.marginal(step.t), sde.marginal(step.s)
         clean = denoised(sde, score(x, step.t), x, step.t)
         decay = alpha_t / alpha_s * std_s / std_t  # e^-h
         h = -jnp.log(decay)
-        ahead = jnp.where(step.first | step.last, 0.0, h / (2 * h_before))
-        ahead = clean + expand(ahead, x) * (clean - before)
+        weight = jnp.where(step.first | step.last, 0.0, h / (2 * h_previous))
+        ahead = clean + expand(weight, x) * (clean - previous)
         if stochastic:
             decay = decay**2
         x_s = expand(alpha_s / alpha_t * decay, x) * x + expand(alpha_s * (1 - decay), x) * ahead
@@ -63,8 +53,7 @@ def dpm_solver(
             x_s = x_s + expand(scale, x) * standard_normal(step.keys, shape)
         return x_s, (clean, h)
 
-    nothing = (jnp.zeros(shape), jnp.ones(shape[0]))
-    times = grid(sde, steps)
     return descend(
-        key, sde, score, shape, times, update, nfe=steps, denoise=denoise, memory=nothing
-    )
+        key, sde, score, shape, grid(sde, steps), update, nfe=steps, denoise=denoise,
+        memory=(jnp.zeros(shape), jnp.ones(shape[0])),
+    )  # fmt: skip

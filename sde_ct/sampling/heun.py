@@ -25,32 +25,25 @@ def heun(
     grid: Grid = karras,
     denoise: bool = False,
 ) -> Samples:
-    """Draw samples by Heun's steps of the probability-flow ODE in the noise level.
+    """Draw samples by Heun steps of the probability-flow ODE, with the noise level as its time.
 
-    In y = x / alpha and r = std / alpha the flow is dy/dr = (y - x_0(y, r)) / r. With churn, noise
-    is first put in, up to r^ = (1 + min(churn / steps, √2 - 1)) r for r in `churn_range`; then
+    In y = x / alpha and r = std / alpha the ODE is dy/dr = (y - x_0(y, r)) / r. A step from the
+    noise level r to r_s < r first adds noise ("churn") up to the level
+    r^ = (1 + min(churn / steps, √2 - 1)) r, if r is within `churn_range`, and then takes
 
     d = (y - x_0(y, r^)) / r^,  y' = y + (r_s - r^) d,  y_s = y + (r_s - r^) (d + d') / 2
 
-    with d' the derivative at y', r_s (Karras et al., arXiv 2206.00364, algorithm 2; x = alpha y
-    makes it serve VP and VE alike). Of order two in the step without churn. Without churn, their
-    sampler of N levels, the last step down to 0, is steps = N - 1 with `denoise`: 2 N - 1
-    evaluations; with it they divide the churn by N and stir before that last step too.
+    with d' the derivative at (y', r_s) (Karras et al., arXiv 2206.00364, algorithm 2, for VP and VE
+    through x = alpha y). Without churn the order is two in the step, and steps = N - 1 with
+    `denoise` equals the authors' sampler of N levels, whose last step goes to 0. With churn they
+    divide it by N and also add noise before that last step.
 
     Args:
-      key: one key, or [b] keys, one for each sample.
-      sde: the forward SDE.
-      score: ∇ log p_t(x), (x [b, *d], t [b]) -> [b, *d].
-      shape: [b, *d] of the samples.
-      steps: number of steps, two score evaluations each.
-      churn: noise put in over all steps, S_churn; 0 is deterministic after the prior.
-      churn_range: noise levels r at which it is, S_tmin and S_tmax.
-      churn_noise: factor of that noise's standard deviation, S_noise.
-      grid: (sde, steps) -> times [steps + 1], from 1 down, ending above 0.
-      denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
-
-    Returns:
-      Samples. Raises InputError for steps < 1 or churn < 0.
+      steps: number of steps with two score evaluations each.
+      churn: S_churn, the noise added over all steps; 0 adds none, below 0 raises InputError.
+      churn_range: S_tmin and S_tmax, the noise levels r between which noise is added.
+      churn_noise: S_noise, a factor of the added noise's standard deviation.
+      grid: must end above t = 0.
     """
     if churn < 0:
         raise InputError(f"churn: must be 0 or more, got {churn}.")
@@ -60,10 +53,10 @@ def heun(
         alpha, ratio = expand(sde.marginal(t)[0], y), expand(sde.noise_ratio(t), y)
         return (y - denoised(sde, score(alpha * y, t), alpha * y, t)) / ratio
 
-    def stir(y, step: Step):
+    def add_noise(y, step: Step):
         level = sde.noise_ratio(step.t)
         inside = (level >= churn_range[0]) & (level <= churn_range[1])
-        # Never past t = 1, where the network knows nothing.
+        # Not beyond t = 1, where the network was never trained.
         raised = jnp.where(inside, jnp.minimum(gain * level, sde.noise_ratio(1.0)), level)
         added = churn_noise * jnp.sqrt(jnp.maximum(raised**2 - level**2, 0.0))
         noise = standard_normal(step.keys, shape)
@@ -72,12 +65,11 @@ def heun(
     def update(x, step: Step, memory):
         y, t = x / expand(sde.marginal(step.t)[0], x), step.t
         if churn > 0:
-            y, t = stir(y, step)
+            y, t = add_noise(y, step)
         h = expand(sde.noise_ratio(step.s) - sde.noise_ratio(t), x)
         first = derivative(y, t)
         second = derivative(y + h * first, step.s)
         y = y + h * (first + second) / 2
         return expand(sde.marginal(step.s)[0], x) * y, memory
 
-    times = grid(sde, steps)
-    return descend(key, sde, score, shape, times, update, nfe=2 * steps, denoise=denoise)
+    return descend(key, sde, score, shape, grid(sde, steps), update, nfe=2 * steps, denoise=denoise)

@@ -1,4 +1,8 @@
-"""Randomness by sample: each draws all its noise from its own key, whatever stands beside it."""
+"""Random keys, one for each sample, so that its noise does not depend on the rest of its batch.
+
+All keys are made Threefry keys, because with JAX's other generators the numbers of a sample depend
+on its place in the batch.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,23 +11,22 @@ from jaxtyping import Array, Key
 
 from sde_ct.errors import InputError
 
+_fold_in = jnp.vectorize(jax.random.fold_in)
+
 
 def seed_key(seed: int) -> Key[Array, ""]:
-    """The key of a seed, by Threefry whatever generator JAX is set to.
-
-    Under other generators a sample's numbers depend on its place in a batch.
-    """
+    """The Threefry key of a seed, whatever generator JAX is set to."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
 def sample_keys(key: Key[Array, "..."], batch: int) -> Key[Array, " b"]:
-    """[b] keys from one key, `fold_in(key, i)` for sample i; [b] keys are returned as they are.
+    """[b] keys: `fold_in(key, i)` for sample i from one key, or [b] keys as they are.
 
     Raises InputError for any other number of keys.
     """
     key = as_typed(key)
     if key.ndim == 0:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
+        return _fold_in(key, jnp.arange(batch))
     if key.shape != (batch,):
         raise InputError(
             f"key: give one key, or one for each of the {batch} samples, not shape {key.shape}."
@@ -31,19 +34,15 @@ def sample_keys(key: Key[Array, "..."], batch: int) -> Key[Array, " b"]:
     return key
 
 
-def fold(key: Key[Array, "..."], data: int | Array) -> Key[Array, "..."]:
-    """`fold_in(·, data)` of one key, or of each of [b] keys."""
-    key = as_typed(key)
-    if key.ndim == 0:
-        return jax.random.fold_in(key, data)
-    return jax.vmap(jax.random.fold_in, (0, None))(key, data)
+def fold(key: Key[Array, "..."], data: ArrayLike) -> Key[Array, "..."]:
+    """`fold_in(key, data)` element by element, with broadcasting."""
+    return _fold_in(as_typed(key), data)
 
 
 def as_typed(key: Array) -> Key[Array, "..."]:
-    """A Threefry key from any key: typed or `jax.random.PRNGKey`'s raw words, of any generator.
+    """A Threefry key from a key of any generator, typed or the raw words of `jax.random.PRNGKey`.
 
-    Other generators give a sample numbers that depend on its place in a batch. A key of more than
-    Threefry's two words is folded into one of two.
+    A key of more than Threefry's two words is folded into one of two.
     """
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if "fry" in str(key.dtype):
@@ -52,11 +51,10 @@ def as_typed(key: Array) -> Key[Array, "..."]:
     first, *others = jnp.moveaxis(key.reshape(*key.shape[:-1], -1, 2), -2, 0)
     typed = jax.random.wrap_key_data(first, impl="threefry2x32")
     for words in others:
-        typed = jnp.vectorize(jax.random.fold_in)(typed, words[..., 0] ^ words[..., 1])
+        typed = _fold_in(typed, words[..., 0] ^ words[..., 1])
     return typed
 
 
 def slice_keys(seed: int, case: int, slices: ArrayLike, draws: ArrayLike) -> Key[Array, " b"]:
-    """One key a sample, from (seed, case, slice, draw) alone."""
-    base = jax.random.fold_in(seed_key(seed), case)
-    return jax.vmap(lambda z, draw: fold(fold(base, z), draw))(slices, draws)
+    """One key for each sample, from its (seed, case, slice, draw) alone."""
+    return fold(fold(fold(seed_key(seed), case), slices), draws)

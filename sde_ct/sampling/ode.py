@@ -1,4 +1,4 @@
-"""Probability-flow ODE with an adaptive step for each sample (ODE)."""
+"""The probability-flow ODE with adaptive steps (ODE)."""
 
 import diffrax
 import jax
@@ -10,7 +10,7 @@ from sde_ct.sampling.keys import fold, sample_keys
 from sde_ct.sde import SDE, denoised, probability_flow
 from sde_ct.types import Samples, ScoreFn
 
-_SAMPLE = "sde_ct_sample"  # vmapped axis of the batch
+_SAMPLE = "sde_ct_sample"  # name of the batch axis under vmap
 
 
 def probability_flow_ode(
@@ -29,37 +29,29 @@ def probability_flow_ode(
 
     dx/dt = f - ½ g² ∇ log p_t(x)
 
-    (arXiv 2011.13456, eq. 13; arXiv 2209.12104, sampler "ODE"), by the explicit Runge-Kutta pair
-    of Dormand and Prince. Each sample has its own steps, as if solved alone, while the score is
-    called with the whole batch. The error is the largest over the sample's elements: in a mean
-    square, air around the body would hide the error inside it.
+    (arXiv 2011.13456, eq. 13; the sampler "ODE" of arXiv 2209.12104), by the explicit Runge-Kutta
+    pair of Dormand and Prince. Each sample has steps of its own, as if it were solved alone, while
+    the score is called with the whole batch. The error that sets the step is the largest over the
+    sample's elements, because in a mean square the air around the body hides the error inside it.
+
+    `nfe` counts the evaluations that each sample needed, rejected steps included. A solve that
+    fails does not raise; it returns ok = False.
 
     Args:
-      key: one key, or [b] keys, one for each sample.
-      sde: the forward SDE.
-      score: ∇ log p_t(x), (x [b, *d], t [b]) -> [b, *d].
-      shape: [b, *d] of the samples.
-      rtol: every element's local error stays below atol + rtol |x|.
-      atol: see `rtol`.
-      end: time of the last step, in (0, 1).
-      max_steps: steps tried before a sample is given up.
-      denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
-
-    Returns:
-      Samples; nfe counts the evaluations that the sample itself asked for, rejected steps
-      included. A solve that fails does not raise, it returns ok = False.
+      rtol, atol: each element's error in a step stays below atol + rtol |x|.
+      end: the time of the last step, in (0, 1).
+      max_steps: the number of steps after which a sample fails.
     """
     flow = probability_flow(sde, score)
     solver = diffrax.Dopri5()
-    # PI control: fewer rejected steps. A score that is not finite fails after a few steps, not
-    # after `max_steps` of them.
+    # PI control rejects fewer steps. `dtmin` lets a score that is not finite fail after a few steps
+    # instead of `max_steps`.
     control = diffrax.PIDController(
         rtol, atol, pcoeff=0.3, icoeff=0.4, norm=_largest, dtmin=1e-7, force_dtmin=False
     )
 
     def velocity(t, x, _):
-        # Gathered over the vmapped axis, the batch is whole again: the score may hold an MR of
-        # its own for each sample.
+        # The score gets the whole batch, because it may hold a different MR for each sample.
         x_all, t_all = jax.lax.all_gather((x, t), _SAMPLE)
         return flow(x_all, t_all)[jax.lax.axis_index(_SAMPLE)]
 
@@ -80,7 +72,7 @@ def probability_flow_ode(
 
     start = sde.prior(fold(sample_keys(key, shape[0]), 0), shape)
     x, tried, reached = jax.vmap(solve, axis_name=_SAMPLE)(start)
-    # A step's first stage is the last of the step before: only the very first is evaluated.
+    # The first stage of a step is the last of the step before, so only the first step evaluates it.
     nfe = (1 + (solver.tableau.num_stages - 1) * tried).astype(jnp.int32)
     if denoise:
         t = jnp.full(shape[0], end)

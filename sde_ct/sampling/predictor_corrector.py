@@ -1,4 +1,4 @@
-"""Predictor-corrector sampling (PC): Euler-Maruyama steps with Langevin steps between."""
+"""Predictor-corrector sampling (PC)."""
 
 import jax
 import jax.numpy as jnp
@@ -31,35 +31,27 @@ def predictor_corrector(
     Corrector at t:  x ← x + e ∇ log p_t(x) + √(2e) z,  e = 2 (snr · std(t))²
     Predictor t → s: the step of `euler_maruyama`.
 
-    (arXiv 2011.13456, algorithms 2-5; arXiv 2209.12104, sampler "PC", there 10 corrector steps.)
+    (arXiv 2011.13456, algorithms 2-5; the sampler "PC" of arXiv 2209.12104, which has 10 corrector
+    steps.)
 
-    The authors take e = 2 (snr |z| / |∇ log p|)² for VE, and alpha times as much for VP. Where
-    noise dominates, |z| / |∇ log p| in many dimensions estimates std(t), the form used here. The
-    ratio itself makes e depend on x, which shifts the law that the corrector should keep: a scalar
-    near a zero of its score would take a step without bound. The step here is one number a level,
-    right in any dimension, and the same for a sample alone or in a batch.
+    The authors take e = 2 (snr |z| / |∇ log p|)² for VE, and alpha times as much for VP. In many
+    dimensions and where noise dominates, |z| / |∇ log p| estimates std(t), which is used here. The
+    authors' ratio makes e depend on x, so that the corrector no longer keeps the distribution
+    exactly: in one dimension a sample near a zero of the score would take an unbounded step. Here e
+    depends on t alone, so it is right in any dimension and the same alone and in a batch.
 
-    The Langevin step is not adjusted: for a Gaussian of variance v its own stationary variance is
-    v / (1 - e/2v), at most 1 / (1 - snr²) = 1.026 times v at the default, +1.3 % in standard
-    deviation, and less at the end of the grid, where std(t) is small beside the data.
+    The Langevin step has no Metropolis correction. For a Gaussian of variance v its stationary
+    variance is v / (1 - e/2v), at most 1 / (1 - snr²) = 1.026 times v at the default (+1.3 % in
+    standard deviation), and closer to v at the end of the grid, where std(t) is small.
 
     Args:
-      key: one key, or [b] keys, one for each sample.
-      sde: the forward SDE.
-      score: ∇ log p_t(x), (x [b, *d], t [b]) -> [b, *d].
-      shape: [b, *d] of the samples.
-      steps: number of predictor steps, one score evaluation each.
-      corrector_steps: Langevin steps at each level, one score evaluation each.
-      snr: size of the Langevin step beside the noise level.
-      corrector_first: correct before each predictor step, t = 1 included; else after each one but
-        the last, which only leaves out the correction at t = 1. Noise is never added last.
-      batch_mean_step: the authors' e, with √(size of a sample) for |z| and |∇ log p| averaged
-        over the batch (of this device): samples then depend on their neighbours.
-      grid: (sde, steps) -> times [steps + 1], from 1 down.
-      denoise: end in E[x(0) | x(end)], one more score evaluation, in place of x(end).
-
-    Returns:
-      Samples. Raises InputError for steps < 1.
+      steps: number of predictor steps.
+      corrector_steps: Langevin steps at each noise level, with one score evaluation each.
+      snr: size of the Langevin step relative to the noise level.
+      corrector_first: correct before each predictor step. False corrects after each one but the
+        last, which leaves out only the correction at t = 1. Noise is never added last.
+      batch_mean_step: use the authors' e, with √(size of a sample) for |z| and the mean over the
+        batch (of this device) for |∇ log p|. Samples then depend on the others in the batch.
     """
 
     def langevin_size(gradient, t) -> Float[Array, " b"]:
@@ -87,5 +79,4 @@ def predictor_corrector(
 
     corrected = steps if corrector_first else steps - 1
     nfe = steps + corrected * corrector_steps
-    times = grid(sde, steps)
-    return descend(key, sde, score, shape, times, update, nfe=nfe, denoise=denoise)
+    return descend(key, sde, score, shape, grid(sde, steps), update, nfe=nfe, denoise=denoise)
