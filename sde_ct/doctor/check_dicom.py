@@ -29,7 +29,8 @@ class Survey(NamedTuple):
     series: dict[str, list[Slice]]  # readable images by SeriesInstanceUID
     findings: list[Finding]
     secrets: frozenset[str]  # what names the patient; never shown
-    files: int
+    files: int  # in the folder, or of the file's series
+    modalities: list[str]  # of these files, readable or not
 
     @property
     def is_volume(self) -> bool:
@@ -46,6 +47,7 @@ def survey(path: Path) -> Survey:
     wanted = "" if path.is_dir() else _series(path)
     series: dict[str, list[Slice]] = defaultdict(list)
     counts: Counter[Finding] = Counter()
+    modalities: list[str] = []  # one a file
     secrets: set[str] = set()
     files = slice_files(folder)
     for file in files:
@@ -55,6 +57,7 @@ def survey(path: Path) -> Survey:
                 secrets |= secrets_of(header)
             if is_beside(header, file) or (wanted and series_of(header, file) not in (wanted, "")):
                 continue
+            modalities.append(str(header.get("Modality") or ""))
             image = slice_of(header, file)
             counts.update(_tags(header, file))
             series[image.series].append(image)
@@ -65,8 +68,9 @@ def survey(path: Path) -> Survey:
         for finding, count in counts.items()
     ]
     findings += _together(series, folder)
-    number = len(files) if path == folder else sum(map(len, series.values()))
-    return Survey(dict(series), findings, frozenset(secrets), number)
+    number = len(files) if path == folder else len(modalities)
+    kinds = sorted({*modalities} - {""})
+    return Survey(dict(series), findings, frozenset(secrets), number, kinds)
 
 
 def _series(file: Path) -> str:

@@ -100,8 +100,10 @@ def _short(recipe_file: Path) -> str:
 
 def _relative(finding: Finding, path: Path) -> Finding:
     """Paths relative to the given one, because a folder above it may name the patient."""
-    what, fix = (
-        text.replace(f"{path}/", "").replace(str(path), path.name)
-        for text in (finding.what, finding.fix)
-    )
+    places = [path] if path.is_dir() else [path, path.parent]
+    what, fix = finding.what, finding.fix
+    for place in places:
+        what, fix = (
+            text.replace(f"{place}/", "").replace(str(place), place.name) for text in (what, fix)
+        )
     return finding._replace(what=what, fix=fix)

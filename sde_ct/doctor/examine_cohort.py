@@ -37,10 +37,14 @@ def layout_of(folder: Path) -> str | None:
     if (folder / "imagesTr").is_dir():
         return "nnunet"
     everywhere = folders(folder)
+    pairs = [place for place in (folder, *subfolders(folder)) if _is_pair(place)]
     for source, suffix in (("synthrad2023", ".nii.gz"), ("synthrad2025", ".mha")):
-        if any((p / f"mr{suffix}").is_file() and (p / f"ct{suffix}").is_file() for p in everywhere):
+        named = [p for p in everywhere if all((p / f"{k}{suffix}").is_file() for k in ("mr", "ct"))]
+        if named and {*pairs} <= {
+            *named
+        }:  # other pairs have another format: this source omits them
             return source
-    if any(_is_pair(place) for place in (folder, *subfolders(folder))):
+    if pairs:
         return "pairs"
     return "gold_atlas" if any(slice_files(p) for p in everywhere[1:]) else None
 

@@ -40,7 +40,9 @@ def examine(path: Path, kind: str | None = None) -> Examined:
         report = Report(f"{path.name}: a file that cannot be used")
     volume = attempt(lambda: read_any(path))
     if isinstance(volume, Finding):
-        return Examined(report._replace(findings=(*report.findings, volume)))
+        # The headers of a series already told why it cannot be read.
+        told = any(finding.severity == "error" for finding in report.findings)
+        return Examined(report if told else report._replace(findings=(*report.findings, volume)))
     kind = kind or kind_of("" if is_dicom else path.name, volume)
     low, high = float(volume.array.min()), float(volume.array.max())
     shape = " x ".join(map(str, volume.array.shape))
@@ -65,8 +67,9 @@ def _dicom(path: Path) -> tuple[Report, str | None]:
     findings = folder.findings
     if not folder.series and not findings:
         findings = [error("no DICOM image", "give the folder of one series")]
+    files = f"{folder.files} file{'s' * (folder.files != 1)}"
     report = Report(
-        f"{path.name}: DICOM, {folder.files} files, {' and '.join(modalities) or 'no image'}",
+        f"{path.name}: DICOM, {files}, {' and '.join(folder.modalities) or 'no image'}",
         facts=(NAMED,) if folder.secrets else (),
         findings=tuple(findings),
         secrets=folder.secrets,

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.patient_names import WITHHELD, withhold
 
-WIDTH, GROUPS, PLACES = 100, 18, 4  # columns, kinds of findings on a screen, places named for each
+WIDTH, GROUPS = 100, 18  # columns, and kinds of findings on a screen
+SHOWN, PLACES = 3, 4  # findings of one kind, and places named for each
 PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # a name as DICOM writes it: Doe^Jane
 
 
@@ -74,16 +75,27 @@ def screen(report: Report) -> str:
 
 
 def _lines(group: list[Finding]) -> list[str]:
-    """Findings of one severity and one fix."""
-    first, *others = group
-    what = first.what
-    if first.where and not what.startswith(first.where):
-        what = f"{first.where}: {what}"
-    if others:
-        places = [finding.where for finding in others[:PLACES] if finding.where]
-        more = ["…"] if len(others) > len(places) else []
-        what += f" (and {len(others)} more: {', '.join(places + more)})"
-    return [f"{first.severity:<8} {what}", *([f"         fix: {first.fix}"] if first.fix else [])]
+    """Findings of one severity and one fix: each different one, with the places that share it."""
+    severity, _, fix, _ = group[0]
+    places: dict[str, list[str]] = {}
+    for finding in group:
+        places.setdefault(finding.what, []).extend([finding.where] if finding.where else [])
+    lines = []
+    for what, where in list(places.items())[:SHOWN]:
+        place = f"{where[0]}: " if where and not what.startswith(where[0]) else ""
+        more = f" (and {_listed(where[1:])})" if where[1:] else ""
+        lines.append(f"{severity:<8} {place}{what}{more}")
+    if left := list(places.values())[SHOWN:]:
+        named = [name for where in left for name in where] or [""] * len(left)
+        lines.append(f"         and {_listed(named)}")
+    return [*lines, *([f"         fix: {fix}"] if fix else [])]
+
+
+def _listed(places: list[str]) -> str:
+    """How many more places, and the first few by name."""
+    named = [place for place in places if place][:PLACES]
+    names = ", ".join([*named, *(["…"] if len(places) > len(named) else [])])
+    return f"{len(places)} more" + (f": {names}" if named else "")
 
 
 def _wrapped(line: str) -> str:

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from sde_ct.doctor.finding import Finding, Report, screen
 from sde_ct.lab.phantom.gold_atlas import write_gold_atlas
 from sde_ct.volumes.files import read_volume, write_volume
 
@@ -155,6 +156,46 @@ def test_other_layouts_are_known(convert, source, cohort, tmp_path):
     convert(cohort, tmp_path / "other")
     done = doctor(tmp_path / "other")
     assert healthy(done) and f"3 patients, --source={source}" in done.out, done.out
+
+
+@pytest.mark.parametrize("others", ["metaimage", "dicom", "one each"])
+def test_pairs_of_mixed_formats_are_pairs(others, cohort, tmp_path):
+    """No patient is said to lack a CT because a neighbour has NIfTI files."""
+    for number in (1, 2):
+        place = tmp_path / "mixed" / f"p{number}"
+        place.mkdir(parents=True)
+        for kind in ("mr", "ct"):
+            image = sitk.ReadImage(str(folder_of(cohort, number) / f"{kind}.nii.gz"))
+            suffix = ".nii.gz"
+            if number == 2 and (others == "metaimage" or (others == "one each" and kind == "ct")):
+                suffix = ".mha"
+            if number == 2 and others == "dicom" and kind == "mr":
+                array = np.moveaxis(sitk.GetArrayFromImage(image), 0, 2).swapaxes(0, 1)
+                write_series(place / "mr", array)
+            else:
+                sitk.WriteImage(image, str(place / f"{kind}{suffix}"))
+    done = doctor(tmp_path / "mixed")
+    assert "2 patients, --source=pairs" in done.out
+    assert "no CT" not in done.out and "no MR" not in done.out
+    assert others == "dicom" or healthy(done), done.out
+
+
+def test_each_finding_of_a_kind_is_told():
+    """Several places share a sentence; further ones of the same fix are told too, some in full."""
+    found = [Finding("error", f"values 0 to {n}", "subtract", f"p{n}") for n in range(5)]
+    found += [Finding("warning", "noise", "wait", "a"), Finding("warning", "noise", "wait", "b")]
+    found += [Finding("warning", "streaks", "wait"), Finding("warning", "streaks", "wait")]
+    assert screen(Report("t", findings=tuple(found))).splitlines() == [
+        "t",
+        "error    p0: values 0 to 0",
+        "error    p1: values 0 to 1",
+        "error    p2: values 0 to 2",
+        "         and 2 more: p3, p4",
+        "         fix: subtract",
+        "warning  a: noise (and 1 more: b)",
+        "warning  streaks",
+        "         fix: wait",
+    ]
 
 
 def test_faults_of_a_cohort_are_named_with_the_patient(cohort):

@@ -7,6 +7,7 @@ from pydicom.uid import RLELossless
 
 from sde_ct.doctor.check_dicom import survey
 
+from ..programs import call
 from ..volumes.dicom import test_series as broken
 from ..volumes.dicom_series import edit, write_series
 
@@ -67,6 +68,22 @@ def test_compression_that_can_be_read_is_no_fault(tmp_path):
         image.compress(RLELossless, generate_instance_uid=False)
         image.save_as(path)
     assert not said(folder)
+
+
+def test_a_multi_frame_file_is_one_file_of_its_series(tmp_path):
+    folder = write_series(tmp_path / "t2", MR)
+    FAULTS["multi-frame"][0](folder)
+    done = call("doctor", folder / "IM004.dcm", "--nocost")
+    text = " ".join(done.out.split())
+    assert done.status == 1 and "IM004.dcm: DICOM, 7 files, MR" in text
+    assert text.count("multi-frame image (4 frames)") == 1 and "more:" not in text
+    assert "error t2 misses 1 slices" in text and str(tmp_path) not in text
+    for path in folder.iterdir():
+        if path.name != "IM004.dcm":
+            path.unlink()
+    for path in (folder, folder / "IM004.dcm"):
+        out = call("doctor", path, "--nocost").out
+        assert f"{path.name}: DICOM, 1 file, MR\n" in out and "multi-frame" in out
 
 
 def test_several_faults_are_all_told(tmp_path):
