@@ -22,7 +22,7 @@ HOLDS_FOR = (
     "a voxel of the body, taken at random from a patient like those of the fit; not voxels outside "
     "the body, nor every patient or place"
 )
-LOWEST = -1024.0  # HU: no CT stores less
+LOWEST, HIGHEST = -1024.0, 3071.0  # HU: preparation clips CTs to this range, that of 12 bits
 
 
 class ByTissue(NamedTuple):
@@ -34,7 +34,11 @@ class ByTissue(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """Volumes in HU. Bounds are rounded outwards to whole HU, so files lose no coverage."""
+    """Volumes in HU. Bounds are rounded outwards to whole HU, so files lose no coverage.
+
+    They end at `LOWEST` and `HIGHEST`, which no CT of the fit exceeds. The upper bound may exceed
+    the window of the training, as real CTs do in metal and enamel.
+    """
 
     spread: CtVolume
     lower: CtVolume
@@ -98,7 +102,8 @@ class Recalibration:
         tissue = list(tissues(mean).values())
         half = np.select(tissue, self.half_widths) * floored(spread)
         lower = np.maximum(np.floor(mean - half), LOWEST)
-        return Calibrated(np.select(tissue, self.factors) * spread, lower, np.ceil(mean + half))
+        upper = np.minimum(np.ceil(mean + half), HIGHEST)
+        return Calibrated(np.select(tissue, self.factors) * spread, lower, upper)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, as `from_json` takes it."""

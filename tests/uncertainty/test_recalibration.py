@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from sde_ct.data.preparation.case import HU
 from sde_ct.errors import InputError
 from sde_ct.uncertainty import recalibration as rec
 from sde_ct.uncertainty.recalibration_fit import Validation, fit, lines, record, verify
@@ -158,6 +159,20 @@ def test_bounds_are_whole_hu_outwards_and_possible():
     assert got.lower.ravel().tolist() == [-1024, -10, 697]
     assert got.upper.ravel().tolist() == [-969, 31, 703]
     assert found.guaranteed == pytest.approx((0.6, 0.6, 0))
+
+
+def test_bounds_end_where_prepared_cts_do_and_cover_as_much():
+    """The calibration judges CTs clipped to 12 bits: a bound beyond them says nothing more."""
+    assert (rec.LOWEST, rec.HIGHEST) == HU
+    one = rec.ByTissue(1, 1, 1)
+    found = rec.Recalibration(0.9, "ode", 10, one, rec.ByTissue(4, 4, 4), one, one)
+    mean = np.array([1900.0, 1900.0, 1200.0])[:, None, None]
+    spread = np.array([500.0, 200.0, 100.0])[:, None, None]
+    _, lower, upper = found.apply(mean, spread)
+    # Beyond the window of 2000 HU where the interval says so, never beyond 3071: an implant, which
+    # preparation clips to 3071, is still covered.
+    assert upper.ravel().tolist() == [3071, 2701, 1601]
+    assert (lower <= mean).all() and (mean <= upper).all()
 
 
 def test_a_tissue_nobody_had_takes_the_half_width_of_all():
