@@ -17,6 +17,7 @@ import pytest
 
 from sde_ct.methods import build_method
 from sde_ct.runtime import peers
+from sde_ct.synthesis import load
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.state import fresh_state
 
@@ -165,6 +166,20 @@ def test_what_one_finds_unusable_ends_all_and_none_is_started_again(runs, phanto
     for i in (0, 1):
         [told] = [line for line in run.log(i).splitlines() if line.startswith("error: ")]
         assert "was trained with another configuration (method: cnn -> diffusion" in told
+
+
+@pytest.mark.slow
+def test_two_processes_start_from_the_same_weights(runs, phantoms, tmp_path):
+    run = Run(tmp_path, phantoms, steps=1, learning_rate=1e-9)
+    init = [f"--init={runs('diffusion')}"]
+    of = by_flags(2)
+    run.start(2, devices=1, pause=0, way=lambda _: lambda i: (of(i)[0] + init, {}))
+    assert run.statuses(120) == [0, 0], run.log(0) + run.log(1)
+    assert "starts from the best weights" in run.log(0)
+    assert "starts from the best weights" not in run.log(1)
+    ours, theirs = (load(workdir).params for workdir in (run.workdir, runs("diffusion")))
+    for one, other in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.slow
