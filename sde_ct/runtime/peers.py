@@ -1,9 +1,8 @@
 """The processes of one run: how they find each other, agree, and end when one of them is lost.
 
-JAX ends every process within `HEARTBEAT` seconds of the death of another one, and at once where the
-first dies. It calls abort() for that, which prints a stack trace and runs neither `except` nor
-`atexit`. A witness, which is a tiny process that outlives this one, then says in one sentence what
-to do.
+When a process dies, JAX ends the others within `HEARTBEAT` seconds, or at once if process 0 died.
+It does so by abort(), which prints a stack trace and runs neither `except` nor `atexit`. So each
+process starts a witness, a tiny process that outlives it and prints in one sentence what to do.
 """
 
 import atexit
@@ -26,13 +25,13 @@ from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime import parallel
 
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
-LOST = 69  # EX_UNAVAILABLE, the exit status where a peer is lost: the same command may succeed
-LONGEST = 2000  # bytes of a sentence that processes exchange
+LOST = 69  # exit status (EX_UNAVAILABLE) when a peer is lost: the same command may succeed
+LONGEST = 2000  # bytes of a message between processes
 MEETING = 3600  # seconds to wait for the slowest process
 REMEDY = "start all of them again, and they go on from what was saved."
 
-# Which failures JAX reports, by their texts: those of the network between the processes at all, and
-# among them those that say that another process is gone.
+# Texts by which errors of JAX are recognised: failures of the network between the processes, and
+# among them those that mean that another process is gone.
 _NETWORK = re.compile(r"Gloo|NCCL|oordination")
 _STATUS = re.compile(r"^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
 _GONE = re.compile(
@@ -43,7 +42,7 @@ _WITNESS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
 
 
 class Agreed(InputError):
-    """An error that one process met and with which all of them end, in order."""
+    """An error of one process, with which all processes of the run end."""
 
 
 def way_to_start(
@@ -51,13 +50,13 @@ def way_to_start(
 ) -> dict[str, Any] | None:
     """The arguments of `jax.distributed.initialize`; None for a process alone.
 
-    They follow from the arguments, from SLURM's variables (one task a GPU), or on a TPU pod from
-    JAX itself where it is installed for TPUs.
+    Without arguments, SLURM's variables decide (one task per GPU), or JAX itself if it is installed
+    for TPUs.
 
     Args:
       coordinator: HOST:PORT where process 0 can be reached.
       count: number of processes.
-      index: which of them this is, from 0.
+      index: of this process, from 0.
 
     Raises:
       InputError: only some of the arguments are given, or one is out of range.
@@ -83,15 +82,15 @@ def together(
     index: int | None = None,
     patience: int = 300,
 ) -> Iterator[None]:
-    """Join the other processes, run the block, and part from them; for one process, only run it.
+    """Connect to the other processes, run the block, and disconnect; a process alone only runs it.
 
-    A block that fails ends this process without waiting for the others: JAX would wait for them at
-    the end of the program, while they wait for this one in their next collective. Interrupted and
-    Agreed reach all processes at the same point, so that they part in order.
+    If the block fails, this process ends without waiting for the others. At the end of the program
+    JAX would wait for them, while they would wait for this process in their next collective.
+    Interrupted and Agreed reach all processes at the same point, so they can disconnect.
 
     Args:
       coordinator, count, index: see `way_to_start`.
-      patience: seconds that a process that is done waits for the others.
+      patience: seconds that a finished process waits for the others.
 
     Raises:
       InputError: the arguments, or the settings of the network, are wrong.
@@ -110,10 +109,10 @@ def together(
         except ValueError:
             if options:
                 raise
-            # JAX is installed for TPUs, but this is no pod.
+            # JAX is installed for TPUs, but this machine is not part of a pod.
         yield
     except (Interrupted, Agreed):
-        _part(dismiss)
+        _disconnect(dismiss)
         raise
     except BaseException as error:
         dismiss()
@@ -126,23 +125,23 @@ def together(
                 f"The processes can't exchange data ({cause}): check that all were started alike, "
                 "and the network interface and driver that Gloo or NCCL is set to use."
             )
-        # This runs after the message is printed, and before JAX's own, which was registered first.
+        # Runs after the message is printed and before JAX's handler, which was registered earlier.
         atexit.register(_leave, 2 if isinstance(error, (InputError, OSError)) else 1)
         raise error
-    _part(dismiss)
+    _disconnect(dismiss)
 
 
-def _part(dismiss: Callable[[], None]) -> None:
+def _disconnect(dismiss: Callable[[], Any]) -> None:
     if jax.distributed.is_initialized():
         jax.distributed.shutdown()  # waits for the others
     dismiss()
 
 
-def _witness() -> Callable[[], None]:
-    """Start the witness of this process; returns the function that dismisses it."""
+def _witness() -> Callable[[], Any]:
+    """Start the witness of this process; returns the function that ends it without a word."""
     sentence = (
-        "error: this process was ended because it was killed, or because another one of the run "
-        f"died or never came; {REMEDY}\n"
+        "error: this process ended because it was killed, or because another process of the run "
+        f"died or never connected; {REMEDY}\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-S", "-c", _WITNESS, sentence],
@@ -150,15 +149,11 @@ def _witness() -> Callable[[], None]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # signals to the group, such as Ctrl-C, do not reach it
     )
-
-    def dismiss() -> None:
-        process.communicate(b"parted")
-
-    return dismiss
+    return lambda: process.communicate(b"done")
 
 
 def is_network_error(error: BaseException) -> bool:
-    """Whether JAX failed in what the processes exchange."""
+    """Whether the communication between the processes failed."""
     if isinstance(error, InputError) or not isinstance(error, (RuntimeError, ValueError)):
         return False
     return bool(_NETWORK.search(str(error)) or _STATUS.search(str(error)))
@@ -171,27 +166,27 @@ def is_lost_peer(error: BaseException) -> bool:
 
 
 def is_primary() -> bool:
-    """Whether this process writes the run's files; a process alone does."""
+    """Whether this process writes the files of the run."""
     return jax.process_index() == 0
 
 
 def meet() -> None:
-    """Wait until every process of the run has come here."""
+    """Wait until every process of the run has called this."""
     if jax.process_count() > 1:
         everyone = set(range(jax.process_count()))
         name = f"sde_ct {next(_meetings)}"
         multihost.sync_global_processes(name, timeout=MEETING, processes=everyone)
 
 
-_meetings = itertools.count()  # every process counts the same ones
+_meetings = itertools.count()  # the same number in every process
 
 
 @contextlib.contextmanager
 def agreed() -> Iterator[None]:
-    """A block that every process runs; where one raises InputError or OSError, all of them end.
+    """A block that every process runs; if one raises InputError or OSError, all processes end.
 
-    Otherwise the others would wait in their next collective, end as if a machine had been lost, and
-    be started again by the scheduler. Raises Agreed, or for a process alone the error itself.
+    The others would otherwise wait in their next collective, end as if a machine had been lost, and
+    be restarted by the scheduler. Raises Agreed, or the error itself in a process alone.
     """
     trouble = ""
     try:
@@ -207,20 +202,18 @@ def agreed() -> Iterator[None]:
 
 
 def _exchange(sentence: str) -> list[str]:
-    """The sentences of all processes."""
+    """The sentences of all processes, given that of each."""
     meet()
-    text = np.zeros(LONGEST, np.uint8)
-    content = np.frombuffer(sentence.encode()[:LONGEST], np.uint8)
-    text[: len(content)] = content
+    text = np.frombuffer(sentence.encode()[:LONGEST].ljust(LONGEST, b"\0"), np.uint8)
     every = np.asarray(multihost_utils.process_allgather(text))
     return [row.tobytes().rstrip(b"\0").decode(errors="replace") for row in every]
 
 
 def connect(devices: Sequence[jax.Device]) -> None:
-    """Open the channels between the devices of all processes.
+    """Open the channels between the devices of all processes, as soon as all are ready.
 
-    Gloo waits only half a minute for all processes while it opens the channels, and one process may
-    compile or hash the data for longer than another. Once they are open, Gloo waits longer.
+    While Gloo opens channels it waits only half a minute, but one process may compile or hash data
+    for longer than that. Once the channels are open, Gloo waits longer.
     """
     if jax.process_count() > 1:
         meet()
@@ -229,17 +222,17 @@ def connect(devices: Sequence[jax.Device]) -> None:
 
 
 def from_primary(number: int | None) -> int | None:
-    """The primary's number, which is 0 or more, or None. Every process must call this."""
+    """The `number` of the primary, 0 or more, or None. Every process must call this."""
     meet()
     received = multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number))
     return None if int(received) < 0 else int(received)
 
 
 def stop_requested(step: int) -> bool:
-    """Whether SIGTERM came to some process of the run, so that all stop after `step`.
+    """Whether any process of the run received SIGTERM, so that all stop after `step`.
 
-    The answer is the same on all processes, and each must ask after every step. False for a process
-    alone, which handles its own signals.
+    The answer is the same on all processes, and each must ask after every step. It is False in a
+    process alone, which handles signals itself.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 

@@ -9,13 +9,14 @@ digest.json     the SHA-256 of every other file
 The newest checkpoints are kept, and the best one: that with the smallest validation loss.
 
 A checkpoint is written to `<step>.*.part` and renamed when it is complete, so a save that is killed
-leaves no checkpoint. Orbax does not notice every flipped byte, the digest does. Orbax's
+leaves no checkpoint. The digest reveals every changed byte, which Orbax does not. Orbax's
 CheckpointManager is not used because it renames a checkpoint before a digest can be added, and
-takes a folder whose removal was cut short for a checkpoint.
+because it would load a checkpoint whose removal was interrupted.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -34,7 +35,7 @@ from absl import logging
 from sde_ct.errors import InputError
 from sde_ct.storage import digest
 
-# What Orbax, TensorStore and the file system raise where a file can't be written or read.
+# Errors of Orbax, TensorStore and the file system when a file can't be written or read.
 FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
@@ -44,14 +45,14 @@ class Progress:
 
     step: int = 0
     validation_loss: float | None = None  # after this step; None where it was not measured
-    skipped: int = 0  # updates that were left out because something was not finite
-    lately: int = 0  # those of them since the last scheduled checkpoint
+    skipped: int = 0  # updates skipped so far, because a loss or gradient was not finite
+    lately: int = 0  # of these, the ones since the last scheduled checkpoint
     slowed: float = 1.0  # factor on the learning rates since a rollback
     init: dict[str, Any] | None = None  # where the first weights are from; None if random
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Progress":
-        """The inverse of `dataclasses.asdict`; other keys, as older versions wrote, are ignored."""
+        """The inverse of `dataclasses.asdict`; other keys are ignored."""
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names})
 
@@ -64,7 +65,7 @@ class Checkpoints:
     """The checkpoints of one work directory. Only one process of a run may write to them."""
 
     def __init__(self, workdir: Path, keep: int | None = None):
-        """`keep`: how many of the newest a save leaves beside the best one; None leaves all."""
+        """`keep`: how many checkpoints a save keeps besides the best one; None keeps all."""
         self._root, self._keep = Path(workdir).absolute() / "checkpoints", keep
         me = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
@@ -83,26 +84,26 @@ class Checkpoints:
 
     @property
     def latest(self) -> int | None:
-        """The step of the newest checkpoint; None where there is none."""
+        """The step of the newest checkpoint; None if there is none."""
         return max(self.steps, default=None)
 
     @property
     def best(self) -> int | None:
-        """The step with the smallest validation loss; the newest where none has such a loss."""
+        """The step with the smallest validation loss; the newest step if none has a loss."""
         return min(reversed(self.steps), key=self.validation_loss, default=None)
 
     @property
     def best_loss(self) -> float:
-        """The smallest validation loss of all checkpoints; infinity where there is none."""
+        """The smallest validation loss of all checkpoints; infinity if there is none."""
         return min(map(self.validation_loss, self.steps), default=math.inf)
 
     def validation_loss(self, step: int) -> float:
-        """The loss saved with a step; infinity where it was not measured or can't be read."""
+        """The loss saved with a step; infinity if it was not measured or can't be read."""
         loss = self.progress(step).get("validation_loss")
         return float(loss) if isinstance(loss, (int, float)) else math.inf
 
     def progress(self, step: int) -> dict[str, Any]:
-        """What was saved with a step besides its state; empty where it can't be read."""
+        """The JSON values saved with a step; empty if they can't be read."""
         try:
             return dict(json.loads((self.folder(step) / "progress.json").read_text()))
         except FAILURES:
@@ -114,15 +115,15 @@ class Checkpoints:
     def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
         """Write `state`, a tree of replicated arrays, and `progress`, JSON values, as one unit.
 
-        Raises SaveError where that fails. The next save removes what Orbax's threads may still
-        write to the disk after a failure.
+        Raises SaveError if that fails. Orbax's threads may go on writing after a failure; the next
+        save removes those files.
         """
         self._remove_parts()
-        # A name of its own, since threads of a failed save may still write under the last one.
+        # A new name each time: threads of a failed save may still write to the earlier one.
         part = self._root / f"{step}.{time.time_ns()}.part"
         try:
             part.mkdir(parents=True)
-            # From the host: Orbax would cut every replicated array in pieces, a program a shape.
+            # Orbax would slice replicated arrays on the devices and compile a program per shape.
             arrays = ocp.args.StandardSave(jax.device_get(state))
             with _quiet():
                 self._orbax.save(part / "state", args=arrays)
@@ -138,7 +139,7 @@ class Checkpoints:
                 self._remove(old)
 
     def _remove(self, step: int) -> None:
-        """Rename and then remove, so that a kill leaves no half checkpoint."""
+        """Rename, then remove, so that a killed process leaves no incomplete checkpoint."""
         part = self._root / f"{step}.part"
         with contextlib.suppress(OSError):  # one checkpoint too many does no harm
             self.folder(step).rename(part)
@@ -149,10 +150,10 @@ class Checkpoints:
             shutil.rmtree(part, ignore_errors=True)
 
     def tidy(self) -> list[str]:
-        """Remove what killed saves left, and set damaged checkpoints aside.
+        """Remove the files of killed saves, and rename damaged checkpoints.
 
-        The newest and the best are checked until both are whole. A damaged checkpoint is renamed,
-        not removed. Returns a sentence for each.
+        The newest and the best checkpoint are examined until both are undamaged. Returns a sentence
+        for each damaged one.
         """
         self._remove_parts()
         sentences, whole = [], None
@@ -177,10 +178,10 @@ class Checkpoints:
           step: one of `steps`.
 
         Raises:
-          InputError: the checkpoint is damaged, or another version wrote it.
+          InputError: the checkpoint is damaged, or was written by another version.
         """
         folder = self.folder(self.latest if step is None else step)  # type: ignore[arg-type]
-        if not folder.exists():  # the first of several processes chooses the step
+        if not folder.exists():  # the primary of several processes chose the step
             raise InputError(
                 f"{folder} can't be seen from this host: give all hosts the same --workdir."
             )
@@ -196,7 +197,7 @@ class Checkpoints:
         try:
             state = self._orbax.restore(folder / "state", args=ocp.args.StandardRestore(target))
             return state, json.loads((folder / "progress.json").read_text())
-        except Exception as error:  # TensorStore raises the bare class for a file of another kind
+        except Exception as error:  # TensorStore raises Exception itself for an unknown file
             raise InputError(
                 f"{folder} can't be read ({cause(error)}): use the version that experiment.json "
                 "names, or train again."
@@ -208,7 +209,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the tracebacks that Orbax's threads log of an error which is raised as well."""
+    """Keep Orbax's threads from logging the traceback of an error that is raised as well."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:
@@ -227,8 +228,6 @@ def cause(error: Exception) -> str:
 
 
 def _unused(path: Path) -> Path:
-    """`path`, or `path-2`, … where it is taken."""
-    candidate, number = path, 2
-    while candidate.exists():
-        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
-    return candidate
+    """`path`, or `path-2`, … if it exists."""
+    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(p for p in itertools.chain([path], others) if not p.exists())

@@ -1,11 +1,11 @@
 """What training or synthesis costs on this machine, in seconds and bytes.
 
-`estimate` traces the network and compiles nothing of its size. FLOPs are those that XLA counts in
-one evaluation, of which a training step takes three (forward, and the gradients by activations and
-by weights). Seconds divide them by the rate at which the network's first level runs here. Bytes
-are an upper estimate, because XLA shares and fuses some of the arrays that the backward pass keeps.
-For a training step of the demo's DDPM: 4.1 GFLOP and 58 MB, against 4.5 GFLOP and 52 MB once it is
-compiled.
+`estimate` traces the network without compiling it. FLOPs are those that XLA counts in one
+evaluation; a training step takes three times as many (the forward pass, and the gradients with
+respect to activations and weights). Seconds are the FLOPs divided by the rate measured here for the
+network's first level. Bytes are an upper estimate, because XLA shares and fuses some of the arrays
+that the backward pass keeps. The estimate for a training step of the demo's DDPM is 4.1 GFLOP and
+58 MB; the compiled step takes 4.5 GFLOP and 52 MB.
 
 `measure` compiles a training step and runs it a few times.
 """
@@ -28,22 +28,22 @@ from sde_ct.runtime.timing import race
 from sde_ct.sampling.keys import seed_key
 from sde_ct.training.state import fresh_state
 
-PROBE = 32  # side of the slices, in pixels, that are timed
-TRAINING = 3  # evaluations' worth of FLOPs in a training step
-STEPS = 3  # that are measured, after a first one
+PROBE = 32  # side of the timed slices, pixels
+TRAINING = 3  # FLOPs of a training step, in units of one evaluation
+STEPS = 3  # measured steps, after a first one that is not counted
 
 
 class Cost(NamedTuple):
     """The estimate for one network on slices of one size."""
 
     parameters: int
-    evaluation_flops: float  # a slice
+    evaluation_flops: float  # per slice
     rate: float  # FLOP/s measured here, all devices together
     state_bytes: float  # parameters, moving average, optimiser and gradients
-    kept_bytes: float  # a slice, for the backward pass
+    kept_bytes: float  # per slice, for the backward pass
 
     def training_bytes(self, slices: int) -> float:
-        """Memory of a training step on so many slices."""
+        """Memory of a training step on this number of slices."""
         return self.state_bytes + slices * self.kept_bytes
 
     def training(self, config: Experiment) -> str:
@@ -97,7 +97,7 @@ def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
 
 
 def _rate(config: Experiment) -> float:
-    """FLOP/s of the network's first level, one slice a device, the median of five calls."""
+    """FLOP/s of the network's first level with one slice per device; the median of five calls."""
     network = config.network
     first = dataclasses.replace(
         network, multipliers=network.multipliers[:1], blocks=1, attention=()
@@ -117,11 +117,11 @@ def _rate(config: Experiment) -> float:
 
 
 class Measured(NamedTuple):
-    """A training step as it was compiled and run here."""
+    """The cost of a compiled training step."""
 
     compilation: float  # seconds
-    step: float  # seconds, the shortest of a few: the machine may have been disturbed in others
-    device_bytes: int  # that one device needs at most, as XLA laid the arrays out
+    step: float  # seconds, the shortest of a few, because others may have been disturbed
+    device_bytes: int  # memory of one device, by XLA's own layout of the arrays
 
 
 def measure(update: Any, state: Any, *arguments: Any) -> Measured:

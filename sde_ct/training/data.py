@@ -33,9 +33,9 @@ def slices_of(config: DataConfig, prepared: Prepared, split: str) -> Slices:
 
 
 class TrainingBatches:
-    """The endless stream of training batches, of each this process's share.
+    """The endless stream of training batches; each process gets its share of every batch.
 
-    Its state is a small dictionary, the same on every process.
+    The state of the stream is a small dictionary, the same on every process.
     """
 
     def __init__(self, config: DataConfig, prepared: Prepared, seed: int):
@@ -56,7 +56,7 @@ class TrainingBatches:
 
     def cases(self, number: int) -> list[str]:
         """The examples of batch `number`, from 0, as "case:slice"."""
-        # The shuffle of `train_iterator`, which depends on the seed and the length alone.
+        # As `train_iterator` shuffles, which depends only on the seed and the number of slices.
         order = grain.MapDataset.range(len(self._source)).seed(self._seed).shuffle().repeat()
         first = number * self._batch_size
         rows = [self._source.where(order[first + i]) for i in range(self._batch_size)]
@@ -70,7 +70,7 @@ class TrainingBatches:
 
 
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
-    """What synthesis must know of the training data; stored with the checkpoint."""
+    """What synthesis must know about the training data; stored with the checkpoints."""
     mr = np.array([list(case.percentiles.values()) for case in prepared.of("train")])
     levels = list(prepared.of("train")[0].percentiles)
     return {

@@ -31,9 +31,9 @@ def dry_run(
 ) -> list[str]:
     """Lines about data, shapes, memory, compilation and the cost of the whole training.
 
-    The step is compiled and run a few times; `workdir` is read and not made.
+    The step is compiled and run a few times; nothing is written to `workdir`.
 
-    Raises InputError where `train` would, up to its first step.
+    Raises InputError in every case in which `train` would before its first step.
     """
     validate(config)
     with peers.agreed():
@@ -64,7 +64,7 @@ def dry_run(
 
     done = Checkpoints(workdir).latest or 0
     left = max(config.training.steps - done, 0)
-    # Besides those that are kept: the best one, and the newest before an older one is removed.
+    # Two more than are kept: the best one, and the newest before an older one is removed.
     kept, free = (config.training.keep_checkpoints + 2) * checkpoint, shutil.disk_usage(place).free
     sizes = {name: prepared.of(name) for name in prepared.split}
     memory = local[0].memory_stats() or {}
@@ -97,7 +97,7 @@ def dry_run(
 
 
 def writable(workdir: Path) -> Path:
-    """The deepest folder on the way to `workdir` that exists; InputError where it is read-only."""
+    """The deepest existing folder above `workdir`, or itself; InputError if it is read-only."""
     place = Path(workdir).absolute()
     while not place.exists():
         place = place.parent

@@ -23,6 +23,7 @@ from sde_ct.storage.versions import versions
 from sde_ct.storage.whole import write_json
 
 RUN = "run.json"
+OTHER_DATA = "{} was trained on other data: give another --workdir, or the same --data."
 
 
 def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> Experiment | None:
@@ -30,7 +31,7 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
     Returns the configuration of the earlier start, which may have had fewer steps.
 
-    Raises InputError where the directory belongs to another experiment.
+    Raises InputError if the directory belongs to another experiment.
     """
     path, record = Path(workdir) / "experiment.json", {"data": data, "versions": versions()}
     before = check_experiment(workdir, config, data)
@@ -48,7 +49,7 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
     It is `config`, or differs from it only by having fewer `training.steps`.
 
-    Raises InputError where they belong to another experiment.
+    Raises InputError if they belong to another experiment.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
@@ -67,14 +68,12 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
         )
     # Only what is stored can be compared: an older version recorded less.
     if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
-        raise InputError(
-            f"{workdir} was trained on other data: give another --workdir, or the same --data."
-        )
+        raise InputError(OTHER_DATA.format(workdir))
     return stored
 
 
 def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
-    """The configuration and the description of the data that a work directory was trained with."""
+    """The configuration of a work directory and the description of its training data."""
     path = Path(workdir) / "experiment.json"
     if not path.is_file():
         raise InputError(f"{workdir} is no work directory: it has no experiment.json; train first.")
@@ -90,13 +89,11 @@ def record_start(
 ) -> None:
     """Append this start, which continues from `step`, to run.json.
 
-    Raises InputError where the data differ in any byte from those of the start before.
+    Raises InputError if the data differ in any byte from those of the previous start.
     """
     path, starts, data = Path(workdir) / RUN, _starts(workdir), data_sha256(prepared)
     if starts and starts[-1].get("data_sha256", data) != data:
-        raise InputError(
-            f"{workdir} was trained on other data: give another --workdir, or the same --data."
-        )
+        raise InputError(OTHER_DATA.format(workdir))
     starts.append(
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -119,7 +116,7 @@ def _starts(workdir: Path) -> list[dict[str, Any]]:
     try:
         return list(json.loads((Path(workdir) / RUN).read_text())["starts"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return []  # a damaged record does not prevent training
+        return []  # a damaged record must not prevent training
 
 
 def data_sha256(prepared: Prepared) -> str:
@@ -132,7 +129,7 @@ def data_sha256(prepared: Prepared) -> str:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of this checkout and the files changed since; None outside of git."""
+    """The commit of this checkout and the files changed since; None outside git."""
     root = Path(__file__).resolve().parents[2]
     try:
         commit, changed = (
@@ -144,6 +141,6 @@ def git_state() -> dict[str, Any] | None:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    if not (root / "pyproject.toml").is_file():  # installed below another project's folder
+    if not (root / "pyproject.toml").is_file():  # installed inside another project's checkout
         return None
     return {"commit": commit.strip(), "changed": [line[3:] for line in changed.splitlines()]}

@@ -35,7 +35,7 @@ def train(
     show: bool = True,
     report: Report | None = None,
 ) -> Any:
-    """Train to `config.training.steps`, going on from the newest whole checkpoint.
+    """Train to `config.training.steps`, from the newest undamaged checkpoint if there is one.
 
     Args:
       config: the experiment. It is recorded in `workdir`, which refuses another one; only
@@ -43,13 +43,12 @@ def train(
       prepared: the prepared data set.
       workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/` and
         `metrics.jsonl`.
-      devices: those of all processes to share the batch between; `parallel.devices_for` by
-        default.
+      devices: of all processes, among which a batch is divided; default: `parallel.devices_for`.
       init: another work directory; the training starts from the averaged weights of its best
         checkpoint. It has no effect once `workdir` has a checkpoint.
-      stop_at: stop, with a checkpoint, after this step although the schedule goes on.
+      stop_at: save and stop after this step; the learning rate keeps the whole run's schedule.
       show: whether to show a progress bar.
-      report: called with step and figures, {"train/loss": …}, by the process that writes them.
+      report: called with step and figures, {"train/loss": …}, in the primary process.
 
     Returns:
       The final training state, replicated over the devices.
@@ -57,7 +56,7 @@ def train(
     Raises:
       InputError: unusable input, another training in `workdir`, more skipped updates than
         `config.training.skip_limit`, or a last checkpoint that can't be written.
-      Interrupted: SIGTERM or Ctrl-C came; the last step made is saved.
+      Interrupted: SIGTERM or Ctrl-C came; the last finished step is saved.
     """
     validate(config)
     workdir = Path(workdir)
@@ -67,7 +66,7 @@ def train(
         with peers.agreed():
             devices = devices or parallel.devices_for(config.data.batch_size)
             check_fit(config, prepared, len(devices))
-            # Unusable data are refused before anything is written.
+            # Before anything is written: unusable data are refused.
             batches = TrainingBatches(config.data, prepared, config.training.seed)
             if init is not None:
                 check_init(init, workdir, config, prepared.size)
@@ -109,7 +108,7 @@ def prolonged(workdir: Path, before: Experiment, config: Experiment, step: int) 
 
 
 def check_fit(config: Experiment, prepared: Prepared, devices: int) -> None:
-    """InputError where data, configuration and devices do not fit together."""
+    """Raise InputError if data, configuration and devices do not fit together."""
     multiple = build_network(config).multiple
     height, width = prepared.size
     if height % multiple or width % multiple:

@@ -28,18 +28,18 @@ from sde_ct.training.watch import Watch
 from sde_ct.training.weights import starting_weights
 from sde_ct.types import Batch
 
-AHEAD = 2  # steps that may run on the devices before the metrics of the first are read
+AHEAD = 2  # updates that may be unfinished on the devices while the next one is prepared
 
-Pending = collections.deque[tuple[int, dict[str, Any]]]  # steps given to the devices: metrics
+Pending = collections.deque[tuple[int, dict[str, Any]]]  # step and metrics of unfinished updates
 
 
 class Diverged(InputError):
-    """More updates were skipped than the configuration allows."""
+    """More updates were skipped than `config.training.skip_limit`."""
 
 
 @dataclass
 class Run:
-    """What one start of a training needs; `train` in `loop.py` makes it and runs it."""
+    """One start of a training; `train` in `loop.py` creates and runs it."""
 
     config: Experiment
     size: tuple[int, int]
@@ -61,11 +61,11 @@ class Run:
         Args:
           last: the step to end at.
           interruption: asked before every step.
-          after: why the attempt before failed. The learning rates are then reduced by
+          after: why the previous attempt failed. The learning rates are then multiplied by
             `config.training.rollback_rate`.
 
         Raises:
-          Diverged: `after` itself where the recipe has no rollback or has used it.
+          Diverged: `after` itself if the recipe has no rollback or has used it.
         """
         state, progress = self._start()
         config = self.config
@@ -114,7 +114,7 @@ class Run:
         return state
 
     def _start(self) -> tuple[Any, Progress]:
-        """The newest checkpoint's state, or a fresh one; the data iterator is set to it."""
+        """The state of the newest checkpoint, or a new one; sets the data iterator to match."""
         fresh = functools.partial(fresh_state, build_method(self.config), self.config, self.size)
         step = peers.from_primary(self.checkpoints.latest)
         if step is None:
@@ -130,7 +130,7 @@ class Run:
 
     @contextlib.contextmanager
     def _telemetry(self, start: int, last: int) -> Iterator[Telemetry]:
-        """The primary's is the run's; other processes write the same to a temporary folder."""
+        """Telemetry in the work directory; all but the primary write to a temporary folder."""
         primary = peers.is_primary()
         with tempfile.TemporaryDirectory() as elsewhere:
             with Telemetry(
@@ -147,7 +147,9 @@ class Run:
     def _settle(
         self, pending: Pending, ahead: int, progress: Progress, watch: Watch, telemetry: Telemetry
     ) -> dict[str, float]:
-        """Wait for all but `ahead` steps, judge their metrics, and return those of the last.
+        """Wait until at most `ahead` updates are unfinished, and check the metrics of the others.
+
+        Returns the metrics of the last finished update, or nothing if none finished.
 
         Raises Diverged.
         """
@@ -173,7 +175,7 @@ class Run:
     def _validate(
         self, validate: Callable, state: Any, progress: Progress, telemetry: Telemetry
     ) -> bool:
-        """Note the validation loss; whether it is smaller than that of every checkpoint."""
+        """Measure the validation loss; return whether no checkpoint has one as small."""
         loss = validate(state, progress.step)
         if loss is None or not math.isfinite(loss):
             return False
@@ -182,7 +184,7 @@ class Run:
         return loss < best
 
     def _save(self, state: Any, progress: Progress, telemetry: Telemetry, final: bool) -> None:
-        """Save; a failure is a warning, but after the last step an InputError for all processes."""
+        """Save. A failure is a warning, or after the last step an InputError of all processes."""
         if progress.step % self.config.training.checkpoint_every == 0:
             progress.lately = 0
         with peers.agreed() if final else contextlib.nullcontext():
@@ -197,7 +199,7 @@ class Run:
                 )
 
     def _write(self, state: Any, progress: Progress) -> str:
-        """Write a checkpoint, on the primary; returns why that failed, or nothing."""
+        """Write a checkpoint, on the primary; returns why that failed, or ""."""
         values = dataclasses.asdict(progress) | {"iterator": self.batches.get_state()}
         try:
             if peers.is_primary():

@@ -28,7 +28,7 @@ Report = Callable[[int, dict[str, float]], None]  # (step, {"train/loss": 0.1, â
 class Telemetry:
     """Scalars, images and warnings of one training run; a context manager.
 
-    Where they can't be written, as on a full disk, one warning says so and the training goes on.
+    If they can't be written, as on a full disk, one warning says so and the training goes on.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Telemetry:
         show: bool = True,
         report: Report | None = None,
     ):
-        """Begin at step `start`; what an earlier start wrote about later steps is removed.
+        """Begin at step `start`; lines of an earlier start about later steps are removed.
 
         Args:
           workdir: of the training.
@@ -49,14 +49,14 @@ class Telemetry:
           start, steps: the first and the last step.
           batch: slices in a batch, over all devices.
           show: whether to show the bar.
-          report: called with all figures too.
+          report: also receives all figures.
         """
         self._steps, self._batch, self._report = steps, batch, report
         self._since, self._failed = (start, time.perf_counter()), False
         folder, lines = Path(workdir) / "tensorboard", Path(workdir) / METRICS
         folder.mkdir(exist_ok=True)
-        # tensorboardX's SummaryWriter has a thread behind a queue, which waits for ever once the
-        # disk is full; and it names its files by the second.
+        # Not tensorboardX's SummaryWriter: its thread blocks for ever once the disk is full, and
+        # two starts within one second would share a file.
         self._events = EventsWriter(str(folder / "events"), f".{start}.{time.time_ns()}")
         self._write_event(Event(session_log=SessionLog(status=SessionLog.START), step=start + 1))
         _drop_after(lines, start)
@@ -152,7 +152,7 @@ class Telemetry:
 
 
 def memory_in_use() -> int:
-    """The most bytes used so far by one device, or by this process where devices do not say."""
+    """Peak bytes in use on one device, or in this process if devices do not report it."""
     stats = [device.memory_stats() for device in jax.local_devices()]
     peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
     unit = 1 if sys.platform == "darwin" else 1024
@@ -160,7 +160,7 @@ def memory_in_use() -> int:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, without one that a kill or a full disk cut short."""
+    """The lines of `metrics.jsonl`, except one that a kill or a full disk truncated."""
     lines = []
     if Path(path).is_file():
         for text in Path(path).read_text("utf-8", errors="replace").splitlines():
@@ -172,7 +172,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Remove the lines after `step`: these steps are trained again, and each is written once."""
+    """Remove the lines after `step`, because these steps are trained and written again."""
     kept = [line for line in read_metrics(path) if line["step"] <= step]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     if path.is_file() and path.read_text("utf-8", errors="replace") != text:

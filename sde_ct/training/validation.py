@@ -20,17 +20,17 @@ from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch
 
-SLICES = 64  # of all validation patients together; each patient has one at least
-SHOWN = 4  # slices that are synthesized
-STEPS = 20  # of their DDPM sampler: enough to see what the network has learnt
-KEY = 1 << 30  # in place of a step: the noise is the same at every validation
+SLICES = 64  # of all validation patients together; at least one of each
+SHOWN = 4  # slices that are synthesized for TensorBoard
+STEPS = 20  # of the DDPM sampler for these: enough to see what the network has learnt
+KEY = 1 << 30  # takes the place of the step, so that the noise is the same at every validation
 
 
 def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> list[Batch]:
-    """The slices that every validation uses, in batches as large as a device's part in training.
+    """The slices that every validation uses, in batches as large as one device's in training.
 
-    Each validation patient gives the same number of slices, evenly spaced, or all where the patient
-    has fewer. The list is empty where there is no validation patient.
+    Each validation patient gives the same number of evenly spaced slices, or all if it has fewer.
+    The list is empty if there is no validation patient.
     """
     if not prepared.split["validation"]:
         return []
@@ -44,7 +44,7 @@ def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> 
 
 
 def _spread(numbers: list[int], count: int) -> list[int]:
-    """`count` of the numbers, evenly spaced: the middles of as many equal parts."""
+    """`count` evenly spaced numbers: the middle of each of `count` equal parts."""
     count = min(count, len(numbers))
     return [numbers[(2 * part + 1) * len(numbers) // (2 * count)] for part in range(count)]
 
@@ -52,9 +52,9 @@ def _spread(numbers: list[int], count: int) -> list[int]:
 def validator(
     config: Experiment, batches: list[Batch], telemetry: Telemetry
 ) -> Callable[[Any, int], float | None]:
-    """`validate(state, step)`, which returns the mean loss over all slices of the batches.
+    """`validate(state, step)`, which returns the mean loss over all slices, or None without any.
 
-    It writes the losses and a few synthetic slices to `telemetry`. None where there is no batch.
+    It writes the losses and a few synthetic slices to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr) for batch in batches]
     evaluate, show = parallel.seldom(method.loss), preview(config)

@@ -1,4 +1,4 @@
-"""The run's figures on Weights & Biases, beside those in the work directory."""
+"""Sends the figures of a run to Weights & Biases as well."""
 
 import functools
 import hashlib
@@ -13,12 +13,12 @@ from sde_ct.training.telemetry import Report
 
 
 def wandb_report(project: str, workdir: Path, config: Experiment) -> Report:
-    """A function that sends figures to W&B; no image, warning or path, which may name a patient.
+    """A function that sends figures to W&B, but nothing that may name a patient, such as images.
 
     All starts of a work directory belong to one W&B run, which the first figure creates. Mode,
     account and server are set as usual for W&B (`WANDB_MODE=offline` sends nothing).
 
-    Raises InputError where W&B is not installed.
+    Raises InputError if W&B is not installed.
     """
     try:
         import wandb

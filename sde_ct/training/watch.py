@@ -4,10 +4,10 @@ import collections
 import math
 from collections.abc import Mapping
 
-WINDOW = 100  # steps with which a loss is compared
-SPIKE = 3.0  # times their largest loss; a diffusion loss varies with the noise levels drawn
-WON = 0.01  # discriminator loss below which it recognises every CT, so the generator learns nothing
-LOST = (0.2475, 0.2525)  # within 1 % of ½ (½)² + ½ (½)²: it answers ½ for every image
+WINDOW = 100  # preceding steps with which a loss is compared
+SPIKE = 3.0  # a spike exceeds this times their largest loss; diffusion losses vary with the noise
+WON = 0.01  # below this loss a discriminator recognises every CT, so the generator learns nothing
+LOST = (0.2475, 0.2525)  # within 1 % of ½ (½)² + ½ (½)², the loss if it answers ½ to every image
 
 
 class Watch:
@@ -23,7 +23,7 @@ class Watch:
         """Warnings that follow from the metrics of the update that led to `step`."""
         if metrics["skipped"]:
             wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
-            return [f"step {step}: {' and '.join(wrong)} not finite, the update is skipped"]
+            return [f"step {step}: the update is skipped; not finite: {', '.join(wrong)}"]
         warnings = self._spike(step, metrics["loss"])
         if "discriminator" in metrics:
             warnings += self._discriminator(step, metrics["discriminator"])
@@ -51,7 +51,7 @@ class Watch:
             return []
         recognised = "every CT" if game == "won" else "no CT"
         return [
-            f"step {step}: the discriminator is dead: for {WINDOW} steps its loss was {loss:.4f}, "
-            f"it distinguishes {recognised} from a synthetic one; change "
+            f"step {step}: the discriminator is dead: its loss was {loss:.4f} for {WINDOW} steps, "
+            f"because it distinguishes {recognised} from a synthetic one; change "
             "config.adversarial.learning_rate"
         ]

@@ -36,7 +36,7 @@ def choose(workdir: Path, checkpoint: str) -> tuple[int, str]:
 
     Where no validation loss was measured, the best is the newest.
 
-    Raises InputError where the folder is no work directory, or holds no checkpoint.
+    Raises InputError if the folder is no work directory, or holds no checkpoint.
     """
     read_experiment(workdir)
     checkpoints = Checkpoints(workdir)

@@ -40,7 +40,7 @@ def test_what_is_not_finite_is_named_and_spoils_no_median():
     watch = Watch()
     wrong = {"loss": 1.0, "gradient_norm": math.inf, "skipped": 1.0}
     [sentence] = watch.see(7, wrong)
-    assert sentence == "step 7: gradient_norm not finite, the update is skipped"
+    assert sentence == "step 7: the update is skipped; not finite: gradient_norm"
     for step in range(WINDOW):
         watch.see(step, wrong)
     assert told(watch, [100.0] * WINDOW) == {}
@@ -52,7 +52,7 @@ def test_a_dead_discriminator_is_told_and_a_second_death_too(loss, why):
     lively = [0.1, 0.2] * WINDOW
     found = told(watch, [*lively, *[loss] * (2 * WINDOW), *lively], "discriminator")
     assert (
-        set(found) == {3 * WINDOW} and f"dead: for 100 steps its loss was {loss:.4f}" in found[300]
+        set(found) == {3 * WINDOW} and f"dead: its loss was {loss:.4f} for 100 steps" in found[300]
     )
     assert why in found[3 * WINDOW]
     assert len(told(watch, [loss] * WINDOW, "discriminator", 6 * WINDOW)) == 1
