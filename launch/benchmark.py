@@ -138,7 +138,7 @@ def _samplers(otherwise: Iterable[str]) -> list[str]:
 
 def _reliability(result: Path) -> list[str]:
     from sde_ct.evaluation.results import write_figures
-    from sde_ct.lab.benchmark import reliability
+    from sde_ct.lab.benchmark import known_priors
     from sde_ct.lab.comparison import held_out, training_outcomes
     from sde_ct.lab.comparison import synthesis as comparison
     from sde_ct.report import charts, figures
@@ -149,11 +149,11 @@ def _reliability(result: Path) -> list[str]:
     from sde_ct.uncertainty.reliability import sentence
 
     samplers, output = _samplers(comparison.RUNS), result.parent
-    prepared = reliability.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
-    config = reliability.experiment(recipe(RECIPES / "demo" / "ddpm.py"))
+    prepared = known_priors.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
+    config = known_priors.experiment(recipe(RECIPES / "demo" / "ddpm.py"))
     train(config, prepared, output / "runs" / "ddpm")
     trained, patients = load(output / "runs" / "ddpm"), held_out(prepared)
-    results = reliability.synthesize(
+    results = known_priors.synthesize(
         trained,
         patients,
         samplers,
@@ -161,12 +161,12 @@ def _reliability(result: Path) -> list[str]:
         seed=SEED.value,
         progress=lambda patients, name: bar(patients, desc=name, unit="patient"),
     )
-    measured = reliability.measure(results, patients, training_outcomes(prepared))
+    measured = known_priors.measure(results, patients, training_outcomes(prepared))
     figures.save(charts.reliability(measured), output / "reliability")
-    page = reliability.report(results, patients, measured, output)
+    page = known_priors.report(results, patients, measured, output)
     write_report(output / REPORT, page, overwrite=True)
     about = {"step": trained.step, "draws": DRAWS.value, "seed": SEED.value}
-    write_figures(result, reliability.record(measured, about))
+    write_figures(result, known_priors.record(measured, about))
     written = f"{output}: reliability.json, reliability.png, reliability.pdf, {REPORT}"
     return [*(sentence(name, one) for name, one in measured.items()), written]
 

@@ -39,7 +39,7 @@ def main() -> None:
     from sde_ct.evaluation.results import refuse_existing, write_figures, write_metrics
     from sde_ct.evaluation.table import METHODS
     from sde_ct.lab import comparison
-    from sde_ct.lab.comparison.outputs import report_of
+    from sde_ct.lab.comparison.presentation import report_of
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
     from sde_ct.runtime import parallel
@@ -100,7 +100,7 @@ def _bar(batches, label: str):
 
 
 def _data(output: Path):
-    from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
+    from sde_ct.lab.phantom.prepared_cohort import DEMO, prepared_cohort
 
     counts = {"train": PATIENTS.value - sum(HELD_OUT.values()), **HELD_OUT}
     progress = partial(bar, desc="1/7 phantoms", unit="patient")

@@ -204,8 +204,8 @@ def _without_parents(reason: str, places: Sequence[Path]) -> str:
 def _report(protocol, rows, files, judged, settings, warnings):
     from sde_ct.evaluation.findings import findings
     from sde_ct.evaluation.protocols import constants
-    from sde_ct.report.html.contents import Report
     from sde_ct.report.html.patients_from_files import choice, patients_of
+    from sde_ct.report.html.report_content import Report
     from sde_ct.storage.versions import versions
 
     patients = patients_of(rows, files)

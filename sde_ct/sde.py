@@ -1,8 +1,8 @@
-"""Forward SDEs with exact marginals, and what follows from any of them.
+"""Forward SDEs with exact marginals, their reverse-time SDE and their probability-flow ODE.
 
-dx = f(x, t) dt + g(t) dw on t in [0, 1] takes data x(0) to noise x(1) (Song et al., ICLR 2021,
+dx = f(x, t) dt + g(t) dw on t in [0, 1] turns data x(0) into noise x(1) (Song et al., ICLR 2021,
 arXiv 2011.13456). Here f is linear in x, hence x(t) | x(0) ~ N(alpha(t) x(0), std(t)² I).
-No time grid lives here: an SDE is continuous, its grid belongs to the sampler.
+An SDE is continuous in time; only samplers have a time grid.
 """
 
 import math
@@ -20,20 +20,20 @@ from sde_ct.types import ScoreFn
 
 
 def expand(t: ArrayLike, x: Float[Array, "b *d"]) -> Float[Array, "b ..."]:
-    """`t` [b] (or a scalar) with axes of length one added, to broadcast against `x` [b, *d]."""
+    """`t`, [b] or a scalar, with axes of length one that let it broadcast against `x` [b, *d]."""
     t = jnp.asarray(t)
     return t.reshape(t.shape + (1,) * (jnp.ndim(x) - t.ndim))
 
 
 def standard_normal(key: Key[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "b *d"]:
-    """N(0, I) of `shape` [b, *d], from one key or from [b] keys, one for each sample."""
+    """Samples of N(0, I) of `shape` [b, *d], from one key or from one key for each sample."""
     if key.ndim == 0:
         return jax.random.normal(key, shape)
     return jax.vmap(lambda k: jax.random.normal(k, shape[1:]))(key)
 
 
 class SDE(Protocol):
-    """A linear forward SDE. Every method takes t of any shape, in [0, 1]."""
+    """A linear forward SDE. Every method takes t in [0, 1], of any shape."""
 
     def drift(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
         """f(x, t)."""
@@ -42,19 +42,19 @@ class SDE(Protocol):
         """g(t)."""
 
     def marginal(self, t: ArrayLike) -> tuple[Array, Array]:
-        """(alpha, std) of x(t) | x(0) ~ N(alpha x(0), std² I), each of the shape of `t`."""
+        """(alpha, std) of x(t) | x(0) ~ N(alpha x(0), std² I), each with the shape of `t`."""
 
     def noise_ratio(self, t: ArrayLike) -> Array:
-        """std(t) / alpha(t): the noise level beside unit data, increasing in t."""
+        """std(t) / alpha(t), the noise level relative to the data, which increases with t."""
 
     def time(self, noise_ratio: ArrayLike) -> Array:
         """The t with the given std / alpha: the inverse of `noise_ratio`, in closed form."""
 
     def prior(self, key: Key[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "b *d"]:
-        """x(1) ~ N(0, std(1)² I), from one key or from [b] keys, one for each sample.
+        """x(1) ~ N(0, std(1)² I), from one key or from one key for each sample.
 
-        The true x(1) has mean alpha(1) E[x(0)], which the prior leaves out. The ODE carries that
-        gap to its end, as -alpha(1)/std(1) · E[x(0)] in units of the data's standard deviation.
+        The prior ignores the mean alpha(1) E[x(0)] of the true x(1). At its end the ODE has a bias
+        of -alpha(1)/std(1) · E[x(0)], in units of the data's standard deviation.
         """
         return self.marginal(1.0)[1] * standard_normal(key, shape)
 
@@ -66,9 +66,9 @@ class VPSDE(SDE):
 
     alpha(t)² = exp(-B(t)), std(t)² = 1 - exp(-B(t)), B(t) = ∫₀ᵗ beta (arXiv 2011.13456, eq. 33).
     It is the limit of the DDPM chain with T = 1000 and beta_i linear from 1e-4 to 0.02 (Ho et al.,
-    arXiv 2006.11239): t = i / T, beta(t) = T beta_i. The chain's alpha_i = √Π(1 - beta_j) stays
-    within 0.001 of alpha(i / T) and its std_i within 0.0014 of std(i / T); their ratio is up to
-    5 % off, least noise first, which shifts t by at most 0.0034.
+    arXiv 2006.11239): t = i / T, beta(t) = T beta_i. The chain's alpha_i = √Π(1 - beta_j) is within
+    0.001 of alpha(i / T) and its std_i within 0.0014 of std(i / T). Their ratio differs most where
+    there is least noise, by up to 5 %, which equals a shift of t by at most 0.0034.
     """
 
     beta_min: float = 0.1
@@ -109,8 +109,8 @@ class VPSDE(SDE):
 class VESDE(SDE):
     """Variance exploding: dx = g(t) dw, g(t) = sigma(t) √(2 ln(sigma_max / sigma_min)).
 
-    sigma(t) = sigma_min (sigma_max / sigma_min)^t. alpha = 1 and, from x(0) at t = 0 exactly,
-    std(t)² = sigma(t)² - sigma_min² (arXiv 2011.13456, appendix C; the variance at 0 is taken off).
+    sigma(t) = sigma_min (sigma_max / sigma_min)^t, alpha = 1 and std(t)² = sigma(t)² - sigma_min²
+    (arXiv 2011.13456, appendix C, with sigma_min² subtracted so that the variance at t = 0 is 0).
     """
 
     sigma_min: float = 0.01
@@ -121,9 +121,9 @@ class VESDE(SDE):
 
     @classmethod
     def from_sigma(cls, sigma: float) -> "VESDE":
-        """dx = sigma^t dw, the form of arXiv 2209.12104 (there sigma = 25): g(0) = 1.
+        """dx = sigma^t dw, the form of arXiv 2209.12104, where sigma = 25.
 
-        std(t)² = (sigma^2t - 1) / (2 ln sigma): for 25, std(1) = 9.85.
+        std(t)² = (sigma^2t - 1) / (2 ln sigma); for 25, std(1) = 9.85.
         """
         if not sigma > 1:
             raise InputError(f"sigma: must be above 1, got {sigma}; the paper uses 25.")
@@ -155,7 +155,7 @@ Velocity = Callable[[Float[Array, "b *d"], Float[Array, " b"]], Float[Array, "b 
 
 
 def reverse_sde(sde: SDE, score: ScoreFn) -> tuple[Velocity, Callable[[ArrayLike], Array]]:
-    """(drift, diffusion) of dx = (f - g² ∇ log p) dt + g dw, run from t = 1 down to 0, dt < 0.
+    """(drift, diffusion) of dx = (f - g² ∇ log p) dt + g dw, for steps dt < 0 from t = 1 to 0.
 
     It has the marginals of the forward SDE (Anderson 1982; arXiv 2011.13456, eq. 6).
     """
@@ -167,10 +167,7 @@ def reverse_sde(sde: SDE, score: ScoreFn) -> tuple[Velocity, Callable[[ArrayLike
 
 
 def probability_flow(sde: SDE, score: ScoreFn) -> Velocity:
-    """velocity(x, t) of the ODE dx/dt = f - ½ g² ∇ log p, with the forward SDE's marginals.
-
-    arXiv 2011.13456, eq. 13.
-    """
+    """dx/dt = f - ½ g² ∇ log p, with the forward SDE's marginals (arXiv 2011.13456, eq. 13)."""
 
     def velocity(x, t):
         return sde.drift(x, t) - 0.5 * expand(sde.diffusion(t) ** 2, x) * score(x, t)
@@ -181,15 +178,15 @@ def probability_flow(sde: SDE, score: ScoreFn) -> Velocity:
 def denoised(
     sde: SDE, score_value: Float[Array, "b *d"], x: Float[Array, "b *d"], t: Float[Array, " b"]
 ) -> Float[Array, "b *d"]:
-    """E[x(0) | x(t)] = (x + std² ∇ log p_t(x)) / alpha: Tweedie's formula, t > 0."""
+    """E[x(0) | x(t)] = (x + std² ∇ log p_t(x)) / alpha for t > 0 (Tweedie's formula)."""
     alpha, std = sde.marginal(t)
     return (x + expand(std, x) ** 2 * score_value) / expand(alpha, x)
 
 
 def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:
-    """The score whose denoised estimate stays in [low, high], the range of the data.
+    """A score, for any sampler, whose denoised estimate is clipped to [low, high].
 
-    Any sampler may be given it; it changes p(x), most where a network errs at high noise.
+    Clipping changes p(x), most where the network's errors are large, at high noise.
     """
 
     def clipped(x, t):
@@ -207,7 +204,7 @@ def _root(x: Array) -> Array:
 
 
 def _check_ordered(low_name: str, low: float, high_name: str, high: float) -> None:
-    # Fields may also be tracers or placeholders of a tree transformation: those pass.
+    # Fields may also be tracers or placeholders of a tree transformation, which are not checked.
     if isinstance(low, int | float) and isinstance(high, int | float) and not 0 < low < high:
         raise InputError(
             f"{low_name}, {high_name}: need 0 < {low_name} < {high_name}, got {low} and {high}."

@@ -1,4 +1,4 @@
-"""The words that all other parts share."""
+"""The types that all parts of the package share."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -7,32 +7,32 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Batch(NamedTuple):
-    """Paired axial slices in model units, [-1, 1] ([0, 1] in the paper's per-slice scaling).
+    """Pairs of axial slices in model units: [-1, 1], or [0, 1] in the paper's per-slice scaling.
 
-    `k` = 1 + 2·neighbour MR slices.
+    The MR has k = 1 + 2·neighbours channels.
     """
 
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]
-    valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and may teach, else 0
+    valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and counts in losses, else 0
 
 
 class ScoreFn(Protocol):
-    """The score ∇ log p_t(x), its conditioning already inside."""
+    """The score ∇ log p_t(x). A conditional score holds its condition, such as the MR."""
 
     def __call__(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]: ...
 
 
 class Samples(NamedTuple):
-    """What a sampler returns; one entry per sample, no sample touched by another."""
+    """The result of a sampler, with one entry for each sample."""
 
     x: Float[Array, "b *d"]
-    nfe: Int[Array, " b"]  # network (score) evaluations spent on each sample
-    ok: Bool[Array, " b"]  # finite, and the solver reached its end
+    nfe: Int[Array, " b"]  # score (network) evaluations of each sample
+    ok: Bool[Array, " b"]  # whether the sample is finite and the solver reached the end
 
 
 class Ensemble(NamedTuple):
-    """Monte-Carlo draws of the same samples and what they say together."""
+    """Monte-Carlo draws of the same samples, with their mean and standard deviation."""
 
     mean: Float[Array, "b *d"]
     std: Float[Array, "b *d"]  # sample standard deviation (M - 1); NaN for a single draw
@@ -42,19 +42,19 @@ class Ensemble(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A way to learn CT from MR, as pure functions; every method trains in the same loop.
+    """A way to learn CT from MR, as pure functions. All methods train in the same loop.
 
-    init(key, batch, params=None) -> state: parameters, optimiser and moving averages as one tree;
-      `params`, as `weights` returns them, replace the random ones.
-    update(state, keys, batch) -> (state, metrics): one step; `keys` holds one key an example,
-      so the step does not depend on how the batch is spread over devices. Metrics hold "loss",
-      "gradient_norm", "learning_rate" and "skipped": 1 where something was not finite and the
-      state stayed as it was, else 0.
-    loss(state, keys, batch) -> {name: value}: the validation figures; the state stays as it is.
-    weights(state) -> the parameters used for synthesis: the moving average where there is one.
-    draw(params, keys, mr) -> Samples: one synthetic CT, in model units, for each key and MR slice
-      [b, h, w, k]; `params` come from `weights`. Runs under jit and pmap.
-    is_random: whether draws of one slice by different keys differ.
+    init(key, batch, params=None) -> state: parameters, optimiser and moving averages as one tree.
+      `params`, as returned by `weights`, replace the random initial ones.
+    update(state, keys, batch) -> (state, metrics): one training step. `keys` has one key for each
+      example, so that the step does not depend on how the batch is divided over devices. Metrics
+      contain "loss", "gradient_norm", "learning_rate" and "skipped", which is 1 where a value was
+      not finite and the state was kept, else 0.
+    loss(state, keys, batch) -> {name: value}: the validation losses.
+    weights(state) -> the parameters for synthesis: the moving average where there is one.
+    draw(params, keys, mr) -> Samples: a synthetic CT in model units for each key and MR slice of
+      [b, h, w, k], from the parameters of `weights`. It runs under jit and pmap.
+    is_random: whether different keys give different draws of a slice.
     """
 
     init: Callable[..., Any]

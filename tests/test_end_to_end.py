@@ -14,7 +14,7 @@ from sde_ct.evaluation.results import write_metrics
 from sde_ct.evaluation.table import AVERAGES, DRAWN, METHODS, summarise, text_table
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison.demands import checks
-from sde_ct.lab.comparison.outputs import report_of
+from sde_ct.lab.comparison.presentation import report_of
 from sde_ct.report.html.report_file import write_report
 
 from .programs import call

@@ -1,4 +1,4 @@
-"""The GAN: the same backbone as generator, a patch discriminator, and the L1 distance."""
+"""The GAN: the backbone of all methods as generator, and a patch discriminator."""
 
 from typing import NamedTuple
 
@@ -6,23 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from sde_ct.config import Experiment
+from sde_ct.methods import step
 from sde_ct.methods.regression import answer, predict
-from sde_ct.methods.step import (
-    TrainState,
-    adam,
-    advance,
-    fresh,
-    keep_finite,
-    mean_over,
-    schedule,
-    weights,
-)
+from sde_ct.methods.step import TrainState, advance, keep_finite, mean_over
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.types import Batch, Method
 
 
 class AdversarialState(NamedTuple):
-    """Two networks in training; the generator's moving average synthesizes."""
+    """Both networks in training. Synthesis uses the moving average of the generator."""
 
     generator: TrainState
     discriminator: TrainState
@@ -39,23 +31,23 @@ def adversarial(
     generator: (D(mr, G(mr)) - 1)² + l1_weight |G(mr) - ct|
     discriminator: ½ (D(mr, ct) - 1)² + ½ D(mr, G(mr))²
 
-    Where the CT was not measured (valid = 0), G(mr) is replaced by the CT in both: neither the L1
-    distance nor the discriminator sees a difference there.
+    Where the CT was not measured (valid = 0), G(mr) is replaced by the CT in both losses, so that
+    neither the L1 distance nor the discriminator sees a difference there.
     """
-    # Only the discriminator has pix2pix's b1 = 0.5. With so little averaging of its gradients the
-    # generator, which learns ten times as fast as in pix2pix, took detours that amplified rounding
-    # errors: one recipe and seed gave results 2 HU apart.
-    for_generator = adam(config.training)
-    rate = schedule(config.training, config.training.learning_rate)
-    for_discriminator = adam(config.training, config.adversarial.learning_rate, b1=0.5)
+    # Only the discriminator has pix2pix's b1 = 0.5. The generator learns ten times as fast as in
+    # pix2pix. With b1 = 0.5 its updates amplified rounding errors: two runs of one recipe with one
+    # seed gave results 2 HU apart.
+    for_generator = step.adam(config.training)
+    rate = step.schedule(config.training, config.training.learning_rate)
+    for_discriminator = step.adam(config.training, config.adversarial.learning_rate, b1=0.5)
 
     def init(key, batch: Batch, params=None):
         first, second = jax.random.split(key)
         generator = network.init(first, batch.mr[:1]) if params is None else params
         critic = discriminator.init(second, batch.mr[:1], batch.ct[:1])
         return AdversarialState(
-            fresh(generator, for_generator, config.training.ema),
-            fresh(critic, for_discriminator, ema=0.0),
+            step.fresh(generator, for_generator, config.training.ema),
+            step.fresh(critic, for_discriminator, ema=0.0),
         )
 
     def generator_loss(generator, critic, batch: Batch):
@@ -71,7 +63,6 @@ def adversarial(
         return (jnp.mean((real - 1) ** 2) + jnp.mean(synthetic**2)) / 2  # type: ignore[operator]
 
     def update(state: AdversarialState, keys, batch: Batch):
-        del keys  # nothing here is random
         generator, critic = state.generator.params, state.discriminator.params
         (total, (fake, parts)), gradient = jax.value_and_grad(generator_loss, has_aux=True)(
             generator, critic, batch
@@ -88,19 +79,18 @@ def adversarial(
             advance(state.generator, gradient, for_generator, config.training.ema),
             advance(state.discriminator, critic_gradient, for_discriminator, ema=0.0),
         )
-        # Both or none: a player that moves alone would leave the other behind.
+        # Either both networks are updated or neither is.
         new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
         return new, metrics | {"learning_rate": rate(state.generator.step)}
 
-    def synthesizing(state: AdversarialState):
-        return weights(state.generator)
+    def weights(state: AdversarialState):
+        return step.weights(state.generator)
 
     def evaluate(state: AdversarialState, keys, batch: Batch):
-        del keys
-        total, (_, parts) = generator_loss(synthesizing(state), state.discriminator.params, batch)
+        total, (_, parts) = generator_loss(weights(state), state.discriminator.params, batch)
         metrics = {"loss": total, **parts}
         (values,) = mean_over(axis_name, list(metrics.values()))
         return dict(zip(metrics, values, strict=True))
 
     draw = answer(network, config.data)
-    return Method(init, update, evaluate, synthesizing, draw, is_random=False)
+    return Method(init, update, evaluate, weights, draw, is_random=False)

@@ -1,4 +1,4 @@
-"""From a configuration to its SDE, network and method."""
+"""The SDE, the network and the method of a configuration."""
 
 import jax.numpy as jnp
 
@@ -21,33 +21,25 @@ def build_sde(config: Experiment) -> SDE:
 
 def build_network(config: Experiment) -> UNet:
     """The backbone, the same for every method."""
-    network = config.network
-    return UNet(
-        channels=network.channels,
-        multipliers=tuple(network.multipliers),
-        blocks=network.blocks,
-        attention=tuple(network.attention),
-        patch=network.patch,
-        groups=network.groups,
-        noise_scale=network.noise_scale,
-        dtype=jnp.dtype(network.dtype),
-        remat=network.remat,
-    )
+    fields = vars(config.network) | {
+        "multipliers": tuple(config.network.multipliers),
+        "attention": tuple(config.network.attention),
+        "dtype": jnp.dtype(config.network.dtype),
+    }
+    return UNet(**fields)
 
 
 def build_method(
     config: Experiment, axis_name: str | None = None, *, sampler: str | None = None
 ) -> Method:
-    """The method that a configuration names: the only place that asks for a method's name.
+    """The method that a configuration names. Only this function compares a method's name.
 
     Args:
-      config: the experiment.
       axis_name: the device axis over which gradients are averaged; None for one device.
-      sampler: what a diffusion network draws with, one of `methods.samplers.SAMPLERS`; None is
-        "ddpm". A CNN or GAN has no sampler.
+      sampler: one of `methods.samplers.SAMPLERS` for a diffusion network, where None is "ddpm".
 
     Raises:
-      InputError: an unknown sampler, or one for a method that has none.
+      InputError: an unknown sampler, or a sampler for a CNN or GAN, which has none.
     """
     network = build_network(config)
     if config.method == "diffusion":

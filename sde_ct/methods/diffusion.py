@@ -1,11 +1,17 @@
-"""Conditional diffusion: the paper's DDPM and score model, and the preconditioned form of both."""
+"""Conditional diffusion: the paper's DDPM and score model, and the preconditioned form of both.
+
+With x = α x₀ + σ z, a `Form` states the input of the network F, its noise label, its target F*, and
+the score that its output stands for. The loss is mean |F - F*|² in every form.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import DiffusionConfig, Experiment
-from sde_ct.methods import precondition
 from sde_ct.methods.samplers import sampler_fn
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
@@ -13,43 +19,100 @@ from sde_ct.sde import SDE, clip_denoised, expand
 from sde_ct.types import Batch, Method, Samples, ScoreFn
 
 
-def form_of(config: Experiment) -> precondition.Form:
-    """The network's form named by the configuration."""
+class Form(NamedTuple):
+    """Functions in which t, α and σ broadcast against x [b h w 1]."""
+
+    inputs: Callable  # (x, α, σ) -> network input
+    label: Callable  # (t, α, σ) -> noise label, [b]
+    target: Callable  # (x₀, z, α, σ) -> F*
+    score: Callable  # (x, F, α, σ) -> ∇ log p_t(x)
+
+
+def edm_form(data_mean: float, sigma_data: float) -> Form:
+    """Input and target of unit variance at every noise level (Karras et al. 2022, §5).
+
+    The paper writes it for x = x₀ + σ z and data of mean 0. For data of mean μ and standard
+    deviation σ_d, let y = x - αμ, with the variance v = α²σ_d² + σ². The same requirements then
+    give c_in = 1/√v, c_skip = ασ_d²/v and c_out = σσ_d/√v, hence
+        F* = (x₀ - μ - c_skip y)/c_out = (σ (x₀ - μ) - ασ_d² z)/(σ_d √v)
+        score = (α D - x)/σ² = -y/v + ασ_d F/(σ √v),   D = μ + c_skip y + c_out F.
+    """
+
+    def root(alpha, std):
+        return jnp.sqrt(alpha**2 * sigma_data**2 + std**2)
+
+    return Form(
+        inputs=lambda x, alpha, std: (x - alpha * data_mean) / root(alpha, std),
+        label=lambda t, alpha, std: jnp.log(std / alpha) / 4,
+        target=lambda x0, z, alpha, std: (
+            (std * (x0 - data_mean) - alpha * sigma_data**2 * z) / (sigma_data * root(alpha, std))
+        ),
+        score=lambda x, f, alpha, std: (
+            (alpha * data_mean - x) / root(alpha, std) ** 2
+            + alpha * sigma_data * f / (std * root(alpha, std))
+        ),
+    )
+
+
+def epsilon_form(steps: int) -> Form:
+    """The paper's DDPM (Ho et al. 2020): F predicts the noise; the label is the integer step."""
+    return Form(
+        inputs=lambda x, alpha, std: x,
+        label=lambda t, alpha, std: t * steps - 1,
+        target=lambda x0, z, alpha, std: z,
+        score=lambda x, f, alpha, std: -f / std,
+    )
+
+
+def score_form() -> Form:
+    """The paper's score model (Song et al. 2021): F / σ(t) is the score.
+
+    With the weight σ², the denoising score-matching loss is |F + z|².
+    """
+    return Form(
+        inputs=lambda x, alpha, std: x,
+        label=lambda t, alpha, std: t,
+        target=lambda x0, z, alpha, std: -z,
+        score=lambda x, f, alpha, std: f / std,
+    )
+
+
+def form_of(config: Experiment) -> Form:
+    """The form that the configuration names."""
     if config.diffusion.form == "epsilon":
-        return precondition.epsilon(config.diffusion.steps)
+        return epsilon_form(config.diffusion.steps)
     if config.diffusion.form == "score":
-        return precondition.score()
-    return precondition.edm(config.data.ct_mean, config.data.ct_std)
+        return score_form()
+    return edm_form(config.data.ct_mean, config.data.ct_std)
 
 
 def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, ""]:
-    """One training time in (0, 1].
+    """One training time in (0, 1], by `config.times`.
 
-    uniform: U(time_min, 1). discrete: (n + 1)/steps, n = 0, 1, ... listed: the same for
-    a few n (Fast-DDPM, arXiv 2405.14802). lognormal: σ/α = exp(N(log_mean, log_std²))
-    (Karras et al. 2022, table 1), brought back to a time and kept within [time_min, 1].
+    uniform: U(time_min, 1). discrete: (n + 1)/steps for n = 0, 1, ... listed: the same for a few n
+    (Fast-DDPM, arXiv 2405.14802). lognormal: σ/α = exp(N(log_mean, log_std²)) (Karras et al. 2022,
+    table 1), converted to a time and clipped to [time_min, 1].
     """
     if config.times == "uniform":
         return jax.random.uniform(key, minval=config.time_min, maxval=1.0)
     if config.times == "listed":
-        step = jax.random.choice(key, jnp.asarray(config.listed))
-        return (1.0 + step) / config.steps
+        return (1.0 + jax.random.choice(key, jnp.asarray(config.listed))) / config.steps
     if config.times == "discrete":
         return (1.0 + jax.random.randint(key, (), 0, config.steps)) / config.steps
     ratio = jnp.exp(config.log_mean + config.log_std * jax.random.normal(key))
     return jnp.clip(sde.time(ratio), config.time_min, 1.0)
 
 
-def _apply(network: UNet, params, form, x, mr, t, alpha, std) -> Float[Array, "b h w 1"]:
+def _apply(network: UNet, params, form: Form, x, mr, t, alpha, std) -> Float[Array, "b h w 1"]:
     inputs = jnp.concatenate([form.inputs(x, alpha, std), mr], axis=-1)
     label = form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
     return network.apply(params, inputs, label)  # type: ignore[return-value]
 
 
 def score_fn(
-    params, mr: Float[Array, "b h w k"], *, sde: SDE, network: UNet, form: precondition.Form
+    params, mr: Float[Array, "b h w k"], *, sde: SDE, network: UNet, form: Form
 ) -> ScoreFn:
-    """The score ∇ log p_t(ct | mr), the MR joined to the input as channels."""
+    """The score ∇ log p_t(ct | mr); the network gets the MR as further input channels."""
 
     def score(x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Float[Array, "b h w 1"]:
         alpha, std = (expand(value, x) for value in sde.marginal(t))
@@ -67,12 +130,10 @@ def diffusion(
     *,
     sampler: str = "ddpm",
 ) -> Method:
-    """Denoising score matching: mean valid·|F - F*|² over noise levels, pixels and the batch.
+    """Denoising score matching: the mean of valid·|F - F*|² over noise levels and all pixels.
 
-    The mean is over all pixels, so that a step does not depend on how the batch is spread over
-    devices.
-
-    Raises InputError where the network cannot be drawn with `sampler`.
+    Pixels with valid = 0 count in the denominator, so that a step does not depend on how the batch
+    is divided over devices. Raises InputError where the network cannot be sampled with `sampler`.
     """
     form, run = form_of(config), sampler_fn(sampler, config, sde)
 
@@ -88,7 +149,7 @@ def diffusion(
 
         t, z = jax.vmap(noise)(keys)
         alpha, std = (expand(value, z) for value in sde.marginal(t))
-        x = precondition.noisy(batch.ct, z, alpha, std)
+        x = alpha * batch.ct + std * z
         output = _apply(network, params, form, x, batch.mr, t, alpha, std)
         return jnp.mean(batch.valid * (output - form.target(batch.ct, z, alpha, std)) ** 2)
 

@@ -1,4 +1,4 @@
-"""The samplers of a diffusion network, and how a recipe sets each of them, in one table."""
+"""One table of the samplers and of how the options of a recipe set each of them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,29 +24,16 @@ from sde_ct.types import Samples
 
 
 class Sampler(NamedTuple):
-    """A sampler under its name on the command line.
+    """A row of the table. `options` are the sampling options of a recipe."""
 
-    Attributes:
-      name: the value of --sampler.
-      label: the name in tables and figures.
-      function: sampler(keys, sde, score, shape, **settings) -> Samples.
-      settings: (options, sde) -> the keyword arguments of `function` that a recipe's options mean.
-      budget: (options, evaluations) -> the fields of the options with which the sampler makes at
-        most so many network evaluations; None for an adaptive sampler.
-      least: (options) -> the smallest number of evaluations that the sampler can make.
-    """
-
-    name: str
-    label: str
-    function: Callable[..., Samples]
-    settings: Callable[[SamplingConfig, SDE], dict[str, Any]]
+    name: str  # the value of --sampler
+    label: str  # in tables and figures
+    function: Callable[..., Samples]  # (keys, sde, score, shape, **settings) -> Samples
+    settings: Callable[[SamplingConfig, SDE], dict[str, Any]]  # (options, sde) -> settings
+    # (options, n) -> the changed fields of options that give at most n network evaluations; None
+    # for an adaptive sampler.
     budget: Callable[[SamplingConfig, int], dict[str, Any]] | None
-    least: Callable[[SamplingConfig], int] = lambda options: 1
-
-
-def _corrected(options: SamplingConfig) -> dict[str, Any]:
-    names = ("corrector_steps", "snr", "batch_mean_step")
-    return {"steps": options.pc_steps} | {name: getattr(options, name) for name in names}
+    least: Callable[[SamplingConfig], int] = lambda options: 1  # fewest evaluations possible
 
 
 def _adaptive(options: SamplingConfig, sde: SDE) -> dict[str, Any]:
@@ -55,9 +42,9 @@ def _adaptive(options: SamplingConfig, sde: SDE) -> dict[str, Any]:
 
 
 def _fast(name: str, label: str, function: Callable[..., Samples], stages: int = 1) -> Sampler:
-    """A solver of a few steps at Karras's noise levels, then the denoised image.
+    """A solver with few steps, at Karras's noise levels, that ends with denoising.
 
-    `stages`: network evaluations a step; the denoised image takes one more.
+    `stages`: network evaluations in a step. Denoising takes one more at the end.
     """
 
     def settings(options: SamplingConfig, sde: SDE) -> dict[str, Any]:
@@ -84,7 +71,12 @@ TABLE = (
     ),
     Sampler(
         "pc", "PC", predictor_corrector,
-        settings=lambda options, sde: _corrected(options),
+        settings=lambda options, sde: {
+            "steps": options.pc_steps,
+            "corrector_steps": options.corrector_steps,
+            "snr": options.snr,
+            "batch_mean_step": options.batch_mean_step,
+        },
         budget=lambda options, n: {"pc_steps": n // (1 + options.corrector_steps)},
         least=lambda options: 1 + options.corrector_steps,
     ),
@@ -98,14 +90,14 @@ SAMPLERS = {sampler.name: sampler for sampler in TABLE}
 
 
 def find_sampler(name: str) -> Sampler:
-    """The sampler of that name; InputError lists the names where there is none."""
+    """The sampler with this name. An InputError for an unknown name lists the known ones."""
     if name not in SAMPLERS:
         raise InputError(f"Unknown sampler {name!r}: give one of {', '.join(SAMPLERS)}.")
     return SAMPLERS[name]
 
 
 def sampler_fn(name: str, config: Experiment, sde: SDE) -> Callable[..., Samples]:
-    """`sampler(keys, sde, score, shape)` with the settings of a recipe."""
+    """The sampler (keys, sde, score, shape) -> Samples, with the settings of a recipe."""
     if config.diffusion.times == "listed":
         return _listed_chain(name, config.diffusion)
     sampler = find_sampler(name)
@@ -113,7 +105,7 @@ def sampler_fn(name: str, config: Experiment, sde: SDE) -> Callable[..., Samples
 
 
 def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Samples]:
-    """DDPM over the few noise levels that the network was trained at."""
+    """DDPM on the few times at which the network was trained."""
     if name != "ddpm":
         raise InputError(
             f"This network was trained at {len(diffusion.listed)} noise levels only: sample it "
@@ -126,9 +118,9 @@ def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Sample
 
 
 def with_evaluations(options: SamplingConfig, name: str, evaluations: int) -> SamplingConfig:
-    """Change the options so that a sampler makes `evaluations` evaluations, or the next fewer.
+    """Options with which a sampler makes at most `evaluations` network evaluations, or just fewer.
 
-    Raises InputError where the number is too small, and for the ODE, whose steps are adaptive.
+    Raises InputError for a number that is too small, and for the ODE, whose steps are adaptive.
     """
     sampler = find_sampler(name)
     if sampler.budget is None:

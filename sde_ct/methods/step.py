@@ -1,4 +1,4 @@
-"""The training step that the diffusion and the regression method share, and its parts."""
+"""The training step that all methods share, and its parts."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -20,10 +20,9 @@ class TrainState(NamedTuple):
     """What training one network carries from step to step.
 
     The moving average and the optimiser's moments are single vectors over all parameters, in the
-    order of `ravel_pytree`: one loop over memory a step and one collective, instead of one for
-    each of a hundred small tensors, which makes the compiled step a third smaller. `optax.flatten`
-    would keep the same moments, but the gradient is a vector already, from the all-reduce, and the
-    average needs the parameters as one: it would join the pieces of both a second time.
+    order of `ravel_pytree`. A step then takes one loop over memory and one collective instead of a
+    hundred, and the compiled step is a third smaller. `optax.flatten` gives the same moments, but
+    it would concatenate gradient and parameters again, which are vectors here already.
     """
 
     params: Any
@@ -33,9 +32,9 @@ class TrainState(NamedTuple):
 
 
 def fresh(params: Any, optimiser: optax.GradientTransformation, ema: float) -> TrainState:
-    """The state before the first step; `ema`: decay of the moving average, 0 keeps none."""
+    """The state before the first step; `ema` is the decay of the moving average, 0 for none."""
     vector = ravel_pytree(params)[0]
-    # A copy: state buffers are donated, and one buffer can't be donated twice.
+    # A copy, because buffers of the state are donated and no buffer can be donated twice.
     average = jnp.copy(vector) if ema else None
     return TrainState(params, average, optimiser.init(vector), jnp.zeros((), jnp.int32))
 
@@ -46,10 +45,10 @@ def advance(
     optimiser: optax.GradientTransformation,
     ema: float,
 ) -> TrainState:
-    """One optimiser step along the gradient, and the moving average after it.
+    """The state after one step of the optimiser and of the moving average.
 
-    The average's decay starts at 0.1 and rises to `ema`, so that early parameters are forgotten;
-    `optax.ema` has a constant decay, and its debiasing weighs the first parameters more.
+    The decay of the average rises from 0.1 to `ema`, so that it forgets early parameters. The
+    decay of `optax.ema` is constant, and its debiasing gives the first parameters more weight.
     """
     vector, unravel = ravel_pytree(state.params)
     change, optimiser_state = optimiser.update(gradient, state.optimiser, vector)
@@ -62,15 +61,15 @@ def advance(
 
 
 def weights(state: TrainState) -> Any:
-    """The parameters to synthesize with: the moving average where one is kept."""
+    """The parameters for synthesis: the moving average, or the last ones where none is kept."""
     return state.params if state.ema is None else ravel_pytree(state.params)[1](state.ema)
 
 
 def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple[Any, Array]:
     """(`new`, 0.0), or (`old`, 1.0) where a loss or gradient norm in `values` is not finite.
 
-    Such an update would spoil every parameter. `optax.apply_if_finite` guards one optimiser alone:
-    not the moving average, the step or a second network, and it lets updates through in the end.
+    `optax.apply_if_finite` protects one optimiser only, not the moving average, the number of steps
+    or a second network, and after some failures in a row it lets updates through.
     """
     finite = jnp.isfinite(jnp.stack(values)).all()
     state = jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
@@ -95,10 +94,7 @@ def adam(config: TrainingConfig, learning_rate: float | None = None, **options) 
 
 
 def mean_over(axis_name: str | None, *trees: Any) -> list[Float[Array, " n"]]:
-    """Each tree as one vector, averaged over devices where there is an axis of them.
-
-    All of them travel in a single all-reduce.
-    """
+    """Each tree as one vector, averaged over `axis_name` by a single all-reduce; None: as it is."""
     vectors = [ravel_pytree(tree)[0] for tree in trees]
     if axis_name is None:
         return vectors
@@ -115,7 +111,7 @@ def supervised(
     draw: Callable[..., Samples],
     is_random: bool,
 ) -> Method:
-    """The method that minimises `loss` with Adam; gradients averaged over `axis_name`."""
+    """The method that minimises `loss` with Adam, on gradients averaged over `axis_name`."""
     optimiser, rate = adam(config), schedule(config, config.learning_rate)
 
     def init(key, batch, params=None):

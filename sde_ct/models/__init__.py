@@ -1,4 +1,4 @@
-"""Flax Linen networks; they know nothing of SDEs, methods or data."""
+"""Flax Linen networks, which depend on no SDE, method or data."""
 
 from sde_ct.models.discriminator import PatchDiscriminator
 from sde_ct.models.unet import UNet

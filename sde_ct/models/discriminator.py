@@ -10,10 +10,10 @@ from sde_ct.models.layers import DType, GroupNorm
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of a CT given its MR (pix2pix, Isola et al. 2017).
+    """Scores overlapping patches of a CT as real or synthetic, given the MR (pix2pix, Isola 2017).
 
-    Three 4x4 convolutions of stride 2 and a last one of stride 1: each output sees a patch of
-    46 pixels. Output: one real-or-synthetic figure a patch, float32.
+    It has three 4 x 4 convolutions of stride 2 and a last one of stride 1. Each output sees a patch
+    46 pixels wide and is one float32 number.
     """
 
     channels: int = 64
@@ -28,6 +28,6 @@ class PatchDiscriminator(nn.Module):
         h = jnp.concatenate([mr, ct], axis=-1).astype(self.dtype)
         h = nn.leaky_relu(conv(self.channels, strides=2)(h), 0.2)
         for factor in (2, 4):
-            h = GroupNorm(self.groups)(conv(factor * self.channels, strides=2)(h))
-            h = nn.leaky_relu(h, 0.2)
+            h = conv(factor * self.channels, strides=2)(h)
+            h = nn.leaky_relu(GroupNorm(self.groups)(h), 0.2)
         return conv(1)(h).astype(jnp.float32)

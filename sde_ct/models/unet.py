@@ -17,32 +17,32 @@ from sde_ct.models.layers import (
 
 
 class UNet(nn.Module):
-    """UNet of residual blocks (Ronneberger et al. 2015; Ho et al. 2020), images in NHWC.
+    """UNet of residual blocks (Ronneberger et al. 2015; Ho et al. 2020) for images in NHWC.
 
-    Parameters are float32; `dtype` is the type of the computation; the output is float32 and zero
-    at initialisation. Height and width must be multiples of `multiple`.
+    Parameters and output are float32, and `dtype` is the type of the computation. The output is
+    zero at initialisation. Height and width must be multiples of `multiple`.
     """
 
     channels: int = 64
-    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # channels a level, finest first
-    blocks: int = 2  # residual blocks a level on the way down, one more on the way up
-    attention: tuple[int, ...] = ()  # levels with self-attention, 0 the finest
-    patch: int = 1  # pixels of a patch x patch square become channels before the first level
+    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # of the channels, by level, finest first
+    blocks: int = 2  # residual blocks per level on the way down; one more on the way up
+    attention: tuple[int, ...] = ()  # levels with self-attention; 0 is the finest
+    patch: int = 1  # each patch x patch square of pixels becomes the channels of one
     groups: int = 32
     noise_scale: float = 1.0  # frequencies of the noise features
     dtype: DType = jnp.float32
-    remat: bool = False  # keep no activations inside a residual block, compute them again
+    remat: bool = False  # recompute the activations of residual blocks in the backward pass
 
     @property
     def multiple(self) -> int:
-        """Heights and widths must be multiples of this."""
+        """The number of which height and width must be multiples."""
         return self.patch * 2 ** (len(self.multipliers) - 1)
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], noise: Float[Array, " b"] | None = None
     ) -> Float[Array, "b h w 1"]:
-        """`noise`: the noise level's label; None for a network that knows no noise."""
+        """`noise` is the label of the noise level; None for a CNN or GAN."""
         features = None
         if noise is not None:
             features = NoiseFeatures(4 * self.channels, self.noise_scale, name="noise")(noise)

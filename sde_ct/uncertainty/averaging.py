@@ -1,4 +1,4 @@
-"""How many draws are enough: the error of their mean as a function of their number."""
+"""The error of the mean of draws as a function of their number."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from sde_ct.uncertainty.draws import moments
 from sde_ct.uncertainty.scores import Draws, Voxels
 
-ENOUGH = 1.01  # of the error that infinitely many draws would have
+ENOUGH = 1.01
 
 
 class ErrorByDraws(NamedTuple):
@@ -18,15 +18,15 @@ class ErrorByDraws(NamedTuple):
     draws: Int[np.ndarray, " m"]
     rmse: Float[np.ndarray, " m"]
     variance: float  # of a draw about the mean of its voxel, HU²
-    limit: float  # extrapolated to infinitely many draws, by 1/M
-    enough: int | None  # least number of draws with an error below `ENOUGH` limits; None: never
+    limit: float  # extrapolated to infinitely many draws
+    enough: int | None  # fewest draws with an error of at most `ENOUGH` times the limit, if any
 
 
 def error_by_draws(draws: Draws, ct: Voxels) -> ErrorByDraws:
-    """How the error of the mean falls with the number of draws, and where it ends.
+    """The error of the mean of 1 to M draws, and its limit, which more draws cannot reduce.
 
     The mean of m independent draws has the expected square error E(∞) + V/m, where V is their
-    variance. So E(∞) = E(M) - V/M, which more draws of this network cannot reduce.
+    variance, so E(∞) = E(M) - V/M.
     """
     _, variance = moments(draws)
     total, mse = np.zeros(ct.shape), []
@@ -37,7 +37,7 @@ def error_by_draws(draws: Draws, ct: Voxels) -> ErrorByDraws:
 
 
 def over_patients(cases: Sequence[ErrorByDraws]) -> ErrorByDraws:
-    """The mean over patients, each with weight one, up to the fewest draws of any patient."""
+    """The mean over patients of equal weight, up to the smallest number of draws."""
     count = min(len(case.draws) for case in cases)
     mse = np.mean([np.square(case.rmse[:count]) for case in cases], axis=0)
     return _extrapolated(mse, float(np.mean([case.variance for case in cases])))

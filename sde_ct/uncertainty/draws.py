@@ -8,11 +8,11 @@ from jaxtyping import Float
 
 from sde_ct.errors import InputError
 
-AGREEING = 1.0  # HU, the step in which CTs are stored: a smaller mean spread has collapsed
+AGREEING = 1.0  # HU, the step in which CTs are stored; a smaller mean spread has collapsed
 
 
 def require_draws(draws: int) -> None:
-    """Raise an `InputError` for fewer than the two draws that a spread needs."""
+    """Raise InputError for fewer than 2 draws, which have no spread."""
     if draws < 2:
         raise InputError(f"A spread needs at least 2 draws and there is {draws}: draw more.")
 
@@ -20,9 +20,9 @@ def require_draws(draws: int) -> None:
 def moments(
     draws: Sequence[Float[np.ndarray, "*d"]] | Float[np.ndarray, "m *d"],
 ) -> tuple[Float[np.ndarray, "*d"], Float[np.ndarray, "*d"]]:
-    """Mean and variance (M - 1 in the denominator) of M >= 2 draws, HU and HU², float64.
+    """Mean (HU) and variance (HU², M - 1 in the denominator) of M >= 2 draws, in float64.
 
-    Draws are added one after the other, so memory is that of a few draws for any M.
+    Draws are added one after another, so that memory does not grow with M.
     """
     require_draws(len(draws))
     zero = np.zeros(draws[0].shape)
@@ -31,7 +31,7 @@ def moments(
 
 
 def collapse_warning(spread: float, draws: int) -> str | None:
-    """The warning that draws with this mean spread over the body (HU) need, or None."""
+    """A warning if draws with this mean spread over the body (HU) are nearly equal, else None."""
     if spread >= AGREEING:
         return None
     return (
@@ -50,11 +50,11 @@ class Decomposition(NamedTuple):
 def decompose(members: Sequence[Sequence[Float[np.ndarray, "*d"]]]) -> Decomposition:
     """Split the variance of several networks' draws by the law of total variance.
 
-    `within` is the mean over networks of the variance of their draws: the ambiguity of the data.
-    `between` is the variance of the networks' means, less the share that M draws leave in it by
-    chance: what the networks do not know (deep ensembles, Lakshminarayanan et al., NeurIPS 2017;
-    Depeweg et al., ICML 2018). The estimate is unbiased and can be below 0 in a voxel, so average
-    it over voxels before interpreting it.
+    `within`, the mean over networks of the variance of their draws, is the ambiguity of the data.
+    `between`, the variance of the networks' means minus the part that comes from the finite number
+    of draws, is the networks' lack of knowledge (deep ensembles, Lakshminarayanan et al., NeurIPS
+    2017; Depeweg et al., ICML 2018). This unbiased estimate can be below 0 in single voxels, so
+    interpret only its average over voxels.
 
     Args:
         members: for each network, M >= 2 draws of one patient on one grid, HU.

@@ -1,7 +1,4 @@
-"""Confidence intervals over patients.
-
-The patient is the unit throughout, because voxels and slices of one patient are alike.
-"""
+"""Confidence intervals over patients, not voxels or slices, which are alike within a patient."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +12,7 @@ from sde_ct.errors import InputError
 LEVEL = 0.95
 RESAMPLES = 9999
 SEED = 0
-# The least two-sided p of a signed-rank test is 2 / 2^n: 0.063 for 5 patients, 0.031 for 6.
+# The smallest two-sided p of a signed-rank test is 2 / 2^n: 0.063 for 5 patients, 0.031 for 6.
 ENOUGH_PATIENTS = 6
 
 
@@ -27,10 +24,10 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(values: Float[np.ndarray, " patients"] | Sequence[float]) -> Interval:
-    """The `LEVEL` interval of the mean over patients; the same values give the same bounds.
+    """The `LEVEL` confidence interval of the mean over patients.
 
     It is the bias-corrected and accelerated bootstrap (Efron, J. Am. Stat. Assoc. 82, 1987) with
-    `RESAMPLES` resamples of whole patients, the same ones in every call with as many patients.
+    `RESAMPLES` resamples of patients and a fixed seed, so the same values give the same bounds.
 
     Raises:
         InputError: there is no value, or one is not finite.
@@ -50,7 +47,7 @@ def bootstrap_interval(values: Float[np.ndarray, " patients"] | Sequence[float])
 
 
 def caveat(patients: int, *, paired: bool = True) -> str | None:
-    """The caveat for results on so few patients, or None for `ENOUGH_PATIENTS` or more.
+    """The caveat for results on fewer than `ENOUGH_PATIENTS`, else None.
 
     `paired`: whether the results compare methods on the same patients.
     """

@@ -1,8 +1,8 @@
 """All scores of the draws, per patient and over patients, and `uncertainty.json`.
 
-The tissues are those of the real CT, so a voxel is called bone because it turned out dense. Even
-calibrated draws then look too soft in bone (Lerch et al., Stat. Sci. 32(1), 2017). Use tissues to
-compare samplers, and judge calibration over all voxels. `recalibration` corrects a spread.
+Tissues are those of the real CT. Selecting the voxels that turned out dense makes even calibrated
+draws look too soft in bone (Lerch et al., Stat. Sci. 32(1), 2017). Use tissues to compare samplers,
+and judge calibration over all voxels. `recalibration` corrects a spread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from sde_ct.uncertainty.text import aligned
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
-OVERCONFIDENT = 0.5  # a lower spread-skill, twice too narrow, gets a warning
+OVERCONFIDENT = 0.5  # a spread-skill below this, a spread less than half the error, is warned of
 
 
 class Calibration(NamedTuple):
-    """The scores of the draws over some voxels of one patient; `scores` defines each of them."""
+    """The scores of the draws over some voxels of one patient, as `scores` defines them."""
 
     ranks: scores.RankHistogram
     coverage: scores.Coverage
@@ -37,14 +37,14 @@ class Calibration(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The draws of one patient.
+    """The scores of one patient's draws.
 
     Attributes:
         figures: over the body, as in metrics.csv: `spearman`, `spread_skill`, `crps` and
             `spread`, the mean standard deviation, HU.
         by_tissue: for `all` of the body and for `air`, `soft` tissue and `bone` of the real CT;
             a tissue with fewer voxels than `scores.BINS` is absent.
-        warning: says that the spread carries little information about the error; None otherwise.
+        warning: that the spread tells little about the error; None where it does.
     """
 
     figures: dict[str, float]
@@ -63,7 +63,7 @@ class OverPatients(NamedTuple):
 
 
 class JudgedMethod(NamedTuple):
-    """The draws of one method: {tissue: {figure: mean and interval}}, and every patient."""
+    """The scores of one method's draws: over patients by tissue and figure, and per patient."""
 
     over_patients: dict[str, dict[str, OverPatients]]
     error_by_draws: ErrorByDraws
@@ -79,10 +79,10 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
     Args:
         draws: M >= 2 synthetic CTs, HU.
         ct: the real CT, HU.
-        mask: above 0 where a voxel counts; at least `scores.BINS` voxels must.
+        mask: above 0 where a voxel counts, in at least `scores.BINS` voxels.
 
     Raises:
-        InputError: fewer than 2 draws or `BINS` voxels, and what `as_mask` refuses.
+        InputError: fewer than 2 draws or `scores.BINS` voxels, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
     draws, ct = np.stack([draw[mask] for draw in draws]), ct[mask]
@@ -126,8 +126,7 @@ def _warning(spread: float, skill: float, draws: int) -> str | None:
 def over_patients(patients: Mapping[str, Judged]) -> JudgedMethod:
     """Means and 95 % intervals over the patients of one method, by tissue.
 
-    The figures are `spread_skill`, `crps`, `ence`, `ause` and `range_coverage`, the share of
-    voxels within the range of all draws.
+    `range_coverage` is the share of voxels within the range of all draws.
     """
     means: dict[str, dict[str, OverPatients]] = {}
     cases = [judged.by_tissue for judged in patients.values()]
@@ -148,7 +147,7 @@ def over_patients(patients: Mapping[str, Judged]) -> JudgedMethod:
 
 
 def warnings(judgements: Judgements) -> list[str]:
-    """One sentence for every patient whose spread must not be trusted."""
+    """A sentence for each patient whose spread cannot be trusted."""
     return [
         f"{method}, {patient}: {judged.warning}"
         for method, of_method in judgements.items()
@@ -158,10 +157,9 @@ def warnings(judgements: Judgements) -> list[str]:
 
 
 def record(judgements: Judgements) -> dict[str, Any]:
-    """The content of `uncertainty.json`, JSON-ready; the same judgements give the same tree.
+    """The content of `uncertainty.json`: the fields of `JudgedMethod` for each method.
 
-    For each method it holds the fields of `JudgedMethod`; `nominal` in a coverage is what
-    calibrated draws reach. The figures of metrics.csv are left out.
+    `nominal` in a coverage is what calibrated draws reach. Figures of metrics.csv are left out.
     """
     patients = {patient for of_method in judgements.values() for patient in of_method.patients}
     return {
@@ -184,7 +182,7 @@ def _plain(value: Any) -> Any:
 
 
 def nominal(judgements: Judgements) -> float | None:
-    """Share of voxels that the range of M calibrated draws covers, (M - 1) / (M + 1).
+    """The share of voxels that the range of M calibrated draws covers, (M - 1) / (M + 1).
 
     None where patients have different numbers of draws.
     """
@@ -193,10 +191,7 @@ def nominal(judgements: Judgements) -> float | None:
 
 
 def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str]:
-    """A table for a terminal with a line per method and tissue, the error by draws, warnings.
-
-    Figures are means over patients; spread-skill, the most important, comes with its interval.
-    """
+    """Means over patients as a table for a terminal, errors by number of draws, and warnings."""
     right = nominal(judgements)
     covered = "coverage" if right is None else f"coverage ({right:.0%})"
     table = [["method", "tissue", "spread-skill", covered, "CRPS", "ENCE", "AUSE"]]

@@ -1,7 +1,7 @@
 """Spreads and intervals corrected with validation patients, and `calibration.json`.
 
-The corrections go by the tissues of the *mean of the draws*, which are known without a CT. All
-patients have weight one, however large, because voxels of one patient are not independent.
+The corrections depend on the tissues of the *mean of the draws*, which are known without a CT. All
+patients have the same weight, whatever their size, because a patient's voxels are not independent.
 """
 
 import json
@@ -17,7 +17,7 @@ from sde_ct.storage.whole import write_json
 from sde_ct.volumes.masks import CtVolume, tissues
 
 NAME = "calibration.json"  # beside the checkpoints that it was fitted with
-SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored: intervals where all draws agree
+SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored; gives intervals where all draws agree
 HOLDS_FOR = (
     "a voxel of the body, taken at random from a patient like those of the fit; not voxels outside "
     "the body, nor every patient or place"
@@ -26,7 +26,7 @@ LOWEST, HIGHEST = -1024.0, 3071.0  # HU: preparation clips CTs to this range, th
 
 
 class ByTissue(NamedTuple):
-    """One figure for each tissue of the mean of the draws; `masks.tissues` defines them."""
+    """A figure for each tissue of the mean of the draws, as `masks.tissues` defines tissues."""
 
     air: float
     soft: float
@@ -34,7 +34,7 @@ class ByTissue(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """Volumes in HU. Bounds are rounded outwards to whole HU, so files lose no coverage.
+    """Volumes in HU. Bounds are rounded outwards to whole HU, so that files lose no coverage.
 
     They end at `LOWEST` and `HIGHEST`, which no CT of the fit exceeds. The upper bound may exceed
     the window of the training, as real CTs do in metal and enamel.
@@ -49,21 +49,20 @@ class Calibrated(NamedTuple):
 class Recalibration:
     """Corrections of one checkpoint's spread, for one sampler and one number of draws.
 
-    For a voxel taken at random from the given tissue of a new patient *exchangeable* with the
-    fitted ones (same scanner, anatomy and preparation), the real CT lies within the interval with
-    a probability of about `coverage` and at least `guaranteed`, whatever the distribution of the
-    errors. The guarantee is marginal over patients and voxels: it does not hold for each voxel or
-    each patient, nor outside the body.
+    Take a random voxel of a tissue of a new patient *exchangeable* with the fitted ones (same
+    scanner, anatomy and preparation). The real CT lies within its interval with a probability of
+    about `coverage` and at least `guaranteed`, whatever the distribution of the errors. This
+    guarantee is an average over patients and voxels of the body. It does not hold for each voxel
+    or each patient, nor outside the body.
 
     Attributes:
-        coverage: share of voxels that the intervals shall cover, in (0, 1).
-        sampler, draws: of the corrected spread.
+        coverage: the share of voxels that the intervals are to cover, in (0, 1).
         factors: of the spread, by variance scaling.
         half_widths: of the intervals, in spreads.
-        patients, voxels: that each tissue was fitted on. A tissue with too few voxels for a
-            quantile has no patient and takes the half-width of the whole body.
-        network: what drew: plain JSON values of its step, weights and sampling options.
-        verified: what the intervals cover on other patients, plain JSON values.
+        patients, voxels: how many each tissue was fitted on. A tissue with too few voxels for a
+            quantile has 0 patients and the half-width of the whole body.
+        network: the step, weights and sampling options of the network, as plain JSON values.
+        verified: the coverage on other patients, as plain JSON values.
     """
 
     coverage: float
@@ -78,21 +77,13 @@ class Recalibration:
 
     @property
     def guaranteed(self) -> ByTissue:
-        """K / (K + 1) of `coverage` with K patients (Dunn et al., J. Am. Stat. Assoc. 118, 2023).
-
-        The new patient is one of K + 1 alike, and nothing is known of its own errors.
-        """
+        """`coverage` · K / (K + 1) for K patients (Dunn et al., J. Am. Stat. Assoc. 118, 2023)."""
         return ByTissue(*(self.coverage * k / (k + 1) for k in self.patients))
 
     def apply(self, mean: CtVolume, spread: CtVolume) -> Calibrated:
-        """The corrected spread and intervals of a volume.
+        """The corrected spread and intervals, from the mean and standard deviation of draws, HU.
 
-        Args:
-            mean: of the draws, HU.
-            spread: their standard deviation, HU.
-
-        Raises:
-            InputError: the shapes differ.
+        Raises InputError where the shapes differ.
         """
         if mean.shape != spread.shape:
             raise InputError(
@@ -106,13 +97,13 @@ class Recalibration:
         return Calibrated(np.select(tissue, self.factors) * spread, lower, upper)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready, as `from_json` takes it."""
+        """The record that `from_json` reads."""
         figures = {k: v._asdict() if isinstance(v, ByTissue) else v for k, v in vars(self).items()}
         return figures | {"guaranteed": self.guaranteed._asdict(), "holds_for": HOLDS_FOR}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Recalibration":
-        """Raises KeyError, TypeError or ValueError where the record holds something else."""
+        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
         figures = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("factors", "half_widths", "patients", "voxels"):
             figures[name] = ByTissue(**figures[name])
@@ -126,7 +117,7 @@ class Recalibration:
 
 
 def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
-    """Write the file completely or not at all; an `InputError` if it exists."""
+    """Write the file completely or not at all. Raises InputError where it exists."""
     path = Path(path)
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again.")
@@ -135,7 +126,7 @@ def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
 
 
 def read(path: str | os.PathLike) -> Recalibration:
-    """Read the file of `write`; an `InputError` if it is missing or damaged."""
+    """Read the file of `write`. Raises InputError where it is missing or damaged."""
     try:
         return Recalibration.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
@@ -147,5 +138,5 @@ def read(path: str | os.PathLike) -> Recalibration:
 
 
 def floored(spread: np.ndarray) -> np.ndarray:
-    """The spread, HU, never below `SPREAD_FLOOR`."""
+    """√(spread² + `SPREAD_FLOOR`²), HU."""
     return np.hypot(spread, SPREAD_FLOOR)

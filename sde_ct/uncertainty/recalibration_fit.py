@@ -1,4 +1,4 @@
-"""Corrections of a spread, fitted and verified on patients who each have weight one."""
+"""Corrections of a spread, fitted and verified on patients of equal weight."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,12 +18,12 @@ COVERAGE = 0.9
 
 
 class Validation(NamedTuple):
-    """Volumes [x, y, z] of one patient who neither trained the network nor tests it, HU."""
+    """Volumes [x, y, z] in HU of one patient of neither the training nor the test set."""
 
     mean: CtVolume  # of the draws
     spread: CtVolume  # standard deviation of the draws
     ct: CtVolume
-    mask: Mask  # the voxels that count
+    mask: Mask  # above 0 where a voxel counts
 
 
 def fit(
@@ -34,18 +34,18 @@ def fit(
     coverage: float = COVERAGE,
     network: dict[str, Any] | None = None,
 ) -> Recalibration:
-    """The corrections by tissue from validation patients.
+    """Fit the corrections of each tissue on validation patients.
 
-    Spread: factor² = mean error² / ((M+1)/M · mean s²) makes spread-skill 1 on these patients. It
-    scales variances as Laves et al. (MIDL 2020) do, but by second moments, so that no voxel of
-    tiny spread decides. Intervals: mean ± q s, split-conformal (Lei et al., J. Am. Stat. Assoc.
-    113, 2018) with s = √(spread² + `SPREAD_FLOOR`²) and q the `coverage` quantile of |error| / s,
-    where all voxels of a patient together have weight one. `Recalibration` states the guarantee.
+    The spread is scaled by factor² = mean error² / ((M+1)/M · mean s²), which makes spread-skill 1
+    on these patients. Laves et al. (MIDL 2020) scale variances too, but by a mean of ratios, in
+    which voxels of tiny spread dominate. The intervals mean ± q s are split-conformal (Lei et al.,
+    J. Am. Stat. Assoc. 113, 2018), with s = √(spread² + `SPREAD_FLOOR`²) and q the `coverage`
+    quantile of |error| / s, in which all patients have equal weight.
 
     Args:
         patients: at least one.
-        sampler, draws, network: what produced the spreads.
-        coverage: share of voxels to cover.
+        sampler, draws, network: recorded as the origin of the spreads.
+        coverage: the share of voxels to cover.
 
     Raises:
         InputError: no patient, `draws` below 2, `coverage` outside (0, 1), fewer than
@@ -80,7 +80,7 @@ def fit(
 
 
 def _inside(patient: Validation) -> tuple[Voxels, Voxels, Voxels, dict[str, np.ndarray]]:
-    """Error of the mean, spread, |error| / s and predicted tissues of the voxels that count."""
+    """Error of the mean, spread, |error| / s and predicted tissues in the mask."""
     mean, spread, ct, mask = patient
     mask = as_mask(mask, ct, mean=mean, spread=spread)
     inside, spread = mean[mask].astype(np.float64), spread[mask].astype(np.float64)
@@ -104,26 +104,26 @@ def _factor(errors: Sequence[Voxels], spreads: Sequence[Voxels], draws: int, tis
 
 
 def _quantile(scores: Sequence[Voxels], level: float) -> float:
-    """The least score below which the patients' shares of voxels are `level` on average."""
+    """The `level` quantile of all scores, with equal weight for each patient."""
     weights = np.concatenate([np.full(score.size, 1 / score.size) for score in scores])
     pooled = np.concatenate(scores)
-    # The small number keeps rounding in the sum of weights from choosing the next score.
+    # Without the small number, rounding in the sum of weights could select the next score.
     return float(np.quantile(pooled, level - 1e-9, weights=weights, method="inverted_cdf"))
 
 
 class Verified(NamedTuple):
-    """Means over patients who took no part in the fit, in one tissue."""
+    """Means of one tissue over patients who were not part of the fit."""
 
-    before: float  # share of voxels covered by mean ± z √((M+1)/M) spread, for normal errors
-    after: float  # share covered by the fitted intervals
+    before: float  # share of voxels within mean ± z √((M+1)/M) spread, as for normal errors
+    after: float  # share of voxels within the fitted intervals
     interval: Interval  # of `after`, over patients
-    skill_before: float  # √((M+1)/M · mean s²) / √(mean error²), 1 is right
+    skill_before: float  # spread-skill; 1 is calibrated
     skill_after: float
     patients: int
 
 
 def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, Verified]:
-    """Coverage and spread-skill before and after the correction, by tissue of the mean and `all`.
+    """Coverage and spread-skill before and after the correction, for `all` and for each tissue.
 
     A tissue that no patient has is absent.
     """
@@ -148,7 +148,7 @@ def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, V
 
 
 def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
-    """The verification as a table for a terminal, and what the intervals guarantee."""
+    """The verification as a table for a terminal, and the guarantee of the intervals."""
     table = [["tissue", "covered before", "after", "95 % interval", "spread-skill"]]
     for name, v in verified.items():
         low, high = v.interval
@@ -166,7 +166,7 @@ def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
 
 
 def record(verified: Mapping[str, Verified], patients: str) -> dict[str, Any]:
-    """The verification, JSON-ready with None for NaN; `patients` names the part of the split."""
+    """The verification as JSON values, None for NaN; `patients` names the part of the split."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):

@@ -1,9 +1,9 @@
-"""Whether draws choose between two known outcomes as often as the MR allows.
+"""Whether the shares of two possible outcomes among draws equal their known probabilities.
 
 In a phantom's ambiguous region the CT is bone-like or air-like with a known probability p(bone |
-MR). Where the MR shows this probability (`visible_priors` of the cohort), one network must answer
-with several shares of bone-like draws. This is the reliability diagram of probability forecasts
-(Murphy & Winkler, Appl. Stat. 26, 1977), with known probabilities and the draws on trial.
+MR). Where the MR shows this probability (`visible_priors` of the cohort), the share of bone-like
+draws must follow it. The comparison is the reliability diagram of probability forecasts (Murphy &
+Winkler, Appl. Stat. 26, 1977), except that here the probabilities are known and draws are tested.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,21 @@ from scipy import stats
 
 from sde_ct.errors import InputError
 
-BONE_LIKE_ABOVE = 0.0  # HU: about half-way between air (-1000) and dense bone (above 700)
-DECIDED_BY = 400.0  # HU from there: nearer to an outcome, about ± 800, than to the middle
-REJECTED = 0.05  # p below: the draws do not follow the priors
-MOSTLY = 0.8  # share of decided draws below which indecision is named as a reason
-SLOPE_OFF, BIAS_OFF = 0.15, 0.05  # larger errors of slope and mean are named as reasons
+BONE_LIKE_ABOVE = 0.0  # HU, the middle between the outcomes, about -800 and 800
+DECIDED_BY = 400.0  # HU from the middle; draws beyond are nearer to an outcome
+REJECTED = 0.05  # with a smaller p, the draws do not follow the priors
+# `sentence` names these as reasons: a share of decided draws below MOSTLY, and errors of slope and
+# mean above SLOPE_OFF and BIAS_OFF.
+MOSTLY, SLOPE_OFF, BIAS_OFF = 0.8, 0.15, 0.05
 
 Votes = Bool[np.ndarray, " n"]  # for each draw, whether it is bone-like
 
 
 class Outcomes(NamedTuple):
-    """How often draws are bone-like, with the 95 % Wilson interval of that share.
+    """The share of bone-like draws, with its 95 % Wilson interval.
 
-    `decided` is the share of draws nearer to an outcome than to the middle, None if not given:
-    draws of a region that was not learnt lie near the middle and are bone-like by chance.
+    `decided` is the share of draws nearer to an outcome than to the middle, if known. Draws of a
+    region that was not learnt lie near the middle and are bone-like by chance.
     """
 
     bone_like: int
@@ -60,7 +61,7 @@ def region_hu(
 
 
 def bone_like(hu: Float[np.ndarray, " n"]) -> Votes:
-    """Whether each region's mean HU is that of bone rather than of air."""
+    """Whether each region's mean HU is bone-like rather than air-like."""
     return hu > BONE_LIKE_ABOVE
 
 
@@ -70,14 +71,10 @@ def decided(hu: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
 
 
 def outcomes(votes: Votes, decisions: Bool[np.ndarray, " n"] | None = None) -> Outcomes:
-    """The share of bone-like draws, from one patient or, concatenated, from several.
+    """The outcomes of draws from `bone_like` and, if given, `decided` of each draw.
 
     Wilson's score interval (J. Am. Stat. Assoc. 22, 1927) stays inside [0, 1] and is accurate for
     few draws.
-
-    Args:
-        votes: for each draw, whether it is `bone_like`.
-        decisions: for each draw, whether it is `decided`.
     """
     if len(votes) == 0:
         raise InputError("No draw is given for the ambiguous region: draw at least one.")
@@ -88,16 +85,15 @@ def outcomes(votes: Votes, decisions: Bool[np.ndarray, " n"] | None = None) -> O
 
 
 class Reliability(NamedTuple):
-    """Shares of bone-like draws against the priors that the MR shows, by rising prior.
+    """Shares of bone-like draws for each prior that the MR shows, in increasing order.
 
     Attributes:
-        p: probability of shares at least as far off if every draw follows its prior (χ² of all
-            points, Σ (k - n q)² / (n q (1 - q)) over the priors q between 0 and 1); 0 where a
-            certain outcome was missed.
-        slope: of the shares over the priors, least squares weighted by draws. Below 1 the draws
-            distinguish the MRs too little, above 1 they are more decided than the MR allows.
+        p: of the χ² test that every draw follows its prior, Σ (k - n q)² / (n q (1 - q)) over the
+            priors q between 0 and 1; 0 where draws miss the outcome of a prior of 0 or 1.
+        slope: of the shares over the priors, by least squares weighted by draws. Below 1 the draws
+            distinguish the MRs too little, above 1 too much.
         bias: mean of share - prior over draws; above 0 there is too much bone.
-        seen: the shares among the training patients, which is all that the network could learn.
+        seen: the shares among the training patients, from which the network learnt.
     """
 
     priors: Float[np.ndarray, " k"]
@@ -113,11 +109,11 @@ def reliability(
     seen: Mapping[float, Votes] | None = None,
     decisions: Mapping[float, Votes] | None = None,
 ) -> Reliability:
-    """The diagram of one sampler's draws.
+    """The reliability of one sampler's draws.
 
     Args:
-        votes: {prior: whether each draw is bone-like}, draws of several patients and slices
-            together, each independent of the others given its MR.
+        votes: {prior: whether each draw is bone-like}, over patients and slices. Draws must be
+            independent of each other given their MR.
         seen: {prior: whether each training patient is bone-like}.
         decisions: {prior: whether each draw is decided}.
 

@@ -1,9 +1,9 @@
 """Scores of M draws against the real CT.
 
-If the draws and the real CT come from one distribution, p(CT | MR), then the real CT is as likely
-to fall between any two neighbouring draws as between any others. The scores here test that. The
-draws of one network show the ambiguity of its data; they do not show what the network never
-learnt, so a calibrated spread guarantees nothing on other scanners.
+If the draws and the real CT come from one distribution, p(CT | MR), the real CT has every rank
+among the sorted draws with the same probability. The scores test this. The draws of one network
+show the ambiguity of its data and not what the network never learnt, so a calibrated spread
+guarantees nothing on other scanners.
 
 Every function takes the voxels that count as one axis: `draws` [m, n], `ct` [n], `spread` [n] (the
 standard deviation of the draws) and `error` [n] (of their mean), all in HU.
@@ -26,7 +26,7 @@ REMOVED = np.arange(20) / 20  # shares of voxels that `sparsification` removes
 
 
 def spearman(spread: Voxels, error: Voxels) -> float:
-    """Rank correlation of the spread with |error|, -1 to 1; NaN where either is constant."""
+    """Rank correlation of the spread with |error|; NaN where either is constant."""
     size = np.abs(error)
     if np.ptp(spread) == 0 or np.ptp(size) == 0:
         return float("nan")
@@ -36,8 +36,8 @@ def spearman(spread: Voxels, error: Voxels) -> float:
 def spread_skill(spread: Voxels, error: Voxels, draws: int) -> float:
     """√((M+1)/M · mean s²) / √(mean error²); NaN for an error of 0 everywhere.
 
-    With the factor, an ensemble whose members and truth come from one distribution reaches 1
-    (Fortin et al., J. Hydrometeorol. 15(4), 2014). Values below 1 are overconfident.
+    It is 1 if draws and CT come from one distribution (Fortin et al., J. Hydrometeorol. 15(4),
+    2014). Below 1 the draws are overconfident.
     """
     require_draws(draws)
     variance = np.square(spread, dtype=np.float64).mean() * (draws + 1) / draws
@@ -54,7 +54,7 @@ def fair_crps(draws: Draws, ct: Voxels) -> float:
     m = len(draws)
     require_draws(m)
     x = np.sort(draws.astype(np.float64), axis=0)
-    # For sorted x, ΣΣ|x_i - x_j| = 2 Σ (2 i - M + 1) x_i with i = 0 … M-1: no M² memory.
+    # For sorted x, ΣΣ|x_i - x_j| = 2 Σ (2 i - M + 1) x_i with i = 0 … M-1, without M² memory.
     pairs = 2 * np.tensordot(2 * np.arange(m) - m + 1, x, axes=1)
     return float((np.abs(x - ct).mean(axis=0) - pairs / (2 * m * (m - 1))).mean())
 
@@ -71,8 +71,8 @@ def rank_histogram(draws: Draws, ct: Voxels) -> RankHistogram:
     """Ranks of the real CT among the draws (Hamill, Mon. Weather Rev. 129, 2001).
 
     The histogram is ∪-shaped for a spread that is too narrow, ∩-shaped for one that is too wide,
-    and tilted by a bias. A voxel equal to some draws, as where HU are rounded or clipped, is
-    shared evenly among the ranks that it could have.
+    and tilted by a bias. A CT value equal to some draws (rounded or clipped HU) counts in equal
+    parts for all ranks that it could have.
     """
     m = len(draws)
     require_draws(m)
@@ -86,10 +86,10 @@ def rank_histogram(draws: Draws, ct: Voxels) -> RankHistogram:
 
 
 class Coverage(NamedTuple):
-    """Shares of voxels between the k lowest and k highest of M draws, widest interval first.
+    """Shares of voxels between the k-th lowest and the k-th highest of M draws, for k = 1, 2, …
 
-    The first interval is the range of all draws. The nominal share is (M + 1 - 2 k) / (M + 1),
-    which is exact for any distribution; levels in between would need interpolation.
+    For k = 1 the interval is the range of all draws. The nominal share is (M + 1 - 2 k) / (M + 1),
+    which is exact for any distribution.
     """
 
     nominal: Float[np.ndarray, " levels"]
@@ -97,7 +97,7 @@ class Coverage(NamedTuple):
 
 
 def coverage(histogram: RankHistogram) -> Coverage:
-    """How often the real CT lies within the central intervals that M draws offer."""
+    """How often the real CT lies within the central intervals of the draws."""
     shares = histogram.shares
     k = np.arange(1, (len(shares) + 1) // 2)
     return Coverage(1 - 2 * k / len(shares), np.array([shares[i:-i].sum() for i in k]))
@@ -112,13 +112,13 @@ class SpreadBins(NamedTuple):
 
 
 def spread_bins(spread: Voxels, error: Voxels, draws: int) -> SpreadBins:
-    """Expected normalised calibration error: 0 for a spread that is right wherever it is large.
+    """Expected normalised calibration error; 0 if the error equals the spread in every bin.
 
     ENCE = (1/B) Σ_b |RMV_b - RMSE_b| / RMV_b over `BINS` bins of equal numbers of voxels, sorted
     by spread, with RMV_b = √((M+1)/M · mean s²) and RMSE_b of the mean of M draws (Levi et al.,
-    Sensors 22(15):5540, 2022). The spread of few draws is noisy, and the bins are sorted by that
-    noise: 2 draws of a calibrated sampler do not reach 0. The value is infinite where a bin has
-    no spread but an error.
+    Sensors 22(15):5540, 2022). The noise in the spread of few draws increases ENCE, so even
+    a calibrated sampler does not reach 0 with 2 draws. ENCE is infinite if a bin has error but no
+    spread.
 
     Raises:
         InputError: fewer voxels than bins.
@@ -137,7 +137,7 @@ def spread_bins(spread: Voxels, error: Voxels, draws: int) -> SpreadBins:
 
 
 class Sparsification(NamedTuple):
-    """The mean |error| of the voxels that remain, divided by that of all voxels."""
+    """The mean |error| of the remaining voxels, divided by that of all voxels."""
 
     taken: Float[np.ndarray, " k"]  # share of voxels removed, 0 to 0.95
     by_spread: Float[np.ndarray, " k"]
@@ -149,9 +149,9 @@ def sparsification(spread: Voxels, error: Voxels) -> Sparsification:
     """How the mean |error| falls as the voxels of largest spread are removed.
 
     AUSE is the area between this curve and that of an oracle that removes the largest errors
-    first, over 0 to 95 % removed (Ilg et al., ECCV 2018). It is 0 for a spread that ranks voxels
-    as their errors do. Voxels of equal spread are removed together, so a collapsed spread gives a
-    flat curve. All values are NaN where the error is 0 everywhere.
+    first, over 0 to 95 % removed (Ilg et al., ECCV 2018). It is 0 if spread and error rank voxels
+    alike. Voxels of equal spread are removed together, so a collapsed spread gives a flat curve.
+    All values are NaN where the error is 0 everywhere.
     """
     size = np.abs(error.astype(np.float64))
     _, group, count = np.unique(spread, return_inverse=True, return_counts=True)
@@ -162,7 +162,7 @@ def sparsification(spread: Voxels, error: Voxels) -> Sparsification:
 
 
 def _remaining(error: Voxels, by: Voxels, value: Voxels) -> Float[np.ndarray, " k"]:
-    """Mean `value` without each share in `REMOVED` of largest `by`, over the mean of all errors."""
+    """Mean `value` after removing each share in `REMOVED` of largest `by`, over the mean error."""
     lowest_first = value[np.argsort(by, kind="stable")]
     kept = np.maximum(1, np.rint((1 - REMOVED) * error.size).astype(int))
     with np.errstate(invalid="ignore"):

@@ -15,7 +15,7 @@ from sde_ct.evaluation.protocols import VOLUME, evaluate_case
 from sde_ct.evaluation.table import Row
 from sde_ct.lab.comparison.lookup import fit_lookup
 from sde_ct.lab.phantom.pelvis import pelvis_patient
-from sde_ct.report.html.contents import PatientView, Picture, Prediction, Report
+from sde_ct.report.html.report_content import PatientView, Picture, Prediction, Report
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.volume import Volume, canonical
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sde_ct.report.html import report_file
-from sde_ct.report.html.contents import Prediction
+from sde_ct.report.html.report_content import Prediction
 from sde_ct.report.html.report_file import write_report
 
 from . import html_cohort

@@ -16,10 +16,10 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import COLUMNS, Row
 from sde_ct.report.html import calibration_section, patient_data, report_file
-from sde_ct.report.html.contents import PatientView, Prediction, Report
 from sde_ct.report.html.metric_tables import by_patient, over_patients
 from sde_ct.report.html.patient_data import Plan, encode_patient, middle, plan
 from sde_ct.report.html.patients_from_files import choice, choose, load
+from sde_ct.report.html.report_content import PatientView, Prediction, Report
 from sde_ct.report.html.report_file import write_report
 from sde_ct.report.html.training_curves import picture, read_curves
 from sde_ct.report.html.voxel_encoding import encode, quantise_mr

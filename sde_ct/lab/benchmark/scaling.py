@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import jax
 
 from sde_ct.config import Experiment, recipe
-from sde_ct.lab.benchmark import step
-from sde_ct.lab.benchmark.step import Cost
+from sde_ct.lab.benchmark import training_step
+from sde_ct.lab.benchmark.training_step import Counted
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import race
 
@@ -57,14 +57,14 @@ def ring(link: Link, devices: int, size: float) -> float:
     return hops / devices * size / link.bandwidth + hops * link.latency
 
 
-def efficiency(cost: Cost, link: Link, devices: int, compute: float | None = None) -> float:
+def efficiency(counted: Counted, link: Link, devices: int, compute: float | None = None) -> float:
     """Throughput divided by `devices` times that of one device.
 
     `compute` is the measured time of a step in seconds; None predicts it.
     """
     if compute is None:
-        compute = cost.operations / (PEAK * UTILISATION)
-    return compute / (compute + ring(link, devices, cost.reduced))
+        compute = counted.operations / (PEAK * UTILISATION)
+    return compute / (compute + ring(link, devices, counted.reduced))
 
 
 def measure(
@@ -75,7 +75,7 @@ def measure(
     Every one of the devices present that takes part has `batch` slices.
     """
     devices = jax.local_devices()
-    calls = {str(n): step.timed(config, size, batch, devices[:n]) for n in counts}
+    calls = {str(n): training_step.timed(config, size, batch, devices[:n]) for n in counts}
     seconds = list(race(calls, repeats).values())
     alone = seconds[0] / counts[0]
     return [
@@ -86,7 +86,7 @@ def measure(
 
 def predict(config: Experiment, name: str, size: int, batch: int) -> dict[str, Any]:
     """The counts of a recipe and its efficiency by link and number of devices."""
-    counted = step.cost(config, size, batch)
+    counted = training_step.count(config, size, batch)
     table = {link.name: {n: efficiency(counted, link, n) for n in DEVICES} for link in LINKS}
     return {"recipe": name, **counted._asdict(), "efficiency": table}
 

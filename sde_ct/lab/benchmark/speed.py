@@ -15,7 +15,7 @@ import numpy as np
 
 from sde_ct.config import Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.evaluation.results import write_figures
-from sde_ct.lab.benchmark import step
+from sde_ct.lab.benchmark import training_step
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
 from sde_ct.models.flops import flops, lowered
@@ -67,12 +67,12 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     devices = jax.local_devices()
     total = batch * len(devices)
     config = experiment(network)
-    data = step.example(config, size, total)
+    data = training_step.example(config, size, total)
     # The head starts at zero: a network without structure would let the ODE take giant steps.
     rng = np.random.default_rng(0)
     params = jax.tree.map(
         lambda x: x + rng.normal(scale=0.02, size=x.shape).astype(np.float32),
-        step.initial_state(config, size).params,
+        training_step.initial_state(config, size).params,
     )
     params = parallel.replicate(params, devices)
     score, _ = forward(config, params, data)
@@ -101,14 +101,14 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
 def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repeats: int) -> dict:
     """Median seconds of every contender at one size, measured in turn, and the ratios of them."""
     config, device = experiment(network), jax.local_devices()[:1]
-    data = jax.device_put(step.example(config, size, batch))
-    params = step.initial_state(config, size).params
+    data = jax.device_put(training_step.example(config, size, batch))
+    params = training_step.initial_state(config, size).params
     score, arguments = forward(config, jax.device_put(params), data)
     calls = {
         "forward": lambda: score(*arguments),
         "loop": ddpm_loop(config, params, data),
-        "train": step.timed(config, size, batch, None),
-        "train pmap": step.timed(config, size, batch, device),
+        "train": training_step.timed(config, size, batch, None),
+        "train pmap": training_step.timed(config, size, batch, device),
     }
     theirs = 0
     if torch:
@@ -120,17 +120,17 @@ def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repea
     matrix = jnp.ones((side, side), network.dtype)
     product = jax.jit(lambda a: a @ a)  # stands for the limit of the machine
     seconds = race(calls | {"matrix": lambda: product(matrix)}, repeats)
-    rate = 2.0 * side**3 / seconds["matrix"]
+    rate, counted = 2.0 * side**3 / seconds["matrix"], training_step.count(config, size, batch)
     result = {
         "size": size,
         "batch": batch,
         "dtype": network.dtype,
-        "parameters": sum(x.size for x in jax.tree.leaves(params)),
+        "parameters": counted.parameters,
         "parameters_torch": theirs,
         "seconds": seconds,
         "matrix_flops": rate,
         "share_forward": flops(lowered(score, *arguments)) / seconds["forward"] / rate,
-        "share_train": step.cost(config, size, batch).operations / seconds["train"] / rate,
+        "share_train": counted.operations / seconds["train"] / rate,
         "pmap_over_jit": seconds["train pmap"] / seconds["train"],
     }
     for tag in ("eager", "compiled"):
@@ -162,7 +162,7 @@ def run(
         record["measured"].append(measure(network, size, **options))
         write_figures(path, record)
     count = min(2, len(jax.local_devices()))
-    record["collectives"] = step.collectives(experiment(small), 32, 4 // count, count)
+    record["collectives"] = training_step.collectives(experiment(small), 32, 4 // count, count)
     record["overheads"] = overheads(small, 48, 10)
     write_figures(path, record)
     return record

@@ -1,9 +1,9 @@
 """The paper's comparison on held-out patients: every method, single draws and averages."""
 
+from sde_ct.lab.comparison.assessment import ambiguity_of, ambiguous_hu, judgements_of, rows_of
 from sde_ct.lab.comparison.lookup import apply_lookup, lookup_control
-from sde_ct.lab.comparison.outputs import pictures, write_volumes
 from sde_ct.lab.comparison.patients import Patient, held_out, training_outcomes
-from sde_ct.lab.comparison.scores import ambiguity_of, ambiguous_hu, judgements_of, rows_of
+from sde_ct.lab.comparison.presentation import pictures, write_volumes
 from sde_ct.lab.comparison.synthesis import ENTRIES, Results, synthesize_all
 
 __all__ = [

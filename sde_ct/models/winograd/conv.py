@@ -7,24 +7,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_ct.models.winograd.build import ready
+from sde_ct.models.winograd.compilation import ready
 
-PIXELS = 144  # of an image: below, transforming the kernel takes longer than what is won
-LANES = 16  # channels are handled by so many
+PIXELS = 144  # of an image; in smaller ones, transforming the kernel takes longer than it saves
+LANES = 16  # the kernels process channels in groups of this size
 
 _direct = jax.make_user_context(False)
 
 
 def direct() -> contextlib.AbstractContextManager:
-    """What is traced inside convolves by XLA alone: to compare, and to count its operations."""
+    """Functions traced inside use XLA's convolutions, for comparison and to count operations."""
     return _direct(True)
 
 
 def applies(x: Array, kernel: Array, grow: bool = False) -> bool:
-    """Whether `convolve` takes these: float32 on a CPU, 3 x 3, multiples of `LANES` channels, and
-    at least `PIXELS` pixels an image.
+    """Whether `convolve` can and should be used for these arguments.
 
-    By the image, not the batch, so that a slice's result is the same in every batch.
+    The number of pixels is that of an image and not of the batch, so that the result of a slice
+    does not depend on its batch.
     """
     h, w, in_channels = x.shape[1:]
     return (
@@ -43,8 +43,7 @@ def applies(x: Array, kernel: Array, grow: bool = False) -> bool:
 def convolve(
     x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"], grow: bool = False
 ) -> Float[Array, "b i j d"]:
-    """The convolution of `x`, zero outside, with stride 1; where `grow`, of `x` enlarged by two
-    first, each pixel being four."""
+    """Convolution of stride 1 with zero padding; `grow` repeats each pixel of `x` 2 x 2 first."""
     b, h, w, _ = x.shape
     scale = 2 if grow else 1
     shape = (b, scale * h, scale * w, kernel.shape[3])

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sde_ct.report.html.contents import Picture
 from sde_ct.report.html.metric_tables import Cell, Table, number
+from sde_ct.report.html.report_content import Picture
 from sde_ct.uncertainty.judgement import Judged, Judgements, OverPatients, nominal
 
 TITLES = {  # of the scores over patients, with digits

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
-from sde_ct.report.html.contents import PatientView, Prediction, require_one_grid
+from sde_ct.report.html.report_content import PatientView, Prediction, require_one_grid
 from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu, voxel_sha256
 

@@ -9,7 +9,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import read_sct
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.evaluation.table import Row
-from sde_ct.report.html.contents import PatientView, Prediction
+from sde_ct.report.html.report_content import PatientView, Prediction
 from sde_ct.uncertainty.draws import moments
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.formats import image_suffixes

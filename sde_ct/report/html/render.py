@@ -18,8 +18,8 @@ from markupsafe import Markup
 
 from sde_ct.report.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
 from sde_ct.report.html import calibration_section, training_curves
-from sde_ct.report.html.contents import Picture, Report
 from sde_ct.report.html.metric_tables import Table, by_patient, over_patients
+from sde_ct.report.html.report_content import Picture, Report
 from sde_ct.report.layout import OUTSIDE
 
 SCRIPTS = ("volumes.js", "plots.js", "viewer.js")

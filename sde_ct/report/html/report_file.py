@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sde_ct.errors import InputError
-from sde_ct.report.html.contents import PatientView, Report
 from sde_ct.report.html.patient_data import FEW_SLICES, Encoded, depth_of, encode_patient, plan
 from sde_ct.report.html.render import Static, render, static_parts
+from sde_ct.report.html.report_content import PatientView, Report
 from sde_ct.storage.whole import whole
 
 NAME = "report.html"

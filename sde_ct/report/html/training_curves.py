@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sde_ct.report.html.contents import Picture
+from sde_ct.report.html.report_content import Picture
 
 Records = Sequence[Mapping[str, Any]]
 COLUMNS = 4

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from sde_ct.config import NetworkConfig
-from sde_ct.lab.benchmark import speed, step
+from sde_ct.lab.benchmark import speed, training_step
 from sde_ct.models.flops import flops
 from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import race
@@ -27,7 +27,7 @@ def test_flops_are_those_of_the_program():
 
 @pytest.mark.parametrize("devices", [2, 4])
 def test_a_training_step_has_one_collective(devices):
-    assert step.collectives(speed.experiment(TINY), 16, 4 // devices, devices) == 1
+    assert training_step.collectives(speed.experiment(TINY), 16, 4 // devices, devices) == 1
 
 
 @pytest.mark.slow

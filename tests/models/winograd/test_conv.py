@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sde_ct.models import winograd
-from sde_ct.models.winograd import build
+from sde_ct.models.winograd import compilation
 
 compiled = pytest.mark.skipif(not winograd.ready(), reason="no C++ compiler on this machine")
 
@@ -125,7 +125,9 @@ def test_narrower_processors_compute_the_same(machine, tmp_path, monkeypatch):
     """Those without 512-bit vectors, and those without 256-bit ones."""
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("not an x86 processor")
-    build.register(build.build(tmp_path, build._compiler(), machine), prefix=machine)
+    compilation.register(
+        compilation.build(tmp_path, compilation._compiler(), machine), prefix=machine
+    )
     call = jax.ffi.ffi_call
     monkeypatch.setattr(jax.ffi, "ffi_call", lambda name, *a, **k: call(machine + name, *a, **k))
     x, kernel, dy = arrays(6, (2, 13, 22, 48), (3, 3, 48, 32), (2, 13, 22, 32))

@@ -8,7 +8,7 @@ import pytest
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.results import write_figures
-from sde_ct.lab.benchmark import reliability
+from sde_ct.lab.benchmark import known_priors
 from sde_ct.lab.comparison import held_out
 from sde_ct.report import charts, figures
 from sde_ct.report.html.report_file import write_report
@@ -29,8 +29,8 @@ def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, 
     hidden = dataclasses.replace(patient, id="c")
     training = {0.2: np.array([True, False]), 0.8: np.array([True])}
     patients = [*visible, hidden]
-    results = reliability.synthesize(trained, patients, ["em"], draws=DRAWS)
-    measured = reliability.measure(results, patients, training)
+    results = known_priors.synthesize(trained, patients, ["em"], draws=DRAWS)
+    measured = known_priors.measure(results, patients, training)
     (one_sampler,) = measured.values()
     region = patient.ambiguous.array > 0
     for one, outcome in zip(visible, one_sampler.outcomes, strict=True):
@@ -42,29 +42,29 @@ def test_every_slice_of_every_draw_votes_for_its_patients_prior(runs, phantoms, 
         ]
         assert (outcome.draws, outcome.bone_like) == (len(bone), sum(bone))
     assert [o.draws for o in one_sampler.seen] == [2, 1]
-    write_figures(tmp_path / "r.json", reliability.record(measured, {"draws": DRAWS}))
+    write_figures(tmp_path / "r.json", known_priors.record(measured, {"draws": DRAWS}))
     stored = json.loads((tmp_path / "r.json").read_text())["samplers"]["EM"]
     assert stored["priors"] == [0.2, 0.8]
     assert stored["outcomes"][0]["draws"] == one_sampler.outcomes[0].draws
     with pytest.raises(InputError, match="shows several priors, and the data has 1"):
-        reliability.synthesize(trained, [visible[0], hidden], ["em"], draws=DRAWS)
+        known_priors.synthesize(trained, [visible[0], hidden], ["em"], draws=DRAWS)
 
 
 def test_the_page_names_a_sampler_that_fails_and_shows_the_diagram(runs, phantoms, tmp_path):
     (patient,) = held_out(phantoms)
     patients = [dataclasses.replace(patient, id=f"p{p}", prior=p) for p in (0.1, 0.9)]
-    results = reliability.synthesize(load(runs("diffusion")), patients, ["em"], draws=DRAWS)
-    measured = reliability.measure(results, patients)
+    results = known_priors.synthesize(load(runs("diffusion")), patients, ["em"], draws=DRAWS)
+    measured = known_priors.measure(results, patients)
     figures.save(charts.reliability(measured), tmp_path / "reliability")
     failed = {"EM": measured["EM"]._replace(p=0.001)}
-    page = reliability.report(results, patients, failed, tmp_path)
+    page = known_priors.report(results, patients, failed, tmp_path)
     assert page.warnings[0].startswith("EM: FAILS (p = 0.001)")
     assert [picture.title for picture in page.figures] == ["Known probabilities"]
     assert {row.method for row in page.rows} == {"EM", "EM-M"}
     write_report(tmp_path / "report.html", page)
     assert "EM: FAILS" in (tmp_path / "report.html").read_text()
     passed = {"EM": measured["EM"]._replace(p=0.5)}
-    warnings = reliability.report(results, patients, passed, tmp_path).warnings
+    warnings = known_priors.report(results, patients, passed, tmp_path).warnings
     assert not any("FAILS" in sentence for sentence in warnings)
 
 

@@ -13,7 +13,7 @@ from sde_ct.evaluation.table import DRAWN, Row
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.lab.comparison.synthesis import Results
 from sde_ct.report import figures
-from sde_ct.report.html.contents import PatientView, Picture, Prediction, Report
+from sde_ct.report.html.report_content import PatientView, Picture, Prediction, Report
 from sde_ct.report.html.training_curves import read_curves
 from sde_ct.uncertainty import judgement
 from sde_ct.uncertainty.intervals import caveat

@@ -5,14 +5,13 @@ import pytest
 
 from sde_ct import VESDE, VPSDE
 from sde_ct.config import DiffusionConfig
-from sde_ct.methods import precondition
-from sde_ct.methods.diffusion import sample_time
+from sde_ct.methods.diffusion import edm_form, epsilon_form, sample_time, score_form
 
 SDES = {"vp": VPSDE(), "ve": VESDE(), "paper ve": VESDE.from_sigma(25)}
 FORMS = {
-    "edm": precondition.edm(-0.6, 0.5),
-    "epsilon": precondition.epsilon(1000),
-    "score": precondition.score(),
+    "edm": edm_form(-0.6, 0.5),
+    "epsilon": epsilon_form(1000),
+    "score": score_form(),
 }
 
 
@@ -23,7 +22,7 @@ def test_the_target_stands_for_the_conditional_score(sde, form, t):
     """With F = F*, the score is that of N(x_t; α x₀, σ²): -(x_t - α x₀)/σ² = -z/σ."""
     x0, z = jax.random.normal(jax.random.key(0), (2, 64))
     alpha, std = sde.marginal(t)
-    x = precondition.noisy(0.5 * x0 - 0.6, z, alpha, std)
+    x = alpha * (0.5 * x0 - 0.6) + std * z
     target = form.target(0.5 * x0 - 0.6, z, alpha, std)
     score = form.score(x, target, alpha, std)
     # float32 with a division by σ: relative to the largest score
@@ -34,8 +33,8 @@ def test_the_target_stands_for_the_conditional_score(sde, form, t):
 @pytest.mark.parametrize("t", [1e-3, 0.1, 0.5, 1.0])
 def test_edm_inputs_and_targets_have_unit_variance(sde, t):
     x0, z = jax.random.normal(jax.random.key(1), (2, 200_000))
-    form, (alpha, std) = precondition.edm(-0.6, 0.5), sde.marginal(t)
-    x = precondition.noisy(0.5 * x0 - 0.6, z, alpha, std)
+    form, (alpha, std) = edm_form(-0.6, 0.5), sde.marginal(t)
+    x = alpha * (0.5 * x0 - 0.6) + std * z
     # the standard error of a standard deviation from 200,000 values is 0.0016
     assert float(form.inputs(x, alpha, std).std()) == pytest.approx(1, abs=0.008)
     assert float(form.target(0.5 * x0 - 0.6, z, alpha, std).std()) == pytest.approx(1, abs=0.008)

@@ -1,4 +1,4 @@
-"""A training step: timed on the devices present, or counted in its program without running it."""
+"""A training step: its time on the devices present, and the operations in its program."""
 
 import math
 import re
@@ -11,14 +11,14 @@ import numpy as np
 
 from sde_ct.config import Experiment
 from sde_ct.methods import build_method
-from sde_ct.models.flops import countable, flops
+from sde_ct.models.flops import flops, lowered
 from sde_ct.runtime import parallel
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.types import Batch
 
 
 def example(config: Experiment, size: int, count: int) -> Batch:
-    """`count` random slices of size x size, of which every voxel is valid."""
+    """`count` random slices of size x size in which every voxel is valid."""
     rng = np.random.default_rng(0)
     shapes = [(count, size, size, channels) for channels in (1 + 2 * config.data.neighbours, 1)]
     mr, ct = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
@@ -34,7 +34,7 @@ def initial_state(config: Experiment, size: int) -> Any:
 def timed(
     config: Experiment, size: int, batch: int, devices: Sequence[jax.Device] | None
 ) -> Callable[[], Any]:
-    """A call that trains one step, with `batch` slices on each device; None: one jitted program."""
+    """A function that trains one step, with `batch` slices on each device; None: jitted, on one."""
     state, count = initial_state(config, size), len(devices or [None])
     keys, slices = example_keys(0, 0, count * batch), example(config, size, count * batch)
     inputs = keys, jax.device_put(slices)
@@ -53,8 +53,8 @@ def timed(
     return call
 
 
-def lowered(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
-    """The program of a step on `count` devices with `batch` slices each, from shapes alone."""
+def program(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
+    """The lowered step on `count` devices with `batch` slices each; nothing is run."""
     method, total = build_method(config, parallel.AXIS), count * batch
     step = parallel.data_parallel(method.update, jax.local_devices()[:count])
 
@@ -63,27 +63,25 @@ def lowered(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
         inputs = parallel.shard((example_keys(0, 0, total), slices), count)
         return fresh_state(method, config, (size, size)), *inputs
 
-    return step.lower(*jax.eval_shape(arguments))
+    return lowered(step, *jax.eval_shape(arguments))
 
 
-class Cost(NamedTuple):
-    """A training step on one device, as counted in its program."""
+class Counted(NamedTuple):
+    """What the program of a training step on one device contains."""
 
-    size: int  # of the square slices
-    batch: int  # slices on a device
+    size: int  # height and width of the slices
+    batch: int  # slices per device
     parameters: int
     operations: float
     reduced: int  # bytes in all-reduces
 
 
-def cost(config: Experiment, size: int, batch: int) -> Cost:
+def count(config: Experiment, size: int, batch: int) -> Counted:
     """Count a training step with `batch` slices of size x size on each device."""
-    method = build_method(config)
-    with countable():
-        program = lowered(config, size, batch)
+    method, step = build_method(config), program(config, size, batch)
     weights = jax.eval_shape(lambda: method.weights(fresh_state(method, config, (size, size))))
     parameters = sum(x.size for x in jax.tree.leaves(weights))
-    return Cost(size, batch, parameters, flops(program), bytes_reduced(program.as_text()))
+    return Counted(size, batch, parameters, flops(step), bytes_reduced(step.as_text()))
 
 
 def bytes_reduced(text: str) -> int:
@@ -97,5 +95,5 @@ def bytes_reduced(text: str) -> int:
 
 def collectives(config: Experiment, size: int, batch: int, count: int) -> int:
     """The number of all-reduces in the step compiled for `count` devices."""
-    text = lowered(config, size, batch, count).compile().as_text()
+    text = program(config, size, batch, count).compile().as_text()
     return len(re.findall(r"= \S+ all-reduce(?:-start)?\(", text))

@@ -13,10 +13,10 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, constants
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
-from sde_ct.lab.comparison.outputs import report_of
-from sde_ct.lab.phantom.prepared import DEMO, prepared_cohort
+from sde_ct.lab.comparison.presentation import report_of
+from sde_ct.lab.phantom.prepared_cohort import DEMO, prepared_cohort
 from sde_ct.methods.samplers import SAMPLERS
-from sde_ct.report.html.contents import Report
+from sde_ct.report.html.report_content import Report
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
 from sde_ct.uncertainty.reliability import (

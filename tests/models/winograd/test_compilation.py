@@ -4,19 +4,19 @@ import threading
 
 import pytest
 
-from sde_ct.models.winograd import build
+from sde_ct.models.winograd import compilation
 
-compiler = build._compiler()
+compiler = compilation._compiler()
 needs_compiler = pytest.mark.skipif(compiler is None, reason="no C++ compiler on this machine")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """How fast the kernels are is no matter here."""
-    monkeypatch.setattr(build, "FLAGS", ("-O0", *build.FLAGS[1:]))
+    monkeypatch.setattr(compilation, "FLAGS", ("-O0", *compilation.FLAGS[1:]))
 
 
-first_start = build.ready.__wrapped__  # whose answer is not kept
+first_start = compilation.ready.__wrapped__  # whose answer is not kept
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_without_a_compiler_it_says_so_and_goes_on(cache, monkeypatch, caplog):
-    monkeypatch.setattr(build, "_compiler", lambda: None)
+    monkeypatch.setattr(compilation, "_compiler", lambda: None)
     assert not first_start()
     assert "No C++ compiler" in caplog.text
 
@@ -52,7 +52,7 @@ def test_a_cache_that_cannot_be_written(cache, caplog):
 def test_several_processes_may_build_at_once(tmp_path):
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(build.build(tmp_path, compiler)))
+        threading.Thread(target=lambda: found.append(compilation.build(tmp_path, compiler)))
         for _ in range(3)
     ]
     for thread in threads:
@@ -62,28 +62,28 @@ def test_several_processes_may_build_at_once(tmp_path):
     assert len(found) == 3 and len(set(found)) == 1
     assert [path.name for path in tmp_path.iterdir()] == [found[0].name]
     made = found[0].stat().st_mtime_ns
-    assert build.build(tmp_path, compiler) == found[0] and found[0].stat().st_mtime_ns == made
+    assert compilation.build(tmp_path, compiler) == found[0] and found[0].stat().st_mtime_ns == made
 
 
 @needs_compiler
 def test_a_damaged_library_is_built_again(tmp_path):
     """Loading it would kill the process."""
-    library = build.build(tmp_path, compiler)
+    library = compilation.build(tmp_path, compiler)
     good = library.read_bytes()
     library.write_bytes(good[:1000])
-    assert build.build(tmp_path, compiler) == library and library.read_bytes() == good
+    assert compilation.build(tmp_path, compiler) == library and library.read_bytes() == good
 
 
 @needs_compiler
 def test_another_processor_has_a_library_of_its_own(tmp_path, monkeypatch):
-    here = build.build(tmp_path, compiler)
-    monkeypatch.setattr(build, "_processor", lambda: "another")
-    assert build.build(tmp_path, compiler) != here
+    here = compilation.build(tmp_path, compiler)
+    monkeypatch.setattr(compilation, "_processor", lambda: "another")
+    assert compilation.build(tmp_path, compiler) != here
 
 
 def test_an_environment_variable_turns_the_kernels_off(monkeypatch):
     monkeypatch.setenv("SDE_CT_WINOGRAD", "0")
-    build.ready.cache_clear()
-    assert not build.ready()
+    compilation.ready.cache_clear()
+    assert not compilation.ready()
     monkeypatch.delenv("SDE_CT_WINOGRAD")
-    build.ready.cache_clear()
+    compilation.ready.cache_clear()

@@ -1,4 +1,4 @@
-"""The kernels of this folder, compiled for this machine's processor where they are first used."""
+"""Compiles the kernels of this folder for the processor at hand, when they are first used."""
 
 import ctypes
 import functools
@@ -19,15 +19,12 @@ from sde_ct.runtime import cache
 TARGETS = {"sde_ct_convolve": "Convolve", "sde_ct_kernel_gradient": "KernelGradient"}
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC")
 _HERE = Path(__file__).parent
-_SECONDS = 300  # a compiler that takes longer is stuck
+_SECONDS = 300  # a compiler that takes longer is assumed to hang
 
 
 @functools.cache
 def ready() -> bool:
-    """Whether the kernels can be called: builds them, if need be, and hands them to JAX.
-
-    SDE_CT_WINOGRAD=0 in the environment turns them off.
-    """
+    """Whether the kernels can be called. The first call builds them and registers them with JAX."""
     if os.environ.get("SDE_CT_WINOGRAD") == "0":
         return False
     compiler = _compiler()
@@ -52,12 +49,12 @@ def ready() -> bool:
 
 
 def build(folder: Path, compiler: str, machine: str = "native") -> Path:
-    """The shared library in `folder`, which is compiled unless it is there and complete.
+    """The path of the shared library in `folder`, compiled unless it exists and is complete.
 
-    `machine`: the value of -march. The library's name holds a digest of sources, JAX's headers,
-    compiler and processor, because different machines may share a home folder, and a digest of the
-    library itself, because loading one that a full disk or a crash has cut off kills the process.
-    Raises `OSError` or `subprocess.SubprocessError`.
+    Its name contains a digest of sources, compiler, JAX version and processor, because different
+    machines may share a home folder. It also contains a digest of the library itself, because
+    loading a truncated library kills the process. `machine` is the value of -march.
+    Raises OSError or subprocess.SubprocessError.
     """
     command = [compiler, *FLAGS, f"-march={machine}", "-isystem", jax.ffi.include_dir()]
     parts = [*command, jaxlib.__version__, _processor()]
@@ -68,7 +65,8 @@ def build(folder: Path, compiler: str, machine: str = "native") -> Path:
             return found
         found.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    # Under a name of its own first: another process may build the same, or a kill come between.
+    # Compiled under a temporary name, because another process may compile the same library, and
+    # this one may be killed.
     handle, part = tempfile.mkstemp(suffix=".part", dir=folder)
     os.close(handle)
     try:
@@ -89,7 +87,7 @@ def _digest(content: bytes) -> str:
 
 
 def register(library: Path, prefix: str = "") -> None:
-    """Load the kernels and make them known to JAX, under names that start with `prefix`."""
+    """Load the kernels and register them with JAX under names that start with `prefix`."""
     kernels = ctypes.CDLL(str(library))
     for target, symbol in TARGETS.items():
         handler = jax.ffi.pycapsule(getattr(kernels, symbol))
@@ -102,7 +100,7 @@ def _compiler() -> str | None:
 
 
 def _processor() -> str:
-    """A text that differs between kinds of processor."""
+    """A text that differs between processor models."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
