@@ -98,9 +98,10 @@ class Checkpoints:
         return min(map(self.validation_loss, self.steps), default=math.inf)
 
     def validation_loss(self, step: int) -> float:
-        """The loss saved with a step; infinity if it was not measured or can't be read."""
+        """The loss saved with a step; infinity if it was not measured, is NaN or can't be read."""
         loss = self.progress(step).get("validation_loss")
-        return float(loss) if isinstance(loss, (int, float)) else math.inf
+        known = isinstance(loss, (int, float)) and not math.isnan(loss)
+        return float(loss) if known else math.inf
 
     def progress(self, step: int) -> dict[str, Any]:
         """The JSON values saved with a step; empty if they can't be read."""

@@ -1,6 +1,7 @@
 """Checkpoints on bad disks: damage is found and set aside, a failed save changes nothing."""
 
 import json
+import math
 import re
 import resource
 import shutil
@@ -64,6 +65,14 @@ def test_the_best_checkpoint_stays_beside_the_newest(tmp_path):
     assert checkpoints.latest == 10 and checkpoints.best_loss == 0.1
     checkpoints.save(12, state(12), {"validation_loss": 0.05})
     assert checkpoints.steps == [10, 12] and checkpoints.best == 12
+
+
+def test_a_loss_that_is_not_a_number_never_displaces_the_best(tmp_path):
+    """NaN compares as neither smaller nor larger, so that min() returns it where it comes first."""
+    losses = {2: 0.5, 4: 0.1, 6: math.nan, 8: 0.3, 10: math.nan}
+    checkpoints = save_with_losses(tmp_path, losses)
+    assert checkpoints.best == 4 and checkpoints.best_loss == 0.1
+    assert checkpoints.steps == [4, 8, 10]
 
 
 def test_without_a_validation_loss_the_newest_is_the_best(three):
