@@ -100,8 +100,9 @@ class Checkpoints:
     def validation_loss(self, step: int) -> float:
         """The loss saved with a step; infinity if it was not measured, is NaN or can't be read."""
         loss = self.progress(step).get("validation_loss")
-        known = isinstance(loss, (int, float)) and not math.isnan(loss)
-        return float(loss) if known else math.inf
+        if not isinstance(loss, (int, float)) or math.isnan(loss):
+            return math.inf
+        return float(loss)
 
     def progress(self, step: int) -> dict[str, Any]:
         """The JSON values saved with a step; empty if they can't be read."""
