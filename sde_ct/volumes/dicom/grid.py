@@ -12,7 +12,7 @@ from sde_ct.volumes.dicom.slice import Slice
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
-PLACE_MM = 0.05  # scanners round positions to 0.01 mm or so; thin slices are 0.5 mm apart
+PLACE_MM = 0.12  # off a line at most, measured, where coordinates are rounded to 0.1 mm
 TILT = 1e-3  # radians between stack and normal: rounded cosines, no gantry tilt
 LEAST_MM = 1e-3  # nearer than that is the same place
 
@@ -42,18 +42,16 @@ def arrange(
     step = (places[-1] - places[0]) / len(gaps)
     _require_distinct(ordered, gaps, folder)
     up = float(step @ normal)
-    tilt = np.arctan2(np.linalg.norm(step - up * normal), up)
+    sideways = np.linalg.norm(step - up * normal)
+    tilt = np.arctan2(sideways, up)
     if tilt > TILT:
-        raise InputError(
-            f"{folder} was acquired with a gantry tilt of {np.degrees(tilt):.1f} degrees: "
-            "resample the series onto perpendicular slices"
-        )
-    _require_even(ordered, gaps, folder)
-    straight = places[0] + np.arange(len(places))[:, None] * step
-    if (off := np.abs(places - straight).max()) > PLACE_MM:
-        raise InputError(
-            f"{folder} holds slices up to {off:.2g} mm beside their line: resample the series"
-        )
+        if sideways * len(gaps) > 2 * PLACE_MM:
+            raise InputError(
+                f"{folder} was acquired with a gantry tilt of {np.degrees(tilt):.1f} degrees: "
+                "resample the series onto perpendicular slices"
+            )
+        step = up * normal  # the tilt is no larger than the rounding of the first and last place
+    _require_even(ordered, places, normal, folder)
     axes = np.column_stack([*(first.orientation * first.spacing[:, None]), step])
     return tuple(ordered), swap_lps_ras(nib.affines.from_matvec(axes, places[0]))
 
@@ -81,12 +79,25 @@ def _require_distinct(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) 
         )
 
 
-def _require_even(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) -> None:
-    if np.ptp(gaps) <= PLACE_MM:
+def _require_even(
+    ordered: Sequence[Slice], places: np.ndarray, normal: np.ndarray, folder: Path
+) -> None:
+    """Refuse slices that lie off the least-squares line of all places."""
+    index = np.arange(len(places)) - (len(places) - 1) / 2
+    step = index @ places / (index @ index)
+    off = places - places.mean(0) - np.outer(index, step)
+    gaps = np.diff(places @ normal)
+    # A missing slice puts others at least a third of a step off the line.
+    if np.linalg.norm(off, axis=1).max() <= min(PLACE_MM, gaps.min() / 4):
         return
+    beside = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()
+    if beside > np.abs(off @ normal).max():
+        raise InputError(
+            f"{folder} holds slices up to {beside:.2g} mm beside their line: resample the series"
+        )
     times = np.rint(gaps / gaps.min())
     wide = int(np.argmax(gaps))
-    if times.max() > 1 and np.abs(gaps - times * gaps.min()).max() <= PLACE_MM * times.max():
+    if times.max() > 1 and (np.abs(gaps - times * gaps.min()) <= PLACE_MM * (1 + times)).all():
         raise InputError(
             f"{folder} misses {int((times - 1).sum())} slices, the first gap between "
             f"{ordered[wide].file.name} and {ordered[wide + 1].file.name}: copy or export the "
