@@ -34,7 +34,7 @@ FAULTS = {
         broken.BAD["multi-frame"][0],
         "1 file: is a multi-frame image (4 frames)",
     ),
-    "compressed": (broken.BAD["compressed"][0], "1 file: is compressed as JPEG-LS Lossless"),
+    "compressed": (broken.BAD["compressed"][0], "1 file: is compressed as MPEG2 Main Profile"),
     "series": (broken.BAD["two series"][0], "2 series mixed in one folder (7 MR, 7 MR)"),
     "patients": (broken.BAD["two patients"][0], "images of 2 patients"),
     "twice": (broken.BAD["copied twice"][0], "1 duplicated slices"),

@@ -23,6 +23,7 @@ from sde_ct.volumes.dicom.slice import (
     is_beside,
     is_empty,
     may_be_dicom,
+    printable,
     read_data,
     read_header,
     series_of,
@@ -105,12 +106,16 @@ def _read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
 
 def require_decoder(syntax: UID, file: Path) -> None:
     """Refuse a transfer syntax of which nothing installed can read the voxels."""
+    remedy = "decompress it"
     with suppress(NotImplementedError):
-        if get_decoder(syntax).is_available:
+        decoder = get_decoder(syntax)
+        if decoder.is_available:
             return
+        if any("pylibjpeg-libjpeg" in missing for missing in decoder.missing_dependencies):
+            remedy += ", or pip install '.[jpeg]'"
     raise InputError(
-        f"{file} is compressed as {syntax.name}, which nothing installed here reads: "
-        "decompress it, or pip install 'pylibjpeg[all]'"
+        f"{file} is compressed as {printable(syntax.name)}, which nothing installed here reads: "
+        f"{remedy}"
     )
 
 

@@ -155,8 +155,12 @@ def _person(header: Dataset) -> str:
 
 def _text(header: Dataset, keyword: str) -> str:
     """A value fit for a sentence: on one line, whatever its file holds."""
-    text = " ".join(str(header.get(keyword) or "").split())
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return printable(str(header.get(keyword) or ""))
+
+
+def printable(text: str) -> str:
+    """The text on one line, without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _numbers(

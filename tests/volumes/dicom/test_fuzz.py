@@ -2,17 +2,21 @@
 
 import pydicom
 import pytest
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from ..dicom_series import voxels, write_series
 from ..fuzz import MUTATIONS, count_refused
+from .test_series import JPEG
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_changed_bytes_are_refused_or_read(tmp_path, compressed):
+@pytest.mark.parametrize("syntax", ["plain", RLELossless, JPEGLosslessSV1, JPEGLSLossless])
+def test_changed_bytes_are_refused_or_read(tmp_path, syntax):
     folder = write_series(tmp_path / "t2", voxels((6, 5, 3)) + 1000)
     file = folder / "IM002.dcm"
-    if compressed:
+    if syntax in JPEG:
+        pytest.importorskip("libjpeg")
+        JPEG[syntax](file)
+    elif syntax == RLELossless:
         image = pydicom.dcmread(file)
         image.compress(RLELossless, generate_instance_uid=False)
         image.save_as(file)
