@@ -10,12 +10,12 @@ import pytest
 import SimpleITK as sitk
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGLosslessSV1,
     JPEGLSLossless,
-    MPEG2MPML,
     RLELossless,
 )
 
@@ -260,7 +260,8 @@ def test_without_a_decoder_the_extra_is_named(tmp_path, syntax):
     folder = write_series(tmp_path / "t2", MR.astype(np.uint16))
     recode(folder / "IM004.dcm", syntax)
     program = (
-        "import sys; sys.modules.update(dict.fromkeys(('gdcm', 'jpeg_ls', 'libjpeg', 'pylibjpeg')))\n"
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('gdcm', 'jpeg_ls', 'libjpeg', 'pylibjpeg')))\n"
         "from sde_ct.volumes.files import read_volume\n"
         f"read_volume({str(folder)!r}, 'a.u.')"
     )
