@@ -1,5 +1,6 @@
 """Folders of DICOM slices as they should be, and every way in which they are not."""
 
+import locale
 import shutil
 import subprocess
 import sys
@@ -225,7 +226,9 @@ def as_jpeg(path):
     writer.SetCompressor("JPEG")
     coded = path.with_name("coded.dcm")
     writer.SetFileName(str(coded))
+    before = locale.setlocale(locale.LC_ALL)
     writer.Execute(sitk.ReadImage(str(path)))
+    locale.setlocale(locale.LC_ALL, before)  # ITK leaves C, in which Python reads ASCII alone
     jpeg = pydicom.dcmread(coded)
     coded.unlink()
     image.PixelData, image["PixelData"].VR = jpeg.PixelData, "OB"
