@@ -205,7 +205,7 @@ def test_equal_images_score_one_and_only_the_body_counts(measure):
     assert measure(ct, ct, mask, LOW, HIGH) == pytest.approx(1, abs=1e-12)
     value = measure(ct, sct, mask, LOW, HIGH)
     assert 0 < value < 1
-    for outside in (5000.0, np.nan):
+    for outside in (5000.0, np.nan, np.finfo(np.float32).min):
         assert measure(ct, np.where(mask, sct, outside), mask, LOW, HIGH) == value
     assert measure(ct, sct + 9000, mask, LOW, HIGH) == pytest.approx(
         measure(ct, np.full_like(ct, HIGH), mask, LOW, HIGH), abs=1e-12
