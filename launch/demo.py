@@ -100,7 +100,7 @@ def _bar(batches, label: str):
 
 
 def _data(output: Path):
-    from sde_ct.lab.phantom.prepared_cohort import DEMO, prepared_cohort
+    from sde_ct.lab.phantom.cohort import DEMO, prepared_cohort
 
     counts = {"train": PATIENTS.value - sum(HELD_OUT.values()), **HELD_OUT}
     progress = partial(bar, desc="1/7 phantoms", unit="patient")

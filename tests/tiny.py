@@ -18,7 +18,7 @@ from sde_ct.config import (
     to_dict,
 )
 from sde_ct.data.prepared import Prepared
-from sde_ct.lab.phantom.prepared_cohort import prepared_cohort
+from sde_ct.lab.phantom.cohort import prepared_cohort
 from sde_ct.methods import build_method
 from sde_ct.training import loop
 from sde_ct.training.checkpoint import Checkpoints

@@ -1,6 +1,6 @@
-"""The kill drill: a training killed again and again must end like an undisturbed one.
+"""The kill drill: a training that is killed many times must end like an undisturbed one.
 
-Each kill is SIGKILL, which a program cannot handle, at a random moment of one of four kinds.
+Each kill is a SIGKILL, which a program cannot handle, at a random moment of one of four kinds.
 """
 
 import collections
@@ -31,9 +31,9 @@ PAUSE = 0.001  # seconds between two checks for the moment
 class Fate(NamedTuple):
     """How one start of the training ended."""
 
-    kind: str | None  # one of KINDS, by what the kill left; None where the training ended
-    start: int  # the step it went on from
-    step: int  # the last step it is known to have finished
+    kind: str | None  # one of KINDS, from the files left behind; None where the training ended
+    start: int  # the step from which it continued
+    step: int  # the last step that it recorded
     seconds: float
 
 
@@ -46,10 +46,9 @@ def until_the_end(
     """
     rng = random.Random(seed)
     for number in range(kills + 1):
-        # The very first save comes once, so the first kill is aimed at it.
-        wanted = (
-            "first save" if number == 0 else rng.choice(("save", "save", "step", "step", "start"))
-        )
+        # Only the first start can be killed in its first save.
+        others = ("save", "save", "step", "step", "start")
+        wanted = rng.choice(others) if number else "first save"
         fate = _one(command, workdir, wanted if number < kills else None, rng, log)
         yield fate
         if fate.kind is None:
@@ -64,12 +63,12 @@ def _one(
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
-            if wanted:
-                _wait(process, _moment(wanted, workdir, lines, rng))
-            else:
-                process.wait()
+            come = _moment(wanted, workdir, lines, rng) if wanted else lambda: False
+            while process.poll() is None and not come():
+                time.sleep(PAUSE)
         finally:
-            _kill(process)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         status = process.wait()
     seconds = time.perf_counter() - then
     steps = [line["step"] for line in read_metrics(lines) if line["group"] == "train"]
@@ -86,7 +85,7 @@ def _one(
 
 
 def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Callable[[], bool]:
-    """`come()` is true once the moment of the kill has come."""
+    """A function that is true from the moment of the kill on."""
     after, begun = rng.random(), time.perf_counter()
     if wanted == "start":
         return lambda: time.perf_counter() > begun + 6 * after
@@ -104,37 +103,23 @@ def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Call
     return come
 
 
-def _wait(process: subprocess.Popen, come: Callable[[], bool]) -> None:
-    while process.poll() is None and not come():
-        time.sleep(PAUSE)
-
-
-def _kill(process: subprocess.Popen) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
 def _saves(workdir: Path) -> set[tuple[str, int]]:
-    """The saves that are being written or were cut short."""
-    found = set()
+    """The unfinished saves, whether they are being written or were interrupted."""
     with contextlib.suppress(FileNotFoundError):
-        for entry in os.scandir(Path(workdir) / "checkpoints"):
-            if entry.name.endswith(".part"):
-                found.add((entry.name, entry.inode()))
-    return found
+        entries = os.scandir(Path(workdir) / "checkpoints")
+        return {(entry.name, entry.inode()) for entry in entries if entry.name.endswith(".part")}
+    return set()
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What differs between the ends of two trainings; empty where they are equal bit for bit.
+    """What differs between the results of two trainings; empty where they are equal bit for bit.
 
-    The comparison covers every array of the final state, the saved progress with the data iterator,
-    and the figures of every step in metrics.jsonl, where no step may occur twice.
+    This compares every array of the final state, the saved progress with the data iterator, and the
+    figures of every step in metrics.jsonl, in which no step may occur twice.
     """
     (state, progress), (state_, progress_) = _final(one), _final(other)
     differing = [

@@ -20,7 +20,7 @@ def predict(
 
 
 def answer(network: UNet, data: DataConfig) -> Callable[..., Samples]:
-    """`draw` of a method without randomness: `predict`, the same for all keys."""
+    """The `draw` of a method without randomness, which returns `predict` for any keys."""
 
     def draw(params, keys, mr: Float[Array, "b h w k"]) -> Samples:
         x = predict(params, mr, network=network, data=data)

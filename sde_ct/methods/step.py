@@ -68,8 +68,8 @@ def weights(state: TrainState) -> Any:
 def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple[Any, Array]:
     """(`new`, 0.0), or (`old`, 1.0) where a loss or gradient norm in `values` is not finite.
 
-    `optax.apply_if_finite` protects one optimiser only, not the moving average, the number of steps
-    or a second network, and after some failures in a row it lets updates through.
+    `optax.apply_if_finite` protects one optimiser only, but not the moving average or a second
+    network. After several failures in a row it applies updates that are not finite.
     """
     finite = jnp.isfinite(jnp.stack(values)).all()
     state = jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
@@ -77,7 +77,7 @@ def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple
 
 
 def schedule(config: TrainingConfig, peak: float) -> optax.Schedule:
-    """The learning rate by update: linear warm-up from a first share, optional cosine decay."""
+    """The learning rate by update: a linear warm-up to `peak`, then constant or a cosine decay."""
     first = peak / max(config.warmup, 1)  # at 0 the first update would change nothing
     if config.decay:
         return optax.warmup_cosine_decay_schedule(first, peak, config.warmup, config.steps)

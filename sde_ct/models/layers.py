@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from sde_ct.models import winograd
 
-DType = Any  # of NumPy or JAX
+DType = Any  # a type of NumPy or JAX
 
 
 class GroupNorm(nn.Module):

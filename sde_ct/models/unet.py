@@ -24,7 +24,7 @@ class UNet(nn.Module):
     """
 
     channels: int = 64
-    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # of the channels, by level, finest first
+    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # factors of `channels` by level, finest first
     blocks: int = 2  # residual blocks per level on the way down; one more on the way up
     attention: tuple[int, ...] = ()  # levels with self-attention; 0 is the finest
     patch: int = 1  # each patch x patch square of pixels becomes the channels of one

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sde_ct.report.layout import DPI, FONT, SMALL
 from sde_ct.uncertainty.reliability import Reliability
 
-# Distinguishable for the colour-blind (Okabe & Ito 2008).
+# Colours that colour-blind readers can distinguish (Okabe & Ito 2008).
 PALETTE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
@@ -25,13 +25,11 @@ FRONTIER = {
 
 
 def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
-    """MAE, SSIM and CRPS against network evaluations, one line for each sampler.
+    """MAE, SSIM and CRPS against network evaluations, with one line for each sampler.
 
     Args:
-        curves: sampler -> {"single": points, "average": points}. A point maps `evaluations` (of
-            all draws together), `mae` (HU), `ssim` and `crps` (HU) to numbers. Single draws are
-            solid lines, averages dashed ones.
-        title: above the panels.
+        curves: sampler -> {"single": points, "average": points}, drawn solid and dashed. A point
+            has `evaluations` (of all draws together), `mae` (HU), `ssim` and `crps` (HU).
 
     Returns:
         A figure at 200 dpi, with errors up to `FRONTIER_TOP` times the lowest.
@@ -42,7 +40,7 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
         for kind, style, label in (("single", "o-", name), ("average", "o--", None)):
             points = sorted(curve.get(kind, ()), key=lambda p: p["evaluations"])
             x = [p["evaluations"] for p in points]
-            shown = FRONTIER if kind == "single" else ("mae", "ssim")  # CRPS judges draws
+            shown = FRONTIER if kind == "single" else ("mae", "ssim")  # an average has no CRPS
             for axes, score in zip(panels, shown, strict=False):
                 y = [p[score] for p in points]
                 axes.plot(x, y, style, color=colour, markersize=2.5, linewidth=1, label=label)
@@ -51,7 +49,7 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
         axes.set_xlabel("network evaluations a slice", fontsize=FONT)
         axes.set_title(label, fontsize=FONT)
         _ticks_and_grid(axes)
-    for axes in (panels[0], panels[2]):  # with too few steps the error grows without bound
+    for axes in (panels[0], panels[2]):  # with too few steps the errors are very large
         lowest = min(y for line in axes.get_lines() for y in line.get_ydata())
         axes.set_ylim(0.9 * lowest, FRONTIER_TOP * lowest)
     panels[2].legend(fontsize=SMALL, loc="upper right")
@@ -66,15 +64,11 @@ def _ticks_and_grid(axes: Axes) -> None:
 
 
 def reliability(samplers: Mapping[str, Reliability], title: str = "") -> Figure:
-    """Share of bone-like draws against the probability given by the MR; the diagonal is right.
+    """Share of bone-like draws against the probability of bone given the MR.
 
-    Args:
-        samplers: name -> its `reliability.reliability`, all of the same priors.
-        title: above the plot.
-
-    Returns:
-        A figure at 200 dpi: a line with 95 % Wilson intervals for each sampler, and, where known,
-        the shares among the training patients as grey squares.
+    A sampler whose line is the diagonal is right. Error bars are 95 % Wilson intervals; grey
+    squares are the shares among the training patients, where known. All `samplers` must have the
+    same priors. The figure has 200 dpi.
     """
     figure = Figure(figsize=(4.2, 4.2), dpi=DPI)
     axes = figure.subplots()
@@ -85,7 +79,7 @@ def reliability(samplers: Mapping[str, Reliability], title: str = "") -> Figure:
     for number, ((name, r), colour) in enumerate(
         zip(samplers.items(), cycle(PALETTE), strict=False)
     ):
-        x = r.priors + 0.012 * (number - (len(samplers) - 1) / 2)  # keeps the intervals apart
+        x = r.priors + 0.012 * (number - (len(samplers) - 1) / 2)  # separates the intervals
         y = np.array([o.share for o in r.outcomes])
         ends = np.array([(o.share - o.low, o.high - o.share) for o in r.outcomes]).T
         style: dict[str, Any] = {"markersize": 3, "linewidth": 1, "capsize": 2, "label": name}

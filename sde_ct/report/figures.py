@@ -1,7 +1,7 @@
 """The figures of a comparison, drawn without pyplot's global state.
 
-Slices are [x, y] arrays with RAS+ axes (x to the patient's right, y to anterior). They are drawn in
-the radiological view: the patient's right on the left of the picture, anterior up.
+Slices are [x, y] arrays with RAS+ axes (x to the patient's right, y anterior). They are drawn in
+the radiological view, with the patient's right on the left of the picture and anterior up.
 """
 
 import os
@@ -18,8 +18,8 @@ from sde_ct.report.layout import SMALL, Page, Slice, View, mark_sides
 
 CT_WINDOW = {"vmin": -250.0, "vmax": 750.0}  # HU: separates fat, muscle and marrow
 ERROR_WINDOW = (-300.0, 300.0)  # HU
-ERROR_COLOURS = "RdBu_r"  # diverging, and readable for the colour-blind
-SPREAD_COLOURS = "inferno"  # even in lightness
+ERROR_COLOURS = "RdBu_r"  # diverging; readable for colour-blind readers
+SPREAD_COLOURS = "inferno"  # perceptually uniform
 BINS = 10  # with equal numbers of voxels
 COLUMNS = 6
 GAUSSIAN = np.sqrt(2 / np.pi)  # E|error| / standard deviation
@@ -34,10 +34,10 @@ def comparison(
     *,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Figure:
-    """MR, CT and every method's CT, and below each method its signed error in the body.
+    """The MR, the CT and every method's CT, with each method's signed error below it.
 
-    Averages ("DDPM-M") form a block of their own below their single draws ("DDPM"). The real CT
-    leads every block.
+    Averages ("DDPM-M") form a block of their own below the single draws ("DDPM"). Each block begins
+    with the real CT. The figure has 200 dpi.
 
     Args:
         mr: any units, shown from its 1st to its 99.5th percentile in the body.
@@ -45,9 +45,6 @@ def comparison(
         predictions: method -> synthetic CT, HU, in the order to show.
         mask: the body; errors outside it are not shown, and the picture is cropped to it.
         spacing: voxel size along x and y, mm.
-
-    Returns:
-        A figure at 200 dpi.
 
     Raises:
         InputError: the slices differ in shape, or the mask is empty.
@@ -81,7 +78,7 @@ def comparison(
 
 
 def _blocks(names: list[str]) -> list[list[str]]:
-    """The names in rows: those without an average, single draws, averages."""
+    """The names in rows: first those without an average, then single draws, then averages."""
     averages = [n for n in names if n.endswith("-M") and n[:-2] in names]
     singles = [n for n in names if f"{n}-M" in averages]
     others = [n for n in names if n not in averages and n not in singles]
@@ -99,17 +96,14 @@ def uncertainty(
     *,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Figure:
-    """Map the spread of each sampler's draws and the error of their mean; plot one over the other.
+    """Maps of the spread of each sampler's draws and of the error of their mean.
+
+    All maps have one scale in HU. The lowest row plots error against spread, in bins of voxels by
+    spread; the dashed line is that of calibrated Gaussian draws. The figure has 200 dpi.
 
     Args:
         samplers: name -> (standard deviation of the draws, |error| of their mean), HU.
-        ct: the real CT, HU, shown in `CT_WINDOW`.
-        mask: the body; the picture is cropped to it.
-        spacing: voxel size along x and y, mm.
-
-    Returns:
-        A figure at 200 dpi. All maps share one scale in HU. In the lowest row voxels are binned by
-        spread; the dashed line is what calibrated Gaussian draws would show.
+        ct, mask, spacing: as in `comparison`.
 
     Raises:
         InputError: the slices differ in shape, or the mask is empty.
@@ -142,7 +136,7 @@ def uncertainty(
 
 
 def _draw_binned(axes: Axes, spread: Float[np.ndarray, " n"], error: Float[np.ndarray, " n"]):
-    """Mean |error| against mean spread in bins by spread, and the line of calibrated draws."""
+    """Mean |error| against mean spread in bins, and the line of calibrated draws."""
     order = np.argsort(spread, kind="stable")
     x, y = ([part.mean() for part in np.array_split(v[order], BINS)] for v in (spread, error))
     axes.plot(x, y, "o-", color="black", markersize=3, linewidth=1, label="measured")
@@ -152,7 +146,7 @@ def _draw_binned(axes: Axes, spread: Float[np.ndarray, " n"], error: Float[np.nd
 
 
 def _share_limits(panels: list[Axes]) -> None:
-    """One square range for all panels of `_draw_binned`; labels on the first."""
+    """Give all panels of `_draw_binned` the same square range, and labels to the first."""
     ends = [np.max(panel.get_lines()[0].get_data()) for panel in panels]  # type: ignore[arg-type]
     limit = 1.08 * max(1.0, *ends)
     for number, panel in enumerate(panels):
@@ -165,7 +159,7 @@ def _share_limits(panels: list[Axes]) -> None:
 
 
 def save(figure: Figure, path: str | os.PathLike) -> tuple[Path, Path]:
-    """Write `path`.png and `path`.pdf; the same figure gives the same bytes."""
+    """Write `path`.png and `path`.pdf without dates, so that equal figures give equal files."""
     png, pdf = (Path(f"{os.fspath(path)}.{kind}") for kind in ("png", "pdf"))
     figure.savefig(png)
     figure.savefig(pdf, metadata={"CreationDate": None})
@@ -173,7 +167,7 @@ def save(figure: Figure, path: str | os.PathLike) -> tuple[Path, Path]:
 
 
 def _require_slices(ct: Slice, mask: np.ndarray, planes: Mapping[str, np.ndarray]) -> None:
-    """Raise an InputError for planes that are not slices of the CT's grid, or an empty mask."""
+    """Raise an InputError for planes of another shape than the CT, or an empty mask."""
     for name, plane in {"mask": mask, **planes}.items():
         if np.ndim(plane) != 2 or plane.shape != ct.shape:
             raise InputError(

@@ -1,4 +1,4 @@
-"""A page of equal cells for slices and plots, and slices drawn as a radiologist sees them."""
+"""A page of equal cells for slices and plots, and slices in the radiological view."""
 
 import textwrap
 from typing import Any
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 DPI = 200
-CELL = 1.9  # inches: five cells in a page's width stay readable in print
+CELL = 1.9  # inches; five cells in the width of a page are readable in print
 EDGE, GAP, TITLE, FOOT = 0.08, 0.06, 0.24, 0.46  # inches
-PLOT_HEIGHT, PLOT_MARGIN = 1.6, 0.38  # inches: a row of plots and the space for its labels
+PLOT_HEIGHT, PLOT_MARGIN = 1.6, 0.38  # inches, of a row of plots and of its labels
 FONT, SMALL = 9, 7.5  # points
 OUTSIDE = 0.85  # grey level outside the body
 
@@ -33,8 +33,8 @@ class View:
         self.height_to_width = y / x * self._pixel_aspect
 
     def draw(self, axes: Axes, plane: Slice, title: str, **style: Any) -> AxesImage:
-        """Draw `plane` [x, y]; NaN stays grey."""
-        picture = plane[self._crop].T[::-1, ::-1]  # y falls down the rows, x along the columns
+        """Draw `plane` [x, y], with NaN in grey."""
+        picture = plane[self._crop].T[::-1, ::-1]  # y decreases with the row, x with the column
         axes.set(xticks=[], yticks=[], facecolor=str(OUTSIDE))
         axes.set_title(title, fontsize=FONT, pad=3)
         axes.spines[:].set_visible(False)
@@ -64,7 +64,7 @@ class Page:
         FigureCanvasAgg(self.figure)
 
     def axes(self, row: int, column: int) -> Axes:
-        """Axes that fill a cell; there is room for a title above."""
+        """Axes that fill a cell below its title."""
         return self._add(row, column, 0.0, 0.0, 1.0, self._heights[row] / CELL)
 
     def bar(self, row: int, column: int, image: ScalarMappable, label: str, at: float) -> None:
@@ -77,7 +77,7 @@ class Page:
         axes.set_title(label, fontsize=SMALL, pad=3)
 
     def foot(self, text: str) -> None:
-        """A note below, over the page's full width."""
+        """A note at the bottom, over the full width of the page."""
         width, height = self.figure.get_size_inches()
         lines = textwrap.fill(text, int(width * 17.5))
         self.figure.text(EDGE / width, 0.06 / height, lines, fontsize=SMALL)

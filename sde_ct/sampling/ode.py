@@ -57,17 +57,10 @@ def probability_flow_ode(
 
     def solve(x):
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(velocity),
-            solver,
-            t0=1.0,
-            t1=end,
-            dt0=-0.01,
-            y0=x,
-            stepsize_controller=control,
-            adjoint=diffrax.ForwardMode(),
-            max_steps=max_steps,
+            diffrax.ODETerm(velocity), solver, t0=1.0, t1=end, dt0=-0.01, y0=x,
+            stepsize_controller=control, adjoint=diffrax.ForwardMode(), max_steps=max_steps,
             throw=False,
-        )
+        )  # fmt: skip
         return solution.ys[0], solution.stats["num_steps"], diffrax.is_successful(solution.result)
 
     start = sde.prior(fold(sample_keys(key, shape[0]), 0), shape)

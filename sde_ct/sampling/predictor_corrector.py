@@ -41,8 +41,8 @@ def predictor_corrector(
     depends on t alone, so it is right in any dimension and the same alone and in a batch.
 
     The Langevin step has no Metropolis correction. For a Gaussian of variance v its stationary
-    variance is v / (1 - e/2v), at most 1 / (1 - snr²) = 1.026 times v at the default (+1.3 % in
-    standard deviation), and closer to v at the end of the grid, where std(t) is small.
+    variance is v / (1 - e/2v). At the default snr this is at most 1 / (1 - snr²) = 1.026 times v
+    (+1.3 % in standard deviation), and at the end of the grid, where std(t) is small, less.
 
     Args:
       steps: number of predictor steps.

@@ -17,7 +17,7 @@ class ErrorByDraws(NamedTuple):
 
     draws: Int[np.ndarray, " m"]
     rmse: Float[np.ndarray, " m"]
-    variance: float  # of a draw about the mean of its voxel, HU²
+    variance: float  # variance of the draws in a voxel, mean over voxels, HU²
     limit: float  # extrapolated to infinitely many draws
     enough: int | None  # fewest draws with an error of at most `ENOUGH` times the limit, if any
 

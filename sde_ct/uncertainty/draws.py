@@ -50,10 +50,10 @@ class Decomposition(NamedTuple):
 def decompose(members: Sequence[Sequence[Float[np.ndarray, "*d"]]]) -> Decomposition:
     """Split the variance of several networks' draws by the law of total variance.
 
-    `within`, the mean over networks of the variance of their draws, is the ambiguity of the data.
-    `between`, the variance of the networks' means minus the part that comes from the finite number
-    of draws, is the networks' lack of knowledge (deep ensembles, Lakshminarayanan et al., NeurIPS
-    2017; Depeweg et al., ICML 2018). This unbiased estimate can be below 0 in single voxels, so
+    `within` is the ambiguity of the data: the variance of a network's draws, averaged over
+    networks. `between` is the networks' lack of knowledge: the variance of their means, minus the
+    part that is due to the finite number of draws (deep ensembles, Lakshminarayanan et al., NeurIPS
+    2017; Depeweg et al., ICML 2018). `between` is unbiased but can be below 0 in single voxels, so
     interpret only its average over voxels.
 
     Args:

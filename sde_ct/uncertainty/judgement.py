@@ -79,7 +79,7 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
     Args:
         draws: M >= 2 synthetic CTs, HU.
         ct: the real CT, HU.
-        mask: above 0 where a voxel counts, in at least `scores.BINS` voxels.
+        mask: above 0 where a voxel counts; it must have at least `scores.BINS` such voxels.
 
     Raises:
         InputError: fewer than 2 draws or `scores.BINS` voxels, or `as_mask` refuses the mask.

@@ -49,11 +49,11 @@ class Calibrated(NamedTuple):
 class Recalibration:
     """Corrections of one checkpoint's spread, for one sampler and one number of draws.
 
-    Take a random voxel of a tissue of a new patient *exchangeable* with the fitted ones (same
-    scanner, anatomy and preparation). The real CT lies within its interval with a probability of
-    about `coverage` and at least `guaranteed`, whatever the distribution of the errors. This
-    guarantee is an average over patients and voxels of the body. It does not hold for each voxel
-    or each patient, nor outside the body.
+    Let a new patient be *exchangeable* with the fitted ones (same scanner, anatomy and
+    preparation). In a random voxel of a tissue, the real CT lies within the interval with a
+    probability of about `coverage` and at least `guaranteed`, whatever the distribution of the
+    errors. This guarantee is an average over patients and voxels of the body. It does not hold for
+    each voxel or each patient, nor outside the body.
 
     Attributes:
         coverage: the share of voxels that the intervals are to cover, in (0, 1).

@@ -18,8 +18,8 @@ from sde_ct.errors import InputError
 BONE_LIKE_ABOVE = 0.0  # HU, the middle between the outcomes, about -800 and 800
 DECIDED_BY = 400.0  # HU from the middle; draws beyond are nearer to an outcome
 REJECTED = 0.05  # with a smaller p, the draws do not follow the priors
-# `sentence` names these as reasons: a share of decided draws below MOSTLY, and errors of slope and
-# mean above SLOPE_OFF and BIAS_OFF.
+# `sentence` names these reasons: a share of decided draws below MOSTLY, a slope that differs from 1
+# by more than SLOPE_OFF, and a bias above BIAS_OFF.
 MOSTLY, SLOPE_OFF, BIAS_OFF = 0.8, 0.15, 0.05
 
 Votes = Bool[np.ndarray, " n"]  # for each draw, whether it is bone-like
@@ -88,8 +88,8 @@ class Reliability(NamedTuple):
     """Shares of bone-like draws for each prior that the MR shows, in increasing order.
 
     Attributes:
-        p: of the χ² test that every draw follows its prior, Σ (k - n q)² / (n q (1 - q)) over the
-            priors q between 0 and 1; 0 where draws miss the outcome of a prior of 0 or 1.
+        p: the p-value of a χ² test, Σ (k - n q)² / (n q (1 - q)) over the priors q between 0 and 1,
+            of whether draws follow their priors. It is 0 where draws differ from a prior of 0 or 1.
         slope: of the shares over the priors, by least squares weighted by draws. Below 1 the draws
             distinguish the MRs too little, above 1 too much.
         bias: mean of share - prior over draws; above 0 there is too much bone.

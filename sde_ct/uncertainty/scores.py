@@ -71,8 +71,8 @@ def rank_histogram(draws: Draws, ct: Voxels) -> RankHistogram:
     """Ranks of the real CT among the draws (Hamill, Mon. Weather Rev. 129, 2001).
 
     The histogram is ∪-shaped for a spread that is too narrow, ∩-shaped for one that is too wide,
-    and tilted by a bias. A CT value equal to some draws (rounded or clipped HU) counts in equal
-    parts for all ranks that it could have.
+    and tilted by a bias. If a CT value equals some draws, as with rounded or clipped HU, it
+    counts in equal parts for all of its possible ranks.
     """
     m = len(draws)
     require_draws(m)

@@ -1,4 +1,4 @@
-"""Quality against cost: every sampler of one network at many numbers of evaluations."""
+"""Quality against cost: all samplers of one network at many numbers of evaluations."""
 
 import csv
 import dataclasses
@@ -17,7 +17,7 @@ from sde_ct.methods.samplers import SAMPLERS, with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 from sde_ct.uncertainty.judgement import judge
 
-TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # of an adaptive sampler, instead of a budget
+TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # an adaptive sampler has these instead of budgets
 AVERAGED = (1, 2, 5, 10)  # numbers of draws that are averaged
 REFERENCE = "ddpm"  # the sampler that the others are compared with
 QUALITY = ("mae", "psnr", "ssim")
@@ -26,13 +26,13 @@ WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # relative to the referenc
 
 @dataclass(frozen=True)
 class Point:
-    """One sampler at one cost; figures are means over patients, errors in HU over the body."""
+    """One sampler at one cost. Figures are means over patients, in HU over the body."""
 
     sampler: str
     setting: str  # the budget, or the tolerance of an adaptive sampler
-    draws: int  # number averaged; for 1, the figures are means over single draws
-    evaluations: float  # a slice, of all averaged draws together
-    seconds: float  # a slice, of all averaged draws together, without compilation
+    draws: int  # number averaged; with 1, the figures are means over single draws
+    evaluations: float  # per slice, all averaged draws together
+    seconds: float  # per slice, all averaged draws together, without compilation
     mae: float
     psnr: float  # dB
     ssim: float
@@ -43,7 +43,7 @@ class Point:
 def settings(
     options: SamplingConfig, samplers: Sequence[str], budgets: Sequence[int], reference: int
 ) -> Iterator[tuple[str, str, SamplingConfig]]:
-    """(sampler, label, settings) of every sampler and every budget that it can keep to.
+    """(sampler, label, options) for every sampler and every budget that is possible for it.
 
     The reference sampler also gets the budget `reference`.
     """
@@ -90,7 +90,7 @@ def frontier(
 
 
 def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
-    """The control: one evaluation of the same backbone, trained by least squares."""
+    """The control: a CNN with the same backbone, in one evaluation."""
     synthesize = Synthesizer(trained, None)
     figures = []
     for p in patients:
@@ -124,7 +124,7 @@ def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
 def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
     """The single draw with the fewest evaluations that is as good as `reference` within `WITHIN`.
 
-    A lower MAE or a higher SSIM is as good; the spread must be neither narrower nor wider.
+    MAE may be lower and SSIM higher by any amount, but the spread must be similar.
     """
 
     def as_good(p: Point) -> bool:
@@ -145,7 +145,7 @@ def reference_of(points: Sequence[Point]) -> Point | None:
 
 
 def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Pairs (single draw, average) of one sampler that cost the same evaluations by its budget."""
+    """Pairs (single draw, average) of one sampler with the same number of evaluations."""
     singles = [p for p in points if p.draws == 1 and p.setting.isdecimal()]
     return [
         (one, many)
@@ -164,7 +164,7 @@ def write_points(points: Sequence[Point], path: Path) -> None:
 
 
 def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
-    """The content of `frontier.json`: the points and the comparisons of them, after `about`."""
+    """The content of `frontier.json`: `about`, the points, and comparisons of them."""
     reference = reference_of(points)
     best = cheapest_within(points, reference) if reference else None
     return {
@@ -180,7 +180,7 @@ def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
 
 
 def curves(points: Sequence[Point]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """For each sampler its single draws and its averages of the most draws, for the figure."""
+    """For the figure: each sampler's single draws, and its averages of the most draws."""
     most = max(p.draws for p in points)
     by_sampler: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for p in points:

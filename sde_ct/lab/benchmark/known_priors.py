@@ -1,4 +1,4 @@
-"""How often a network's draws choose bone where the MR shows a known probability of it."""
+"""How often draws are bone-like where the MR shows a known probability of bone."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from sde_ct.evaluation.protocols import VOLUME, constants
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
 from sde_ct.lab.comparison.presentation import report_of
-from sde_ct.lab.phantom.prepared_cohort import DEMO, prepared_cohort
+from sde_ct.lab.phantom.cohort import DEMO, prepared_cohort
 from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.report.html.report_content import Report
 from sde_ct.storage.versions import versions
@@ -30,19 +30,19 @@ from sde_ct.uncertainty.reliability import (
 )
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
-PATIENTS = {"train": 500, "validation": 5, "test": 40}  # the many fix each prior's share of bone
+PATIENTS = {"train": 500, "validation": 5, "test": 40}  # 500, so that shares are near the priors
 STEPS = 20_000
-LOG_MEAN = -0.4  # trains most at the noise levels where an outcome is decided
+LOG_MEAN = -0.4  # most training at the noise levels at which draws become bone- or air-like
 SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
 
 
 def phantoms(output: Path, progress: Callable) -> Prepared:
-    """Phantoms whose MR shows the prior, prepared; what exists in `output` is kept."""
+    """Prepared phantoms whose MR shows the prior; what exists in `output` is kept."""
     return prepared_cohort(output, PATIENTS, visible_priors=PRIORS, progress=progress, **DEMO)
 
 
 def experiment(demo: Experiment) -> Experiment:
-    """The demo's DDPM, trained longer and on the noise levels that matter here."""
+    """The demo's DDPM, trained longer and more at the noise levels that matter here."""
     training = dataclasses.replace(demo.training, steps=STEPS, validate_every=STEPS)
     diffusion = dataclasses.replace(demo.diffusion, log_mean=LOG_MEAN)
     sampling = dataclasses.replace(demo.sampling, **SAMPLING)
@@ -83,8 +83,8 @@ def measure(
 ) -> dict[str, Reliability]:
     """{sampler: its reliability over the patients' priors}.
 
-    Every slice of every draw votes, because a network that sees single slices draws them
-    independently. Patients whose MR shows no prior are ignored.
+    Every slice of a draw is an outcome of its own, because the network draws slices independently.
+    Patients whose MR shows no prior are ignored.
 
     Args:
         training: {prior: which training patients are bone-like}.
@@ -105,7 +105,7 @@ def measure(
 def report(
     results: Results, patients: Sequence[Patient], measured: Mapping[str, Reliability], output: Path
 ) -> Report:
-    """The page of these patients and draws; its first warnings name the samplers that fail."""
+    """The report of these patients and draws. Its first warnings name the samplers that fail."""
     judged = comparison.judgements_of(results, patients)
     rows = comparison.rows_of(results, patients, VOLUME, judged)
     made_by = {"Protocol": constants(VOLUME), "Versions": versions()}

@@ -1,21 +1,21 @@
-"""How training scales over devices: predicted from the program, and measured on those present.
+"""The efficiency of training on several devices: predicted from the program, and measured.
 
-The step of one device is lowered for an abstract batch and never run. XLA counts the operations of
-the unoptimised program, and its all-reduces give the number of bytes that the devices exchange.
-(Compiling a large network takes minutes on a CPU. For a tiny one the compiled program exchanges the
-same bytes and has up to half as many operations more, because fusions repeat cheap work.)
+The step of one device is lowered for an abstract batch and never run. XLA counts its operations,
+and its all-reduces give the number of bytes that the devices exchange. (Compiling a large network
+takes minutes on a CPU. For a tiny one, the compiled program exchanges the same bytes and has up to
+half as many operations more, because fusions repeat cheap work.)
 
-The prediction, for n devices with equal batches (weak scaling):
+The prediction for n devices with equal batches (weak scaling) is
 
     compute = operations / (peak · utilisation)
     ring    = 2 (n - 1) / n · bytes / bandwidth + 2 (n - 1) · latency
     efficiency = compute / (compute + ring)
 
-It assumes a ring all-reduce (Patarasuk & Yuan, J. Parallel Distrib. Comput. 69(2), 2009) over links
-of equal speed with the full bandwidth of the data sheet. Nothing of it overlaps the computation,
-because the step has one all-reduce, after the last gradient. Data loading, stragglers and other
-jobs on the network are ignored. Trees and reductions in the switch take fewer hops than 2 (n - 1),
-so where latency dominates, 512 devices do better than predicted.
+It assumes a ring all-reduce (Patarasuk & Yuan, J. Parallel Distrib. Comput. 69(2), 2009) over equal
+links with the bandwidth of the data sheet, after the last gradient and not overlapped with the
+computation. It ignores data loading, slow devices and other jobs on the network. Trees and
+reductions in the switch need fewer hops than 2 (n - 1), so where latency dominates, 512 devices are
+more efficient than predicted.
 """
 
 from collections.abc import Sequence
@@ -32,21 +32,21 @@ from sde_ct.runtime.timing import race
 
 DEVICES = (8, 64, 512)
 PEAK = 989e12  # operations/s of an H100 SXM in bfloat16, dense: NVIDIA's data sheet, half of 1979
-UTILISATION = 0.3  # assumed share of the peak, for convolutions of 64 to 256 channels
+UTILISATION = 0.3  # share of the peak, assumed for convolutions of 64 to 256 channels
 
 
 class Link(NamedTuple):
     """The connection from a device to the next one in the ring."""
 
     name: str
-    bandwidth: float  # bytes/s, one direction
-    latency: float  # s a hop including software; assumed
+    bandwidth: float  # bytes/s in one direction
+    latency: float  # seconds per hop including software, assumed
 
 
 LINKS = (
-    # 900 GB/s a GPU in both directions together: NVIDIA's H100 data sheet.
+    # NVIDIA's H100 data sheet: 900 GB/s per GPU, both directions together.
     Link("NVLink 4, 450 GB/s", 450e9, 3e-6),
-    # 400 Gb/s a port, one port a GPU: NVIDIA's ConnectX-7 data sheet.
+    # NVIDIA's ConnectX-7 data sheet: 400 Gb/s per port, with one port per GPU.
     Link("InfiniBand NDR, 50 GB/s", 50e9, 6e-6),
 )
 
@@ -58,7 +58,7 @@ def ring(link: Link, devices: int, size: float) -> float:
 
 
 def efficiency(counted: Counted, link: Link, devices: int, compute: float | None = None) -> float:
-    """Throughput divided by `devices` times that of one device.
+    """The throughput, divided by `devices` times the throughput of one device.
 
     `compute` is the measured time of a step in seconds; None predicts it.
     """
@@ -70,9 +70,9 @@ def efficiency(counted: Counted, link: Link, devices: int, compute: float | None
 def measure(
     config: Experiment, size: int, batch: int, counts: Sequence[int], repeats: int = 5
 ) -> list[dict[str, float]]:
-    """Devices, seconds of a step and efficiency for each of `counts`, the first of which is 1.
+    """The seconds of a step and the efficiency for each number of devices in `counts`, from 1 on.
 
-    Every one of the devices present that takes part has `batch` slices.
+    Each device has `batch` slices.
     """
     devices = jax.local_devices()
     calls = {str(n): training_step.timed(config, size, batch, devices[:n]) for n in counts}
@@ -92,7 +92,7 @@ def predict(config: Experiment, name: str, size: int, batch: int) -> dict[str, A
 
 
 def run(recipes: Path) -> dict[str, Any]:
-    """The prediction for the network of `gold_atlas/`, and a measurement on the devices present.
+    """Predict the scaling of the network of `gold_atlas/`, and measure it on the devices present.
 
     On a CPU, whose cores are the devices, the demo's network is measured instead.
     """

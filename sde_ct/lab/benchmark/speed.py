@@ -1,6 +1,6 @@
-"""How near the network comes to the machine's limit, and what a sampler adds to its evaluations.
+"""The network's speed relative to the machine's limit, and the overhead of the samplers.
 
-What was tried to make it faster is in docs/performance.md.
+docs/performance.md lists what was tried to make it faster.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     total = batch * len(devices)
     config = experiment(network)
     data = training_step.example(config, size, total)
-    # The head starts at zero: a network without structure would let the ODE take giant steps.
+    # Random weights, because the initial output is zero and would let the ODE take large steps.
     rng = np.random.default_rng(0)
     params = jax.tree.map(
         lambda x: x + rng.normal(scale=0.02, size=x.shape).astype(np.float32),
@@ -99,7 +99,7 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
 
 
 def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repeats: int) -> dict:
-    """Median seconds of every contender at one size, measured in turn, and the ratios of them."""
+    """Median seconds of every program at one size, measured in turn, and their ratios."""
     config, device = experiment(network), jax.local_devices()[:1]
     data = jax.device_put(training_step.example(config, size, batch))
     params = training_step.initial_state(config, size).params
@@ -118,7 +118,7 @@ def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repea
         calls |= more
     side = 8192 if jax.default_backend() == "gpu" else 2048
     matrix = jnp.ones((side, side), network.dtype)
-    product = jax.jit(lambda a: a @ a)  # stands for the limit of the machine
+    product = jax.jit(lambda a: a @ a)  # taken as the limit of the machine
     seconds = race(calls | {"matrix": lambda: product(matrix)}, repeats)
     rate, counted = 2.0 * side**3 / seconds["matrix"], training_step.count(config, size, batch)
     result = {
@@ -148,9 +148,9 @@ def run(
     path: Path,
     **options: Any,
 ) -> dict[str, Any]:
-    """Measure `network` at every size and the samplers with `small`; `path` gets the record.
+    """Measure `network` at every size, and the samplers with the network `small`.
 
-    `options` are those of `measure`. The record is written after every size.
+    The record is written to `path` after every size. `options` are those of `measure`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The synthetic CTs compared with the real ones: rows, judgements and outcomes."""
+"""Scores of the synthetic CTs: rows of the table, judgements of draws, and known outcomes."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def rows_of(
     protocol: Protocol,
     judgements: Judgements,
 ) -> list[Row]:
-    """A row per method and patient; samplers have two, the first draw and the average "-M"."""
+    """A row for each method and patient; for samplers one of the first draw and one of the mean."""
     singles, averages = [], []
     for name, by_patient in results.items():
         for patient in patients:

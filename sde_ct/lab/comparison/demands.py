@@ -1,4 +1,4 @@
-"""The demands that a run of the comparison must meet before its figures mean anything."""
+"""Demands on a run of the comparison; if one fails, its figures cannot be trusted."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,12 +23,12 @@ class Check(NamedTuple):
 
 
 def checks(rows: Sequence[Row], ambiguity: dict[str, Outcomes] | None = None) -> list[Check]:
-    """The demands on a complete comparison; a demand whose rows are missing fails and says so.
+    """Check the demands on a complete comparison. A demand whose rows are missing fails.
 
     Args:
         rows: every method on every patient.
-        ambiguity: for each sampler, the outcomes of its draws in the region whose MR allows two;
-            None where the data has no such region, which omits that demand.
+        ambiguity: for each sampler, the outcomes of its draws in the ambiguous region; None where
+            the data has no such region.
     """
     summary = summarise(rows)
     demands: dict[str, Callable[[Summary], tuple[bool, str]]] = {}

@@ -1,7 +1,6 @@
 """The control that every learned method must beat: a table from MR intensity to HU.
 
-The table knows which tissue a brightness usually is and nothing of anatomy, so cortical bone and
-gas, both dark in MR, get one value.
+It uses no anatomy, so cortical bone and gas, which are both dark in MR, get the same HU.
 """
 
 import time
@@ -18,7 +17,7 @@ from sde_ct.lab.comparison.patients import Patient
 from sde_ct.synthesis import SyntheticCT
 from sde_ct.volumes.slice_grid import from_slices
 
-AIR = -1000.0  # HU outside the body, where the table says nothing
+AIR = -1000.0  # HU outside the body
 BINS = 128
 
 
@@ -29,23 +28,22 @@ class Lookup(NamedTuple):
     hu: Float[np.ndarray, " n"]
 
     def apply(self, mr: Float[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
-        """HU for every voxel; beyond the outermost knots their HU continues."""
+        """HU for every voxel, constant beyond the outermost knots."""
         return np.interp(mr, self.mr, self.hu).astype(np.float32)
 
 
 def fit_lookup(
     mr_values: Float[np.ndarray, " n"], hu_values: Float[np.ndarray, " n"], bins: int = BINS
 ) -> Lookup:
-    """The *median* HU, which minimises the mean absolute error, by MR intensity.
+    """A knot at the median MR and the median HU of each interval of MR intensity.
+
+    The median HU minimises the mean absolute error.
 
     Args:
         mr_values: MR of body voxels of the training patients, in the scale that `apply` gets.
         hu_values: CT of the same voxels, HU.
-        bins: intervals of MR intensity with equal numbers of voxels; intervals that coincide,
-            because many voxels share one intensity, become one.
-
-    Returns:
-        The table, with a knot at the median MR and the median HU of each interval.
+        bins: intervals with equal numbers of voxels; intervals that coincide because many voxels
+            have one intensity are merged.
 
     Raises:
         InputError: no voxels, or non-finite ones.
@@ -58,7 +56,7 @@ def fit_lookup(
     order = np.argsort(mr, kind="stable")
     mr, hu = mr[order], hu[order]
     edges = np.unique(np.quantile(mr, np.linspace(0, 1, bins + 1)[1:-1]))
-    # side="right" keeps equal intensities in one interval; an interval may come out empty.
+    # side="right" keeps equal intensities in one interval. Empty intervals are left out.
     parts = np.unique(np.searchsorted(mr, edges, side="right"))
     parts = parts[(parts > 0) & (parts < mr.size)]
     knots = ([np.median(part) for part in np.split(values, parts)] for values in (mr, hu))
@@ -76,7 +74,7 @@ def lookup_control(prepared: Prepared) -> Lookup:
 
 
 def apply_lookup(lookup: Lookup, patient: Patient, prepared: Prepared) -> SyntheticCT:
-    """The table's CT of one patient, as a single draw without a network evaluation."""
+    """The CT of one patient by the table, as a single draw with 0 network evaluations."""
     shown = network_input(patient.mr, RobustMR(), spacing=prepared.spacing, size=prepared.size)
     start = time.perf_counter()
     hu = np.where(shown.body > 0, lookup.apply(shown.mr[..., 0]), AIR)

@@ -1,4 +1,4 @@
-"""Held-out patients: their volumes, from the prepared data set."""
+"""Held-out patients of a prepared data set."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from sde_ct.volumes.volume import Volume, canonical
 
 @dataclass(frozen=True)
 class Patient:
-    """A held-out patient; all volumes on the MR's grid, axes turned nearest to RAS+."""
+    """A held-out patient. All volumes lie on the MR's grid, with their axes nearest to RAS+."""
 
     id: str
     mr: Volume
@@ -25,7 +25,7 @@ def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     """The patients of one part of the split."""
 
     def patient(case: PreparedCase) -> Patient:
-        # Files store their axes in any order; figures of slices need the axial one last.
+        # Files have their axes in any order, but figures of slices need the axial one last.
         mr, ct, mask = (canonical(case.volume(name)) for name in ("mr", "ct", "mask"))
         region = canonical(case.volume("ambiguous")) if "ambiguous" in case.volumes else None
         return Patient(case.id, mr, ct, mask, region, _prior(case))

@@ -1,4 +1,4 @@
-"""The comparison as files, as pictures and as a page."""
+"""The volumes, the pictures and the report of a comparison."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One patient's anatomy: the tissue at every sample."""
+"""The anatomy of a phantom patient."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,11 +12,11 @@ from sde_ct.lab.phantom.tissues import Tissue
 SKIN_MM = 2.2
 ONCE = (1,)  # the sides of an organ that is not paired
 
-Coat = tuple[Tissue, float]  # painted where the distance to the shape is below so many mm
+Coat = tuple[Tissue, float]  # a tissue, painted where the distance is below this number of mm
 
 
 def label(grid: Grid, habitus: Habitus, rng: np.random.Generator) -> UInt8[np.ndarray, "x y z"]:
-    """The `Tissue` at every sample; `rng` varies single muscles and scatters gas in stool."""
+    """The `Tissue` at every sample. `rng` varies muscles and vessels, and places gas in stool."""
     canvas = _Canvas(grid, habitus)
     for loop, gas in habitus.bowel:
         _hollow(canvas, loop, rng, gas=gas)
@@ -36,10 +36,10 @@ def label(grid: Grid, habitus: Habitus, rng: np.random.Generator) -> UInt8[np.nd
 
 
 def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
-    """Distance to the skin in mm, exact to first order near it.
+    """Signed distance to the skin in mm, exact to first order near the skin.
 
-    The outline is |x/a|^n + |(y - c)/b|^n = 1. b and n differ between front and back, so that the
-    flanks are full, the belly narrower, and the buttocks flat.
+    The outline is |x/a|^n + |(y - c)/b|^n = 1. b and n differ between front and back, which makes
+    the belly narrower than the flanks, and the buttocks flat.
     """
     centre = -45.0
     lateral, anterior, posterior = habitus.fat
@@ -60,7 +60,7 @@ def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
 
 
 class _Canvas:
-    """Labels being painted: later shapes cover earlier ones, and nothing leaves the body."""
+    """Labels to paint on. Later shapes cover earlier ones, and nothing is painted on the skin."""
 
     def __init__(self, grid: Grid, habitus: Habitus):
         self.grid, self.tilt = grid, habitus.tilt
@@ -72,7 +72,7 @@ class _Canvas:
     def paint(
         self, shape: Shape, *coats: Coat, sides: tuple[int, ...] = SIDES, grow: float = 0.0
     ) -> list[Stroke]:
-        """Paint the shape's coats in turn and return (box, distance) for each side on the grid."""
+        """Paint the coats in order; return (box, distance) for each side that meets the grid."""
         both = [
             shape.distance(self.grid, side=side, lift=side * self.tilt, grow=grow) for side in sides
         ]
@@ -86,7 +86,7 @@ class _Canvas:
         self.labels[box][where & (self.body[box] < -SKIN_MM)] = tissue
 
     def bone(self, shapes: list[Shape], shell: float, marrow: Tissue) -> None:
-        """Join shapes to one bone with a cortex `shell` mm thick and `marrow` within."""
+        """Unite shapes to one bone with a cortex of `shell` mm around `marrow`."""
         field = np.full(self.labels.shape, FAR, dtype=np.float32)
         strokes = [stroke for shape in shapes for stroke in self.paint(shape)]
         for box, distance in strokes:
@@ -113,7 +113,7 @@ def _pelvic_organs(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator) 
 
 
 def _hollow(canvas: _Canvas, shape: Shape, rng, *, gas: float, grow: float = 0.0) -> None:
-    """A 3 mm wall filled with stool, of which bubbles take a fraction `gas`."""
+    """A 3 mm wall filled with stool, of which a fraction `gas` is bubbles."""
     coats = (Tissue.FAT, 1), (Tissue.WALL, 0), (Tissue.STOOL, -3)
     for box, distance in canvas.paint(shape, *coats, sides=ONCE, grow=grow):
         canvas.fill(box, (distance < -4) & (rng.random(distance.shape) < gas), Tissue.GAS)

@@ -1,15 +1,17 @@
-"""Cohorts of pelvis phantoms as NIfTI files in the layout of SynthRAD2023."""
+"""Cohorts of pelvis phantoms: NIfTI files in the layout of SynthRAD2023, and their preparation."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
+from sde_ct.data.preparation.prepare import prepare
+from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.data.sources.cohorts import KINDS, Case
 from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
@@ -17,14 +19,15 @@ from sde_ct.lab.phantom import pelvis
 from sde_ct.lab.phantom.pelvis import PhantomPatient, Shape3, Spacing
 from sde_ct.lab.phantom.scanner import SCANNERS
 from sde_ct.storage.whole import write_json
-from sde_ct.volumes.files import read_volume
+from sde_ct.volumes.files import read_volume, write_volume
 
 RECORD = "phantom.json"
-FILES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "ambiguous": np.uint8}
+FILES = ("mr", "ct", "mask", "ambiguous")
+DEMO: dict[str, Any] = {"shape": (64, 48, 6), "spacing": (6.25, 6.25, 13.0)}  # voxels and mm
 
 
 class PhantomCase(Case):
-    """A phantom's files; preparation also keeps its ambiguous region and its record."""
+    """A phantom's files. Preparation also keeps its ambiguous region and its record."""
 
     def read(self) -> Patient:
         region = read_volume(self.mr.with_name("ambiguous.nii.gz"), "mask")
@@ -35,7 +38,7 @@ class PhantomCase(Case):
 
 
 def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
-    """The patients of `write_cohort` as cases to prepare; arguments and errors are the same."""
+    """The patients of `write_cohort`, with the same arguments and errors, as cases to prepare."""
     written = write_cohort(Path(folder).absolute(), patients, seed, **options)
     return [PhantomCase(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
 
@@ -52,14 +55,14 @@ def write_cohort(
     scanner: str = "A",
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[Path]:
-    """Write the patients that are missing; complete patients of the same request stay.
+    """Write the patients that are missing; complete patients with the same settings are kept.
 
     Each folder `DIR/Task1/pelvis/1PA001` holds mr, ct, mask, ambiguous (`.nii.gz`) and
     `phantom.json`, and appears only when it is complete. Patient n depends on `seed` and n alone.
 
     Args:
-      visible_priors: priors that the patients take in turn and their MR shows (see `brightness`);
-        they replace `prior`, which no MR shows.
+      visible_priors: used by the patients in turn instead of `prior`, and visible in their MR (see
+        `brightness`).
       scanner: one of `SCANNERS`, which all MRs are from.
       progress: wraps the patient numbers, e.g. `tqdm.tqdm`.
 
@@ -103,7 +106,7 @@ def write_cohort(
 
 
 def _is_complete(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether the folder holds this very patient; False where it does not exist yet."""
+    """Whether the folder holds this patient; False where it does not exist."""
     if not folder.exists():
         return False
     try:
@@ -120,18 +123,13 @@ def _is_complete(folder: Path, record: dict[str, Any]) -> bool:
 
 
 def _write(folder: Path, patient: PhantomPatient, record: dict[str, Any]) -> None:
-    """Write all files into a folder beside the patient's, then give that folder its name."""
+    """Write all files into a temporary folder, which is then renamed."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        for name, dtype in FILES.items():
-            volume = getattr(patient, name)
-            image = nib.Nifti1Image(volume.array.astype(dtype), volume.affine)
-            image.set_sform(volume.affine, code="scanner")
-            image.set_qform(volume.affine, code="scanner")
-            image.header.set_xyzt_units("mm")
-            nib.save(image, partial / f"{name}.nii.gz")
+        for name in FILES:
+            write_volume(partial / f"{name}.nii.gz", getattr(patient, name))
         outcome = {
             "bone_like": patient.bone_like,
             "ambiguous_voxels": int(patient.ambiguous.array.sum()),
@@ -141,3 +139,29 @@ def _write(folder: Path, patient: PhantomPatient, record: dict[str, Any]) -> Non
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def prepared_cohort(output: Path, counts: Mapping[str, int], seed: int = 0, **options) -> Prepared:
+    """Phantoms in `output/cohort`, prepared in `output/data`; what exists is kept.
+
+    Args:
+      counts: the number of patients in each part of the split, in the order of their names.
+      seed: seed of the phantoms.
+      options: further arguments of `phantom_cases`.
+
+    Raises:
+      InputError: `output` holds another cohort.
+    """
+    folder, wanted = Path(output) / "data", sum(counts.values())
+    prepared = read_prepared(folder) if (folder / INDEX).exists() else None
+    if prepared is not None and (count := len(prepared.cases)) != wanted:
+        raise InputError(
+            f"{output} holds {count} patients, not {wanted}: ask for {count} patients, or give "
+            "another --output."
+        )
+    cases = phantom_cases(Path(output) / "cohort", wanted, seed, **options)
+    if prepared is not None:
+        return prepared
+    names = iter([case.id for case in cases])
+    split = {part: tuple(islice(names, count)) for part, count in counts.items()}
+    return prepare(cases, folder, source="phantom", split=split)

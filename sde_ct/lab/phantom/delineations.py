@@ -1,4 +1,4 @@
-"""Contours of the phantom's organs, as several observers would draw them."""
+"""Contours of the phantom's organs by several observers."""
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -19,7 +19,7 @@ THINNED = 3  # observers draw every third point of a long consensus contour
 
 
 def delineations(owner: Invented, labels: Volume, rng: np.random.Generator) -> list[Dataset]:
-    """Structure sets of the observers, their consensus and STAPLE; `labels` holds `Tissue`s."""
+    """Structure sets of the observers, their consensus and STAPLE, from a volume of `Tissue`s."""
     bodies = {"External": labels.array != Tissue.AIR}
     bodies |= {organ: np.isin(labels.array, tissues) for organ, tissues in ORGANS.items()}
     true = {name: contours(labels.with_array(mask)) for name, mask in bodies.items()}
@@ -37,7 +37,7 @@ def delineations(owner: Invented, labels: Volume, rng: np.random.Generator) -> l
 
 
 def contours(mask: Volume) -> list[Polygon]:
-    """Outlines of a mask in every slice, RAS mm, half-way between voxels inside and outside."""
+    """Outlines of a mask in every slice, in RAS mm, half-way between voxels inside and outside."""
     outlines = []
     for k in range(mask.array.shape[2]):
         plane = np.pad(mask.array[..., k].astype(np.float32), 1)

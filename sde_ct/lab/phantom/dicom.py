@@ -36,7 +36,7 @@ def _dataset(**tags: Any) -> Dataset:
 
 @dataclass(frozen=True)
 class Invented:
-    """The patient that objects belong to; UIDs follow from the ID and from what is written."""
+    """The owner of the objects. UIDs are derived from the ID and the content."""
 
     id: str
     name: str
@@ -72,10 +72,10 @@ def images(
     """A series with one data set for each slice along the volume's last axis.
 
     Args:
-      volume: with perpendicular axes; its whole numbers less `intercept` must fit into int16.
+      volume: with perpendicular axes. Its whole numbers minus `intercept` must fit into int16.
       series: the series description.
       frame: name of the frame of reference.
-      intercept: RescaleIntercept; voxels are stored unsigned where this leaves none below 0.
+      intercept: RescaleIntercept. Voxels are stored unsigned if none is below it.
       tags: further tags by keyword.
     """
     affine, spacing = swap_lps_ras(volume.affine), volume.spacing
@@ -143,7 +143,7 @@ def _contour(polygon: Polygon) -> Dataset:
 def registration(
     owner: Invented, series: str, moving: str, fixed: str, matrix: Float[np.ndarray, "4 4"]
 ) -> Dataset:
-    """A rigid registration; `matrix` takes RAS mm of the frame `moving` to those of `fixed`."""
+    """A rigid registration. `matrix` maps RAS mm of the frame `moving` to those of `fixed`."""
     data = owner.object(SpatialRegistrationStorage, "REG", series, "1")
     data.ContentDate, data.ContentTime, data.ContentLabel = DATE, TIME, "RIGID"
     data.FrameOfReferenceUID = owner.frame(fixed)
@@ -158,7 +158,7 @@ def registration(
 
 
 def save_all(folder: Path, objects: Sequence[Dataset], order: Sequence[int]) -> None:
-    """Write objects flat into one folder, numbered by `order` and named by their modality."""
+    """Write objects into one folder, with names of their modality and their number in `order`."""
     for number, data in zip(order, objects, strict=True):
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -1,10 +1,10 @@
-"""Phantom patients as DICOM in the layout of Gold Atlas, with the quirks of such data.
+"""Phantom patients as DICOM in the layout of Gold Atlas, with its irregularities.
 
 Each patient is a flat folder of eight series (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): the
 native CT, the CT deformed onto the T2, T2, T1, a registration, and structure sets of five
 observers, their consensus and STAPLE. Grids, series descriptions and scanners differ between sites.
-Everything is invented from the pelvis phantom; the numbering of patients follows Gold Atlas only as
-far as the split used in the literature needs it.
+All voxels and contours come from the pelvis phantom. Patients are named as in Gold Atlas, so that
+the split used in the literature applies.
 """
 
 import json
@@ -34,7 +34,7 @@ SPACING = (4.6, 4.6, 5.0)
 VERSION = 1  # raise this number when the same seed gives other voxels
 MORE = 2  # slices of the native CT beyond each end of the T2
 IMPLANT_HU, IMPLANT_MM = 19000, 22.0
-# The names of the most used split come early, and the first few belong to several sites.
+# The first names belong to several sites and include those of the most used test set.
 PATIENTS = tuple(
     f"{name}_P"
     for name in "1_01 1_03 2_04 3_01 1_06 2_11 1_02 2_01 3_02 1_04 1_05 2_02 2_03 3_03 1_07 1_08 "
@@ -54,7 +54,7 @@ class Site(NamedTuple):
     native: str
     intercept: int  # RescaleIntercept of the CTs
     padding: int  # HU outside the CT's field of view
-    ct_radius: float  # of the deformed CT's field of view, as a share of the slice's width
+    ct_radius: float  # radius of the deformed CT's field of view over the slice's width
     more: int  # slices of the deformed CT beyond the T2's
     implant: bool
 
@@ -75,17 +75,17 @@ def write_gold_atlas(
     spacing: Spacing = SPACING,
     progress: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> list[Path]:
-    """Write one folder for each patient that is missing; complete ones stay as they are.
+    """Write one folder for each patient that is missing; complete ones are kept.
 
     Args:
-      seed: a patient depends on it, the patient's name and the grid alone.
+      seed: a patient depends only on it, the patient's name and the grid.
       patients: names that begin with the site, 1, 2 or 3.
       shape, spacing: of the T2, voxels and mm.
       progress: wraps the names.
 
     Raises:
-      InputError: a name without a site, a request that is out of range, or a folder that holds
-        patients of another request.
+      InputError: a name without a site, an argument out of range, or a folder with patients of
+        another seed or grid.
     """
     root = Path(directory)
     for name in patients:
@@ -101,7 +101,7 @@ def write_gold_atlas(
 
 
 def _claim(root: Path, patients: Sequence[str], record: dict[str, Any]) -> None:
-    """Make the cohort's folder with a record of the request; refuse one of another request."""
+    """Make the cohort's folder with its record, or refuse a folder with a different record."""
     path = root / RECORD
     try:
         same = json.loads(path.read_text("utf-8")) == record
@@ -137,7 +137,7 @@ def _write(folder: Path, name: str, seed: int, shape: Shape3, spacing: Spacing) 
 def _objects(
     owner: Invented, site: Site, patient: PhantomPatient, rng: np.random.Generator
 ) -> list[Dataset]:
-    """All DICOM objects of a patient, series in the order of the module's docstring."""
+    """All DICOM objects of a patient, in the order of the module's docstring."""
     implant = _implant(patient) if site.implant else np.zeros(patient.mr.array.shape, bool)
     ct = patient.ct.with_array(np.where(implant, IMPLANT_HU, patient.ct.array))
     t2 = _slab(patient.mr.with_array(np.where(implant, 0, patient.mr.array)))
@@ -163,7 +163,7 @@ def _objects(
 
 
 def _implant(patient: PhantomPatient) -> Bool[np.ndarray, "x y z"]:
-    """A ball in the femoral head that comes first along x."""
+    """A ball in the femoral head with the lower x."""
     shape = patient.labels.array.shape
     heads = np.argwhere(patient.labels.array == Tissue.FEMORAL_HEAD)
     centre = heads[heads[:, 0] < heads[:, 0].mean()].mean(axis=0)
@@ -172,7 +172,7 @@ def _implant(patient: PhantomPatient) -> Bool[np.ndarray, "x y z"]:
 
 
 def _slab(volume: Volume, more: int = 0) -> Volume:
-    """The T2's slices of a phantom volume, and `more` at the end of the head."""
+    """The part of a phantom volume that the T2 shows, and `more` slices at its superior end."""
     last = volume.array.shape[2] - MORE + more
     affine = volume.affine.copy()
     affine[:3, 3] += MORE * affine[:3, 2]
@@ -202,7 +202,7 @@ def _t1(patient: PhantomPatient, implant: np.ndarray, rng: np.random.Generator) 
 
 
 def _native(ct: Volume, site: Site) -> tuple[Volume, Float[np.ndarray, "4 4"]]:
-    """The CT as scanned, in its own frame, and the matrix that takes its RAS mm to the MR's."""
+    """The CT as scanned, in its own frame, and the matrix from its RAS mm to the MR's."""
     c, s = np.cos(TURN), np.sin(TURN)
     to_mr = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     to_mr[:3, 3] = -NATIVE

@@ -1,4 +1,4 @@
-"""The differences between patients: build, organs and their fillings."""
+"""The properties that differ between phantom patients."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ SIDES = (1, -1)
 
 @dataclass(frozen=True)
 class Habitus:
-    """The differences between patients; lengths in mm before `scale`."""
+    """The properties of one patient; lengths are in mm before `scale`."""
 
     scale: tuple[float, float, float]  # of the skeleton and of everything inside it
     fat: tuple[float, float, float]  # subcutaneous fat: lateral, anterior, posterior
-    tilt: float  # half the difference in height between right and left
+    tilt: float  # mm by which the right side is raised and the left side lowered
     muscle: float  # added to every muscle's radius
     gap: float  # half the fat between neighbouring muscles
     cortex: float  # factor on the thickness of cortical bone

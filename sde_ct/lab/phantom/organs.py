@@ -1,9 +1,9 @@
 """The average male pelvis: bones, muscles, vessels and hollow organs as tables of discs, in mm.
 
 The origin lies midway between the centres of the femoral heads; x is lateral (most organs are drawn
-on both sides), y anterior, z superior. The shapes are simplified from the cross-sectional anatomy
-that any atlas shows, between the ischial tuberosity (z ≈ -45) and the sacroiliac joint (z ≈ 65);
-beyond, the end levels continue.
+on both sides), y anterior, z superior. The shapes simplify the cross-sectional anatomy of atlases
+between the ischial tuberosity (z ≈ -45) and the sacroiliac joint (z ≈ 65), and are constant beyond
+these levels.
 
 In each table a line without a colon names an organ. The lines below it give, for each key level,
 `z: x y radius, x y radius, …`, the discs of a `Chain`; semicolons separate levels.

@@ -1,8 +1,8 @@
 """Pelvis phantoms: pairs of T2-weighted MR and CT whose true uncertainty is known in one region.
 
-Every patient differs in build, organs, fillings, position, bone density and coil. One ellipsoid
-deep in a buttock has no MR signal and is either bone-like or air-like in CT, with a recorded
-probability. The MR does not show which, so the spread of p(CT | MR) is known there.
+Patients differ in build, organs and their filling, position, bone density and coil sensitivity. One
+ellipsoid deep in a buttock has no MR signal and is either bone-like or air-like in CT, with a
+recorded probability. The MR does not show which, so the spread of p(CT | MR) is known there.
 """
 
 from dataclasses import dataclass
@@ -48,10 +48,11 @@ def draw_outcome(seed: int, prior: float) -> bool:
 
 
 def brightness(prior: float) -> float:
-    """MR signal of an ambiguous region that shows its prior, in units of pure protons.
+    """MR signal of an ambiguous region that shows its prior, relative to that of pure protons.
 
-    It rises in equal ratios from a little above the signal of fat to that of pure protons, so that
-    no tissue around the region looks like it and uneven coil sensitivity hides no step of 0.2.
+    It increases exponentially from a little above the signal of fat to that of pure protons, so
+    that no surrounding tissue has the same signal. A step of 0.2 in the prior changes it more than
+    the uneven coil sensitivity does.
     """
     return 0.35 * 2.85**prior
 
@@ -66,7 +67,7 @@ def pelvis_patient(
     bone_like: bool | None = None,
     scanner: Scanner = SCANNERS["A"],
 ) -> PhantomPatient:
-    """A male pelvis, the same for the same arguments.
+    """A male pelvis; the same arguments give the same voxels.
 
     Args:
       seed: seed of everything random. The MR depends on nothing else but the grid, the scanner and,
@@ -74,7 +75,7 @@ def pelvis_patient(
       shape: voxels along x, y, z.
       spacing: nominal voxel size, mm; the patient's own differs by up to 2 %.
       prior: probability of the bone-like outcome.
-      prior_visible: whether the MR shows the prior, not the outcome, by `brightness` of the region.
+      prior_visible: whether the MR shows the prior (not the outcome), by the region's `brightness`.
       bone_like: the outcome; None draws it with probability `prior`.
       scanner: of the MR; the CT does not depend on it.
 
@@ -103,7 +104,7 @@ def pelvis_patient(
 
 
 def require_possible(seed: int, shape: Shape3, spacing: Spacing, prior: float = 0.5) -> None:
-    """Raise an InputError that names the argument from which no phantom can be made."""
+    """Raise an InputError that names an argument that is out of range."""
     if seed < 0:
         raise InputError(f"seed must be 0 or greater, not {seed}.")
     if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
@@ -115,6 +116,6 @@ def require_possible(seed: int, shape: Shape3, spacing: Spacing, prior: float = 
 
 
 def _stream(seed: int, purpose: str) -> np.random.Generator:
-    """A generator for one purpose, so that its numbers depend on no other purpose."""
+    """A generator of its own for each purpose, so that their numbers are independent."""
     key = ("anatomy", "placing", "mr", "ct", "outcome").index(purpose)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key,)))

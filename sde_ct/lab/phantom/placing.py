@@ -1,4 +1,4 @@
-"""The place of a phantom patient in the scanner, and of every sample in the anatomy."""
+"""The position of a phantom patient in the scanner, and of every sample in the anatomy."""
 
 from typing import NamedTuple
 
@@ -19,16 +19,16 @@ class Placement(NamedTuple):
     affine: Float[np.ndarray, "4 4"]  # voxel index to RAS+ mm
     factors: tuple[int, int, int]  # samples per voxel along each axis
     grid: Grid  # anatomical position of the samples, in the average patient's millimetres
-    texture: Float[np.ndarray, "x y z"]  # of the tissue at each sample, unit variance
+    texture: Float[np.ndarray, "x y z"]  # texture of the tissue at each sample, with unit variance
 
 
 def place(rng: np.random.Generator, shape, spacing, scale) -> Placement:
     """Place a patient of the given anatomical `scale` (x, y, z) in a scan.
 
-    The scan is oblique by up to 4 degrees about each axis, its centre lies up to 40 mm from the
-    origin, and its voxel size is within 2 % of `spacing` (mm). The slices follow the anatomy, as in
-    a planned scan: in the axial plane the patient is turned by up to 3 degrees and shifted by up to
-    5 mm, and along z shifted by a few millimetres.
+    The scan is oblique by up to 4 degrees about each axis. Its centre lies up to 40 mm from the
+    origin along each axis, and its voxel size is within 2 % of `spacing` (mm). As in a planned
+    scan, the slices follow the anatomy: in the axial plane the patient is turned by up to 3 degrees
+    and shifted by up to 5 mm. Along z the shift is a few millimetres.
     """
     voxel = np.array(spacing) * (1 + rng.uniform(-0.02, 0.02, 2))[[0, 0, 1]]
     wanted = np.ceil(np.array(spacing) / SAMPLE_MM)

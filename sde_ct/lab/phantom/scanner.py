@@ -1,7 +1,7 @@
 """MR and CT of labelled tissue: contrast, blur, partial volume and noise.
 
-Signals, not labels, are averaged over the samples of a voxel, so that a voxel shared by two tissues
-looks as it does in a scanner.
+Signals, not labels, are averaged over the samples of a voxel, so that voxels of two tissues show
+the partial-volume effect.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,9 @@ CT_NOISE = 12.0  # HU
 
 
 class Scanner(NamedTuple):
-    """What an MR scanner and its T2-weighted protocol decide."""
+    """The properties of an MR scanner and its T2-weighted protocol."""
 
-    tr: tuple[float, float] = (4000, 6500)  # ms; each patient's lies between the two
+    tr: tuple[float, float] = (4000, 6500)  # ms, the range over patients
     te: tuple[float, float] = (85, 105)  # ms
     noise: float = 0.008  # per receiver channel, in units of the signal of pure protons
     uneven: float = 0.13  # standard deviation of the log coil sensitivity between patients
@@ -33,7 +33,7 @@ SCANNERS = {"A": Scanner(), "B": Scanner((2400, 3200), (45, 60), noise=0.02, une
 def dominant(
     samples: UInt8[np.ndarray, "X Y Z"], factors: tuple[int, int, int]
 ) -> UInt8[np.ndarray, "x y z"]:
-    """The tissue with the largest share of each voxel; AIR where the body fills less than half."""
+    """The tissue with the largest share of each voxel; AIR if the body fills less than half."""
     fx, fy, fz = factors
     nx, ny, nz = (n // f for n, f in zip(samples.shape, factors, strict=True))
     labels = np.empty((nx, ny, nz), dtype=np.uint8)
@@ -52,12 +52,12 @@ def ct_image(
     *,
     bone_like: bool,
 ) -> Float[np.ndarray, "x y z"]:
-    """CT in whole HU; its random numbers do not depend on the outcome of the ambiguous region."""
+    """CT in whole HU. Its random numbers do not depend on the outcome of the ambiguous region."""
     hu, texture = table("hu"), table("hu_texture")
     hu[Tissue.INSERT] = INSERT_HU[bone_like]
     hu[Tissue.CORTEX] += rng.normal(0, 90)
     hu[[Tissue.CANCELLOUS, Tissue.FEMORAL_HEAD]] *= rng.uniform(0.8, 1.2)  # bone density
-    # The minus sign makes tissue that holds more fat darker in CT and brighter in MR.
+    # The minus sign makes tissue with more fat darker in CT and brighter in MR.
     image = _acquire(_textured(hu, -texture, samples, placement.texture), placement)
     noise = ndimage.gaussian_filter(rng.normal(size=image.shape), (0.4, 0.4, 0))
     image += CT_NOISE * noise / noise.std()
@@ -106,12 +106,12 @@ def _textured(value, deviation, samples, texture) -> Float[np.ndarray, "x y z"]:
 
 
 def _acquire(samples: np.ndarray, placement: Placement) -> Float[np.ndarray, "x y z"]:
-    """Blur in the plane, then average over each voxel."""
+    """Blur in the axial plane, then average over each voxel."""
     fx, fy, fz = placement.factors
     voxel = np.linalg.norm(placement.affine[:3, :3], axis=0)
     sigma = (*(BLUR_MM * f / s for f, s in zip((fx, fy), voxel, strict=False)), 0)
     blurred = ndimage.gaussian_filter(samples.astype(np.float32), sigma, truncate=3)
-    # Summing strided views along one axis at a time is several times faster than a mean.
+    # Sums of strided views, one axis at a time, are several times faster than a mean.
     for axis, factor in enumerate((fx, fy, fz)):
         steps = [slice(None)] * axis
         blurred = sum(blurred[(*steps, slice(i, None, factor))] for i in range(factor))
@@ -119,7 +119,7 @@ def _acquire(samples: np.ndarray, placement: Placement) -> Float[np.ndarray, "x 
 
 
 def _coil(rng, shape, affine, deviation) -> Float[np.ndarray, "x y z"]:
-    """Smooth sensitivity around 1, higher near the surface coils and uneven for each patient."""
+    """Smooth sensitivity around 1: higher near the surface coils, and different in each patient."""
     x, y, z = (
         (np.arange(n) - (n - 1) / 2) * s
         for n, s in zip(shape, np.linalg.norm(affine[:3, :3], axis=0), strict=True)

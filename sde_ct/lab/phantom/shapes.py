@@ -21,9 +21,10 @@ Stroke = tuple[Index, Float[np.ndarray, "a b c"]]  # an index box and the distan
 
 @dataclass(frozen=True)
 class Grid:
-    """Anatomical coordinates, mm, of every sample: x to the right, y anterior, z superior.
+    """Anatomical coordinates of every sample in mm: x to the right, y anterior, z superior.
 
-    x and y are warped and turned for each sample; z depends on the slice alone.
+    x and y differ from sample to sample, because the patient is warped and turned; z is one number
+    for each slice.
     """
 
     x: Float[np.ndarray, "x y z"]
@@ -36,9 +37,9 @@ class Grid:
         return columns, (self.y.min(axis=(0, 2)), self.y.max(axis=(0, 2)))
 
     def box(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> Index | None:
-        """The smallest index box that holds x, y in [low, high] and the true entries of `levels`.
+        """The smallest index box with all x, y in [low, high] and all true entries of `levels`.
 
-        None where the grid misses it.
+        None where there are none.
         """
         pairs = zip(self._ranges, low, high, strict=True)
         axes = [(most >= a) & (least <= b) for (least, most), a, b in pairs]
@@ -50,10 +51,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chain:
-    """A polyline of discs joined by straight tapered strips, in every axial plane.
+    """In every axial plane, a polyline of discs joined by straight tapered strips.
 
-    `keys` gives the discs (x, y, radius) in mm at key levels z in mm; a radius below 0 means that
-    the disc is absent. Between key levels monotone cubic interpolation keeps the shape smooth.
+    `keys` gives the discs (x, y, radius) in mm at key levels z in mm. They are interpolated by
+    monotone cubic polynomials between the levels. A disc with a radius below 0 is absent.
     """
 
     keys: dict[float, Discs]
@@ -65,7 +66,7 @@ class Chain:
     def distance(
         self, grid: Grid, *, side: int = 1, lift: float = 0.0, grow: float = 0.0
     ) -> Stroke | None:
-        """The distance within the shape's box, or None where the grid misses it.
+        """The distance within the shape's box, or None where the grid does not contain it.
 
         Args:
           side: 1 as given, -1 mirrored in the sagittal plane.
@@ -116,7 +117,7 @@ Shape = Chain | Ellipsoid
 
 
 def _chain_distance(x, y, points):
-    """The least distance over the chain's tapered strips; points [z, point, (x, y, r)]."""
+    """The smallest distance to the chain's tapered strips; points [z, point, (x, y, r)]."""
     if points.shape[1] == 1:
         px, py, r = points[:, 0].T
         return np.hypot(x - px, y - py) - r
@@ -135,7 +136,7 @@ def _chain_distance(x, y, points):
 
 
 def union(field: Float[np.ndarray, "x y z"], box: Index, distance: np.ndarray, blend: float = 4.0):
-    """Join a shape into a distance field in place, with corners rounded over `blend` mm."""
+    """Unite a shape with a distance field in place, with corners rounded over `blend` mm."""
     old = field[box]
     overlap = np.maximum(blend - np.abs(old - distance), 0)
     field[box] = np.minimum(old, distance) - overlap * overlap / (4 * blend)

@@ -2,11 +2,11 @@
 
 Relaxation times are approximate, for 3 T, and rounded. Fat, muscle, marrow and prostate follow
 de Bazelaire et al., Radiology 230:652 (2004); cartilage and blood follow Stanisz et al., Magn Reson
-Med 54:507 (2005). Studies differ (the T2 of muscle is about 29 and 50 ms in these two; see the
-review of Bojorquez et al., Magn Reson Imaging 35:69, 2017), so muscle takes a value between them.
-Fat has a longer T2 than its spin-echo value (about 68 ms), because the echo trains of fast spin
-echo make it bright. The other tissues, all proton densities and all textures are plausible values,
-not measurements.
+Med 54:507 (2005). Studies differ (see the review of Bojorquez et al., Magn Reson Imaging 35:69,
+2017): the T2 of muscle is about 29 and 50 ms in these two, and a value between them is used here.
+The T2 of fat is longer than its spin-echo value (about 68 ms), because fast spin echo makes fat
+bright. The values of the other tissues, all proton densities and all textures are plausible and not
+measured.
 """
 
 from enum import IntEnum
@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 
 class Tissue(IntEnum):
-    """The labels of the phantom, with each tissue's properties; AIR is only outside the body."""
+    """The labels of the phantom, with each tissue's properties. AIR is outside the body only."""
 
     t1: float  # relaxation times, ms
     t2: float
@@ -57,7 +57,7 @@ class Tissue(IntEnum):
 
 
 INSERT_HU = {True: 800.0, False: -800.0}  # bone-like, air-like
-# Fat runs through muscle, and strands of lean tissue through fat.
+# Muscle contains fat, and fat contains strands of lean tissue.
 ADMIXTURE = {Tissue.MUSCLE: Tissue.FAT, Tissue.FAT: Tissue.MUSCLE}
 
 

@@ -1,4 +1,4 @@
-"""The judgement of the draws as a table and a picture."""
+"""The calibration of the draws as a table and a picture."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from sde_ct.report.html.metric_tables import Cell, Table, number
 from sde_ct.report.html.report_content import Picture
 from sde_ct.uncertainty.judgement import Judged, Judgements, OverPatients, nominal
 
-TITLES = {  # of the scores over patients, with digits
+TITLES = {  # name and digits of each score over patients
     "spread_skill": ("spread-skill", 2),
     "range_coverage": ("coverage of the range", 3),
     "crps": ("CRPS (HU)", 1),
@@ -19,10 +19,10 @@ TITLES = {  # of the scores over patients, with digits
     "ause": ("AUSE", 3),
 }
 CAPTION = (
-    "Are the draws calibrated? There is one line for each patient; dashed is what calibrated draws "
-    "would show. Above: share of voxels inside intervals of the draws, against the nominal share. "
-    "Middle: rank of the CT among the draws. Below: error of the mean of the first draws; dotted: "
-    "the estimate for infinitely many."
+    "Are the draws calibrated? There is one line for each patient; dashed lines are those of "
+    "calibrated draws. Above: share of voxels inside intervals of the draws, against the nominal "
+    "share. Middle: rank of the CT among the draws. Below: error of the mean of the first draws; "
+    "dotted: the estimate for infinitely many."
 )
 LINE: dict[str, Any] = {"color": "#0072B2", "linewidth": 1.0, "alpha": 0.75}
 DOTS: dict[str, Any] = {"marker": "o", "markersize": 2.5, **LINE}
@@ -54,7 +54,7 @@ def _cell(score: OverPatients | None, digits: int) -> Cell:
 
 
 def picture(judgements: Judgements) -> Picture:
-    """Coverage, rank histogram and error by number of draws, a line for each patient."""
+    """Coverage, rank histogram and error by number of draws, with a line for each patient."""
     columns = len(judgements)
     figure = Figure(figsize=(2.6 * columns + 0.6, 6.6), dpi=150, layout="constrained")
     panels = figure.subplots(3, columns, squeeze=False, sharey="row")
@@ -69,7 +69,7 @@ def picture(judgements: Judgements) -> Picture:
             axes.tick_params(labelsize=8)
             axes.spines[["top", "right"]].set_visible(False)
         line[0].set_ylabel(title, fontsize=9)
-        line[0].set_ylim(bottom=0)  # shared by the row, whose highest value is known now
+        line[0].set_ylim(bottom=0)  # shared by the row; set last, so that the top fits all panels
     for axes, method in zip(panels[0], judgements, strict=True):
         axes.set_title(method, fontsize=10)
     words = []

@@ -1,4 +1,4 @@
-"""The rows of an evaluation as tables that a page can sort."""
+"""The rows of an evaluation as sortable tables."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ TABLES = {  # caption -> the columns shown under it
 
 
 class Cell(NamedTuple):
-    """The text shown, and the key to sort by; "" sorts last."""
+    """The text shown, and the key by which it is sorted; "" is sorted last."""
 
     text: str
     key: str
@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 
 def over_patients(rows: Sequence[Row]) -> list[Table]:
-    """Every figure that was measured of every method, as mean ± standard deviation."""
+    """All figures of all methods, as mean ± standard deviation over patients."""
     summary = summarise(rows)
     tables = []
     for caption, columns in TABLES.items():
@@ -49,7 +49,7 @@ def over_patients(rows: Sequence[Row]) -> list[Table]:
 
 
 def by_patient(rows: Sequence[Row]) -> Table:
-    """A line for each method and patient, with every figure that was measured."""
+    """All figures, with a line for each method and patient."""
     columns = [column for group in TABLES.values() for column in group]
     columns = [c for c in columns if any(number(r.figures.get(c.name), 0).key for r in rows)]
     lines = [
@@ -61,7 +61,7 @@ def by_patient(rows: Sequence[Row]) -> Table:
 
 
 def number(value: float | None, digits: int) -> Cell:
-    """A figure; one that was not measured is a dash."""
+    """A figure, or a dash where it was not measured."""
     if value is None or not np.isfinite(value):
         return Cell("-", "")
     return Cell(f"{value:.{digits}f}", repr(float(value)))

@@ -1,6 +1,6 @@
-"""A patient's volumes as data for the page, reduced to a share of the page's size.
+"""A patient's volumes as data for the page, reduced to a number of bytes.
 
-Where everything does not fit, draws are left out first, and then slices far from the middle.
+If they do not fit, draws are left out first, and then slices far from the middle.
 """
 
 import math
@@ -14,22 +14,22 @@ from sde_ct.report.html.report_content import PatientView, Prediction, require_o
 from sde_ct.report.html.voxel_encoding import encode, quantise_hu, quantise_mr
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu, voxel_sha256
 
-FEW_DRAWS = 2  # enough to switch between
-FEW_SLICES = 8  # enough to scroll through
+FEW_DRAWS = 2  # the fewest that are worth switching between
+FEW_SLICES = 8  # the fewest that are worth scrolling through
 MR_WINDOW = (1.0, 99.5)  # percentiles in the body that are shown black and white
 SPREAD_TOP = 99.0  # percentile of the spread in the body at which the colours end
-TIGHTER = 0.9  # of the budget, where an estimate was too low
+TIGHTER = 0.9  # factor on the budget after an estimate that was too low
 
 
 class Plan(NamedTuple):
-    """What is kept: `slices` in the middle of the volumes, and the first `draws` of a method."""
+    """What is kept: the `slices` in the middle, and the first `draws` of each method."""
 
     slices: int
     draws: int
 
 
 class Encoded(NamedTuple):
-    """A patient on the page: JSON-ready data, what was left out (or ""), and hashes."""
+    """A patient on the page: data as JSON types, what was left out (or ""), and hashes."""
 
     data: dict[str, Any]
     left_out: str
@@ -37,10 +37,9 @@ class Encoded(NamedTuple):
 
 
 def encode_patient(view: PatientView, budget: float) -> Encoded:
-    """The volumes in about `budget` bytes of base64, with one slice at least.
+    """The volumes in at most `budget` bytes of base64, but with at least one slice.
 
-    Raises:
-        InputError: a volume does not lie on the CT's grid.
+    Raises InputError where a volume does not lie on the CT's grid.
     """
     require_one_grid(view)
     allowed = budget
@@ -53,7 +52,7 @@ def encode_patient(view: PatientView, budget: float) -> Encoded:
 
 
 def plan(view: PatientView, budget: float) -> Plan:
-    """The first plan that fits into `budget` bytes, with one slice at least.
+    """The first plan that fits into `budget` bytes, but with at least one slice.
 
     The size is estimated from three slices of each kind of volume.
     """
@@ -66,7 +65,7 @@ def plan(view: PatientView, budget: float) -> Plan:
 
 
 def _choices(depth: int, count: int) -> Iterator[Plan]:
-    """Plans from everything to little, in the order in which a reader would give things up."""
+    """Plans from everything to one slice, so that readers lose the least important first."""
     few, enough = min(FEW_DRAWS, count), min(FEW_SLICES, depth)
     yield from (Plan(depth, draws) for draws in range(count, few, -1))
     yield from (Plan(slices, few) for slices in range(depth, enough - 1, -1))
@@ -74,7 +73,7 @@ def _choices(depth: int, count: int) -> Iterator[Plan]:
 
 
 def depth_of(view: PatientView) -> int:
-    """Axial slices of the whole volume."""
+    """The number of axial slices of the whole volume."""
     return canonical(view.ct).array.shape[2]
 
 
@@ -83,18 +82,18 @@ def _most_draws(view: PatientView) -> int:
 
 
 def _draws(method: Prediction) -> tuple[Volume, ...]:
-    """The draws to switch between; a single one is the mean itself."""
+    """The draws to switch between: none if there is only one, which equals the mean."""
     return method.draws if len(method.draws) > 1 else ()
 
 
 def middle(depth: int, slices: int) -> slice:
-    """`slices` of `depth`, in the middle."""
+    """The middle `slices` of `depth`."""
     first = (depth - slices) // 2
     return slice(first, first + slices)
 
 
 def _slice_bytes(view: PatientView) -> tuple[float, float]:
-    """Bytes of one slice of everything that is always kept, and of one slice of one draw."""
+    """The bytes of one slice of all volumes but the draws, and of one slice of one draw."""
     methods = list(view.methods.values())
     kept = [view.ct, *(m.mean for m in methods), *(m.spread for m in methods if m.spread)]
     draws = [_draws(m)[0] for m in methods if _draws(m)]
@@ -110,9 +109,9 @@ def _slice_bytes(view: PatientView) -> tuple[float, float]:
 
 
 def _data(view: PatientView, chosen: Plan) -> tuple[dict[str, Any], int]:
-    """What viewer.js reads, and the characters of all its volumes.
+    """The data for viewer.js, and the number of characters of all volumes.
 
-    `file` holds for each axis of the CT's file the axis shown and its direction, 1 or -1.
+    `file` has, for each axis of the CT's file, the axis shown and its direction, 1 or -1.
     """
     shown = canonical(view.ct)
     depth = shown.array.shape[2]
@@ -160,7 +159,7 @@ def _data(view: PatientView, chosen: Plan) -> tuple[dict[str, Any], int]:
 
 
 def _spread_top(view: PatientView) -> float:
-    """The end of the colour scale for all methods of a patient: HU, a multiple of 100."""
+    """The end of the colour scale for all methods of a patient, a multiple of 100 HU."""
     inside = canonical(view.mask).array > 0
     spreads = [canonical(m.spread).array[inside] for m in view.methods.values() if m.spread]
     top = max((np.percentile(s, SPREAD_TOP) for s in spreads if s.size), default=0.0)
@@ -178,7 +177,7 @@ def _left_out(view: PatientView, chosen: Plan) -> str:
 
 
 def _hashes(view: PatientView) -> dict[str, str]:
-    """`voxel_sha256` in the file's order of axes: of the MR as read, and of rounded HU."""
+    """`voxel_sha256` of the MR as read and of rounded HU, in the files' order of axes."""
     hu = {"CT": view.ct} | {name: method.mean for name, method in view.methods.items()}
     hashes = {"MR": voxel_sha256(view.mr.array)} if view.mr else {}
     return hashes | {name: voxel_sha256(rounded_hu(v.array)) for name, v in hu.items()}

@@ -1,4 +1,4 @@
-"""The patients of an evaluation of files: which of them to show, and their volumes."""
+"""The patients that the report of an evaluation of files shows, and their volumes."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from sde_ct.volumes.formats import image_suffixes
 from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Volume, canonical, same_grid
 
-QUANTILES = (0.5, 1.0, 0.0, 0.75, 0.25)  # of the patients' MAE; the first ones matter most
+QUANTILES = (0.5, 1.0, 0.0, 0.75, 0.25)  # quantiles of the patients' MAE, the most important first
 
 
 def choose(rows: Sequence[Row]) -> list[str]:
@@ -31,10 +31,10 @@ def choose(rows: Sequence[Row]) -> list[str]:
 def patients_of(
     rows: Sequence[Row], cases: Mapping[str, Sequence[CaseFiles]]
 ) -> dict[str, Callable[[], PatientView]]:
-    """Name -> a function that loads the patient, for those whom `choose` takes.
+    """{name: a function that loads the patient} for the patients of `choose`.
 
     Args:
-        cases: method -> the files of all its cases, those of the rows among them.
+        cases: {method: the files of all its cases}, which include those of the rows.
     """
     by_name = {method: {f.name: f for f in files} for method, files in cases.items()}
     return {
@@ -44,7 +44,7 @@ def patients_of(
 
 
 def choice(shown: Collection[str], patients: int) -> str:
-    """A sentence on what `choose` did; empty where all are shown."""
+    """A sentence that says which patients are shown; empty where all are."""
     if len(shown) == patients:
         return ""
     return (
@@ -54,9 +54,9 @@ def choice(shown: Collection[str], patients: int) -> str:
 
 
 def load(files: Mapping[str, CaseFiles]) -> PatientView:
-    """One patient from the files of that case, by method.
+    """One patient, from the files of its case by method.
 
-    An `mr` beside a reference `ct` is shown if it can be read and lies on the same grid.
+    A file `mr` beside a reference `ct` is shown if it can be read and lies on the same grid.
     """
     case = next(iter(files.values()))  # all methods share its reference and mask
     ct = read_volume(case.reference, "HU")

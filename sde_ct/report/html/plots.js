@@ -6,8 +6,8 @@ const BOX = { left: 120, right: 1200, top: 24, bottom: 580 };
 const SQUARE = { ...BOX, left: 342, right: 342 + BOX.bottom - BOX.top };
 const BLUE = "#0072b2";
 
-// Draws axes over the ranges `xs` and `ys` inside `box`, and returns the context, the pixel
-// position of a value along each axis, and a function that draws a line through values.
+// Draws axes with the ranges `xs` and `ys` inside `box`. Returns the context, functions from a value
+// to its pixel along each axis, and a function that draws a line through points.
 function drawAxes(canvas, xs, ys, xTitle, yTitle, box) {
   const g = canvas.getContext("2d");
   g.reset();
@@ -53,7 +53,7 @@ function drawProfile() {
   const { axis, at } = state;
   const n = patient.shape[axis];
   const step = patient.spacing[axis];
-  // As on the screen: from the patient's right, or from the front.
+  // In the order of the screen: from the patient's right, or from the front.
   const voxels = Array.from({ length: n }, (_, k) => index(...at.with(axis, n - 1 - k)));
   const mm = (k) => (k + 0.5) * step;
   const spread = state.choice < 0 && current.spread;
@@ -80,7 +80,7 @@ function drawProfile() {
   canvas.ariaLabel = `HU along the cross-hair from the ${from}. ${text} Mean difference along the line ${mae.toFixed(0)} HU.`;
 }
 
-// Counts of body voxels [synthetic CT bin, CT bin] over the slices of the page, and their scores.
+// Counts of body voxels by bins of synthetic CT and CT over the page's slices, and their scores.
 function jointHistogram({ ct, sct, mask }) {
   const counts = new Float64Array(BINS * BINS);
   const bin = (hu) => Math.min(BINS - 1, Math.max(0, Math.floor((BINS * (hu - HU[0])) / (HU[1] - HU[0]))));
@@ -95,7 +95,7 @@ function jointHistogram({ ct, sct, mask }) {
     bb += sct[i] * sct[i];
     ab += ct[i] * sct[i];
   }
-  // Not finite where one of the two has the same value everywhere.
+  // Not finite where one of the two is constant.
   const correlation = (n * ab - a * b) / Math.sqrt((n * aa - a * a) * (n * bb - b * b));
   return { counts, n, bias: (b - a) / n, correlation };
 }

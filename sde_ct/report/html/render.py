@@ -1,7 +1,7 @@
-"""The page from its template; its only script and style are its own.
+"""The page from its template.
 
-Jinja and `_as_json` escape all text. Should a name get past both, the content security policy still
-runs only the script whose hash it states, and loads nothing from outside.
+Jinja and `_as_json` escape all text. If that ever failed, the content security policy would still
+allow only the page's own script and style, by their hashes, and nothing from outside.
 """
 
 import base64
@@ -33,10 +33,10 @@ PANES = {
 
 
 class Static(NamedTuple):
-    """Tables and pictures, which do not depend on the volumes shown."""
+    """Tables and pictures, which do not depend on the volumes that are shown."""
 
     summary: list[Table]
-    cases: Table | None  # None where they are too many
+    cases: Table | None  # None where there are too many
     figures: list[dict[str, str]]
     curves: dict[str, str] | None
 
@@ -64,10 +64,10 @@ def render(
     """The page's text.
 
     Args:
-        static: by `static_parts`.
+        static: the result of `static_parts`.
         patients: the data of `patient_data.encode_patient`.
-        notes: sentences on which patients and slices are in the page.
-        provenance: the report's, with what only the page can add.
+        notes: sentences that say which patients and slices are in the page.
+        provenance: that of the report, with the hashes of the volumes shown.
     """
     scripts = ("tables.js", *(SCRIPTS if patients else ()))
     script, style = "".join(map(_read, scripts)), _read("style.css")
@@ -95,12 +95,12 @@ def render(
 
 
 def _as_json(value: Any) -> Markup:
-    """JSON for the inside of a script element, which nothing in it can end."""
+    """JSON for a script element, escaped so that it cannot end the element."""
     return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _policy(script: str, style: str) -> str:
-    """Allow this script, this style and pictures inside the file, and nothing else."""
+    """A policy that allows only this script, this style and pictures inside the file."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -126,7 +126,6 @@ def _embedded(picture: Picture) -> dict[str, str]:
 
 def _colours() -> dict[str, Any]:
     """The colour maps of the static figures, 256 RGBA pixels each."""
-
     names = {"error": ERROR_COLOURS, "spread": SPREAD_COLOURS}
     tables = {k: matplotlib.colormaps[n](np.arange(256), bytes=True) for k, n in names.items()}
     return {
@@ -137,7 +136,7 @@ def _colours() -> dict[str, Any]:
 
 
 def _flat(tree: Any, name: str = "") -> Iterable[tuple[str, str]]:
-    """The leaves of a tree, named a.b.c; lists of plain values stay one leaf."""
+    """The leaves of a tree, named a.b.c. A list of plain values is one leaf."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _flat(value, f"{name}.{key}" if name else str(key))

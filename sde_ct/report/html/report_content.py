@@ -1,4 +1,4 @@
-"""What a report shows of one patient, and of the whole evaluation."""
+"""The content of a report: of one patient, and of the whole evaluation."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ class PatientView(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure; `alt` says in words what it shows."""
+    """A figure; `alt` describes it in words."""
 
     title: str
     alt: str
@@ -43,26 +43,25 @@ class Picture(NamedTuple):
 
     @classmethod
     def drawn(cls, title: str, alt: str, figure: Figure) -> "Picture":
-        """A matplotlib figure as PNG, without date and version, so that its bytes are fixed."""
+        """A figure as PNG without date and version, so that equal figures give equal bytes."""
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         return cls(title, alt, buffer.getvalue())
 
 
 class Report(NamedTuple):
-    """Everything that a report says.
+    """The content of a report.
 
     Attributes:
         rows: as in metrics.csv; the tables summarise them over patients.
-        findings: the paper's findings with a verdict each; empty for other methods.
-        patients: name -> loads the volumes. Each is called once, so that one patient is in memory.
-            Where the file would grow too large, the last patients are left out.
-        choice: a sentence that says which patients these are.
-        judgements: of the draws, by method.
-        figures: pictures of all patients.
-        curves: run -> the records of its metrics.jsonl (`training_curves.read_curves`).
-        provenance: heading -> settings, versions and hashes, as a tree of JSON types.
-        warnings: sentences that a reader must see first.
+        findings: the paper's findings and their verdicts; empty for other methods.
+        patients: {name: a function that loads the volumes}. Each is called once, so that only one
+            patient is in memory. The last patients are left out of a file that would be too large.
+        choice: a sentence that says which patients are shown.
+        judgements: {method: the scores of its draws}.
+        curves: {run: the records of its metrics.jsonl}, by `training_curves.read_curves`.
+        provenance: {heading: settings, versions and hashes as a tree of JSON types}.
+        warnings: sentences at the top of the page.
     """
 
     title: str

@@ -1,9 +1,8 @@
-"""`report.html`: everything that an evaluation produced, in one file that needs no network.
+"""`report.html`: all results of an evaluation in one file that needs no network.
 
-A small viewer of this package (viewer.js) shows the slices on 2D canvases. NiiVue 0.69 (2.3 MB)
-would need a WebGL context for each of the five panes, reads whole files and not chosen slices, and
-draws labels and colour bars into the picture, where no keyboard, screen reader or print style
-reaches them.
+Its viewer (viewer.js) shows slices on 2D canvases. NiiVue 0.69 (2.3 MB) would need a WebGL context
+for each of the five panes and whole files instead of selected slices. It draws labels and colour
+bars into the picture, where keyboard, screen readers and print styles cannot use them.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,9 +22,9 @@ REST = 500_000  # bytes reserved for the viewer itself and the notes on the volu
 def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None:
     """Write the page completely or not at all; the same report gives the same bytes.
 
-    The page stays below `LIMIT` bytes. It leaves out a table of every patient that takes half of
-    that, then draws, then slices far from the middle, then the last patients, and says so. Only
-    pictures or single slices that are too large by themselves can exceed the limit.
+    To stay below `LIMIT` bytes, the page leaves out the table of every patient if it takes half of
+    them. Then it leaves out draws, slices far from the middle, and the last patients, in this
+    order, and says so. Only pictures or single slices can exceed the limit.
 
     Raises:
         InputError: the file exists and `overwrite` is false, volumes of a patient lie on
@@ -52,12 +51,12 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
 
 
 def _bytes(report: Report, static: Static) -> int:
-    """Of the page without volumes."""
+    """The bytes of the page without volumes."""
     return len(render(report, static, [], [], report.provenance).encode())
 
 
 def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
-    """As many patients as can be shown with `FEW_SLICES` each, an equal share for each."""
+    """As many patients as fit with `FEW_SLICES` each; all get an equal share of the budget."""
     if not patients:
         return []
     first, *others = patients.values()
@@ -66,7 +65,7 @@ def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) ->
     while count > 1 and plan(view, budget / count).slices < enough:
         count -= 1
     encoded = [encode_patient(view, budget / count)]
-    del view  # one patient at a time is in memory
+    del view  # only one patient at a time is in memory
     return encoded + [encode_patient(load(), budget / count) for load in others[: count - 1]]
 
 

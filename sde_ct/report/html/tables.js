@@ -1,4 +1,4 @@
-// Tables that sort by the column whose heading is pressed; what is missing stays last.
+// Pressing a heading sorts the table by that column. Missing figures stay last.
 
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// On paper nothing can be opened.
+// Open all details for printing.
 const closed = () => document.querySelectorAll("details:not([open])");
 let opened = [];
 addEventListener("beforeprint", () => {

@@ -18,7 +18,7 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 def read_curves(runs: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run -> its records, from `runs/*/metrics.jsonl`; a line cut off by a crash is left out."""
+    """{run: its records} from `runs/*/metrics.jsonl`, without lines truncated by a crash."""
     curves = {}
     for path in sorted(runs.glob("*/metrics.jsonl")):
         records = []
@@ -32,7 +32,7 @@ def read_curves(runs: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def picture(curves: Mapping[str, Records]) -> Picture | None:
-    """Loss against training step, one panel for each run; None where no run has a loss."""
+    """Loss against training step, with a panel for each run; None where no run has a loss."""
     series = {run: losses for run, records in curves.items() if (losses := _losses(records))}
     if not series:
         return None
@@ -62,7 +62,7 @@ def picture(curves: Mapping[str, Records]) -> Picture | None:
 
 
 def _losses(records: Records) -> dict[str, dict[int, float]]:
-    """Group -> step -> loss. A loss that was not finite is null; a repeated step counts last."""
+    """{group: {step: loss}} without losses that were not finite; the last of repeated steps."""
     losses: dict[str, dict[int, float]] = {}
     for record in records:
         if record.get("group") in STYLES and record.get("loss") is not None and "step" in record:

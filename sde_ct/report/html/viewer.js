@@ -1,5 +1,5 @@
-// Linked axial panes with one cross-hair. Voxels x, y, z have axes nearest to RAS+; on the screen
-// the patient's right is on the left and anterior is up.
+// Linked axial panes with one cross-hair. The axes x, y, z of voxels are nearest to RAS+. On the
+// screen the patient's right is on the left, and anterior is up.
 
 const byId = (id) => document.getElementById(id);
 const select = (selector) => [...document.querySelectorAll(selector)];
@@ -11,10 +11,10 @@ const maps = { error: pixelsOf(colours.error), spread: pixelsOf(colours.spread) 
 const gray = Uint32Array.from({ length: 256 }, (_, level) => 0xff000000 + 0x010101 * level);
 let patient; // the data of the current patient
 let current; // the decoded voxels: mr, ct, mask, sct, spread (mr and spread may be null)
-let request = 0; // number of the newest request; an older one that is decoded later is dropped
+let request = 0; // number of the newest request; results of older ones are ignored
 
 const hu = () => [state.level - state.width / 2, state.level + state.width / 2];
-// The value of voxel i in each pane, and the values shown in the first and the last colour.
+// For each pane, the value of voxel i, and the values of the first and the last colour.
 const panes = {
   mr: { value: (i) => current.mr[i] * patient.mr.scale, range: () => patient.mr.window },
   ct: { value: (i) => current.ct[i], range: hu },
@@ -55,7 +55,7 @@ function choosePatient(number) {
   chooseMethod(Math.max(same < 0 ? uncertain : same, 0));
 }
 
-// Nothing of one patient may stand under the name of the next while that one is decoded.
+// While a patient is decoded, nothing of the previous one may be shown under its name.
 function clear() {
   current = null;
   for (const canvas of select("#panes .picture canvas, .plots canvas")) {
@@ -112,7 +112,7 @@ function drawPane(pane, canvas, z) {
   const [nx, ny] = patient.shape;
   const { value, range } = panes[pane];
   const [low, high] = range();
-  const map = maps[pane]; // none: shown in grey, outside the body too
+  const map = maps[pane]; // panes without a map are grey and not limited to the body
   const pixels = new Uint32Array(nx * ny);
   for (let row = 0, k = 0; row < ny; row++) {
     for (let column = 0; column < nx; column++, k++) {
@@ -136,7 +136,7 @@ function put(canvas, pixels, width, height) {
   canvas.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);
 }
 
-// The voxel as the CT's file counts it from 0, and its place in the patient.
+// The voxel's index in the CT's file, from 0, and its position in the patient.
 function position() {
   const at = [state.at[0], state.at[1], state.at[2] + patient.first];
   const size = [patient.shape[0], patient.shape[1], patient.depth];
@@ -156,7 +156,7 @@ function sliceError(z) {
   return n ? `MAE in this slice’s body ${(sum / n).toFixed(1)} HU` : "no body in this slice";
 }
 
-// Move the cross-hair by voxels; false where it is at an end already.
+// Moves the cross-hair by a number of voxels; returns false where it is at the end already.
 function move(...steps) {
   if (!current) return false;
   const to = state.at.map((v, i) => Math.min(patient.shape[i] - 1, Math.max(0, v + (steps[i] || 0))));
@@ -200,7 +200,7 @@ for (const button of select(".presets button")) {
 }
 for (const kind of ["pointerdown", "pointermove"]) byId("panes").addEventListener(kind, point);
 byId("panes").addEventListener("wheel", (e) => {
-  // At the first and the last slice the page scrolls on.
+  // At the first and the last slice, the wheel scrolls the page.
   if (e.target.closest(".picture") && move(0, 0, -Math.sign(e.deltaY))) e.preventDefault();
 }, { passive: false });
 byId("panes").addEventListener("keydown", (e) => {

@@ -1,5 +1,5 @@
 "use strict";
-// Decodes what voxel_encoding.py encodes: base64, deflate, byte planes, folded differences.
+// Decodes the volumes of voxel_encoding.py: base64, deflate, byte planes, folded differences.
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const pixelsOf = (text) => new Uint32Array(bytesOf(text).buffer);

@@ -1,4 +1,4 @@
-"""Volumes as text for a page: exact int16 voxels, deflated and in base64."""
+"""Volumes as text for a page: exact int16 voxels, deflated, in base64."""
 
 import base64
 import zlib
@@ -9,7 +9,7 @@ from jaxtyping import Int16, Shaped
 
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu
 
-LEVELS = 4095  # steps over the range of an MR whose values are not small integers
+LEVELS = 4095  # from 0 to the largest value of an MR that is not stored as it is
 ALL = slice(None)
 LEVEL = 6  # of zlib; higher ones gain 1 % and take three times as long
 
@@ -27,7 +27,7 @@ def quantise_hu(volume: Volume, z: slice | np.ndarray = ALL) -> Int16[np.ndarray
 
 
 def quantise_mr(volume: Volume, z: slice | np.ndarray = ALL) -> Quantised:
-    """Whole numbers are kept; other values get `LEVELS` steps up to the volume's largest."""
+    """The axial slices `z`: whole numbers as they are, other values in `LEVELS` steps."""
     top = float(np.abs(volume.array).max(initial=0.0))
     whole = top <= np.iinfo(np.int16).max and np.array_equal(volume.array, np.rint(volume.array))
     scale = 1.0 if whole else top / LEVELS
@@ -41,9 +41,9 @@ def _ordered(array: Shaped[np.ndarray, "x y z"]) -> Int16[np.ndarray, "z y x"]:
 def encode(voxels: Int16[np.ndarray, "z y x"]) -> str:
     """The text that `volumes.js` decodes.
 
-    It holds the differences between neighbouring voxels, with their signs folded (0, -1, 1, -2 to
-    0, 1, 2, 3), all low bytes before all high bytes. Neighbours are alike, so that the high bytes
-    are nearly all 0 and the text is a quarter shorter than that of plain int16.
+    It contains the differences between neighbouring voxels, mapped to positive numbers (0, -1, 1,
+    -2 to 0, 1, 2, 3), and all low bytes before all high bytes. Most differences are small, so most
+    high bytes are 0, and the text is a quarter shorter than that of plain int16.
     """
     step = np.diff(voxels.ravel(), prepend=np.int16(0))  # modulo 2^16, as in the decoder's sum
     folded = (step << 1) ^ (step >> 15)

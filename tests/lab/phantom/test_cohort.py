@@ -81,7 +81,7 @@ def test_interrupted_patient_leaves_nothing(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sde_ct.lab.phantom.cohort.nib.save", stop)
+    monkeypatch.setattr("nibabel.save", stop)
     with pytest.raises(KeyboardInterrupt):
         write_cohort(tmp_path, 1, 7, **SMALL)
     monkeypatch.undo()
