@@ -148,7 +148,7 @@ def main() -> None:
     if gamma:
         write_figures(output / dose.NAME, dose.record(gamma))
         print(*dose.lines(gamma), sep="\n")
-    warnings = [*filter(None, [caveat(len(names))])]
+    warnings = [*filter(None, [caveat(len(names))]), *_unmeasured(rows)]
     print(*(f"{warning}\n" for warning in warnings), sep="", end="")
     warnings += judgement.warnings(judged)
     warnings += [f"{m}, {cases}: {reason}" for m, cases, reason in _by_reason(doubts)]
@@ -176,6 +176,16 @@ def _methods() -> dict[str, Path]:
     if _DRAWS.value and _SPREAD.value:
         raise InputError("--spread: leave it out, because --draws give the spread.")
     return dict(zip(names, predictions, strict=True))
+
+
+def _unmeasured(rows) -> list[str]:
+    """A sentence for each patient whose real CT shows only a part of the body."""
+    shares = {row.patient: row.figures.get("unmeasured") for row in rows}
+    return [
+        f"{patient}: {share:.1f} % of the body was not measured by the real CT and is left out."
+        for patient, share in shares.items()
+        if share
+    ]
 
 
 def _mask_of(case) -> str:

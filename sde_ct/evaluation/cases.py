@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
+from sde_ct.evaluation.columns import UNMEASURED
 from sde_ct.evaluation.matching import CaseFiles, Matched, Refusal
 from sde_ct.evaluation.protocols import Protocol, evaluate_case
 from sde_ct.evaluation.table import Row
 from sde_ct.uncertainty.judgement import Judged, judge
 from sde_ct.uncertainty.scores import spearman
+from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.files import read_any, read_volume
 from sde_ct.volumes.hounsfield import ORIGINAL, fault
 from sde_ct.volumes.overlap import ct_body
@@ -89,17 +91,23 @@ def evaluate_files(
 
     Args:
         z_slices: the axial slices that count, from inferior to superior; the body is outlined
-            on the whole volume first.
+            on the whole volume first. What the real CT did not measure never counts.
 
     Raises:
-        InputError: a file cannot be used, grids differ, or the slices contain no body.
+        InputError: a file cannot be used, grids differ, or the slices contain no body that the
+            real CT measured.
     """
     ct, sct, body = read_case(files)
-    real, predicted, mask = (v.array[..., z_slices] for v in (ct, sct, body))
-    if not (mask > 0).any():
+    seen = measured(ct, body if files.mask else None)[..., z_slices]
+    real, predicted, whole = (v.array[..., z_slices] for v in (ct, sct, body))
+    mask = (whole > 0) & seen
+    if not mask.any():
         raise InputError(f"{files.reference} has no body in the chosen slices: choose others.")
 
+    predicted = np.where(seen, predicted, real)  # as exact where a protocol counts whole slices
     figures: dict[str, float | None] = {**evaluate_case(protocol, real, predicted, mask)}
+    if share := 1 - float(mask.sum() / (whole > 0).sum()):
+        figures[UNMEASURED.name] = 100 * share
     doubt = _doubt(files.prediction, sct)
     if files.draws:
         draws = []

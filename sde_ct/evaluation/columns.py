@@ -65,3 +65,4 @@ SHARED = (  # by all protocols, in the order of metrics.csv
     Column("histogram_distance", "histogram distance (HU)", 1, "more", metrics.histogram_distance),
     Column("through_plane", "change between slices", 2, "more", metrics.through_plane),
 )
+UNMEASURED = Column("unmeasured", "body that the CT did not measure (%)", 1)  # if there is any

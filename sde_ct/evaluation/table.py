@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.columns import SHARED, Column
+from sde_ct.evaluation.columns import SHARED, UNMEASURED, Column
 from sde_ct.evaluation.protocols import PROTOCOLS
 from sde_ct.uncertainty.text import aligned
 
@@ -17,7 +17,7 @@ DRAWN = (*PAPER, "DPM++")  # the methods whose draws differ, by their samplers' 
 AVERAGES = tuple(f"{name}-M" for name in DRAWN)
 METHODS = ("lookup", "CNN", "GAN", *DRAWN, *AVERAGES)  # in order
 
-COLUMNS = (*SHARED, *(column for p in PROTOCOLS.values() for column in p.columns))
+COLUMNS = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
 
 
 @dataclass(frozen=True)

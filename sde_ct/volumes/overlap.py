@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Shaped
 from scipy import ndimage
 
+from sde_ct.volumes.fill import plain_fill
 from sde_ct.volumes.volume import Volume, canonical, restore
 
 TISSUE_ABOVE = -400.0  # HU: half-way between air and fat, roughly
@@ -12,11 +13,12 @@ TISSUE_ABOVE = -400.0  # HU: half-way between air and fat, roughly
 def ct_body(ct: Volume) -> Volume:
     """The body as the CT shows it, holes in axial slices filled: a mask on the CT's grid.
 
-    It is the largest connected region above `TISSUE_ABOVE`, without a couch that does not touch
-    the patient, and empty where there is no such region.
+    It is the largest connected region above `TISSUE_ABOVE`, without a fill such as 0 HU (see
+    `fill`) and without a couch that does not touch the patient, and empty where there is no such
+    region.
     """
     upright = canonical(ct)
-    tissue = np.asarray(upright.array) > TISSUE_ABOVE
+    tissue = (np.asarray(upright.array) > TISSUE_ABOVE) & ~plain_fill(upright.array)
     if tissue.any():
         labels, _ = ndimage.label(tissue)
         tissue = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])

@@ -11,6 +11,7 @@ from sde_ct.data.inputs import network_input
 from sde_ct.data.intensity import RobustMR
 from sde_ct.data.preparation import case as case_module
 from sde_ct.data.preparation.prepare import prepare
+from sde_ct.data.regions.body import body_mask
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.synthesis import Synthesizer, load
@@ -88,6 +89,30 @@ def test_the_percentiles_of_an_mr_are_those_of_synthesis_whatever_lies_beside_it
         alone = network_input(mr, RobustMR(), given).percentiles
         for percentile, value in data.cases["p"].percentiles.items():
             assert alone[percentile] == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("fill", [0, -1000, -1024])
+def test_slices_that_a_registration_filled_do_not_teach(tmp_path, fill):
+    """3 of 8 slices, whose body is 38 % of all to a tenth: slices differ in area.
+
+    Of the air in the others 1 % may be lost, noise beside the fill that has its value.
+    """
+    one, folder = pelvis_patient(0, shape=(48, 40, 8), spacing=(9.0, 9.0, 9.0)), tmp_path / "p"
+    hu = one.ct.array.copy()
+    hu[..., 5:] = fill
+    write_volume(folder / "mr.nii.gz", one.mr)
+    write_volume(folder / "ct.nii.gz", one.ct.with_array(hu))
+    cases = find_cases("synthrad2023", tmp_path, Patterns())
+    case = prepare(cases, tmp_path / "data", source="s", split={"train": ("p",)}).cases["p"]
+    valid, body = case.load("valid"), body_mask(one.mr).array
+    assert valid[:5].mean() > 0.99 and not valid[5:].any()
+    assert valid[:5][case.load("mask")[:5] > 0].all()
+    share = case.record["body_outside_field_of_view"]
+    assert share == pytest.approx(body[..., 5:].sum() / body.sum(), abs=1e-4)
+    assert share == pytest.approx(0.38, rel=0.1)
+    assert f"{100 * share:.1f} % of the body lie outside a field of view: masked" in str(
+        case.record["warnings"]
+    )
 
 
 def test_the_picture_shows_no_ct_where_none_was_measured(tmp_path, monkeypatch):

@@ -90,6 +90,28 @@ def test_axes_in_another_order_are_the_same_grid(cohort):
     assert evaluate_files(cases[0], VOLUME, "EM", slice(1, None, 2))[0].figures["mae"] == 30
 
 
+@pytest.mark.parametrize("fill", [0, -990])
+@pytest.mark.parametrize("protocol", ["volume", "paper"])
+def test_what_the_reference_did_not_measure_is_left_out_and_told(tmp_path, fill, protocol):
+    """A perfect prediction has no error, though a registration filled 2 of 6 slices.
+
+    The mask, that of an MR, has a third of its voxels there.
+    """
+    rng = np.random.default_rng(2)
+    ct = np.where(_body(), _ct(), rng.integers(-1020, -960, SHAPE))
+    _write(tmp_path / "sct/p.nii.gz", ct)
+    ct = ct.copy()
+    ct[..., 4:] = fill
+    _write(tmp_path / "ref/p.nii.gz", ct)
+    _write(tmp_path / "mask/p.nii.gz", _body())
+    usual = _arguments(tmp_path, f"--mask={tmp_path / 'mask'}", f"--protocol={protocol}")
+    done = call("evaluate", *usual, f"--output={tmp_path / 'out'}")
+    assert done.status == 0, done.err
+    assert "p: 33.3 % of the body was not measured by the real CT and is left out." in done.out
+    (case,) = json.loads((tmp_path / "out/metrics.json").read_text())["cases"]
+    assert case["mae"] == 0 and case["unmeasured"] == pytest.approx(100 / 3)
+
+
 def test_spread_gives_the_rank_correlation(cohort):
     rng = np.random.default_rng(0)
     ct, error = _ct(), rng.permutation(20 * 18 * 6).reshape(SHAPE) / 20

@@ -63,7 +63,8 @@ def _registered(patient: Patient, kind: Kind) -> Aligned:
 
 def _judged(patient: Patient, there: np.ndarray) -> Aligned:
     """Restrict the mask to where the CT was measured, and warn of what that leaves out."""
-    valid = there & (measured(patient.ct) if patient.ct_measured is None else patient.ct_measured)
+    seen = patient.ct_measured
+    valid = there & (measured(patient.ct, body_mask(patient.mr)) if seen is None else seen)
     if patient.mr_measured is not None:  # dark padding beside the body shows air, as the CT does
         valid &= patient.mr_measured | (ct_body(patient.ct).array == 0)
     mask = patient.mask.array > 0  # type: ignore[union-attr]
