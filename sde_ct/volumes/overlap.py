@@ -1,9 +1,10 @@
 """Whether MR and CT show the same body in the same place."""
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from scipy import ndimage
 
+from sde_ct.volumes.couch import without_couch
 from sde_ct.volumes.fill import plain_fill
 from sde_ct.volumes.volume import Volume, canonical, restore
 
@@ -14,17 +15,20 @@ def ct_body(ct: Volume) -> Volume:
     """The body as the CT shows it, holes in axial slices filled: a mask on the CT's grid.
 
     It is the largest connected region above `TISSUE_ABOVE`, without a fill such as 0 HU (see
-    `fill`) and without a couch that does not touch the patient, and empty where there is no such
-    region.
+    `fill`) and without a couch (see `couch`), and empty where there is no such region.
     """
     upright = canonical(ct)
     tissue = (np.asarray(upright.array) > TISSUE_ABOVE) & ~plain_fill(upright.array)
     if tissue.any():
-        labels, _ = ndimage.label(tissue)
-        tissue = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+        tissue = _largest(without_couch(_largest(tissue), upright.spacing))
         planes = [ndimage.binary_fill_holes(tissue[..., z]) for z in range(tissue.shape[2])]
         tissue = np.stack(planes, axis=-1)
     return restore(upright.with_array(tissue.astype(np.uint8), "mask"), ct)
+
+
+def _largest(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    labels, _ = ndimage.label(mask)
+    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
 def dice(a: Shaped[np.ndarray, "..."], b: Shaped[np.ndarray, "..."]) -> float:

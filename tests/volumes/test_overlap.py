@@ -26,6 +26,56 @@ def test_the_body_of_a_ct_is_that_of_the_phantom_without_the_couch(patient):
     assert not ct_body(patient.ct.with_array(np.full_like(hu, -1000))).array.any()
 
 
+COUCHES = {  # height of the upper surface above the body's lowest voxel, voxels; HU below it
+    "flat": lambda x, z: 0 * x,
+    "curved": lambda x, z: np.rint(4 * x**2),
+    "along a tilted grid": lambda x, z: np.rint(z),
+}
+
+
+@pytest.mark.parametrize("shell", [False, True])
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("name", COUCHES)
+def test_a_couch_that_touches_the_body_is_left_out(name, side, shell):
+    """Below a supine and a prone patient. Voxels at the contact may differ: a Dice of 0.99, while
+    with the couch it is at most 0.95."""
+    one = pelvis_patient(3, shape=(96, 80, 8), spacing=(4.0, 4.0, 8.0)).ct
+    alone = ct_body(one).array > 0
+    room = ((30, 30), (12, 12), (0, 0))
+    hu = np.pad(one.array, room, constant_values=-1000)[:, ::side]
+    body = np.pad(alone, room)[:, ::side]
+    x, y, z = np.indices(hu.shape)
+    lowest = np.flatnonzero(body.any(axis=(0, 2)))[0]
+    middle, last = (hu.shape[0] - 1) / 2, hu.shape[2] - 1
+    top = lowest + COUCHES[name](x / middle - 1, z / last * 2 - 1)
+    couch = (y <= top) & (y > top - 8) & (abs(x - middle) < 70) & ~body
+    core = couch & (y < top) & (y > top - 7) if shell else couch & False
+    noise = np.random.default_rng(0).normal(0, 15, hu.shape)
+    hu = np.where(core, -920 + noise, np.where(couch, 100 + noise, hu))
+    found = ct_body(one.with_array(hu[:, ::side])).array[:, ::side] > 0
+    assert dice(found, body) > 0.99
+    whole = (hu > -400) | core  # what the threshold and the filling of holes take
+    assert dice(whole, body) < 0.95
+
+
+def test_a_body_without_a_couch_stays_whole(patient):
+    """Of patients of several sizes, with arms of 70 mm beside them, and of a flat-topped box."""
+    for seed in range(4):
+        one = pelvis_patient(seed, shape=(96, 80, 8), spacing=(4.0, 4.0, 8.0))
+        hu = one.ct.array.copy()
+        x, y, _ = np.indices(hu.shape)
+        body = ct_body(one.ct).array > 0
+        row = int(np.argwhere(body)[:, 1].min()) + 9
+        left = int(np.argwhere(body[:, row])[:, 0].min())
+        arm = np.hypot(x - left + 4, y - row) * 4 < 35
+        hu[arm] = np.maximum(hu[arm], 30)
+        found = ct_body(one.ct.with_array(hu)).array > 0
+        assert (found >= (body | (arm & (hu > -400)))).all()
+    box = np.full((40, 40, 6), -1000.0)
+    box[4:36, 4:36] = 50
+    assert ct_body(patient.ct.with_array(box)).array.sum() == 32 * 32 * 6
+
+
 def test_dice():
     a, b = np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1])
     assert dice(a, b) == 2 * 1 / 5 and dice(a, a) == 1.0 and dice(a * 0, b * 0) == 0.0
