@@ -85,12 +85,14 @@ def _synthesized(synthesize, case):
     """One patient of the prepared set, whose mask is the body where the CT was measured."""
     from sde_ct.uncertainty.recalibration_fit import Validation
 
-    mr, ct, mask = (case.volume(name) for name in ("mr", "ct", "mask"))
+    ct, mask = case.volume("ct"), case.volume("mask")
+    mr, *further = (case.volume(name) for name in case.mrs)
     draws = synthesize(
         mr,
         case=case.id,
         draws=DRAWS.value,
         seed=SEED.value,
+        further=further,
         mask=mask,
         progress=partial(bar, desc=case.id, unit="batch", leave=False),
     )

@@ -22,6 +22,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=T
 PATIENTS = flags.DEFINE_integer("patients", 7, "Number of patients.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.", lower_bound=0)
 SCANNER = flags.DEFINE_enum("scanner", "A", ["A", "B"], "MR scanner (synthrad2023).")
+T1 = flags.DEFINE_bool("t1", False, "Write a T1-weighted MR too, t1.nii.gz (synthrad2023).")
 SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; few if not given.")
 SPACING = flags.DEFINE_list("spacing", [], "Size of the voxels in mm, as x,y,z.")
 
@@ -38,11 +39,12 @@ def main() -> None:
     output = Path(OUTPUT.value)
     if LAYOUT.value == "synthrad2023":
         written = cohort.write_cohort(
-            output, PATIENTS.value, SEED.value, scanner=SCANNER.value, **options
+            output, PATIENTS.value, SEED.value, scanner=SCANNER.value, t1=T1.value, **options
         )
     else:
-        if SCANNER.present:
-            raise InputError("--scanner is for --layout=synthrad2023 alone: leave it out.")
+        for flag in (SCANNER, T1):
+            if flag.present:
+                raise InputError(f"--{flag.name} is for --layout=synthrad2023 alone: leave it out.")
         names = gold_atlas.PATIENTS[: PATIENTS.value]
         if len(names) < PATIENTS.value:
             raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients.")

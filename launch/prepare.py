@@ -4,6 +4,8 @@
         --spacing=1 --size=384
     python launch/prepare.py --source=pairs --input=patients --output=data/own \\
         --mr='t2*.nii.gz' --ct='CT_on_T2'
+    python launch/prepare.py --source=pairs --input=patients --output=data/two \\
+        --mr='t2*' --mr='t1*' --ct='CT_on_T2'
     python launch/prepare.py --source=gold_atlas --input=GoldAtlas --output=data/gold_atlas \\
         --split=literature --spacing=0.875 --size=512 --crop_to_body
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
@@ -34,7 +36,9 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write, or to go on with.
 SPACING = flags.DEFINE_list("spacing", [], "In-plane mm, one number or y,x; default: as scanned.")
 SIZE = flags.DEFINE_list("size", [], "Pixels a slice, one number or h,w; default: as scanned.")
 CROP_TO_BODY = flags.DEFINE_boolean("crop_to_body", False, "Cut --size about the body's middle.")
-MR = flags.DEFINE_string("mr", "mr*", "Glob of the MR in a patient's folder (pairs).")
+MR = flags.DEFINE_multi_string(
+    "mr", ["mr*"], "Glob of the MR in a patient's folder (pairs); repeat it for each contrast."
+)
 CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
 MASK = flags.DEFINE_string("mask", "", "Glob of the mask that is judged (pairs); empty: the body.")
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
@@ -132,7 +136,7 @@ def _cases() -> list:
     if SOURCE.value == "phantom":
         progress = partial(bar, desc="phantoms", unit="patient")
         return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)
-    patterns = Patterns(MR.value, CT.value, MASK.value)
+    patterns = Patterns(MR.value[0], CT.value, MASK.value, tuple(MR.value[1:]))
     return find_cases(SOURCE.value, INPUT.value, patterns, t1=T1.value)
 
 

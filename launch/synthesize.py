@@ -21,6 +21,10 @@ Many volumes: repeat --mr, or give a folder of files or DICOM series, or a patte
 synthesized; the exit status is then 2. The same command again makes only what is missing. Outputs
 that match the sidecar's hash are kept, and outputs that were changed are refused.
 
+A network of several MR contrasts needs one --mr for each, such as --mr=t2=a/t2.nii.gz
+--mr=t1=a/t1.nii.gz, or without the names in the order of the training. For many patients give
+patterns; images in one folder, or with nnU-Net's names X_0000 and X_0001, belong together.
+
 Several processes share the volumes. Under SLURM's `srun` and on a TPU pod they find each other;
 elsewhere give each --coordinator=HOST:PORT --processes=N --process=I.
 
@@ -94,8 +98,8 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     """Synthesize this process's share of the volumes; the refused ones, and the share's size."""
     import jax
 
+    from sde_ct.synthesis.contrasts import find_contrasts
     from sde_ct.synthesis.job import Job, Request
-    from sde_ct.synthesis.sources import find_sources
 
     job = Job(
         Request(
@@ -115,7 +119,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     )
     for line in job.lines():
         say(line)
-    sources = find_sources(MR.value)
+    sources = find_contrasts(MR.value, job.contrasts)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
     mine = sources[jax.process_index() :: jax.process_count()]

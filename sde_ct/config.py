@@ -63,6 +63,7 @@ class AdversarialConfig:
 @dataclass
 class DataConfig:
     batch_size: int = positive(16)  # over all devices and hosts
+    contrasts: int = positive(1)  # of the MR, as many as the prepared data have
     neighbours: int = at_least(0, 0)  # MR slices on each side given as further channels
     z_slices: str = "::"  # slices of each volume used, as in Python: "0::2" takes every second
     intensity: str = choice("window", "slice_minmax")  # slice_minmax: the paper's
@@ -72,6 +73,10 @@ class DataConfig:
     ct_std: float = positive(0.33)  # with ct_mean, sets the scale of the networks' outputs
     flip: bool = True  # left-right, with probability 1/2
     rotate90: bool = False  # the paper's quarter turns, with probability 1/2
+
+    @property
+    def channels(self) -> int:  # MR slices that a network sees at once
+        return self.contrasts * (1 + 2 * self.neighbours)
 
     @property
     def lowest(self) -> float:
@@ -192,7 +197,7 @@ def _noisiest(sde: SDEConfig) -> float:
     return math.sqrt(math.expm1(log)) if log < 700 else math.inf
 
 
-# What every record has held since the first version.
+# Of every record since the first version.
 SECTIONS = ("method", "sde", "network", "diffusion", "adversarial", "data", "training", "sampling")
 
 

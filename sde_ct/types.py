@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 class Batch(NamedTuple):
     """Pairs of axial slices in model units: [-1, 1], or [0, 1] in the paper's per-slice scaling.
 
-    The MR has k = 1 + 2·neighbours channels.
+    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other.
     """
 
     mr: Float[Array, "b h w k"]

@@ -63,6 +63,7 @@ EARLIER = {
     "sampling.fast_end": 0.01,  # likewise
     "diffusion.listed": (),
     "network.remat": False,
+    "data.contrasts": 1,
     "training.skip_limit": 0,  # the first update that was not finite ended the run
     "training.rollback_rate": 0.0,
     "sampling.shared_noise": False,

@@ -9,6 +9,7 @@ import grain
 import numpy as np
 from jaxtyping import Float
 
+from sde_ct.data.contrasts import stacked
 from sde_ct.data.inputs import neighbour_index, require_slices
 from sde_ct.data.intensity import Intensity, SliceMinMax
 from sde_ct.data.prepared import Prepared
@@ -21,8 +22,8 @@ Example = Mapping[str, Float[np.ndarray, "..."]]
 class Slices:
     """Random access to the slices of one split, in model units.
 
-    `source[i]` is {"mr": [h, w, 1 + 2·neighbours], "ct": [h, w, 1], "valid": [h, w, 1]}, float32.
-    Slices that the CT did not measure anywhere are left out.
+    `source[i]` is {"mr": [h, w, k], "ct": [h, w, 1], "valid": [h, w, 1]}, float32, with
+    k = contrasts·(1 + 2·neighbours). Slices that the CT did not measure anywhere are left out.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Slices:
         intensity: Intensity,
         *,
         neighbours: int = 0,
+        contrasts: int = 1,
         z_slices: str = "::",
     ):
         """Select the slices.
@@ -41,6 +43,7 @@ class Slices:
           split: "train", "validation" or "test".
           intensity: the maps to model units.
           neighbours: further MR slices on each side; the end slices of a volume are repeated.
+          contrasts: how many of the data's MR contrasts are shown.
           z_slices: which slices of every case, in Python's notation: "0::2" the even ones. The
             neighbours are taken from all.
 
@@ -53,7 +56,7 @@ class Slices:
         chosen = parse_slices(z_slices)
         self._cases = prepared.of(split)
         self._intensity = intensity
-        self._neighbours = neighbours
+        self._neighbours, self._contrasts = neighbours, contrasts
         self._index: list[tuple[int, int]] = []
         for number, case in enumerate(self._cases):
             require_slices(len(case), neighbours, f"{prepared.folder}: case {case.id}")
@@ -78,9 +81,12 @@ class Slices:
         # Maps are closed again at once: a cohort may have more files than a process may open.
         case = self._cases[number]
         shown = neighbour_index(np.array([z]), len(case), self._neighbours)[0]
-        mr = self._intensity.mr.to_model(case.load("mr")[shown], case.percentiles)
+        mr = [
+            self._intensity.mr.to_model(case.load(name)[shown], percentiles)[None]
+            for name, percentiles in list(case.mrs.items())[: self._contrasts]
+        ]
         return {
-            "mr": np.ascontiguousarray(np.moveaxis(mr, 0, -1)),
+            "mr": stacked(mr)[0],
             "ct": self._intensity.ct.to_model(np.array(case.load("ct")[z]))[..., None],
             "valid": np.array(case.load("valid")[z], np.float32)[..., None],
         }

@@ -1,10 +1,13 @@
 """From an MR volume to the input of a network: one way for preparation and for synthesis."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from sde_ct.data.contrasts import cut as cut_contrast
+from sde_ct.data.contrasts import stacked
 from sde_ct.data.intensity import Percentiles, RobustMR, SliceMinMax, body_percentiles
 from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
@@ -25,7 +28,7 @@ class CutMR(NamedTuple):
 class NetworkInput(NamedTuple):
     """An MR as a network is conditioned on it."""
 
-    mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = 1 + 2·neighbours
+    mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = contrasts·(1 + 2·neighbours)
     body: Float[np.ndarray, "z h w"]  # 1 inside the body
     mask: Float[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, else the body
     grid: SliceGrid
@@ -85,6 +88,7 @@ def network_input(
     scaling: RobustMR | SliceMinMax,
     mask: Volume | None = None,
     *,
+    further: Sequence[Volume] = (),
     neighbours: int = 0,
     spacing: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
@@ -98,6 +102,7 @@ def network_input(
       scaling: the MR map of the training.
       mask: where draws are judged, on the grid of `mr` in any order of voxels; it does not
         change the scaling. None takes the body.
+      further: the other contrasts, in the order of the training, on any grid.
       neighbours: slices shown on each side, as in training.
 
     Raises:
@@ -110,11 +115,15 @@ def network_input(
         raise InputError(f"The mask of {name} is empty: give another mask, or none")
     cut = cut_mr(mr, spacing=spacing, size=size, multiple=multiple, name=name)
     require_slices(len(cut.mr), neighbours, name)
-    model = scaling.to_model(cut.mr, cut.percentiles)
-    index = neighbour_index(np.arange(len(model)), len(model), neighbours)
+    contrasts = [(cut.mr, cut.percentiles)]
+    contrasts += [
+        cut_contrast(volume, cut.grid, cut.outline, f"MR contrast {number} of {name}")
+        for number, volume in enumerate(further, start=2)
+    ]
+    index = neighbour_index(np.arange(len(cut.mr)), len(cut.mr), neighbours)
     judged = cut.body if mask is None else cut_mask(mask, cut.grid)
     return NetworkInput(
-        mr=np.ascontiguousarray(np.moveaxis(model[index], 1, -1)),
+        mr=stacked([scaling.to_model(*contrast)[index] for contrast in contrasts]),
         body=np.asarray(cut.body, np.float32),
         mask=np.asarray(judged, np.float32),
         grid=cut.grid,

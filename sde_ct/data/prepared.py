@@ -2,6 +2,7 @@
 
 DIR/dataset.json              what it is: source, slice grid, split, and a record of every case
 DIR/cases/<id>/mr.npy         float32 [z, h, w], a.u.
+DIR/cases/<id>/mr_T1.npy      the same of a further contrast called T1, if there are several
 DIR/cases/<id>/ct.npy         int16   [z, h, w], HU; where valid is 0: 0 in the body, -1000 outside
 DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: the mask where valid
 DIR/cases/<id>/valid.npy      uint8   [z, h, w], 1 where the CT was measured and may teach
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
 from sde_ct.volumes.files import read_volume
@@ -32,7 +34,8 @@ from sde_ct.volumes.volume import Unit, Volume
 
 VERSION = 2
 INDEX = "dataset.json"
-DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}  # of the slices
+# Of the slices; those of further MR contrasts are as the MR's.
+DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}
 UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask"}  # of volumes
 UNITS["body"] = "mask"
 
@@ -50,21 +53,41 @@ class PreparedCase:
     def __len__(self) -> int:
         return self.grid.size[0]
 
-    def load(self, name: str) -> Shaped[np.ndarray, "z h w"]:
-        """The slices "mr" (a.u.), "ct" (HU), "mask" or "valid", mapped from disk, read only.
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The names of the MR contrasts, of which the first is the volume "mr"."""
+        return tuple(self.record.get("contrasts", SINGLE))
 
-        The map keeps one file descriptor open for as long as the array lives.
+    @property
+    def mrs(self) -> dict[str, dict[float, float]]:
+        """The names that `load` and `volume` know the MR contrasts by, and their percentiles."""
+        further = {
+            file_name(name): {float(p): float(v) for p, v in values.items()}
+            for name, values in self.record.get("further_percentiles", {}).items()
+        }
+        return {"mr": self.percentiles} | further
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names that `load` takes."""
+        return (*DTYPES, *list(self.mrs)[1:])
+
+    def load(self, name: str) -> Shaped[np.ndarray, "z h w"]:
+        """The slices "mr" (a.u.), "ct" (HU), "mask" or "valid", or those of a further contrast.
+
+        They are mapped from disk, read only. The map keeps one file descriptor open for as long as
+        the array lives.
         """
-        path = self.folder / f"{name}.npy"
+        path, dtype = self.folder / f"{name}.npy", DTYPES.get(name, np.float32)
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             if not isinstance(array, np.ndarray):
                 raise ValueError("an archive of several arrays")
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} is missing or damaged: prepare the data again") from error
-        if array.shape != self.grid.size or array.dtype != DTYPES[name]:
+        if array.shape != self.grid.size or array.dtype != dtype:
             raise InputError(
-                f"{path} holds {array.dtype} {array.shape}, not {np.dtype(DTYPES[name])} "
+                f"{path} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} "
                 f"{self.grid.size}: prepare the data again"
             )
         return array
@@ -91,6 +114,11 @@ class Prepared:
     size: tuple[int, int]  # (h, w) of every slice
     split: Split
     cases: dict[str, PreparedCase]
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The names of the MR contrasts, the same for every case."""
+        return next(iter(self.cases.values())).contrasts
 
     def of(self, split: str) -> tuple[PreparedCase, ...]:
         """The cases of "train", "validation" or "test"."""
@@ -121,7 +149,9 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     for case in prepared.cases.values():
         if case.grid.size[1:] != prepared.size:
             raise InputError(f"{path}: case {case.id} has slices of another size: prepare it again")
-        for name in DTYPES:
+        if case.contrasts != prepared.contrasts:
+            raise InputError(f"{path}: case {case.id} has other MR contrasts: prepare it again")
+        for name in case.arrays:
             case.load(name)
         for name in case.volumes:
             if not (volume := case.folder / f"{name}.nii.gz").is_file():

@@ -82,6 +82,7 @@ def _properties(network: Trained) -> dict[str, Any]:
         "MR intensity map": maps.mr,
         "CT intensity map": maps.ct,
         "neighbours": network.config.data.neighbours,
+        "MR contrasts": network.contrasts,
         "size": data["size"],
         "spacing": data["spacing"],
         "multiple of the slices' sides": build_network(network.config).multiple,

@@ -18,7 +18,7 @@ from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
-from sde_ct.volumes.dicom.series import open_series
+from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes
 from sde_ct.volumes.files import read_mask, read_volume
 from sde_ct.volumes.formats import format_of
@@ -83,6 +83,11 @@ class Job:
             "calibrated": self._correction and self._correction.to_json(),
         }
 
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The names of the MR contrasts that every volume needs, in order."""
+        return self._networks[0].contrasts
+
     def lines(self) -> list[str]:
         """Which checkpoint is used of every network, one sentence each."""
         return [
@@ -102,6 +107,7 @@ class Job:
         if kind == "DICOM":
             opened = opened or open_series(source.path)
         mr = read_volume(opened or source.path, "a.u.")
+        further = self._further(source, opened)
         mask = read_mask(find_mask(request.mask, source)) if request.mask else None
         identity = identity_of(opened) if opened else new_identity(mr)
         name, series, notes = source.name, None, []
@@ -114,14 +120,18 @@ class Job:
         results = VolumeOutputs(
             folder=request.output,
             name=name,
-            request={"case": name, **self._asked, "input": provenance.image(mr, kind, mask)},
+            request={
+                "case": name,
+                **self._asked,
+                "input": provenance.image(mr, kind, mask, further),
+            },
             paths=outputs.paths(name, self._kinds, request.each * self._draws, request.dicom),
             series=series,
         )
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
                 return Done(name, f"{name} is complete: nothing to do.")
-            ct = self._synthetic_ct(mr, name, mask)
+            ct = self._synthetic_ct(mr, name, mask, list(further.values()))
             details = {
                 "workdirs": list(request.workdirs),
                 "checkpoint": [network.chosen for network in self._networks],
@@ -133,6 +143,19 @@ class Job:
             joined = identity if request.dicom else None
             results.put(lambda stage: outputs.write(stage, name, ct, request.each, joined), details)
         return Done(name, f"{results.first}: {self._cost(ct)}.", ct.warnings, tuple(notes))
+
+    def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:
+        """The other MR contrasts by name. InputError where DICOM places them elsewhere."""
+        found = {}
+        for name, path in zip(self.contrasts[1:], source.further, strict=True):
+            series = open_series(path) if format_of(path) == "DICOM" else None
+            if series and opened and series.slices[0].frame != opened.slices[0].frame:
+                raise InputError(
+                    f"{path} lies in another frame of reference than {source.path}: give contrasts "
+                    "of one session, or register them first."
+                )
+            found[name] = read_volume(series or path, "a.u.")
+        return found
 
     def _read_correction(self) -> Recalibration | None:
         request = self._request
@@ -146,12 +169,15 @@ class Job:
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )
 
-    def _synthetic_ct(self, mr: Volume, name: str, mask: Volume | None) -> SyntheticCT:
+    def _synthetic_ct(
+        self, mr: Volume, name: str, mask: Volume | None, further: list[Volume]
+    ) -> SyntheticCT:
         ct = self._synthesize(
             mr,
             case=name,
             draws=self._draws,
             seed=self._request.seed,
+            further=further,
             mask=mask,
             progress=partial(_slices, name, self._draws // len(self._networks)),
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 from sde_ct.config import to_dict
@@ -16,8 +17,11 @@ def checkpoint(trained: Trained) -> dict[str, Any]:
     return {**trained.identity(), "configuration": to_dict(trained.config)}
 
 
-def image(mr: Volume, format: str, mask: Volume | None) -> dict[str, Any]:
-    """The MR that was read, and the mask if one was given."""
+def image(
+    mr: Volume, format: str, mask: Volume | None, further: Mapping[str, Volume]
+) -> dict[str, Any]:
+    """The MR that was read, and further contrasts and the mask if they were given."""
+    hashes = {name: voxel_sha256(volume.array) for name, volume in further.items()}
     return {
         "format": format,
         "shape": list(mr.array.shape),
@@ -25,6 +29,7 @@ def image(mr: Volume, format: str, mask: Volume | None) -> dict[str, Any]:
         "affine": [[round(float(v), 6) for v in row] for row in mr.affine],
         "sha256": voxel_sha256(mr.array),
         "mask_sha256": voxel_sha256(mask.array) if mask else None,
+        **({"contrasts_sha256": hashes} if further else {}),
     }
 
 

@@ -18,6 +18,7 @@ class Source(NamedTuple):
     path: Path
     name: str
     series: Series | None = None  # of a DICOM file, whose headers were read to group files
+    further: tuple[Path, ...] = ()  # the other MR contrasts of the same patient
 
 
 def find_sources(arguments: Sequence[str]) -> list[Source]:
@@ -34,18 +35,23 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     Raises:
       InputError: nothing is there, or two volumes have one name.
     """
-    sources: dict[Path, Source] = {}
-    for argument in arguments:
-        for source in _expand(argument):
-            sources.setdefault(source.path, source)
     by_name: dict[str, Source] = {}
-    for source in _one_per_series(list(sources.values())):
+    for source in volumes_of(arguments):
         if (other := by_name.setdefault(source.name, source)) is not source:
             raise InputError(
                 f"{other.path} and {source.path} would both be written as {source.name}: rename "
                 "one, or give them one by one with another --output."
             )
     return list(by_name.values())
+
+
+def volumes_of(arguments: Sequence[str]) -> list[Source]:
+    """As `find_sources`, but several volumes may have one name."""
+    sources: dict[Path, Source] = {}
+    for argument in arguments:
+        for source in _expand(argument):
+            sources.setdefault(source.path, source)
+    return _one_per_series(list(sources.values()))
 
 
 def find_mask(masks: Path, source: Source) -> Path:

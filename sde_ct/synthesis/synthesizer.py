@@ -87,6 +87,7 @@ class Synthesizer:
         draws: int = 10,
         first: int = 0,
         seed: int = 0,
+        further: Sequence[Volume] = (),
         mask: Volume | None = None,
         progress: Callable[[range], Any] = iter,
     ) -> Drawn:
@@ -98,6 +99,7 @@ class Synthesizer:
           draws: the number of independent draws; 1 for a CNN or GAN.
           first: the number of the first draw; draws of different numbers are independent.
           seed: the seed of the draws.
+          further: the other MR contrasts, in the order of the training, on any grid.
           mask: where draws are judged, on the MR's grid; None takes the body.
           progress: wraps the range of the batches' first places in the list of slices and draws,
             in which the draws of a slice are neighbours.
@@ -108,10 +110,16 @@ class Synthesizer:
         """
         self.require_draws(draws)
         config, data = self._trained.config, self._trained.data
+        if 1 + len(further) != config.data.contrasts:
+            raise InputError(
+                f"{case}: {1 + len(further)} MR contrasts are given, but the network needs "
+                f"{config.data.contrasts} ({', '.join(self._trained.contrasts)})."
+            )
         given = network_input(
             mr,
             self._trained.intensity.mr,
             mask,
+            further=further,
             neighbours=config.data.neighbours,
             spacing=tuple(data["spacing"]) if data["spacing"] else None,
             size=tuple(data["size"]),

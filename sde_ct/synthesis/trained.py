@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.config import Experiment
+from sde_ct.data.contrasts import SINGLE
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
@@ -24,6 +25,11 @@ class Trained(NamedTuple):
     @property
     def intensity(self) -> Intensity:
         return Intensity.from_json(self.data["intensity"])
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The names of the MR contrasts that it was trained on, in order."""
+        return tuple(self.data.get("contrasts", SINGLE))
 
     @property
     def is_random(self) -> bool:

@@ -90,7 +90,7 @@ def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
     draw = build_method(dataclasses.replace(config, sampling=one)).draw
 
     def inputs(batch: int) -> tuple[Any, Any]:
-        mr = jnp.zeros((batch, *size, 1 + 2 * config.data.neighbours))
+        mr = jnp.zeros((batch, *size, config.data.channels))
         return jax.random.split(seed_key(0), batch), mr
 
     return lambda weights, *given: draw(weights, *given).x, inputs

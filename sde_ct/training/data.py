@@ -28,6 +28,7 @@ def slices_of(config: DataConfig, prepared: Prepared, split: str) -> Slices:
         split,
         intensity_of(config, prepared),
         neighbours=config.neighbours,
+        contrasts=config.contrasts,
         z_slices=config.z_slices,
     )
 
@@ -78,6 +79,7 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "spacing": prepared.spacing,
         "size": prepared.size,
         "split": prepared.split,
+        "contrasts": list(prepared.contrasts),
         "intensity": intensity_of(config, prepared).to_json(),
         "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
         "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")]),

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from sde_ct.config import Experiment, differences, from_dict, to_dict
-from sde_ct.data.prepared import DTYPES, INDEX, Prepared
+from sde_ct.data.prepared import INDEX, Prepared
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.versions import versions
@@ -123,7 +123,7 @@ def data_sha256(prepared: Prepared) -> str:
     """The SHA-256 of the index and all arrays of a prepared data set, in hex."""
     total = hashlib.sha256((prepared.folder / INDEX).read_bytes())
     for case in prepared.cases.values():
-        for name in DTYPES:
+        for name in case.arrays:
             total.update(bytes.fromhex(sha256(case.folder / f"{name}.npy")))
     return total.hexdigest()
 

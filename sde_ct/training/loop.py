@@ -116,6 +116,11 @@ def check_fit(config: Experiment, prepared: Prepared, devices: int) -> None:
             f"The slices of {prepared.folder} are {height} x {width}, but this network needs "
             f"multiples of {multiple}: prepare the data with such a --size."
         )
+    if config.data.contrasts != (count := len(prepared.contrasts)):
+        raise InputError(
+            f"config.data.contrasts={config.data.contrasts}, but {prepared.folder} has {count} MR "
+            f"contrasts ({', '.join(prepared.contrasts)}): give --config.data.contrasts={count}."
+        )
     if config.data.batch_size % devices:
         raise InputError(
             f"config.data.batch_size={config.data.batch_size} does not divide over {devices} "

@@ -20,7 +20,7 @@ def fresh_state(
 
     `weights`, as `method.weights` returns them, replace the random ones where they are given.
     """
-    mr = jnp.zeros((1, *size, 1 + 2 * config.data.neighbours))
+    mr = jnp.zeros((1, *size, config.data.channels))
     one = jnp.zeros((1, *size, 1))
     given = () if weights is None else (weights,)
     return method.init(seed_key(config.training.seed), Batch(mr, one, one), *given)

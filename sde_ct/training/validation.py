@@ -90,7 +90,7 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
         numbers = np.arange(len(mr))
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
         x = jax.device_get(draw(params, keys, mr).x)
-        middle, black = mr.shape[-1] // 2, config.data.lowest
+        middle, black = config.data.neighbours, config.data.lowest
         images = {"mr": mr[..., middle], "ct": ct[..., 0], "synthetic": x[..., 0]}
         return {name: (image - black) / (1 - black) for name, image in images.items()}
 

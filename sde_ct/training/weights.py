@@ -89,7 +89,9 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
     choose(init, "best")
     theirs, data = read_experiment(init)
     if _shapes(theirs, tuple(data["size"])) != _shapes(config, size):
-        fields = _differences(theirs, config, "method", "network.", "data.neighbours")
+        fields = _differences(
+            theirs, config, "method", "network.", "data.neighbours", "data.contrasts"
+        )
         raise InputError(
             f"--init={init} holds the weights of a network of another shape "
             f"({'; '.join(fields)}): give the same values here, or leave out --init."

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sde_ct.data.contrasts import file_name, on_first
 from sde_ct.data.preparation.registration import Kind, register
 from sde_ct.data.regions.body import body_mask
 from sde_ct.data.sources.patient import Patient
@@ -27,7 +28,7 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
       InputError: CT, mask and MR lie on different grids, a mask is empty, or no voxel of the body
         was measured by the CT.
     """
-    patient = _on_grid_of_mr(patient, "mask")
+    patient = _with_contrasts(_on_grid_of_mr(patient, "mask"))
     moves = kind is not None and not patient.registered
     if patient.registered is False and not moves:
         raise InputError(
@@ -47,6 +48,20 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
         note = {"registration": "none: the CT is deformed onto the MR already"}
         patient = patient._replace(chosen={**patient.chosen, **note})
     return _judged(patient, np.ones(patient.mr.array.shape, bool))
+
+
+def _with_contrasts(patient: Patient) -> Patient:
+    """The patient with all contrasts on the first one's grid, measured where all of them are."""
+    for name, volume in patient.further.items():
+        path = str(patient.files[file_name(name)])
+        volume, there = on_first(volume, patient.mr, path)
+        before = patient.mr_measured
+        patient = patient._replace(
+            further={**patient.further, name: volume},
+            extra={**patient.extra, file_name(name): volume},
+            mr_measured=before if there.all() else there if before is None else there & before,
+        )
+    return patient
 
 
 def _registered(patient: Patient, kind: Kind) -> Aligned:

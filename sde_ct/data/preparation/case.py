@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from sde_ct.data import seen
+from sde_ct.data.contrasts import cut as cut_contrast
+from sde_ct.data.contrasts import file_name, recorded
 from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
 from sde_ct.data.preparation.aligned import Aligned, aligned
 from sde_ct.data.preparation.picture import overview
@@ -61,7 +63,8 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
         folder = output / "cases" / case.id
         values = json.loads((folder / RECORD).read_text("utf-8"))
         record, size = values["record"], values["record"]["grid"]["size"]
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in DTYPES]
+        names = [*DTYPES, *map(file_name, record.get("further_percentiles", ()))]
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
         complete = all(list(array.shape) == size for array in arrays)
         drawn = not settings.pictures or picture_of(output, case.id).is_file()
         return record if complete and drawn and values["stamp"] == case.stamp() else None
@@ -102,8 +105,9 @@ def prepare_case(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for name, dtype in DTYPES.items():
-            np.save(partial / f"{name}.npy", slices[name].astype(dtype), allow_pickle=False)
+        for name, array in slices.items():
+            stored = array.astype(DTYPES.get(name, np.float32))
+            np.save(partial / f"{name}.npy", stored, allow_pickle=False)
         for name, volume in _volumes(on_mr, cut).items():
             write_volume(partial / f"{name}.nii.gz", volume)
         write_json(partial / RECORD, {"stamp": stamp, "record": record})
@@ -153,6 +157,10 @@ def _sliced(
     mask = cut_mask(judged, cut.grid)
     if not (mask.any() and cut.body.any()):
         raise InputError(f"{patient.files['mr']}: slices of {size} miss the body: enlarge --size")
+    further = {
+        name: cut_contrast(volume, cut.grid, cut.outline, str(patient.files[file_name(name)]))
+        for name, volume in patient.further.items()
+    }
     body, known = cut.outline.array > 0, valid.array > 0
     clipped = np.clip(ct.array, *HU)
     taught = np.where(known, clipped, np.where(body, SOFT_TISSUE, AIR))
@@ -178,8 +186,10 @@ def _sliced(
         "chosen": dict(patient.chosen),
         "extra": {name: volume.unit for name, volume in patient.extra.items()},
         **patient.facts,
+        **recorded({name: values for name, (_, values) in further.items()}),
     }
     slices = {"mr": cut.mr, "ct": hu, "mask": mask, "valid": trusted}
+    slices |= {file_name(name): contrast for name, (contrast, _) in further.items()}
     return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, slices
 
 

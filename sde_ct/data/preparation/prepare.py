@@ -26,7 +26,10 @@ from sde_ct.storage.whole import write_json
 
 REPORT = "report.json"
 # Entries of a record that programs read in the index and that the report leaves out.
-OF_PROGRAMS = {"sha256", "mr_voxels_sha256", "grid", "mr_percentiles", "seen", "extra"}
+OF_PROGRAMS = {
+    *("sha256", "mr_voxels_sha256", "grid", "mr_percentiles", "further_percentiles", "seen"),
+    "extra",
+}
 Records = dict[str, dict[str, Any]]  # by patient
 Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why the patient was refused
 

@@ -4,10 +4,11 @@ A new source is a function that returns the patients below a folder, and a row o
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sde_ct.data.contrasts import SINGLE, file_name, names_of
 from sde_ct.data.sources import nnunet
 from sde_ct.data.sources.gold_atlas import find_atlas
 from sde_ct.data.sources.patient import (
@@ -39,10 +40,13 @@ class Case:
     mr: Path  # a file, or a folder that holds one DICOM series
     ct: Path
     mask: Path | None
+    contrasts: tuple[str, ...] = SINGLE  # the names of the MR contrasts; the first is `mr`
+    further: tuple[Path, ...] = ()  # the others
 
     @property
     def files(self) -> dict[str, Path | None]:
-        return {kind: getattr(self, kind) for kind in KINDS}
+        others = zip(map(file_name, self.contrasts[1:]), self.further, strict=True)
+        return {kind: getattr(self, kind) for kind in KINDS} | dict(others)
 
     def read(self) -> Patient:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
@@ -51,12 +55,20 @@ class Case:
             ct=read_volume(self.ct, "HU"),
             mask=read_mask(self.mask) if self.mask else None,
             files=self.files,
-            facts={"sha256": {kind: sha256(*files_of(p)) for kind, p in self.files.items() if p}},
+            further={
+                name: read_volume(path, "a.u.")
+                for name, path in zip(self.contrasts[1:], self.further, strict=True)
+            },
+            facts={
+                "sha256": {kind: sha256(*files_of(p)) for kind, p in self.files.items() if p},
+                **({"contrasts": list(self.contrasts)} if self.further else {}),
+            },
         )
 
     def stamp(self) -> str:
-        """A text that changes when a file changes."""
-        return stamp_of(self.files.values())
+        """A text that changes when a file or the name of a contrast changes."""
+        names = f" {' '.join(self.contrasts)}" if self.further else ""
+        return stamp_of(self.files.values()) + names
 
     def clean(self, text: str) -> str:
         """A text without the names and IDs in DICOM files, except the name of the case."""
@@ -71,6 +83,7 @@ class Patterns:
     mr: str = "mr*"
     ct: str = "ct*"
     mask: str = ""
+    further: tuple[str, ...] = ()  # of the other MR contrasts
 
 
 def find_cases(
@@ -99,7 +112,7 @@ def _named(suffix: str) -> Callable[[Path, Patterns, bool], list[Source]]:
     """SynthRAD's layout: any folder, however deep, with mr, ct and perhaps mask + `suffix`."""
 
     def find(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
-        exact = Patterns(*(f"{kind}{suffix}" for kind in KINDS))
+        exact = Patterns(*(f"{kind}{suffix}" for kind in KINDS))  # type: ignore[arg-type]
         names = (exact.mr, exact.ct)
         places = [p for p in folders(folder) if any(os.path.lexists(p / name) for name in names)]
         return _in_places(folder, places, exact)
@@ -132,11 +145,16 @@ SOURCES: dict[str, Callable[[Path, Patterns, bool], list[Source]]] = {
     "pairs": _pairs,
     "synthrad2023": _named(".nii.gz"),
     "synthrad2025": _named(".mha"),
-    "nnunet": lambda folder, patterns, t1: [
-        _case(name, files) for name, files in nnunet.find(folder).items()
-    ],
+    "nnunet": lambda folder, patterns, t1: _nnunet(*nnunet.find(folder)),
     "gold_atlas": lambda folder, patterns, t1: find_atlas(folder, t1=t1),
 }
+
+
+def _nnunet(contrasts: tuple[str, ...], found: Mapping[str, Files]) -> list[Source]:
+    return [
+        _case(name, files, contrasts, [files[file_name(other)] for other in contrasts[1:]])
+        for name, files in found.items()
+    ]
 
 
 def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Source]:
@@ -145,25 +163,34 @@ def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Sou
         raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
     first: dict[str, Path] = {}
     cases: list[Source] = []
+    contrasts = names_of((patterns.mr, *patterns.further)) if patterns.further else SINGLE
     for place in places:
         if (other := first.setdefault(place.name, place)) is not place:
             raise InputError(f"{other} and {place} have the same name: rename one patient")
         try:
             files = {kind: _one(place, kind, getattr(patterns, kind)) for kind in KINDS}
-            cases.append(_case(place.name, files))
+            further = tuple(_one(place, "mr", pattern) for pattern in patterns.further)
+            cases.append(_case(place.name, files, contrasts, further))
         except InputError as error:
             cases.append(Unusable(place.name, str(error)))
     return cases
 
 
-def _case(name: str, files: Files) -> Source:
-    """The case of these files, or the reason why there is none."""
+def _case(
+    name: str, files: Files, contrasts: tuple[str, ...], further: Sequence[Path | None]
+) -> Source:
+    """The case of these files and further contrasts, or the reason why there is none."""
     mr, ct = files["mr"], files["ct"]
     if mr is None or ct is None:
         return Unusable(name, f"{name} has no {'MR' if mr is None else 'CT'}: add the file")
     if mr == ct:
         return Unusable(name, f"{mr} matches as MR and as CT: fix the patterns")
-    return Case(name, mr, ct, files["mask"])
+    for contrast, path in zip(contrasts[1:], further, strict=True):
+        if path is None:
+            return Unusable(name, f"{name} has no {contrast}: add the file")
+        if path in (mr, ct):
+            return Unusable(name, f"{path} matches as {contrast} and as MR or CT: fix the patterns")
+    return Case(name, mr, ct, files["mask"], contrasts, tuple(path for path in further if path))
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:

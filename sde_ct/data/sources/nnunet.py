@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.errors import InputError
 
 ROLES = {  # a role's pattern among the names of channels, and its folder where it is no channel
@@ -13,13 +14,16 @@ ROLES = {  # a role's pattern among the names of channels, and its folder where 
 }
 
 
-def find(folder: Path) -> dict[str, dict[str, Path | None]]:
-    """The files "mr", "ct" and "mask" of every patient by name; None where one is absent.
+def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None]]]:
+    """The names of the MR contrasts, and the files of every patient; None where one is absent.
+
+    Files are "mr", "ct", "mask" and, from the second contrast on, those of `file_name`.
 
     `dataset.json` names the channels (`channel_names`, or `modality` in version 1): X_0000.nii.gz
     in `imagesTr` is channel 0 of patient X, and so on. The MR is the channel with its name, or
-    the only channel. The CT is the channel with its name or else `labelsTr/X`; the mask the
-    channel with its name or else `masksTr/X`.
+    the only channel; several channels with such names are its contrasts, in their order. The CT is
+    the channel with its name or else `labelsTr/X`; the mask the channel with its name or else
+    `masksTr/X`.
 
     Raises:
       InputError: there is no dataset.json or imagesTr, or the names leave the MR open.
@@ -33,7 +37,7 @@ def find(folder: Path) -> dict[str, dict[str, Path | None]]:
         channels = values.get("channel_names") or values.get("modality") or {"0": "MR"}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged: write it anew") from error
-    roles = _roles(channels, path)
+    roles, contrasts = _roles(channels, path)
     images = folder / "imagesTr"
     pattern = re.compile(rf"([^.].*)_\d{{4}}{re.escape(ending)}")
     names = sorted({m[1] for p in images.glob(f"*{ending}") if (m := pattern.fullmatch(p.name))})
@@ -45,11 +49,14 @@ def find(folder: Path) -> dict[str, dict[str, Path | None]]:
             channel = images / f"{name}_{roles.get(kind, 0):04d}{ending}"
             file = channel if kind in roles else folder / str(beside) / f"{name}{ending}"
             files[kind] = file if file.is_file() else None
-    return found
+        for contrast, number in list(contrasts.items())[1:]:
+            file = images / f"{name}_{number:04d}{ending}"
+            files[file_name(contrast)] = file if file.is_file() else None
+    return tuple(contrasts), found
 
 
-def _roles(channels: object, path: Path) -> dict[str, int]:
-    """The channel of each role, {"mr": 0, …}, where the names say so."""
+def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """The channel of each role, {"mr": 0, …}, where the names say so, and of each MR contrast."""
     if not isinstance(channels, dict):
         raise InputError(f"{path}: channel_names is no table: write it anew")
     try:
@@ -57,8 +64,12 @@ def _roles(channels: object, path: Path) -> dict[str, int]:
     except ValueError:
         raise InputError(f"{path}: channel names must have numbers as keys: fix them") from None
     roles: dict[str, int] = {}
+    contrasts: dict[str, int] = {}
     for kind, (pattern, _) in ROLES.items():
         named = [number for number, name in names.items() if pattern.search(name)]
+        if kind == "mr" and len(named) > 1:
+            contrasts = {re.sub(r"\W+", "_", names[number]): number for number in sorted(named)}
+            named = sorted(named)[:1]
         if len(named) > 1:
             raise InputError(
                 f"{path}: {len(named)} channels have the name of a {kind.upper()}: keep one"
@@ -69,4 +80,4 @@ def _roles(channels: object, path: Path) -> dict[str, int]:
         roles["mr"] = next(iter(names))
     if "mr" not in roles:
         raise InputError(f"{path}: no channel has the name MR: add it to channel_names")
-    return roles
+    return roles, contrasts or dict.fromkeys(SINGLE, roles["mr"])

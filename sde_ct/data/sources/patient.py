@@ -27,6 +27,7 @@ class Patient(NamedTuple):
     registered: bool | None = None  # CT to MR by its source; None: unknown
     ct_measured: np.ndarray | None = None  # where, on the MR's grid; None: by the CT's values
     mr_measured: np.ndarray | None = None  # where, on the MR's grid; None: everywhere
+    further: Mapping[str, Volume] = NOTHING  # other MR contrasts by name, on any grid
     extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
     chosen: Mapping[str, str] = NOTHING  # what was chosen and why, a sentence each
     facts: Mapping[str, Any] = NOTHING  # for the report, JSON

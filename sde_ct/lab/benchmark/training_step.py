@@ -20,7 +20,7 @@ from sde_ct.types import Batch
 def example(config: Experiment, size: int, count: int) -> Batch:
     """`count` random slices of size x size in which every voxel is valid."""
     rng = np.random.default_rng(0)
-    shapes = [(count, size, size, channels) for channels in (1 + 2 * config.data.neighbours, 1)]
+    shapes = [(count, size, size, channels) for channels in (config.data.channels, 1)]
     mr, ct = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     return Batch(mr, ct, np.ones_like(ct))  # type: ignore[arg-type]
 

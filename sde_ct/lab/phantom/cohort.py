@@ -40,7 +40,10 @@ class PhantomCase(Case):
 def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
     """The patients of `write_cohort`, with the same arguments and errors, as cases to prepare."""
     written = write_cohort(Path(folder).absolute(), patients, seed, **options)
-    return [PhantomCase(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS)) for p in written]
+    return [
+        PhantomCase(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS))  # type: ignore[arg-type]
+        for p in written
+    ]
 
 
 def write_cohort(
@@ -53,6 +56,7 @@ def write_cohort(
     prior: float = 0.5,
     visible_priors: Sequence[float] = (),
     scanner: str = "A",
+    t1: bool = False,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[Path]:
     """Write the patients that are missing; complete patients with the same settings are kept.
@@ -64,6 +68,7 @@ def write_cohort(
       visible_priors: used by the patients in turn instead of `prior`, and visible in their MR (see
         `brightness`).
       scanner: one of `SCANNERS`, which all MRs are from.
+      t1: write a T1-weighted MR too, t1.nii.gz.
       progress: wraps the patient numbers, e.g. `tqdm.tqdm`.
 
     Returns:
@@ -78,6 +83,8 @@ def write_cohort(
     for each in in_turn:
         pelvis.require_possible(seed, shape, spacing, each)
     same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing), "scanner": scanner}
+    if t1:
+        same["t1"] = True
     if visible_priors:
         same["prior_visible"] = True
     root = Path(directory) / "Task1" / "pelvis"
@@ -100,6 +107,7 @@ def write_cohort(
                 prior=records[n]["prior"],
                 prior_visible=bool(visible_priors),
                 scanner=SCANNERS[scanner],
+                t1=t1,
             )
             _write(folders[n], patient, records[n] | {"patient_seed": own_seed})
     return folders
@@ -114,7 +122,8 @@ def _is_complete(folder: Path, record: dict[str, Any]) -> bool:
     except (OSError, ValueError):
         held = {}
     same = all(held.get(key) == value for key, value in record.items())
-    if same and all((folder / f"{name}.nii.gz").is_file() for name in FILES):
+    files = (*FILES, *(("t1",) if "t1" in record else ()))
+    if same and all((folder / f"{name}.nii.gz").is_file() for name in files):
         return True
     raise InputError(
         f"{folder} holds another or an incomplete patient: "
@@ -128,7 +137,7 @@ def _write(folder: Path, patient: PhantomPatient, record: dict[str, Any]) -> Non
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        for name in FILES:
+        for name in (*FILES, *(("t1",) if patient.t1 else ())):
             write_volume(partial / f"{name}.nii.gz", getattr(patient, name))
         outcome = {
             "bone_like": patient.bone_like,

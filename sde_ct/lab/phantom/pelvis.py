@@ -13,7 +13,7 @@ from sde_ct.errors import InputError
 from sde_ct.lab.phantom.anatomy import label
 from sde_ct.lab.phantom.habitus import draw_habitus
 from sde_ct.lab.phantom.placing import place
-from sde_ct.lab.phantom.scanner import SCANNERS, Scanner, ct_image, dominant, mr_image
+from sde_ct.lab.phantom.scanner import SCANNERS, T1, Scanner, ct_image, dominant, mr_image
 from sde_ct.lab.phantom.tissues import Tissue
 from sde_ct.volumes.volume import Volume
 
@@ -40,6 +40,7 @@ class PhantomPatient:
     ambiguous: Volume  # uint8
     prior: float  # probability of the bone-like outcome
     bone_like: bool  # the outcome
+    t1: Volume | None = None  # a T1-weighted MR, a.u., float32
 
 
 def draw_outcome(seed: int, prior: float) -> bool:
@@ -66,6 +67,7 @@ def pelvis_patient(
     prior_visible: bool = False,
     bone_like: bool | None = None,
     scanner: Scanner = SCANNERS["A"],
+    t1: bool = False,
 ) -> PhantomPatient:
     """A male pelvis; the same arguments give the same voxels.
 
@@ -78,6 +80,7 @@ def pelvis_patient(
       prior_visible: whether the MR shows the prior (not the outcome), by the region's `brightness`.
       bone_like: the outcome; None draws it with probability `prior`.
       scanner: of the MR; the CT does not depend on it.
+      t1: whether to make a T1-weighted MR too. Nothing else depends on it.
 
     Raises:
       InputError: if seed, shape, spacing or prior is out of range.
@@ -92,6 +95,7 @@ def pelvis_patient(
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
     insert = brightness(prior) if prior_visible else None
     mr = mr_image(_stream(seed, "mr"), samples, placement, scanner=scanner, insert=insert)
+    second = mr_image(_stream(seed, "t1"), samples, placement, scanner=T1) if t1 else None
     return PhantomPatient(
         mr=(image := Volume(mr, placement.affine, "a.u.")),
         ct=image.with_array(ct, "HU"),
@@ -100,6 +104,7 @@ def pelvis_patient(
         ambiguous=image.with_array((labels == Tissue.INSERT).astype(np.uint8), "mask"),
         prior=float(prior),
         bone_like=outcome,
+        t1=None if second is None else image.with_array(second),
     )
 
 
@@ -117,5 +122,5 @@ def require_possible(seed: int, shape: Shape3, spacing: Spacing, prior: float = 
 
 def _stream(seed: int, purpose: str) -> np.random.Generator:
     """A generator of its own for each purpose, so that their numbers are independent."""
-    key = ("anatomy", "placing", "mr", "ct", "outcome").index(purpose)
+    key = ("anatomy", "placing", "mr", "ct", "outcome", "t1").index(purpose)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key,)))

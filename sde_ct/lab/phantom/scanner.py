@@ -18,7 +18,7 @@ CT_NOISE = 12.0  # HU
 
 
 class Scanner(NamedTuple):
-    """The properties of an MR scanner and its T2-weighted protocol."""
+    """The properties of an MR scanner and its spin-echo protocol."""
 
     tr: tuple[float, float] = (4000, 6500)  # ms, the range over patients
     te: tuple[float, float] = (85, 105)  # ms
@@ -28,6 +28,7 @@ class Scanner(NamedTuple):
 
 # Scanner B has less T2 weighting, more noise and a less even coil.
 SCANNERS = {"A": Scanner(), "B": Scanner((2400, 3200), (45, 60), noise=0.02, uneven=0.25)}
+T1 = Scanner((500, 700), (8, 12))  # scanner A's T1-weighted protocol
 
 
 def dominant(
@@ -72,7 +73,7 @@ def mr_image(
     scanner: Scanner = SCANNERS["A"],
     insert: float | None = None,
 ) -> Float[np.ndarray, "x y z"]:
-    """T2-weighted spin echo in arbitrary units, with coil bias and Rician noise; never negative.
+    """Spin echo (T2-weighted by default), a.u., with coil bias and Rician noise; never negative.
 
     Rician noise is √((S + n₁)² + n₂²) with Gaussian n (Gudbjartsson & Patz, Magn Reson Med 34:910,
     1995).

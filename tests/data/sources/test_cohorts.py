@@ -159,9 +159,33 @@ def test_nnunet(tmp_path, name):
     assert case.ct == tmp_path / "d" / ct and case.mask == (mask and tmp_path / "d" / mask)
 
 
+def test_the_mr_channels_of_nnunet_are_contrasts(tmp_path):
+    names = {"0": "MR_T2", "1": "MR T1", "2": "body"}
+    files = [f"imagesTr/p_000{n}.nii.gz" for n in range(3)] + ["labelsTr/p.nii.gz"]
+    touch(describe(tmp_path, channel_names=names), *files, "imagesTr/q_0000.nii.gz")
+    touch(tmp_path, "labelsTr/q.nii.gz")
+    case, other = find_cases("nnunet", tmp_path, Patterns())
+    assert case.contrasts == ("MR_T2", "MR_T1") and case.mr == tmp_path / files[0]
+    assert case.further == (tmp_path / files[1],) and case.mask == tmp_path / files[2]
+    with pytest.raises(InputError, match="q has no MR_T1: add the file"):
+        other.read()
+
+
+def test_patterns_name_the_contrasts(tmp_path):
+    touch(tmp_path, *(f"{p}/{k}.nii" for p in "ab" for k in ("t2_tse", "t1w", "ct")))
+    (tmp_path / "b" / "t1w.nii").unlink()
+    patterns = Patterns("t2*", "ct*", "", ("*t1*",))
+    case, other = find_cases("pairs", tmp_path, patterns)
+    assert case.contrasts == ("t2", "t1") and case.further == (tmp_path / "a" / "t1w.nii",)
+    with pytest.raises(InputError, match=r"b holds no MR that matches '\*t1\*'"):
+        other.read()
+    with pytest.raises(InputError, match="begin with different words"):
+        find_cases("pairs", tmp_path, Patterns("t2*", "ct*", "", ("t2_[t]*", "t2*")))
+
+
 NO_NNUNET = {
     "no description": ({}, "dataset.json does not exist"),
-    "two MRs": ({"channel_names": {"0": "T1", "1": "T2"}}, "2 channels have the name of a MR"),
+    "two CTs": ({"channel_names": {"0": "CT", "1": "sCT"}}, "2 channels have the name of a CT"),
     "no MR": ({"channel_names": {"0": "CBCT", "1": "CT"}}, "no channel has the name MR"),
     "no numbers": ({"channel_names": {"MR": 0}}, "must have numbers as keys"),
     "no table": ({"channel_names": ["MR"]}, "channel_names is no table"),

@@ -1,0 +1,94 @@
+"""Several MR contrasts of one patient, such as T2 and T1, on the grid of the first one.
+
+The first contrast defines the grid, the body and the slices. Each further one is a channel of its
+own beside it, scaled by its own percentiles inside the body.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from sde_ct.data.intensity import Percentiles, body_percentiles
+from sde_ct.errors import InputError
+from sde_ct.volumes.resample import resample_on
+from sde_ct.volumes.slice_grid import SliceGrid, to_slices
+from sde_ct.volumes.volume import Volume, reordered, same_grid
+
+SINGLE = ("mr",)  # the name of the only contrast, in records that name none
+LEAST = 0.9  # share of the body that a further contrast must cover
+
+
+def file_name(contrast: str) -> str:
+    """The name, without a suffix, under which a further contrast is stored."""
+    return f"mr_{contrast}"
+
+
+def names_of(patterns: Sequence[str]) -> tuple[str, ...]:
+    """A name for each glob pattern: the first word in its last part, as t2 for 'scans/t2*.nii'.
+
+    Raises InputError where two have the same name, or one has none.
+    """
+    words = [re.findall(r"[\w-]+", PurePath(pattern).name)[:1] for pattern in patterns]
+    names = tuple(word for found in words for word in found)
+    if len(set(names)) < len(patterns):
+        raise InputError(
+            f"--mr={' --mr='.join(patterns)}: give patterns that begin with different words, such "
+            "as 't2*' and 't1*', which name the contrasts"
+        )
+    return names
+
+
+def on_first(volume: Volume, first: Volume, name: str) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
+    """A further contrast on the grid of the first, and where it was measured.
+
+    Axes are flipped and swapped; on another grid the volume is interpolated linearly, and its
+    lowest value stands where it does not reach. `name` is how an error names it.
+    """
+    volume = reordered(volume, first.affine)
+    if same_grid(volume, first):
+        return volume, np.ones(first.array.shape, bool)
+    ones = volume.with_array(np.ones(volume.array.shape, np.float32))
+    there = resample_on(ones, first, fill=0.0).array > 0.5
+    if not there.any():
+        raise InputError(f"{name} lies beside the first MR contrast: give images of one session")
+    return resample_on(volume, first, fill=float(volume.array.min())), there
+
+
+def cut(
+    volume: Volume, grid: SliceGrid, outline: Volume, name: str
+) -> tuple[Float[np.ndarray, "z h w"], Percentiles]:
+    """Slices (a.u.) and percentiles inside the body of a further contrast.
+
+    Args:
+      volume: the contrast, on any grid.
+      grid: of the first contrast's slices.
+      outline: the body on the first contrast's voxels.
+      name: how an error names the volume.
+
+    Raises:
+      InputError: it covers less than `LEAST` of the body.
+    """
+    volume, there = on_first(volume, grid.frame, name)
+    body = outline.array > 0
+    if (share := float(there[body].mean())) < LEAST:
+        raise InputError(
+            f"{name} covers {100 * share:.0f} % of the body in the first MR contrast: give images "
+            "that cover it"
+        )
+    slices = to_slices(volume, grid, fill=float(volume.array.min()))
+    return slices, body_percentiles(volume.array, body)
+
+
+def stacked(contrasts: Sequence[Shaped[np.ndarray, "n k h w"]]) -> Float[np.ndarray, "n h w c"]:
+    """Slices with k neighbours of every contrast as channels: all of the first contrast first."""
+    return np.ascontiguousarray(np.moveaxis(np.concatenate(contrasts, axis=1), 1, -1))
+
+
+def recorded(further: Mapping[str, Percentiles]) -> dict[str, Any]:
+    """What a patient's record holds of further contrasts: their percentiles, as plain JSON."""
+    values = {name: {str(p): v for p, v in found.items()} for name, found in further.items()}
+    return {"further_percentiles": values} if further else {}
