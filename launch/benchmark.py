@@ -1,5 +1,5 @@
-"""Benchmarks: the quality of one network's samplers against their cost, the speed of this machine,
-how training scales over devices, or whether draws are bone as often as the MR allows.
+"""Benchmarks of one network's samplers (frontier), of this machine (speed), of training on several
+devices (scaling), and of the share of draws that show bone (reliability).
 
 python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=out/demo/data \
     --output=out/frontier
@@ -7,9 +7,9 @@ python launch/benchmark.py --mode=speed --output=out/speed
 python launch/benchmark.py --mode=scaling --output=out/scaling
 python launch/benchmark.py --mode=reliability --output=out/reliability
 
-The mode reliability first makes phantoms whose MR shows the probability of bone in the ambiguous
-region, and trains the demo's DDPM on them, which takes half an hour on two CPU cores; drawing takes
-as long again. It continues where it was interrupted.
+The mode reliability makes phantoms whose MR shows the probability of bone in the ambiguous region,
+trains the demo's DDPM on them, and compares the share of draws that show bone with that
+probability. This takes about an hour on two CPU cores, and continues where it was interrupted.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tru
 WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion network.")
 REGRESSION = flags.DEFINE_string("regression", None, "frontier: a CNN to compare with.")
 DATA = flags.DEFINE_string("data", None, "frontier: prepared data with validation patients.")
-PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: how many; 0 for all.", lower_bound=0)
+PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: number; 0 takes all.", lower_bound=0)
 CHOSEN = flags.DEFINE_list(
     "samplers", [], "frontier: all if not given; reliability: those of the demo's table."
 )

@@ -1,10 +1,11 @@
-"""Fit a diffusion network's spread to validation patients: calibration.json beside its checkpoints.
+"""Correct the spread of a diffusion network by its errors in validation patients.
 
     python launch/calibrate.py --workdir=out/demo/runs/ddpm --data=out/demo/data --sampler=ddpm
 
-synthesizes the validation patients of the data that the network was trained with, fits the
-corrections, and reports the share of voxels of the test patients that the intervals cover before
-and after. The corrections hold for this sampler, this number of draws and this checkpoint.
+synthesizes the validation patients of the data that the network was trained on, fits the
+corrections, writes them to calibration.json in the work directory, and reports the share of the
+test patients' voxels that the intervals cover before and after. The corrections hold for this
+sampler, this number of draws and this checkpoint.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", required=True)
-DATA = flags.DEFINE_string("data", None, "The prepared data it was trained with.", required=True)
+DATA = flags.DEFINE_string("data", None, "The prepared data that it was trained on.", required=True)
 SAMPLER = flags.DEFINE_string(
     "sampler", None, "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde.", required=True
 )
@@ -27,7 +28,7 @@ DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
 )
-COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that the intervals shall cover.")
+COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that the intervals should cover.")
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def main() -> None:
     recalibration.write(path, replace(fitted, verified=figures))
     print(f"{path}: fitted on {', '.join(prepared.split['validation'])}.")
     if not test:
-        print("There is no test patient; the figures are those of the fitted patients themselves.")
+        print("There is no test patient: the figures below are of the validation patients.")
     print(*lines(fitted, verified), sep="\n")
 
 

@@ -1,11 +1,11 @@
-"""Kill a training again and again; its end must equal, bit for bit, that of an undisturbed one.
+"""Kill a training many times: it must end in the same state, bit for bit, as an undisturbed one.
 
 python launch/drill.py --config=configs/demo/gan.py --data=out/demo/data --output=out/drill \\
     --kills=100 --config.training.steps=2000 --config.training.checkpoint_every=20
 
 It trains twice with `launch/train.py`. The second training is killed (SIGKILL) at random moments:
-in the very first save, in other saves, in steps, and while it starts. The status is 1 where the
-ends differ.
+during the first save, other saves, steps, and the start of the program. The status is 1 if the
+final states differ or there were too few kills.
 """
 
 import collections
@@ -40,7 +40,7 @@ def main() -> int:
         raise InputError(f"--output={output} is not empty: give a new folder.")
     output.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_platforms", "cpu")  # the accelerator is for the trainings
-    # Starts are many and short, so they share even what compiles fast.
+    # The many short starts share all compiled programs, also those that compile fast.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
     for fate in until_the_end(_command(output / "whole"), output / "whole", 0, 0, output / "log"):
@@ -49,16 +49,16 @@ def main() -> int:
     killed = output / "killed"
     for fate in until_the_end(_command(killed), killed, KILLS.value, SEED.value, output / "log"):
         found[fate.kind] += 1
-        end = f"killed in a {fate.kind}" if fate.kind else "came to its end"
+        end = f"killed in a {fate.kind}" if fate.kind else "finished"
         print(f"from step {fate.start} to {fate.step}: {end}, {fate.seconds:.1f} s", flush=True)
 
     differing = differences(output / "whole", killed)
     kills = sum(found[kind] for kind in KINDS)
     print(f"{kills} kills: " + ", ".join(f"{found[kind]} in a {kind}" for kind in KINDS))
     print(
-        "the ends differ in: " + "; ".join(differing)
+        "the final states differ in: " + "; ".join(differing)
         if differing
-        else "the ends are the same bit for bit"
+        else "the final states are the same, bit for bit"
     )
     if kills < KILLS.value:
         print(f"fewer than {KILLS.value} kills: give more config.training.steps")

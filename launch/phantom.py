@@ -3,8 +3,8 @@
     python launch/phantom.py --layout=gold_atlas --output=out/atlas --patients=7
     python launch/phantom.py --layout=synthrad2023 --output=out/phantoms --patients=8
 
-`gold_atlas` is DICOM with eight series for each patient; `synthrad2023` is NIfTI. Patients that
-exist already stay as they are.
+`gold_atlas` is DICOM with eight series for each patient; `synthrad2023` is NIfTI. Existing patients
+stay as they are. Scanner B has less T2 weighting, more noise and a less even coil than A.
 """
 
 from functools import partial

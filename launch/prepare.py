@@ -32,15 +32,15 @@ SOURCE = flags.DEFINE_string(
     required=True,
 )
 INPUT = flags.DEFINE_string("input", None, "Folder of the patients.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write, or to go on with.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write, or to complete.", required=True)
 SPACING = flags.DEFINE_list("spacing", [], "In-plane mm, one number or y,x; default: as scanned.")
 SIZE = flags.DEFINE_list("size", [], "Pixels a slice, one number or h,w; default: as scanned.")
-CROP_TO_BODY = flags.DEFINE_boolean("crop_to_body", False, "Cut --size about the body's middle.")
+CROP_TO_BODY = flags.DEFINE_boolean("crop_to_body", False, "Centre slices of --size on the body.")
 MR = flags.DEFINE_multi_string(
     "mr", ["mr*"], "Glob of the MR in a patient's folder (pairs); repeat it for each contrast."
 )
 CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
-MASK = flags.DEFINE_string("mask", "", "Glob of the mask that is judged (pairs); empty: the body.")
+MASK = flags.DEFINE_string("mask", "", "Glob of the mask to evaluate in (pairs); empty: the body.")
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
 TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
 SPLIT = flags.DEFINE_enum(

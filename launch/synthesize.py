@@ -63,8 +63,8 @@ BATCH = flags.DEFINE_integer(
 MASK = flags.DEFINE_string(
     "mask",
     None,
-    "Where a collapse of the spread is looked for: a mask on the MR's grid, or a folder of masks "
-    "by NAME; default: in the body, which is always found in the MR itself.",
+    "Region in which the spread is checked for collapse: a mask on the MR's grid, or a folder of "
+    "masks by NAME. Default: the body, as found in the MR.",
 )
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread and write intervals.")

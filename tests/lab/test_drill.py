@@ -20,7 +20,7 @@ from ..training import cheap
 
 
 def drill(phantoms, tmp_path, method: str, kills: int, **training) -> dict[str, int]:
-    """The kinds of the kills, when the drill says that the ends are the same."""
+    """The kinds of the kills, when the drill says that the final states are the same."""
     config = tiny.experiment(method, **cheap.OFTEN | training)
     recipe = tiny.write_recipe(config, tmp_path / "recipe.py")
     command = [
@@ -33,7 +33,7 @@ def drill(phantoms, tmp_path, method: str, kills: int, **training) -> dict[str, 
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "the ends are the same bit for bit" in done.stdout
+    assert "the final states are the same, bit for bit" in done.stdout
     last = next(line for line in done.stdout.splitlines() if re.match(r"\d+ kills: ", line))
     found = {kind: int(n) for n, kind in re.findall(r"(\d+) in a (first save|\w+)", last)}
     assert sum(found.values()) == kills
