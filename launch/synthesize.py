@@ -5,8 +5,8 @@
 
 writes out/sct/NAME.nii.gz and, for two draws or more, out/sct_std/NAME.nii.gz. The sidecar
 out/NAME.json records how they were made. --mr takes a NIfTI, a MetaImage or a DICOM series: its
-folder, or one of its files if the folder holds several series. --dicom adds CT series that join the
-MR's study, out/dicom/NAME/sct/ and out/dicom/NAME/sct_std/.
+folder, or one of its files if the folder holds several series. --dicom adds what joins the MR's
+study: a CT series, out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on.
 
 Several networks, trained from different seeds: repeat --workdir. The networks share the draws.
 out/sct_std_within/ holds the ambiguity that each network leaves, out/sct_std_between/ the
@@ -68,7 +68,7 @@ MASK = flags.DEFINE_string(
 )
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread and write intervals.")
-DICOM = flags.DEFINE_bool("dicom", False, "Write CT series to OUTPUT/dicom too.")
+DICOM = flags.DEFINE_bool("dicom", False, "Write a CT series and maps to OUTPUT/dicom too.")
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "best", ["best", "newest"], "Best by validation loss, or the newest."
 )

@@ -9,7 +9,10 @@ Each case has one folder, with everything on the grid of the real CT:
 
 matRad: `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`. pyRadPlan:
 `pyRadPlan.io.load_binary_patient("CASE/sct.mha", "CASE/structures")`. Both take the
-names of structures from the files, and BODY as the patient's outline.
+names of structures from the files, and BODY as the patient's outline. pyRadPlan's dialog for
+single images guesses what a file holds; CTs are stored as int16 and structures as uint8, so that
+the guess is right. A spread would be taken for a CT, for structures or for a dose: none is
+exported.
 """
 
 import os

@@ -19,7 +19,7 @@ from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series
-from sde_ct.volumes.dicom.write import require_perpendicular, slice_notes
+from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
 from sde_ct.volumes.files import read_mask, read_volume
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume, voxel_sha256
@@ -39,7 +39,7 @@ class Request:
     calibrated: bool = False  # correct the spread and write intervals
     batch: int | None = None  # samples per device; None: what the memory holds
     each: bool = False  # write every draw too
-    dicom: bool = False  # write CT series too
+    dicom: bool = False  # write a CT series, and maps, too
     checkpoint: str = "best"  # by validation loss; or "newest"
 
 

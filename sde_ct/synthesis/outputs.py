@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
-from sde_ct.volumes.dicom.contents import Content
+from sde_ct.volumes.dicom.contents import CALIBRATED, MAPS
 from sde_ct.volumes.dicom.identity import Identity
+from sde_ct.volumes.dicom.parametric_map import write_map
 from sde_ct.volumes.dicom.write import write_ct_series
 from sde_ct.volumes.files import write_volume
 
@@ -18,7 +19,6 @@ KINDS = {
     "sct_lower": "lower",
     "sct_upper": "upper",
 }
-SERIES = ("sct", "sct_std")  # those that are written as DICOM too
 
 
 def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
@@ -35,23 +35,23 @@ def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
 
 
 def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool) -> tuple[str, ...]:
-    """The paths that `write` creates: files with `draws` single draws, and folders of slices."""
+    """The paths that `write` creates, with `draws` single draws; the CT series is a folder."""
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
         *(_draw(name, number) for number in range(draws)),
-        *(f"dicom/{name}/{kind}" for kind in SERIES if dicom and kind in kinds),
+        *(f"dicom/{name}/{kind}{'.dcm' * (kind in MAPS)}" for kind in kinds if dicom),
     )
 
 
 def write(folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity | None) -> None:
-    """Write a synthetic CT as int16 HU.
+    """Write a synthetic CT as int16 HU, its maps as float32 in DICOM.
 
     Args:
       folder: the folder of all outputs.
       name: the volume's name.
       ct: what is written.
       each: whether every draw is written.
-      joined: whose study CT series join; None writes no series.
+      joined: whose study the CT series and maps join; None writes no DICOM.
 
     Raises:
       InputError: as in `write_ct_series`.
@@ -63,11 +63,13 @@ def write(folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity
         write_volume(folder / _draw(name, number), draw)
     if joined is None:
         return
-    series = folder / "dicom" / name
-    write_ct_series(series / "sct", ct.mean, joined)
-    if ct.spread is not None:
-        content: Content = "spread" if ct.lower is None else "calibrated spread"
-        write_ct_series(series / "sct_std", ct.spread, joined, content=content)
+    place = folder / "dicom" / name
+    series = write_ct_series(place / "sct", ct.mean, joined)
+    for kind, labels in MAPS.items():
+        if (volume := getattr(ct, KINDS[kind])) is not None:
+            if kind == "sct_std" and ct.lower is not None:
+                labels = CALIBRATED
+            write_map(place / f"{kind}.dcm", volume, joined, series, labels)
 
 
 def _draw(name: str, number: int) -> str:

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation import dose
+from sde_ct.volumes.files import write_volume
 from sde_ct.volumes.volume import Volume
 
 from ..programs import call
@@ -74,6 +75,26 @@ def test_every_voxel_keeps_its_place_in_the_patient(exported):
             there = image.TransformPhysicalPointToIndex((left, posterior, z))
             assert image[there] == volume.array[index]
         assert image.GetPixelID() == (sitk.sitkUInt8 if "BODY" in name else sitk.sitkInt16)
+
+
+def _as_pyradplan_guesses(path):
+    """The rule of `pyRadPlan.io.sitk_based.infer_image_kind`, release 0.5.0."""
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    if voxels.dtype.kind in "bu":
+        return "structures"
+    if voxels.min() < 0:
+        return "ct"
+    if voxels.dtype.kind == "i":
+        return "structures" if len(np.unique(voxels)) <= 64 else "ct"
+    return "dose"
+
+
+def test_pyradplan_guesses_right_what_is_exported(exported):
+    guessed = {path: _as_pyradplan_guesses(path) for path in exported.rglob("*.mha")}
+    named = {path: "structures" if path.parent != exported else "ct" for path in guessed}
+    assert guessed == named and len(guessed) == 4
+    spread = write_volume(exported / "std.mha", _volumes()[0].with_array(np.ones(SHAPE), "HU"))
+    assert _as_pyradplan_guesses(spread) == "structures"  # why no spread is exported
 
 
 def test_what_is_not_exported(exported):

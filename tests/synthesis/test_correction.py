@@ -131,7 +131,7 @@ def test_a_corrected_spread_says_so_in_dicom(calibrated, usual, phantoms, tmp_pa
     flags = [f"--workdir={calibrated()}", *usual, "--calibrated", "--dicom"]
     assert call("synthesize", *flags).status == 0
     (name,) = phantoms.split["test"]
-    image = pydicom.dcmread(tmp_path / "out" / "dicom" / name / "sct_std" / "0001.dcm")
+    image = pydicom.dcmread(tmp_path / "out" / "dicom" / name / "sct_std.dcm")
     assert "scaled by tissue to the errors found" in image.DerivationDescription
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import ParametricMapStorage
 
 from sde_ct.synthesis import load
 from sde_ct.volumes.files import read_volume, write_volume
@@ -42,25 +43,28 @@ def synthesize(workdir, mr, output, *flags):
     return done
 
 
-def test_a_dicom_mr_becomes_two_ct_series_on_its_grid(runs, mr_folder, tmp_path):
+def test_a_dicom_mr_becomes_a_ct_series_and_a_map_on_its_grid(runs, mr_folder, tmp_path):
     out, workdir = tmp_path / "out", runs("diffusion")
     synthesize(workdir, mr_folder, out, "--sampler=em", "--draws=2", "--seed=3", "--dicom")
-    mr = read_volume(mr_folder, "a.u.")
-    for kind in ("sct", "sct_std"):
-        folder = out / "dicom" / "pelvis t2" / kind
-        nifti = read_volume(out / kind / "pelvis t2.nii.gz", "a.u.")
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-        image = reader.Execute()
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, nifti.array)
-        x, y, z = image.TransformIndexToPhysicalPoint([20, 3, 5])  # LPS mm
-        # Half a voxel would do for an overlay; float32 in NIfTI's header is good to 1e-4 mm.
-        for volume in (mr, nifti):
-            place = (volume.affine @ [20, 3, 5, 1])[:3]
-            np.testing.assert_allclose(place, [-x, -y, z], rtol=0, atol=1e-3)
-        tags = pydicom.dcmread(folder / "0001.dcm", stop_before_pixels=True)
-        assert tags.PatientID == "J-17" and tags.Modality == "CT"
-    assert same_grid(mr, read_volume(out / "dicom" / "pelvis t2" / "sct", "HU"))
+    mr, place = read_volume(mr_folder, "a.u."), out / "dicom" / "pelvis t2"
+    nifti = read_volume(out / "sct" / "pelvis t2.nii.gz", "HU")
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(place / "sct")))
+    image = reader.Execute()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, nifti.array)
+    x, y, z = image.TransformIndexToPhysicalPoint([20, 3, 5])  # LPS mm
+    # Half a voxel would do for an overlay; float32 in NIfTI's header is good to 1e-4 mm.
+    for volume in (mr, nifti):
+        there = (volume.affine @ [20, 3, 5, 1])[:3]
+        np.testing.assert_allclose(there, [-x, -y, z], rtol=0, atol=1e-3)
+    tags = pydicom.dcmread(place / "sct" / "0001.dcm", stop_before_pixels=True)
+    assert tags.PatientID == "J-17" and tags.Modality == "CT"
+    assert same_grid(mr, read_volume(place / "sct", "HU"))
+    spread = pydicom.dcmread(place / "sct_std.dcm")
+    assert spread.SOPClassUID == ParametricMapStorage and spread.PatientID == "J-17"
+    rounded = read_volume(out / "sct_std" / "pelvis t2.nii.gz", "a.u.").array
+    np.testing.assert_array_equal(np.rint(spread.pixel_array[::-1].T), rounded)
+    assert {p.name for p in place.iterdir()} == {"sct", "sct_std.dcm"}
 
 
 def test_the_sidecar_tells_all_but_the_patient(runs, mr_folder, tmp_path):

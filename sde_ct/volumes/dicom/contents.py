@@ -1,29 +1,45 @@
-"""What the series written from a synthetic CT contain, and how each of them says so."""
+"""What is written of a synthetic CT as DICOM, and how each of the objects says what it holds."""
 
-from typing import Literal, NamedTuple
-
-Content = Literal["ct", "spread", "calibrated spread"]
+from typing import NamedTuple
 
 
 class Labels(NamedTuple):
-    """Tags from which a reader learns what the voxels of a series mean."""
+    """Tags from which a reader learns what the voxels mean."""
 
     number: int  # SeriesNumber, beyond what scanners count to
-    kind: tuple[str, ...]  # ImageType, from its fourth value on
+    code: str  # ContentLabel of a map, 16 characters at most
     window: tuple[int, int]  # centre and width, HU
     description: str  # SeriesDescription, 64 characters at most
     derivation: str  # DerivationDescription
 
 
-CT = "Synthetic CT from MR, research only"
-SPREAD = "Spread of synthetic CT (HU), not a CT, research only"
-STD = "Standard deviation over draws of a synthetic CT, in HU"
-FITTED = "scaled by tissue to the errors found on validation patients"
 ESTIMATE = "Synthesized from MR by a trained network; HU are estimates."
-LABELS: dict[Content, Labels] = {
-    "ct": Labels(9001, (), (40, 400), CT, ESTIMATE),
-    "spread": Labels(9002, ("SPREAD",), (100, 200), SPREAD, f"{STD}; not attenuation."),
-    "calibrated spread": Labels(
-        9002, ("SPREAD",), (100, 200), SPREAD, f"{STD}, {FITTED}; not attenuation."
+CT = Labels(9001, "CT", (40, 400), "Synthetic CT from MR, research only", ESTIMATE)
+
+STD = "Standard deviation over draws of a synthetic CT, in HU"
+BOUND = "bound of every voxel of a synthetic CT, in HU"
+NO_CT = "; not attenuation."
+FITTED = "scaled by tissue to the errors found on validation patients"
+
+
+def _map(number: int, code: str, name: str, derivation: str, window: tuple[int, int]) -> Labels:
+    return Labels(number, code, window, f"{name} (HU), not a CT, research only", derivation + NO_CT)
+
+
+# By the name of the output. A map is no CT, and no dose may be calculated on it.
+MAPS = {
+    "sct_std": _map(9002, "SPREAD", "Spread of synthetic CT", STD, (100, 200)),
+    "sct_std_within": _map(
+        9003, "SPREAD_WITHIN", "Spread within networks", f"{STD}, within networks", (100, 200)
+    ),
+    "sct_std_between": _map(
+        9004, "SPREAD_BETWEEN", "Spread between networks", f"{STD}, between networks", (100, 200)
+    ),
+    "sct_lower": _map(
+        9005, "LOWER_BOUND", "Lower bound of synthetic CT", f"Lower {BOUND}", (40, 400)
+    ),
+    "sct_upper": _map(
+        9006, "UPPER_BOUND", "Upper bound of synthetic CT", f"Upper {BOUND}", (40, 400)
     ),
 }
+CALIBRATED = _map(9002, "SPREAD", "Spread of synthetic CT", f"{STD}, {FITTED}", (100, 200))

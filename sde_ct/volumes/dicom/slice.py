@@ -20,8 +20,9 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 # Objects that accompany a patient's images and are not images, by modality and class.
 COMPANIONS = ("REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SEG", "SR", "PR", "KO", "DOC")
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
-STORAGE = "1.2.840.10008.5.1.4.1.1."  # spectra, presentations, raw data, reports, documents, RT:
-NO_IMAGES = tuple(STORAGE + end for end in ("4.2", "11.", "66", "88.", "104.", "481."))
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+# Spectra, presentations, parametric maps, raw data, reports, documents, RT.
+NO_IMAGES = tuple(STORAGE + end for end in ("4.2", "11.", "30", "66", "88.", "104.", "481."))
 PICTURE = f"{STORAGE}7"  # secondary capture: a screenshot or dose report where it has no place
 REQUIRED = (
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Rows", "Columns"),

@@ -1,0 +1,92 @@
+"""The order and place of the slices that are written of a volume."""
+
+import hashlib
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.identity import Identity
+from sde_ct.volumes.lps import swap_lps_ras
+from sde_ct.volumes.volume import (
+    CORNER_MM,
+    Volume,
+    corners_apart,
+    is_perpendicular,
+    left_posterior_superior,
+)
+
+SHEAR = 1e-3  # cosine between axes: rounding in headers
+SQUARE = 1e-3  # of a pixel's side: larger differences are no rounding
+
+Stack = tuple[
+    Shaped[np.ndarray, "columns rows slices"],
+    Float[np.ndarray, "4 4"],  # to LPS mm
+    tuple[tuple[str, str], ...],  # the MR's slice in the place of each, where the MR is DICOM
+]
+
+
+def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
+    """The voxels as slices along their normal; messages call what is written `name`.
+
+    Raises:
+      InputError: voxels are not finite, the grid is not the MR's or its axes are not
+        perpendicular.
+    """
+    if not np.isfinite(volume.array).all():
+        raise InputError(f"{name} is not written: the volume holds voxels that are not finite")
+    shape = volume.array.shape
+    same_depth = len(identity.sources) in (0, shape[2])
+    if not same_depth or corners_apart(volume.affine, identity.affine, shape) > CORNER_MM:
+        raise InputError(
+            f"{name} is not written: it does not lie on the MR's grid; resample it to the MR"
+        )
+    require_perpendicular(volume, name)
+    if not identity.sources:
+        volume = left_posterior_superior(volume)
+    array, sources = volume.array, identity.sources
+    affine = swap_lps_ras(volume.affine)
+    if np.linalg.det(affine[:3, :3]) < 0:  # the last axis runs against the normal of the others
+        array, sources = array[..., ::-1], sources[::-1]
+        affine[:3, 3] += affine[:3, 2] * (array.shape[2] - 1)
+        affine[:3, 2] *= -1
+    return array, affine, sources
+
+
+def require_perpendicular(volume: Volume, name: str) -> None:
+    """Refuse a grid that no series of DICOM slices can have; messages call the volume `name`."""
+    if not is_perpendicular(volume.affine, SHEAR):
+        raise InputError(
+            f"{name} is not written as DICOM: its axes are not perpendicular; resample it"
+        )
+
+
+def place_hash(affine: Float[np.ndarray, "4 4"]) -> str:
+    """A hash of an affine, in hex, up to rounding."""
+    return hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
+
+
+def is_axial(affine: Float[np.ndarray, "4 4"]) -> bool:
+    """Whether slices along the last axis are nearer to axial than to sagittal or coronal."""
+    return int(np.abs(affine[:3, 2]).argmax()) == 2
+
+
+def slice_notes(identity: Identity) -> list[str]:
+    """What a planner should know of the slices before using them."""
+    notes = []
+    if identity.sources and not is_axial(identity.affine):
+        notes.append(
+            "The MR's slices are not axial and nor are those of its CT series (ImageType "
+            "REFORMATTED): reformat it to axial slices before planning."
+        )
+    spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
+    if not identity.sources:  # slices are made axial: their rows run along the axis nearest to left
+        spacing = spacing[np.argsort(nib.io_orientation(identity.affine)[:, 0])]
+    if abs(spacing[0] / spacing[1] - 1) > SQUARE:
+        notes.append(
+            f"The pixels of its CT series are {spacing[0]:.3g} by {spacing[1]:.3g} mm: where a "
+            "planning system takes square ones only, resample the MR to them and synthesize it "
+            "again."
+        )
+    return notes
