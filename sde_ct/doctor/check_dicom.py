@@ -1,6 +1,6 @@
 """Checks of a folder of DICOM files, which find every fault and not only the first one."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from sde_ct.doctor.finding import Finding, error, refused, warning
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
+from sde_ct.volumes.dicom.grouping import by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
-from sde_ct.volumes.dicom.series import require_decoder, slice_files
+from sde_ct.volumes.dicom.series import LISTED, belonging, require_decoder, slice_files
 from sde_ct.volumes.dicom.slice import (
     Slice,
     is_beside,
     read_header,
-    series_of,
     slice_of,
 )
 
@@ -44,10 +44,10 @@ def survey(path: Path) -> Survey:
     All names in the folder are secrets, also those of other series.
     """
     folder = path if path.is_dir() else path.parent
-    wanted = "" if path.is_dir() else _series(path)
-    series: dict[str, list[Slice]] = defaultdict(list)
+    images: list[Slice] = []
     counts: Counter[Finding] = Counter()
     modalities: list[str] = []  # one a file
+    headers: dict[Path, Dataset] = {}
     secrets: set[str] = set()
     files = slice_files(folder)
     for file in files:
@@ -55,14 +55,19 @@ def survey(path: Path) -> Survey:
             header = read_header(file)
             with decoding(file):
                 secrets |= secrets_of(header)
-            if is_beside(header, file) or (wanted and series_of(header, file) not in (wanted, "")):
-                continue
-            modalities.append(str(header.get("Modality") or ""))
-            image = slice_of(header, file)
-            counts.update(_tags(header, file))
-            series[image.series].append(image)
+            if not is_beside(header, file):
+                headers[file] = header
         except InputError as problem:
             counts[_anonymous(problem, file)] += 1
+    for file in headers if path == folder else belonging(headers, path):
+        try:
+            with decoding(file):
+                modalities.append(str(headers[file].get("Modality") or ""))
+            images.append(slice_of(headers[file], file))
+            counts.update(_tags(headers[file], file))
+        except InputError as problem:
+            counts[_anonymous(problem, file)] += 1
+    series = {some[0].series: some for some in by_series(images)}
     findings = [
         finding._replace(what=f"{count} file{'s' * (count > 1)}: {finding.what}")
         for finding, count in counts.items()
@@ -70,14 +75,7 @@ def survey(path: Path) -> Survey:
     findings += _together(series, folder)
     number = len(files) if path == folder else len(modalities)
     kinds = sorted({*modalities} - {""})
-    return Survey(dict(series), findings, frozenset(secrets), number, kinds)
-
-
-def _series(file: Path) -> str:
-    try:
-        return series_of(read_header(file), file)
-    except InputError:
-        return ""
+    return Survey(series, findings, frozenset(secrets), number, kinds)
 
 
 def _tags(header: Dataset, file: Path) -> Iterator[Finding]:
@@ -100,7 +98,10 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]
     if len(patients) > 1:
         yield error(f"images of {len(patients)} patients", "keep one patient per folder")
     if len(series) > 1:
-        sizes = ", ".join(f"{len(images)} {images[0].modality}" for images in series.values())
+        sizes = ", ".join(
+            f"{len(some)} {some[0].modality}" for some in list(series.values())[:LISTED]
+        )
+        sizes += ", …" * (len(series) > LISTED)
         yield error(
             f"{len(series)} series mixed in one folder ({sizes})",
             "name a file of the series wanted; --source=gold_atlas accepts such folders",
@@ -110,6 +111,10 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]
             arrange(images, folder)
         except InputError as problem:
             yield refused(problem)
+        else:
+            for doubt in doubts(images):
+                what, _, fix = doubt.rpartition("; ")
+                yield warning(what, fix)
 
 
 def _anonymous(problem: InputError, file: Path) -> Finding:

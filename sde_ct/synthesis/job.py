@@ -106,6 +106,7 @@ class Job:
         kind, opened = format_of(source.path), source.series
         if kind == "DICOM":
             opened = opened or open_series(source.path)
+        doubts = opened.warnings if opened else ()
         mr = read_volume(opened or source.path, "a.u.")
         further = self._further(source, opened)
         mask = read_mask(find_mask(request.mask, source)) if request.mask else None
@@ -137,12 +138,14 @@ class Job:
                 "checkpoint": [network.chosen for network in self._networks],
                 "evaluations": ct.evaluations,
                 "versions": versions(),
-                "warnings": list(ct.warnings),
+                "warnings": [*doubts, *ct.warnings],
                 **({"notes": notes} if request.dicom else {}),
             }
             joined = identity if request.dicom else None
             results.put(lambda stage: outputs.write(stage, name, ct, request.each, joined), details)
-        return Done(name, f"{results.first}: {self._cost(ct)}.", ct.warnings, tuple(notes))
+        return Done(
+            name, f"{results.first}: {self._cost(ct)}.", (*doubts, *ct.warnings), tuple(notes)
+        )
 
     def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:
         """The other MR contrasts by name. InputError where DICOM places them elsewhere."""

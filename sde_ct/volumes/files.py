@@ -98,8 +98,15 @@ def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
     return series.read(), series.affine
 
 
-def files_of(path: Path) -> list[Path]:
+def opened(path: Path) -> Path | Series:
+    """The series of a DICOM path, its headers read; the path itself in another format."""
+    return open_series(path) if format_of(path) == "DICOM" else path
+
+
+def files_of(path: Path | Series) -> list[Path]:
     """Every file that `read_volume` reads for a path. Raises InputError where nothing is there."""
+    if isinstance(path, Series):
+        return sorted({image.file for image in path.slices})
     return FORMATS[format_of(path)].files(path)
 
 

@@ -61,6 +61,19 @@ def test_a_sound_series_is_healthy_and_its_patient_known(tmp_path):
     assert found.secrets == {"doe", "jane", "j-17", "19600102"}
 
 
+@pytest.mark.parametrize("keyword", broken.UIDS)
+def test_uids_of_their_own_are_warned_of_in_a_whole_sentence(tmp_path, keyword):
+    folder = write_series(tmp_path / "t2", MR)
+    broken.own_uids(folder, keyword)
+    for path in (folder, folder / "IM003.dcm"):
+        found = survey(path)
+        (finding,) = found.findings
+        assert found.is_volume and finding.severity == "warning" and found.files == 7
+        assert finding.what.startswith(f"each of its 7 files has a {keyword} of its own")
+        assert finding.what.endswith("description agree")
+        assert finding.fix == "check that all of them belong to it"
+
+
 def test_compression_that_can_be_read_is_no_fault(tmp_path):
     folder = write_series(tmp_path / "t2", MR)
     for path in folder.iterdir():

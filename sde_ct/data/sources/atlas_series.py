@@ -1,7 +1,7 @@
 """The series in a patient's folder of DICOM files, and which of them are T2, T1 and CT."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from sde_ct.data.sources.patient import folders
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
+from sde_ct.volumes.dicom.grouping import by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
 from sde_ct.volumes.dicom.series import Series, slice_files
 from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header, slice_of
@@ -40,6 +41,11 @@ class Image(NamedTuple):
         return self.slices[0].modality
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        assumed = self.series.warnings if self.series else ()
+        return tuple(f"{self.modality}: {warning}" for warning in assumed)
+
+    @property
     def text(self) -> str:
         """The series in a sentence."""
         return f"{self.slices[0].description!r} ({self.modality}, {len(self.slices)} slices)"
@@ -57,7 +63,7 @@ class Found(NamedTuple):
 
 def scan(folder: Path) -> Found:
     """Everything in a folder and below, by series. Raises InputError for several patients."""
-    series: dict[str, list[Slice]] = defaultdict(list)
+    slices: list[Slice] = []
     headers: dict[str, Dataset] = {}  # the first of each series
     structures, unreadable = [], []
     others: Counter[str] = Counter()
@@ -74,7 +80,7 @@ def scan(folder: Path) -> Found:
                 modality = str(header.get("Modality") or "unknown")
             if not is_beside(header, file):
                 image = slice_of(header, file)
-                series[image.series].append(image)
+                slices.append(image)
                 headers.setdefault(image.series, header)
                 continue
         except InputError as error:
@@ -83,9 +89,9 @@ def scan(folder: Path) -> Found:
         others[modality] += 1
         if modality == "RTSTRUCT":
             structures.append(file)
-    if len({image.patient for some in series.values() for image in some}) > 1:
+    if len({image.patient for image in slices}) > 1:
         raise InputError(f"{folder} holds images of several patients: keep one a folder")
-    images = tuple(_image(some, headers[uid], folder) for uid, some in series.items())
+    images = tuple(_image(some, headers[some[0].series], folder) for some in by_series(slices))
     return Found(images, tuple(structures), dict(others), tuple(unreadable), frozenset(secrets))
 
 
@@ -95,7 +101,8 @@ def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
         te, tr = (None if value in (None, "") else float(value) for value in times)
         kinds = np.atleast_1d(header.get("ScanningSequence") or ())
     try:
-        series, broken = Series(folder, *arrange(slices, folder), header), ""
+        series = Series(folder, *arrange(slices, folder), header, doubts(slices))
+        broken = ""
     except InputError as error:
         series, broken = None, str(error)
     return Image(tuple(slices), series, broken, te, tr, frozenset(map(str, kinds)))

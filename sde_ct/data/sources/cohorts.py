@@ -23,9 +23,9 @@ from sde_ct.data.sources.patient import (
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
-from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.series import Series, slice_files
 from sde_ct.volumes.dicom.slice import may_be_dicom
-from sde_ct.volumes.files import files_of, read_mask, read_volume
+from sde_ct.volumes.files import files_of, opened, read_mask, read_volume
 from sde_ct.volumes.formats import image_stem
 
 KINDS = ("mr", "ct", "mask")
@@ -50,19 +50,21 @@ class Case:
 
     def read(self) -> Patient:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
+        sources = {kind: opened(path) for kind, path in self.files.items() if path}
+        warnings = {k: s.warnings for k, s in sources.items() if isinstance(s, Series)}
         return Patient(
-            mr=read_volume(self.mr, "a.u."),
-            ct=read_volume(self.ct, "HU"),
-            mask=read_mask(self.mask) if self.mask else None,
+            mr=read_volume(sources["mr"], "a.u."),
+            ct=read_volume(sources["ct"], "HU"),
+            mask=read_mask(sources["mask"]) if self.mask else None,
             files=self.files,
             further={
-                name: read_volume(path, "a.u.")
-                for name, path in zip(self.contrasts[1:], self.further, strict=True)
+                name: read_volume(sources[file_name(name)], "a.u.") for name in self.contrasts[1:]
             },
             facts={
-                "sha256": {kind: sha256(*files_of(p)) for kind, p in self.files.items() if p},
+                "sha256": {kind: sha256(*files_of(s)) for kind, s in sources.items()},
                 **({"contrasts": list(self.contrasts)} if self.further else {}),
             },
+            warnings=tuple(f"{k.upper()}: {w}" for k, some in warnings.items() for w in some),
         )
 
     def stamp(self) -> str:

@@ -106,7 +106,7 @@ class AtlasCase:
             extra=extra,
             chosen={"mr": why_t2, "ct": why_ct, "mask": outline.chosen} | why_t1,
             facts=facts,
-            warnings=(*found.unreadable, *notes, *outline.warnings),
+            warnings=(*found.unreadable, *t2.warnings, *ct.warnings, *notes, *outline.warnings),
         )
 
     def _t1(self, found: Found, mr: Volume, t2: Image) -> tuple[dict[str, Volume], dict[str, str]]:

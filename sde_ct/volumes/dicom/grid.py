@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.grouping import frame_is_each_slices_own
 from sde_ct.volumes.dicom.slice import Slice
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import GRID_TOLERANCE
@@ -33,8 +34,9 @@ def arrange(
     if len(slices) < 2:
         raise InputError(f"{folder} holds one slice of its series: give the whole series")
     first = slices[0]
+    same_frame = not frame_is_each_slices_own(slices)
     for image in slices[1:]:
-        _require_like(image, first)
+        _require_like(image, first, same_frame)
     normal = np.cross(*first.orientation)
     ordered = sorted(slices, key=lambda image: float(image.position @ normal))
     places = np.stack([image.position for image in ordered])
@@ -56,9 +58,9 @@ def arrange(
     return tuple(ordered), swap_lps_ras(nib.affines.from_matvec(axes, places[0]))
 
 
-def _require_like(image: Slice, first: Slice) -> None:
+def _require_like(image: Slice, first: Slice, same_frame: bool) -> None:
     pair = f"{image.file} and {first.file.name}"
-    if image.frame != first.frame:
+    if same_frame and image.frame != first.frame:
         raise InputError(f"{pair} lie in different frames of reference: keep one of them")
     if np.abs(image.orientation - first.orientation).max() > GRID_TOLERANCE:
         raise InputError(

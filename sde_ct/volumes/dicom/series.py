@@ -1,8 +1,7 @@
 """A series of DICOM slices as one volume."""
 
 import io
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydicom.uid import UID
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
+from sde_ct.volumes.dicom.grouping import by_series, doubts
 from sde_ct.volumes.dicom.slice import (
     SCALE,
     Slice,
@@ -41,6 +41,7 @@ class Series:
     slices: tuple[Slice, ...]  # in order along their normal
     affine: Float[np.ndarray, "4 4"]  # voxel [column, row, slice] to RAS mm
     header: Dataset = field(repr=False)  # of the first slice
+    warnings: tuple[str, ...] = ()  # what was assumed to read its files as one volume
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,7 +83,7 @@ def open_series(path: Path) -> Series:
         raise InputError(f"{folder} holds images of {patients} patients: keep one a folder")
     _require_one_series(images, folder)
     slices, affine = arrange(images, folder)
-    return Series(path, slices, affine, headers[slices[0].file])
+    return Series(path, slices, affine, headers[slices[0].file], doubts(slices))
 
 
 def _read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
@@ -151,23 +152,33 @@ def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
     except PermissionError as error:
         raise InputError(f"{error.filename} cannot be read: check its permissions") from error
     headers = {file: header for file, header in headers.items() if not is_beside(header, file)}
-    if not wanted:
-        return headers
+    return headers if wanted is None else {f: headers[f] for f in belonging(headers, wanted)}
+
+
+def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
+    """The files of one file's series, and those that give no series."""
     if wanted not in headers:
-        return {}
-    uid = slice_of(headers[wanted], wanted).series
-    return {f: h for f, h in headers.items() if series_of(h, f) in (uid, "")}
+        return []
+    uid = series_of(headers[wanted], wanted)
+    files = [f for f, header in headers.items() if series_of(header, f) in (uid, "")]
+    if files != [wanted]:
+        return files
+    images = []
+    for file, header in headers.items():
+        with suppress(
+            InputError
+        ):  # of another series, in which anything is allowed, or refused later
+            images.append(slice_of(header, file))
+    groups = [[image.file for image in some] for some in by_series(images)]
+    return next((sorted(some) for some in groups if wanted in some), files)
 
 
 def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
-    series = defaultdict(list)
-    for image in images:
-        series[image.series].append(image)
-    if len(series) == 1:
+    if len(series := by_series(images)) == 1:
         return
     listed = [
         f"{some[0].description} ({some[0].modality}, {len(some)} slices, {some[0].file.name})"
-        for some in list(series.values())[:LISTED]
+        for some in series[:LISTED]
     ]
     more = ", …" if len(series) > LISTED else ""
     raise InputError(

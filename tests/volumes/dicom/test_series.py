@@ -21,6 +21,7 @@ from pydicom.uid import (
 )
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.files import read_volume
 
 from ..dicom_series import ACQUISITIONS, ORIGIN, SHAPE, SPACING, edit, voxels, write_series
@@ -132,6 +133,42 @@ def test_one_file_stands_for_its_series(tmp_path):
     assert "give the named file" in sentence
     for name, array in (("A001.dcm", MR), ("B004.dcm", MR // 2)):
         np.testing.assert_array_equal(read_volume(folder / name, "a.u.").array, array)
+
+
+def own_uids(folder, *keywords):
+    """Each file gets UIDs of its own, as some anonymisers write them."""
+    for n, path in enumerate(sorted(folder.glob("*.dcm"))):
+        edit(path, **{keyword: f"1.2.3.{k}.{n}" for k, keyword in enumerate(keywords)})
+
+
+UIDS = ("SeriesInstanceUID", "FrameOfReferenceUID")
+
+
+@pytest.mark.parametrize("keywords", [UIDS[:1], UIDS[1:], UIDS], ids="+".join)
+def test_a_series_of_own_uids_is_read_as_one_and_this_is_said(tmp_path, keywords):
+    folder = write_series(tmp_path / "t2", MR)
+    own_uids(folder, *keywords)
+    write_series(tmp_path / "t2", MR // 2, number=2, prefix="OTHER", Modality="RTSTRUCT")
+    for path in (folder, folder / "IM004.dcm"):
+        np.testing.assert_array_equal(read_volume(path, "a.u.").array, MR)
+        warnings = open_series(path).warnings
+        assert len(warnings) == len(keywords)
+        for keyword, warning in zip(keywords, warnings, strict=True):
+            assert f"each of its 7 files has a {keyword} of its own" in warning
+    assert open_series(write_series(tmp_path / "sound", MR)).warnings == ()
+
+
+def test_of_two_series_with_own_uids_one_is_named(tmp_path):
+    """Descriptions tell them apart; a file of another kind of pixel disturbs neither."""
+    folder = write_series(tmp_path / "t2", MR)
+    write_series(folder, MR // 2, number=2, prefix="B")
+    write_series(folder, MR, number=3, prefix="C", PhotometricInterpretation="RGB")
+    own_uids(folder, "SeriesInstanceUID")
+    np.testing.assert_array_equal(read_volume(folder / "B002.dcm", "a.u.").array, MR // 2)
+    for path in folder.glob("C*"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"holds 2 series: t2 tse 2 \(MR, 7 slices"):
+        read_volume(folder, "a.u.")
 
 
 def screenshot(folder, **tags):
@@ -361,6 +398,22 @@ BAD = {
     ),
     "other frame": (
         lambda f: edit(f / "IM004.dcm", FrameOfReferenceUID="1.2.3"),
+        "different frames of reference",
+    ),
+    "own UIDs and several kinds": (
+        lambda f: (write_series(f, MR, number=2, prefix="B"), own_uids(f, "SeriesInstanceUID")),
+        r"holds 2 series: t2 tse 2 \(MR, 7 slices, B001.dcm\), t2 tse 1 .*give the named file",
+    ),
+    "own UIDs and one missing": (
+        lambda f: (own_uids(f, *UIDS), (f / "IM004.dcm").unlink()),
+        "misses 1 slices, the first gap between IM003.dcm and IM005.dcm",
+    ),
+    "own UIDs and a stray": (
+        lambda f: (own_uids(f, "SeriesInstanceUID"), edit(f / "IM004.dcm", PixelSpacing=[1, 1])),
+        "holds 2 series",
+    ),
+    "two frames": (
+        lambda f: [edit(f / f"IM00{n}.dcm", FrameOfReferenceUID="1.2.3") for n in (1, 2, 3)],
         "different frames of reference",
     ),
     "one slice": (
