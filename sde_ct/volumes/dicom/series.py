@@ -165,9 +165,7 @@ def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
         return files
     images = []
     for file, header in headers.items():
-        with suppress(
-            InputError
-        ):  # of another series, in which anything is allowed, or refused later
+        with suppress(InputError):  # other series may hold anything
             images.append(slice_of(header, file))
     groups = [[image.file for image in some] for some in by_series(images)]
     return next((sorted(some) for some in groups if wanted in some), files)
