@@ -28,7 +28,7 @@ class Orthanc(NamedTuple):
         return run(program(name, "dcmtk"), *to, *arguments)
 
     def store(self, folder: Path) -> None:
-        self.call("storescu", "+sd", folder)
+        self.call("storescu", "-R", "+sd", folder)  # -R: also classes that are rarely sent
 
     def find(self, *keys: str) -> str:
         """The answers to a C-FIND; a key without a value is asked for, one with a value asks."""
