@@ -69,6 +69,9 @@ MASK = flags.DEFINE_string(
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread and write intervals.")
 DICOM = flags.DEFINE_bool("dicom", False, "Write a CT series and maps to OUTPUT/dicom too.")
+PATIENT_ID = flags.DEFINE_string(
+    "patient_id", "", "PatientID of the CT series, where the MR's is empty or it is no DICOM."
+)
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "best", ["best", "newest"], "Best by validation loss, or the newest."
 )
@@ -101,6 +104,11 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     from sde_ct.synthesis.contrasts import find_contrasts
     from sde_ct.synthesis.job import Job, Request
 
+    if PATIENT_ID.value:
+        if not DICOM.value:
+            raise InputError("--patient_id is written into DICOM alone: add --dicom.")
+        if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:  # the standard's limits, VR LO
+            raise InputError("--patient_id is too long: give up to 64 characters, no backslash.")
     job = Job(
         Request(
             workdirs=tuple(WORKDIR.value),
@@ -114,6 +122,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             calibrated=CALIBRATED.value,
             each=SAVE_DRAWS.value,
             dicom=DICOM.value,
+            patient_id=PATIENT_ID.value.strip(),
             checkpoint=CHECKPOINT.value,
         )
     )
@@ -122,6 +131,8 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     sources = find_contrasts(MR.value, job.contrasts)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
+    if PATIENT_ID.value and len(sources) > 1:
+        raise InputError(f"--patient_id is of one patient: give one MR, not {len(sources)}.")
     mine = sources[jax.process_index() :: jax.process_count()]
     refused: dict[str, InputError] = {}
     for source in bar(mine, unit="volume", disable=len(mine) == 1):

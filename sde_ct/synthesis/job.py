@@ -40,6 +40,7 @@ class Request:
     batch: int | None = None  # samples per device; None: what the memory holds
     each: bool = False  # write every draw too
     dicom: bool = False  # write a CT series, and maps, too
+    patient_id: str = ""  # for a CT series whose MR gives none
     checkpoint: str = "best"  # by validation loss; or "newest"
 
 
@@ -110,7 +111,8 @@ class Job:
         mr = read_volume(opened or source.path, "a.u.")
         further = self._further(source, opened)
         mask = read_mask(find_mask(request.mask, source)) if request.mask else None
-        identity = identity_of(opened) if opened else new_identity(mr)
+        patient_id = request.patient_id
+        identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)
         name, series, notes = source.name, None, []
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # it contains the patient's name

@@ -148,6 +148,43 @@ def test_a_corrected_identity_is_not_passed_over(runs, mr_folder, tmp_path, chan
     assert listing(out) == before
 
 
+def test_an_empty_patient_id_is_noted_and_can_be_filled_in(runs, mr_folder, tmp_path):
+    for path in mr_folder.iterdir():
+        edit(path, PatientID="", PatientName="")
+    done = synthesize(runs("cnn"), mr_folder, tmp_path / "a", "--dicom")
+    notes = json.loads((tmp_path / "a" / "pelvis t2.json").read_text())["notes"]
+    assert "have no PatientID: --patient_id fills it in" in notes[0]
+    assert "have no PatientName" in notes[1] and f"note: {notes[0]}" in done.out
+    synthesize(runs("cnn"), mr_folder, tmp_path / "b", "--dicom", "--patient_id=K-42")
+    text = (tmp_path / "b" / "pelvis t2.json").read_text()
+    assert "have no PatientID" not in text and "K-42" not in text
+    for path in (tmp_path / "b" / "dicom" / "pelvis t2" / "sct").iterdir():
+        assert pydicom.dcmread(path).PatientID == "K-42"
+    write_volume(tmp_path / "mr.nii.gz", read_volume(mr_folder, "a.u."))
+    synthesize(runs("cnn"), tmp_path / "mr.nii.gz", tmp_path / "c", "--dicom", "--patient_id=K-42")
+    (written, *_) = (tmp_path / "c" / "dicom").rglob("0001.dcm")
+    assert pydicom.dcmread(written).PatientID == "K-42"
+    assert not [p for p in (tmp_path / "c").glob("*.json") if "K-42" in p.read_text()]
+
+
+PATIENT_IDS = {
+    "another": (["--patient_id=K-42", "--dicom"], "has another PatientID than --patient_id"),
+    "no DICOM": (["--patient_id=K-42"], "--patient_id is written into DICOM alone: add --dicom"),
+    "long": (["--patient_id=" + 65 * "9", "--dicom"], "give up to 64 characters"),
+    "two MRs": (["--patient_id=K-42", "--dicom", "--mr=OTHER"], "give one MR, not 2"),
+}
+
+
+@pytest.mark.parametrize("case", PATIENT_IDS)
+def test_a_patient_id_that_cannot_be_filled_in_is_refused(runs, mr_folder, tmp_path, case):
+    write_volume(tmp_path / "knee.nii.gz", read_volume(mr_folder, "a.u."))
+    given, sentence = PATIENT_IDS[case]
+    given = [flag.replace("OTHER", str(tmp_path / "knee.nii.gz")) for flag in given]
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={tmp_path / 'out'}"]
+    assert sentence in call("synthesize", *usual, *given).error
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_sagittal_mr_is_written_so_and_the_planner_told(runs, tmp_path):
     axes = ACQUISITIONS["sagittal"]
     folder = write_series(tmp_path / "t2", mr_voxels(), axes=axes, spacing=SPACING)

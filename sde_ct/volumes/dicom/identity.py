@@ -9,6 +9,7 @@ from jaxtyping import Float
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import words_of
 from sde_ct.volumes.dicom.series import Series
@@ -29,6 +30,11 @@ PRESENT = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("StudyID", "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator"),
 )
+# Whose emptiness the standard allows, but planning systems may not.
+NAMING = {
+    "PatientID": "--patient_id fills it in",
+    "PatientName": "a planning system may ask for it at import",
+}
 SUPINE = "HFS"  # head first, supine; coordinates do not depend on it
 
 
@@ -49,8 +55,11 @@ class Identity:
         )
 
 
-def identity_of(series: Series) -> Identity:
-    """The identity of an MR's series. Raises InputError where its header is damaged."""
+def identity_of(series: Series, patient_id: str = "") -> Identity:
+    """The identity of an MR's series; `patient_id` fills an empty PatientID in.
+
+    Raises InputError where its header is damaged, or has another PatientID.
+    """
     first = series.slices[0]
     with decoding(first.file):
         header = Dataset()
@@ -59,16 +68,28 @@ def identity_of(series: Series) -> Identity:
                 header.add(copy.deepcopy(series.header[keyword]))
         missing = [keyword for keyword in JOINING if not header.get(keyword)]
         notes = [f"The MR's DICOM lacks {keyword}: a new one was made." for keyword in missing]
+        if patient_id:
+            if str(header.get("PatientID") or patient_id) != patient_id:
+                raise InputError(
+                    f"{series.path} has another PatientID than --patient_id: leave the flag out, "
+                    "it only fills in an empty one"
+                )
+            header.PatientID = patient_id
+        for keyword, remedy in NAMING.items():
+            if not str(header.get(keyword) or "").strip("^ "):
+                notes.append(f"The MR's DICOM and its CT series have no {keyword}: {remedy}.")
     sources = tuple(image.sop for image in series.slices)
     return _completed(header, series.affine, sources, notes, first.series)
 
 
-def new_identity(mr: Volume) -> Identity:
+def new_identity(mr: Volume, patient_id: str = "") -> Identity:
     """An identity made up for an MR that did not come as DICOM; the same for the same voxels."""
     origin, header = voxel_sha256(mr.array), Dataset()
-    header.PatientID, header.PatientName = f"MR-{origin[:12]}", f"MR^{origin[:12]}"
+    made = f"MR-{origin[:12]}"
+    header.PatientID, header.PatientName = patient_id or made, f"MR^{origin[:12]}"
+    patient = "the patient's name" if patient_id else f"patient {made}"
     note = (
-        f"The MR is no DICOM: patient {header.PatientID}, study and frame of reference are new, so "
+        f"The MR is no DICOM: {patient}, study and frame of reference are new, so "
         "that a planning system does not join them with the patient's other images."
     )
     return _completed(header, mr.affine, (), [note], origin)
