@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
 from sde_ct.data.contrasts import cut as cut_contrast
 from sde_ct.data.contrasts import stacked
 from sde_ct.data.intensity import Percentiles, RobustMR, SliceMinMax, body_percentiles
+from sde_ct.data.regions.air import air_around
 from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
 from sde_ct.volumes.slice_grid import SliceGrid, slice_grid, to_slices
@@ -31,6 +32,7 @@ class NetworkInput(NamedTuple):
     mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = contrasts·(1 + 2·neighbours)
     body: Float[np.ndarray, "z h w"]  # 1 inside the body
     mask: Float[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, else the body
+    air: Bool[np.ndarray, "z h w"]  # where the MR shows that there is air
     grid: SliceGrid
     percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
 
@@ -126,9 +128,16 @@ def network_input(
         mr=stacked([scaling.to_model(*contrast)[index] for contrast in contrasts]),
         body=np.asarray(cut.body, np.float32),
         mask=np.asarray(judged, np.float32),
+        air=_air(cut, mr),
         grid=cut.grid,
         percentiles=cut.percentiles,
     )
+
+
+def _air(cut: CutMR, mr: Volume) -> Bool[np.ndarray, "z h w"]:
+    imaged = to_slices(mr.with_array(np.ones(mr.array.shape, np.uint8)), cut.grid) > 0.5
+    dark, median = cut.percentiles[0.5], cut.percentiles[50.0]
+    return air_around(cut.mr, cut.body, imaged, dark, median, cut.grid.pixel_mm)
 
 
 def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) -> np.ndarray:

@@ -140,6 +140,7 @@ class Job:
                 "checkpoint": [network.chosen for network in self._networks],
                 "evaluations": ct.evaluations,
                 "versions": versions(),
+                "air_around_body": ct.air and {"above_-400_HU": ct.air[0], "mean_HU": ct.air[1]},
                 "warnings": [*doubts, *ct.warnings],
                 **({"notes": notes} if request.dicom else {}),
             }

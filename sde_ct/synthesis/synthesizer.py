@@ -19,6 +19,7 @@ from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
 from sde_ct.synthesis.trained import Trained
+from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
 # Samples per device where its free memory is unknown; the same for any number of devices, so that
@@ -133,7 +134,8 @@ class Synthesizer:
         figures = seen.figures(given.grid, given.body, given.percentiles)
         unseen = seen.warnings(data.get("seen"), figures)
         hu = np.clip(ct.to_hu(x), ct.low, ct.high)
-        return Drawn(hu, given, evaluations, seconds, tuple(unseen))
+        air = air_figures(hu, given.air, ct.low)
+        return Drawn(hu, given, evaluations, seconds, tuple(unseen), air)
 
     def require_draws(self, draws: int) -> None:
         """Raise InputError for a number of draws that this network cannot give."""

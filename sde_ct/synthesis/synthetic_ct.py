@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.data.inputs import NetworkInput
-from sde_ct.uncertainty.draws import collapse_warning, decompose, moments
+from sde_ct.uncertainty.draws import AirFigures, collapse_warning, decompose, moments, worst
 from sde_ct.volumes.slice_grid import from_slices
 from sde_ct.volumes.volume import Volume
 
@@ -25,6 +25,7 @@ class SyntheticCT:
     slices: int
     unseen: tuple[str, ...] = ()  # how the MR differs from those of the training
     collapsed: str | None = None  # a warning that the draws are nearly equal
+    air: AirFigures | None = None  # of the draws, beside the body
     # Only of several networks, see `combine`; standard deviations, HU.
     within: Volume | None = None
     between: Volume | None = None
@@ -35,7 +36,8 @@ class SyntheticCT:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before trusting the voxels."""
-        return (*self.unseen, *filter(None, [self.collapsed]))
+        failed = self.air.warning if self.air else None
+        return (*self.unseen, *filter(None, [failed, self.collapsed]))
 
 
 class Drawn(NamedTuple):
@@ -46,6 +48,7 @@ class Drawn(NamedTuple):
     evaluations: float  # network evaluations per slice and draw, mean
     seconds: float  # per slice and draw, without compilation
     unseen: tuple[str, ...]  # how the MR differs from those of the training
+    air: AirFigures | None = None  # of the draws, beside the body
 
 
 def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
@@ -70,6 +73,7 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
         seconds=float(np.mean([one.seconds for one in networks])),
         slices=len(given.mr),
         unseen=tuple(dict.fromkeys(text for one in networks for text in one.unseen)),
+        air=worst([one.air for one in networks]),
     )
     if len(draws) == 1:
         return ct

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sde_ct.errors import InputError
 
+NOT_AIR_ABOVE = -400  # HU
+MOST_NOT_AIR = 0.01  # share of the surrounding air; real CTs have 0.1 % or less of it
+WINDOW_FROM, AIR_MEAN = -950, -850  # HU, the highest for a window that shows air, and for its air
+FEWEST_VOXELS = 100  # of surrounding air; a share of fewer would say little
 AGREEING = 1.0  # HU, the step in which CTs are stored; a smaller mean spread has collapsed
 
 
@@ -38,6 +42,53 @@ def collapse_warning(spread: float, draws: int) -> str | None:
         f"The {draws} draws agree within {spread:.1g} HU over the body: their spread has "
         "collapsed and says nothing about the error."
     )
+
+
+class AirFigures(NamedTuple):
+    """What draws show where the MR shows air; of the worst draw."""
+
+    not_air: float  # share above `NOT_AIR_ABOVE`
+    mean: float  # HU
+
+    @property
+    def warning(self) -> str | None:
+        """The warning that these draws need, or None."""
+        if self.not_air > MOST_NOT_AIR:
+            found = f"{100 * self.not_air:.2g} % of the air around the body lies above "
+            found += f"{NOT_AIR_ABOVE} HU (at most {100 * MOST_NOT_AIR:g} % is expected)"
+        elif self.mean > AIR_MEAN:
+            found = (
+                f"the air around the body has {self.mean:.0f} HU on average (at most {AIR_MEAN} "
+            )
+            found += "HU is expected)"
+        else:
+            return None
+        return (
+            f"In one draw or more, {found}: do not use this CT. Take more evaluations or another "
+            "sampler, or train the network for longer."
+        )
+
+
+def air_figures(
+    draws: Float[np.ndarray, "m *d"], air: Bool[np.ndarray, "*d"], low: float
+) -> AirFigures | None:
+    """The figures of draws (HU) in known air, or None where they cannot be judged.
+
+    That is where fewer than `FEWEST_VOXELS` voxels are known to be air, or where the network's
+    window of HU begins at a `low` above that of air.
+    """
+    if np.sum(air) < FEWEST_VOXELS or low > WINDOW_FROM:
+        return None
+    return AirFigures(
+        not_air=max(float(np.mean(draw[air] > NOT_AIR_ABOVE)) for draw in draws),
+        mean=max(float(np.mean(draw[air], dtype=float)) for draw in draws),
+    )
+
+
+def worst(figures: Sequence[AirFigures | None]) -> AirFigures | None:
+    """The figures of the worst draw of several networks, None where none could be judged."""
+    known = [one for one in figures if one is not None]
+    return AirFigures(*map(max, zip(*known, strict=True))) if known else None
 
 
 class Decomposition(NamedTuple):
