@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRBigEndian
 
 from .volumes import test_files, test_metaimage
 from .volumes.dicom import test_series as test_dicom
-from .volumes.dicom_series import edit, write_series
+from .volumes.dicom_series import edit, voxels, write_series
 
 
 class Broken(NamedTuple):
@@ -295,7 +295,25 @@ def same_file(folder: Path) -> None:
     (folder / "mr.nii.gz").symlink_to(folder / "ct.nii.gz")
 
 
+def flat(folder: Path, *prefixes: str) -> None:
+    """The slices of an MR beside those of a CT, and of further MRs."""
+    write_series(folder, test_dicom.MR, prefix="mr")
+    write_series(folder, voxels(), modality="CT", number=2, prefix="ct")
+    for number, prefix in enumerate(prefixes, start=3):
+        write_series(folder, test_dicom.MR, number=number, prefix=prefix)
+
+
 PATIENT = {
+    "two flat series": (
+        lambda f: flat(f, "mr_b"),
+        r"holds 2 series that match 'mr\*' \(.*give a pattern of one of them, or one file, as --mr",
+    ),
+    "flat, damaged": (
+        lambda f: (flat(f), (f / "mr003.dcm").write_bytes(b"")),
+        "mr003.dcm is damaged",
+    ),
+    "flat, one missing": (lambda f: (flat(f), (f / "mr004.dcm").unlink()), "misses 1 slices"),
+    "flat, beside a volume": (lambda f: (flat(f), sound(f, "mr")), "all match 'mr\\*'"),
     "loop": (loop, "has no MR|holds no MR|symbolic links"),
     "loop of folders": (looped_folder, "holds no MR that matches"),
     "dangling link": (dangling, "no CT"),

@@ -12,9 +12,9 @@ from sde_ct.doctor.finding import Finding, error, refused, warning
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
-from sde_ct.volumes.dicom.grouping import by_series, doubts
+from sde_ct.volumes.dicom.grouping import LISTED, by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
-from sde_ct.volumes.dicom.series import LISTED, belonging, require_decoder, slice_files
+from sde_ct.volumes.dicom.series import belonging, require_decoder, slice_files
 from sde_ct.volumes.dicom.slice import (
     Slice,
     is_beside,

@@ -22,9 +22,10 @@ from sde_ct.data.sources.patient import (
 )
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
+from sde_ct.volumes.dicom.grouping import by_series, listed
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import Series, slice_files
-from sde_ct.volumes.dicom.slice import may_be_dicom
+from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header, slice_of
 from sde_ct.volumes.files import files_of, opened, read_mask, read_volume
 from sde_ct.volumes.formats import image_stem
 
@@ -196,8 +197,13 @@ def _case(
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
-    """The only match in a patient's folder. Raises InputError for several, or if one is missing."""
+    """The only match in a patient's folder, or one of the files of the only series that matches.
+
+    Raises InputError for several, or if one is missing.
+    """
     paths = _matches(place, pattern) if pattern else []
+    if len(paths) > 1 and all(path.is_file() and not image_stem(path) for path in paths):
+        paths = _one_series(place, kind, pattern, paths)
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths[:8])
         raise InputError(f"{place}: {names} all match {pattern!r}: name one as --{kind}")
@@ -207,6 +213,28 @@ def _one(place: Path, kind: str, pattern: str) -> Path | None:
             "add the file or fix the pattern"
         )
     return paths[0] if paths else None
+
+
+def _one_series(place: Path, kind: str, pattern: str, paths: list[Path]) -> list[Path]:
+    """One of the DICOM files, which stands for them all. InputError where they are not one series.
+
+    A file that cannot be read stands for its series too: reading it reports what is wrong.
+    """
+    images = []
+    for path in paths:
+        try:
+            header = read_header(path)
+            if not is_beside(header, path):
+                images.append(slice_of(header, path))
+        except InputError:
+            return [path]
+    series = by_series(images)
+    if len(series) > 1:
+        raise InputError(
+            f"{place} holds {len(series)} series that match {pattern!r} ({listed(series)}): "
+            f"give a pattern of one of them, or one file, as --{kind}"
+        )
+    return [some[0].file for some in series]
 
 
 def _matches(place: Path, pattern: str) -> list[Path]:

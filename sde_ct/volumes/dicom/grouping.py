@@ -7,6 +7,8 @@ import numpy as np
 
 from sde_ct.volumes.dicom.slice import Slice
 
+LISTED = 8  # series that a sentence names
+
 
 def by_series(images: Iterable[Slice]) -> list[list[Slice]]:
     """The images of each series.
@@ -21,6 +23,15 @@ def by_series(images: Iterable[Slice]) -> list[list[Slice]]:
     for uid, some in by_uid.items():
         groups[(uid,) if len(some) > 1 else _kind(some[0])].extend(some)
     return list(groups.values())
+
+
+def listed(series: Sequence[Sequence[Slice]]) -> str:
+    """Several series in a sentence, each with one of its files."""
+    texts = [
+        f"{some[0].description} ({some[0].modality}, {len(some)} slices, {some[0].file.name})"
+        for some in series[:LISTED]
+    ]
+    return ", ".join(texts) + ", …" * (len(series) > LISTED)
 
 
 def frame_is_each_slices_own(slices: Sequence[Slice]) -> bool:

@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import arrange
-from sde_ct.volumes.dicom.grouping import by_series, doubts
+from sde_ct.volumes.dicom.grouping import by_series, doubts, listed
 from sde_ct.volumes.dicom.slice import (
     SCALE,
     Slice,
@@ -29,8 +29,6 @@ from sde_ct.volumes.dicom.slice import (
     series_of,
     slice_of,
 )
-
-LISTED = 8  # series that a sentence names
 
 
 @dataclass(frozen=True)
@@ -174,12 +172,7 @@ def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
 def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
     if len(series := by_series(images)) == 1:
         return
-    listed = [
-        f"{some[0].description} ({some[0].modality}, {len(some)} slices, {some[0].file.name})"
-        for some in series[:LISTED]
-    ]
-    more = ", …" if len(series) > LISTED else ""
     raise InputError(
-        f"{folder} holds {len(series)} series: {', '.join(listed)}{more}: give the named file of "
+        f"{folder} holds {len(series)} series: {listed(series)}: give the named file of "
         "the series wanted in place of the folder"
     )

@@ -65,6 +65,22 @@ def test_pairs_are_nifti_metaimage_and_dicom_mixed(tmp_path):
     assert case.stamp() != before
 
 
+@pytest.mark.parametrize("place", ["", "anna"])
+def test_the_slices_of_one_series_in_a_flat_folder_are_one_volume(tmp_path, place):
+    mr, hu = voxels() + 1000, voxels(seed=1)
+    folder = write_series(tmp_path / place, mr, prefix="MR")
+    write_series(folder, hu, modality="CT", number=2, prefix="CT")
+    (case,) = find_cases("pairs", tmp_path, Patterns("MR*.dcm", "CT*.dcm"))
+    patient = case.read()
+    np.testing.assert_array_equal(patient.mr.array, mr)
+    np.testing.assert_array_equal(patient.ct.array, hu)
+    assert (case.mr.name, case.ct.name) == ("MR001.dcm", "CT001.dcm")
+    write_series(folder, mr, number=3, prefix="MR_B")
+    (case,) = find_cases("pairs", tmp_path, Patterns("MR*.dcm", "CT*.dcm"))
+    with pytest.raises(InputError, match=r"2 series that match 'MR\*.dcm' \(t2 tse 1 \(MR, 7"):
+        case.read()
+
+
 def test_synthrad2025(tmp_path):
     names = (f"Task1/{region}/1{region}A001/{k}.mha" for region in ("AB", "TH") for k in KINDS)
     cases = find_cases(
