@@ -61,7 +61,7 @@ def _origin(volume: Volume) -> Iterator[Finding]:
 def check_alignment(mr: Volume, ct: Volume) -> Iterator[Finding]:
     """Compare the bodies of MR (a.u.) and CT (HU, on any grid) where both images show them."""
     if not same_grid(mr, reordered(ct, mr.affine)):
-        yield error("MR and CT lie on different grids", "resample the CT on the MR's grid")
+        yield error("MR and CT lie on different grids", "prepare with --register=rigid")
     in_mr = body_mask(mr).array > 0
     in_ct, both = (
         resample_on(ct.with_array(mask), mr, fill=0.0, order=0).array > 0
@@ -70,7 +70,7 @@ def check_alignment(mr: Volume, ct: Volume) -> Iterator[Finding]:
     a, b = in_mr & both, in_ct & both
     if a.sum() < COMMON * in_mr.sum() or not b.any():
         what = "MR and CT show no common part of the body"
-        yield error(what, "register the CT to the MR, or pair the right files")
+        yield error(what, "prepare with --register=rigid, or pair the right files")
         return
     overlap = dice(a, b)
     apart = np.subtract(*(ndimage.center_of_mass(mask) for mask in (b, a)))
