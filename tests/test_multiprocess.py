@@ -174,7 +174,7 @@ def test_two_processes_start_from_the_same_weights(runs, phantoms, tmp_path):
     init = [f"--init={runs('diffusion')}"]
     of = by_flags(2)
     run.start(2, devices=1, pause=0, way=lambda _: lambda i: (of(i)[0] + init, {}))
-    assert run.statuses(120) == [0, 0], run.log(0) + run.log(1)
+    assert run.statuses() == [0, 0], run.log(0) + run.log(1)
     assert "starts from the best weights" in run.log(0)
     assert "starts from the best weights" not in run.log(1)
     ours, theirs = (load(workdir).params for workdir in (run.workdir, runs("diffusion")))

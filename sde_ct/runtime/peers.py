@@ -196,17 +196,11 @@ def agreed() -> Iterator[None]:
             raise
         trouble = str(error)
     if jax.process_count() > 1:
-        for sentence in _exchange(trouble):
-            if sentence:
+        meet()
+        text = np.frombuffer(trouble.encode()[:LONGEST].ljust(LONGEST, b"\0"), np.uint8)
+        for row in np.asarray(multihost_utils.process_allgather(text)):
+            if sentence := row.tobytes().rstrip(b"\0").decode(errors="replace"):
                 raise Agreed(sentence)
-
-
-def _exchange(sentence: str) -> list[str]:
-    """The sentences of all processes, given that of each."""
-    meet()
-    text = np.frombuffer(sentence.encode()[:LONGEST].ljust(LONGEST, b"\0"), np.uint8)
-    every = np.asarray(multihost_utils.process_allgather(text))
-    return [row.tobytes().rstrip(b"\0").decode(errors="replace") for row in every]
 
 
 def connect(devices: Sequence[jax.Device]) -> None:

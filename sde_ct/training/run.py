@@ -74,6 +74,7 @@ class Run:
                 raise after
             progress.slowed, progress.lately = config.training.rollback_rate, 0
         config = slower(config, progress.slowed)
+        plan = config.training
         update = parallel.data_parallel(build_method(config, parallel.AXIS).update, self.devices)
         local = parallel.local(self.devices)
         rows = parallel.share(config.data.batch_size)
@@ -85,19 +86,13 @@ class Run:
             watch, pending = Watch(), Pending()
             while progress.step < last and not interruption.before(progress.step):
                 batch = parallel.shard(next(self.batches), len(local))
-                keys = example_keys(config.training.seed, progress.step, len(rows), rows.start)
+                keys = example_keys(plan.seed, progress.step, len(rows), rows.start)
                 state, metrics = update(state, parallel.shard(keys, len(local)), batch)
                 progress.step, progress.validation_loss = progress.step + 1, None
                 telemetry.advance()
                 pending.append((progress.step, metrics))
-                log, look, save = (
-                    progress.step % every == 0 or progress.step == last
-                    for every in (
-                        config.training.log_every,
-                        config.training.validate_every,
-                        config.training.checkpoint_every,
-                    )
-                )
+                every = (plan.log_every, plan.validate_every, plan.checkpoint_every)
+                log, look, save = (progress.step % n == 0 or progress.step == last for n in every)
                 ahead = 0 if log or look or save else AHEAD
                 metrics = self._settle(pending, ahead, progress, watch, telemetry) or metrics
                 if log:
