@@ -11,16 +11,9 @@ from sde_ct.types import Samples, ScoreFn
 
 
 def ddim(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    steps: int = 150,
-    eta: float = 0.0,
-    grid: Grid = uniform_log_snr,
-    denoise: bool = False,
-) -> Samples:
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, steps: int = 150, eta: float = 0.0, grid: Grid = uniform_log_snr, denoise: bool = False,
+) -> Samples:  # fmt: skip
     """Draw samples by DDIM steps, which reuse the noise estimated at t at the next time s.
 
     With x_0 = (x_t + std_t² ∇ log p_t(x_t)) / alpha_t and e = (x_t - alpha_t x_0) / std_t,

@@ -13,14 +13,9 @@ uniform_chain: Grid = partial(uniform_time, end=0.0)  # t = i / steps, as in the
 
 
 def ddpm(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    steps: int = 1000,
-    grid: Grid = uniform_chain,
-) -> Samples:
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, steps: int = 1000, grid: Grid = uniform_chain,
+) -> Samples:  # fmt: skip
     """Draw samples from the posterior q(x_s | x_t, x_0), step by step, with x_0 denoised from x_t.
 
     With alpha_ts = alpha_t / alpha_s and var_ts = std_t² - alpha_ts² std_s² for s < t,

@@ -10,16 +10,10 @@ from sde_ct.types import Samples, ScoreFn
 
 
 def dpm_solver(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    steps: int = 20,
-    stochastic: bool = False,
-    grid: Grid = uniform_log_snr,
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, steps: int = 20, stochastic: bool = False, grid: Grid = uniform_log_snr,
     denoise: bool = False,
-) -> Samples:
+) -> Samples:  # fmt: skip
     """Draw samples by exponential steps in l = log(alpha / std), with x_0 extrapolated.
 
     With x_0 = (x_t + std_t² ∇ log p_t(x_t)) / alpha_t, h = l_s - l_t, h' and x_0' the values of

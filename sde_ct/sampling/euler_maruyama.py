@@ -10,15 +10,9 @@ from sde_ct.types import Samples, ScoreFn
 
 
 def euler_maruyama(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    steps: int = 1000,
-    grid: Grid = uniform_time,
-    denoise: bool = False,
-) -> Samples:
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, steps: int = 1000, grid: Grid = uniform_time, denoise: bool = False,
+) -> Samples:  # fmt: skip
     """Draw samples by Euler-Maruyama steps of the reverse-time SDE.
 
     x_s = x_t + (f - g² ∇ log p_t(x_t)) (s - t) + g √(t - s) z,  z ~ N(0, I)

@@ -13,18 +13,10 @@ from sde_ct.types import Samples, ScoreFn
 
 
 def heun(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    steps: int = 36,
-    churn: float = 0.0,
-    churn_range: tuple[float, float] = (0.05, 50.0),
-    churn_noise: float = 1.0,
-    grid: Grid = karras,
-    denoise: bool = False,
-) -> Samples:
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, steps: int = 36, churn: float = 0.0, churn_range: tuple[float, float] = (0.05, 50.0),
+    churn_noise: float = 1.0, grid: Grid = karras, denoise: bool = False,
+) -> Samples:  # fmt: skip
     """Draw samples by Heun steps of the probability-flow ODE, with the noise level as its time.
 
     In y = x / alpha and r = std / alpha the ODE is dy/dr = (y - x_0(y, r)) / r. A step from the

@@ -14,17 +14,10 @@ _SAMPLE = "sde_ct_sample"  # name of the batch axis under vmap
 
 
 def probability_flow_ode(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-    end: float = 1e-3,
-    max_steps: int = 4096,
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, rtol: float = 1e-5, atol: float = 1e-5, end: float = 1e-3, max_steps: int = 4096,
     denoise: bool = False,
-) -> Samples:
+) -> Samples:  # fmt: skip
     """Draw samples from the prior and solve the probability-flow ODE from t = 1 to `end`.
 
     dx/dt = f - ½ g² ∇ log p_t(x)

@@ -13,19 +13,10 @@ from sde_ct.types import Samples, ScoreFn
 
 
 def predictor_corrector(
-    key: Key[Array, "..."],
-    sde: SDE,
-    score: ScoreFn,
-    shape: tuple[int, ...],
-    *,
-    steps: int = 1000,
-    corrector_steps: int = 1,
-    snr: float = 0.16,
-    corrector_first: bool = True,
-    batch_mean_step: bool = False,
-    grid: Grid = uniform_time,
-    denoise: bool = False,
-) -> Samples:
+    key: Key[Array, "..."], sde: SDE, score: ScoreFn, shape: tuple[int, ...],
+    *, steps: int = 1000, corrector_steps: int = 1, snr: float = 0.16, corrector_first: bool = True,
+    batch_mean_step: bool = False, grid: Grid = uniform_time, denoise: bool = False,
+) -> Samples:  # fmt: skip
     """Draw samples by Langevin steps at each noise level and Euler-Maruyama steps between levels.
 
     Corrector at t:  x ← x + e ∇ log p_t(x) + √(2e) z,  e = 2 (snr · std(t))²

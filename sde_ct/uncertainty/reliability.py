@@ -88,8 +88,9 @@ class Reliability(NamedTuple):
     """Shares of bone-like draws for each prior that the MR shows, in increasing order.
 
     Attributes:
-        p: the p-value of a χ² test, Σ (k - n q)² / (n q (1 - q)) over the priors q between 0 and 1,
-            of whether draws follow their priors. It is 0 where draws differ from a prior of 0 or 1.
+        p: the p-value of a χ² test that draws follow their priors. The statistic is
+            Σ (k - n q)² / (n q (1 - q)) over the priors q between 0 and 1; where draws differ from
+            a prior of 0 or 1, p is 0.
         slope: of the shares over the priors, by least squares weighted by draws. Below 1 the draws
             distinguish the MRs too little, above 1 too much.
         bias: mean of share - prior over draws; above 0 there is too much bone.

@@ -27,25 +27,17 @@ def ready() -> bool:
     """Whether the kernels can be called. The first call builds them and registers them with JAX."""
     if os.environ.get("SDE_CT_WINOGRAD") == "0":
         return False
-    compiler = _compiler()
-    if compiler is None:
-        logging.warning(
-            "No C++ compiler (g++, clang++ or $CXX) was found: 3 x 3 convolutions are XLA's own, "
-            "which take about twice as long"
-        )
-        return False
-    try:
-        register(build(cache.folder("winograd"), compiler))
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        output = getattr(error, "stderr", None) or str(error)
-        logging.warning(
-            "The convolution kernels could not be built by %s (%s): 3 x 3 convolutions are XLA's "
-            "own, which take about twice as long",
-            compiler,
-            output.strip().splitlines()[0] if output.strip() else type(error).__name__,
-        )
-        return False
-    return True
+    reason = "No C++ compiler (g++, clang++ or $CXX) was found"
+    if compiler := _compiler():
+        try:
+            register(build(cache.folder("winograd"), compiler))
+            return True
+        except (OSError, subprocess.SubprocessError, AttributeError) as error:
+            output = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            why = output[0] if output else type(error).__name__
+            reason = f"The convolution kernels could not be built by {compiler} ({why})"
+    logging.warning("%s: 3 x 3 convolutions are XLA's own and take about twice as long", reason)
+    return False
 
 
 def build(folder: Path, compiler: str, machine: str = "native") -> Path:

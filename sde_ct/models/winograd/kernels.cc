@@ -1,6 +1,6 @@
-// 3 x 3 convolutions of NHWC images by Winograd's F(4 x 4, 3 x 3) (Lavin & Gray 2016,
-// arXiv 1509.09308): forward, and both gradients. A tile of 4 x 4 pixels takes 36 products a pair
-// of channels instead of 144; what lies between the stages stays in the caches.
+// 3 x 3 convolutions of NHWC images and their gradients by Winograd's F(4 x 4, 3 x 3) (Lavin & Gray
+// 2016, arXiv 1509.09308). A tile of 4 x 4 pixels takes 36 products per pair of channels instead of
+// 144. Intermediate results stay in the caches.
 
 #include "products.h"
 #include "threads.h"
@@ -18,11 +18,12 @@ static Image image(xla::ffi::Span<const int64_t> dims, bool grow) {
   return {dims[0], dims[1] * (grow ? 2 : 1), dims[2] * (grow ? 2 : 1), dims[3]};
 }
 
-// Floats from one point to the next of a transformed kernel; see `Points`.
+// The number of floats from one point of a transformed kernel to the next; see `Points`.
 static int64_t kernel_point(int64_t in, int64_t out) { return in * out + kLanes; }
 
-// w, [3][3][in][out], to points: [kPoints][pairs of blocks of out channels][in][2 * kLanes]. Where
-// `transposed`, w is [3][3][out][in] and turned by half a circle: the gradient of the input.
+// Transforms w, [3][3][in][out], to points [kPoints][pairs of blocks of out channels][in]
+// [2 * kLanes]. For the gradient of the input, `transposed`, w is [3][3][out][in] and is rotated by
+// 180 degrees.
 static void transform_kernel(ThreadPool& pool, const float* w, int64_t in, int64_t out,
                              bool transposed, float* to) {
   int64_t blocks = out / kLanes, point = kernel_point(in, out);
@@ -46,7 +47,7 @@ static void transform_kernel(ThreadPool& pool, const float* w, int64_t in, int64
   });
 }
 
-// y = x * w. Where `grow`, x is enlarged by two first; where `shrink`, 2 x 2 pixels of y are summed.
+// y = x * w. `grow` first repeats the pixels of x 2 x 2; `shrink` finally sums 2 x 2 pixels of y.
 static Error convolve(ThreadPool pool, Floats x, Floats w, Result y, bool transposed, bool grow,
                       bool shrink) {
   Image in = image(x.dimensions(), grow), out = in;
@@ -72,7 +73,7 @@ static Error convolve(ThreadPool pool, Floats x, Floats w, Result y, bool transp
   return Error::Success();
 }
 
-// Points of the kernel's gradient, [kPoints][in][out], to w, [3][3][in][out].
+// Transforms the points of the kernel's gradient, [kPoints][in][out], to w, [3][3][in][out].
 static void transform_gradient(ThreadPool& pool, const float* sums, int64_t in, int64_t out,
                                float* w) {
   int64_t point = kernel_point(in, out);
@@ -87,10 +88,10 @@ static void transform_gradient(ThreadPool& pool, const float* sums, int64_t in, 
   });
 }
 
-// The gradient of w from x and that of y; where `grow`, x is enlarged by two first.
+// The gradient of w, from x and the gradient of y. `grow` repeats the pixels of x 2 x 2 first.
 static Error kernel_gradient(ThreadPool pool, Floats x, Floats dy, Result dw, bool grow) {
   Image in = image(x.dimensions(), grow), out = image(dy.dimensions(), false);
-  constexpr int64_t kKept = int64_t{3} << 20;  // floats of transformed tiles: 12 MB of a cache
+  constexpr int64_t kKept = int64_t{3} << 20;  // floats of transformed tiles, 12 MB of the cache
   int64_t most = kKept / (kPoints * (in.channels + out.channels)) / kBlock * kBlock;
   int64_t tiles = in.tiles(), chunk = std::min(tiles, std::max<int64_t>(kBlock, most));
   int64_t point = kernel_point(in.channels, out.channels);

@@ -11,8 +11,8 @@
 
 namespace sde_ct {
 
-// Runs work(i) for every i in [0, count); returns when all are done. This thread takes part, and
-// waits only for pieces that have begun elsewhere: a pool without a free thread can't block it.
+// Runs work(i) for every i in [0, count) and returns when all are done. The calling thread works,
+// too, and waits only for pieces that other threads have begun, so a busy pool cannot block it.
 template <typename Work>
 void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
   struct Shared {
@@ -22,7 +22,7 @@ void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
     std::condition_variable all;
   };
   auto shared = std::make_shared<Shared>();
-  // `work` is borrowed: only who holds a piece touches it, and this thread waits for every piece.
+  // A pointer to `work` is enough: it is used only inside a piece, and all pieces are waited for.
   auto take = [shared, count, borrowed = &work] {
     int64_t mine = 0;
     for (int64_t i; (i = shared->next.fetch_add(1)) < count; mine++) (*borrowed)(i);

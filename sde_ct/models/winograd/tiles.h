@@ -1,12 +1,13 @@
-// Between images and transformed tiles.
+// Conversion between images and transformed tiles.
 #pragma once
 
 #include "transforms.h"
 
 namespace sde_ct {
 
-// The 4 x 4 pixels of a tile and one more on each side, zero outside of the image, to points.
-// Where `grow`, `x` has half the height and width of `size`: each of its pixels counts as four.
+// Transforms the 4 x 4 pixels of a tile, and one more on each side, to points. Pixels outside the
+// image are 0. With `grow`, `x` has half the height and width of `size`, and its pixels are
+// repeated 2 x 2.
 inline void gather(const float* x, const Image& size, bool grow, int64_t index, const Points& to,
                    int64_t slot) {
   Tile tile(size, index);
@@ -30,8 +31,8 @@ inline void gather(const float* x, const Image& size, bool grow, int64_t index, 
   }
 }
 
-// Points to the 4 x 4 pixels of a tile. Where `shrink`, `y` has half the height and width of
-// `size`: each of its pixels is the sum of four.
+// Transforms points to the 4 x 4 pixels of a tile. With `shrink`, `y` has half the height and width
+// of `size`, and each pixel is the sum of four.
 inline void scatter(const Points& from, int64_t slot, float* y, const Image& size, bool shrink,
                     int64_t index) {
   Tile tile(size, index);
@@ -50,7 +51,7 @@ inline void scatter(const Points& from, int64_t slot, float* y, const Image& siz
   }
 }
 
-// The 4 x 4 pixels of a gradient's tile to points: the transpose of `scatter`.
+// Transforms the 4 x 4 pixels of a gradient's tile to points: the transpose of `scatter`.
 inline void gather_gradient(const float* y, const Image& size, int64_t index, const Points& to,
                             int64_t slot) {
   Tile tile(size, index);

@@ -1,5 +1,5 @@
-// The transforms of F(4 x 4, 3 x 3): points 0, 1, -1, 2, -2 and infinity. Each is written for one
-// axis, in the letters of Lavin & Gray.
+// The transforms of F(4 x 4, 3 x 3) with the points 0, 1, -1, 2, -2 and infinity. Each function
+// transforms one axis; matrices have their names in Lavin & Gray.
 #pragma once
 
 #include "vectors.h"
@@ -59,7 +59,7 @@ inline void weight_transposed(const Vec* u, Vec* g) {
   g[2] = a + (1.0f / 6) * b + u[5];
 }
 
-// A transform along columns, then rows.
+// Applies a transform to the columns and then to the rows.
 template <int I, int O>
 inline void both_axes(void (*transform)(const Vec*, Vec*), const Vec (&from)[I][I],
                       Vec (&to)[O][O]) {

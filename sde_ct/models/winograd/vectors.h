@@ -8,7 +8,7 @@ namespace sde_ct {
 
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
-constexpr int kRows = 8;  // tiles, or channels, that a matrix product takes at once
+constexpr int kRows = 8;  // tiles, or channels, that a matrix product handles at once
 #elif defined(__AVX__)
 constexpr int kLanes = 8;
 constexpr int kRows = 4;
@@ -16,8 +16,8 @@ constexpr int kRows = 4;
 constexpr int kLanes = 4;
 constexpr int kRows = 4;
 #endif
-constexpr int kPoints = 36;  // of a transformed tile
-constexpr int kBlock = 32;   // tiles of one piece of work: what lies between its stages fits a cache
+constexpr int kPoints = 36;  // numbers of a transformed tile
+constexpr int kBlock = 32;   // tiles per piece of work, whose intermediate results fit into a cache
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef float Loose __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
@@ -27,7 +27,7 @@ inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
 inline Vec& at(float* p) { return *reinterpret_cast<Vec*>(p); }  // where p is aligned
 inline const Vec& at(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 
-// Memory of this thread, kept from call to call: fresh pages would cost more than the work.
+// Memory that a thread keeps between calls, because new pages would cost more than the work.
 inline float* scratch(int slot, int64_t floats) {
   constexpr std::align_val_t kPage{4096};
   struct Kept {
@@ -46,7 +46,7 @@ inline float* scratch(int slot, int64_t floats) {
 }
 
 // Transformed tiles: [kPoints][channels / kLanes][tiles][kLanes]. The points lie an odd number of
-// cache lines apart, or the 36 of one tile would fall into one set of the cache.
+// cache lines apart. Otherwise the 36 numbers of a tile would share one set of the cache.
 struct Points {
   float* data;
   int64_t point, block;  // floats from one point, or one block of channels, to the next

@@ -76,20 +76,17 @@ def render(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_read("page.html")).render(
+        **static._asdict(),
         title=report.title,
         policy=_policy(script, style),
         script=Markup(script),
         style=Markup(style),
         warnings=report.warnings,
-        summary=static.summary,
-        cases=static.cases,
         findings=report.findings if measured else (),
         patients=[{"name": data["name"], "json": _as_json(data)} for data in patients],
         notes=notes,
         panes=list(PANES.items()),
         colours=_as_json(_colours()),
-        figures=static.figures,
-        curves=static.curves,
         provenance={heading: list(_flat(tree)) for heading, tree in provenance.items()},
     )
 
