@@ -2,7 +2,7 @@
 # N4 corrects a bias field that multiplies the image, so that the unit of the image should not matter. It works on
 # logarithms, and where no mask excludes them, voxels of exactly 0 keep the value 0 among the logarithms: N4 gives
 # the result, bit by bit, of an image whose background is 1. In an MR with its background set to 0 and its tissue
-# scaled to at most 1, the empty voxels are then the brightest of all, and the field that is found depends on the
+# scaled to at most 1, the empty voxels then count as the brightest, and the field that is found depends on the
 # unit. With a mask of the tissue it does not.
 set -euo pipefail
 folder=$(mktemp -d)

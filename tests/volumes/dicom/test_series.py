@@ -108,6 +108,19 @@ def test_each_slice_is_scaled_by_its_own_tags(tmp_path):
     np.testing.assert_array_equal(array[..., 3], MR[..., 3])
 
 
+def test_signed_values_of_twelve_bits_keep_their_sign(tmp_path):
+    """Bits above HighBit mean nothing (PS3.5, 8.1.1); -5 must not become 4091, with 0 or 1 in them.
+
+    plastimatch 1.9.4 and dcm2niix 1.0.20220720 take the word as it is.
+    """
+    stored = voxels() % 2048 - 1024
+    for number, above in enumerate((0x0FFF, 0xFFFF)):
+        words = (stored.astype(np.uint16) & np.uint16(above)).astype(np.uint16)
+        tags = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1}
+        folder = write_series(tmp_path / str(number), words, **tags)
+        np.testing.assert_array_equal(read_volume(folder, "a.u.").array, stored)
+
+
 def test_hu_come_from_slope_and_intercept(tmp_path):
     stored = (voxels() + 1024).astype(np.uint16)
     folder = write_series(tmp_path / "ct", stored, modality="CT", RescaleIntercept=-1024)
