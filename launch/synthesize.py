@@ -7,6 +7,8 @@ writes out/sct/NAME.nii.gz and, for two draws or more, out/sct_std/NAME.nii.gz. 
 out/NAME.json records how they were made. --mr takes a NIfTI, a MetaImage or a DICOM series: its
 folder, or one of its files if the folder holds several series. --dicom adds what joins the MR's
 study: a CT series, out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on.
+--dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
+refuse tilted ones.
 
 Several networks, trained from different seeds: repeat --workdir. The networks share the draws.
 out/sct_std_within/ holds the ambiguity that each network leaves, out/sct_std_between/ the
@@ -72,6 +74,9 @@ DICOM = flags.DEFINE_bool("dicom", False, "Write a CT series and maps to OUTPUT/
 PATIENT_ID = flags.DEFINE_string(
     "patient_id", "", "PatientID of the CT series, where the MR's is empty or it is no DICOM."
 )
+AXIAL = flags.DEFINE_bool(
+    "dicom_axial", False, "As --dicom, with a CT series in straight axial slices beside it."
+)
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "best", ["best", "newest"], "Best by validation loss, or the newest."
 )
@@ -121,7 +126,8 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             mask=Path(MASK.value) if MASK.value else None,
             calibrated=CALIBRATED.value,
             each=SAVE_DRAWS.value,
-            dicom=DICOM.value,
+            dicom=DICOM.value or AXIAL.value,
+            axial=AXIAL.value,
             patient_id=PATIENT_ID.value.strip(),
             checkpoint=CHECKPOINT.value,
         )

@@ -41,6 +41,7 @@ class Request:
     each: bool = False  # write every draw too
     dicom: bool = False  # write a CT series, and maps, too
     patient_id: str = ""  # for a CT series whose MR gives none
+    axial: bool = False  # with `dicom`: write a CT series in straight axial slices beside it
     checkpoint: str = "best"  # by validation loss; or "newest"
 
 
@@ -128,7 +129,9 @@ class Job:
                 **self._asked,
                 "input": provenance.image(mr, kind, mask, further),
             },
-            paths=outputs.paths(name, self._kinds, request.each * self._draws, request.dicom),
+            paths=outputs.paths(
+                name, self._kinds, request.each * self._draws, request.dicom, request.axial
+            ),
             series=series,
         )
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
@@ -145,7 +148,10 @@ class Job:
                 **({"notes": notes} if request.dicom else {}),
             }
             joined = identity if request.dicom else None
-            results.put(lambda stage: outputs.write(stage, name, ct, request.each, joined), details)
+            results.put(
+                lambda stage: outputs.write(stage, name, ct, request.each, joined, request.axial),
+                details,
+            )
         return Done(
             name, f"{results.first}: {self._cost(ct)}.", (*doubts, *ct.warnings), tuple(notes)
         )

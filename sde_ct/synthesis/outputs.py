@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
-from sde_ct.volumes.dicom.contents import CALIBRATED, MAPS
+from sde_ct.volumes.dicom.axial import on_axial_slices
+from sde_ct.volumes.dicom.contents import AXIAL, CALIBRATED, MAPS
 from sde_ct.volumes.dicom.identity import Identity
 from sde_ct.volumes.dicom.parametric_map import write_map
 from sde_ct.volumes.dicom.write import write_ct_series
@@ -34,16 +35,19 @@ def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
     return [kind for kind in KINDS if wanted[kind]]
 
 
-def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool) -> tuple[str, ...]:
+def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool) -> tuple[str, ...]:
     """The paths that `write` creates, with `draws` single draws; the CT series is a folder."""
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
         *(_draw(name, number) for number in range(draws)),
         *(f"dicom/{name}/{kind}{'.dcm' * (kind in MAPS)}" for kind in kinds if dicom),
+        *([f"dicom/{name}/sct_axial"] if axial else []),
     )
 
 
-def write(folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity | None) -> None:
+def write(
+    folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity | None, axial: bool
+) -> None:
     """Write a synthetic CT as int16 HU, its maps as float32 in DICOM.
 
     Args:
@@ -52,6 +56,7 @@ def write(folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity
       ct: what is written.
       each: whether every draw is written.
       joined: whose study the CT series and maps join; None writes no DICOM.
+      axial: whether a CT series in straight axial slices is written beside the MR's.
 
     Raises:
       InputError: as in `write_ct_series`.
@@ -65,6 +70,9 @@ def write(folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity
         return
     place = folder / "dicom" / name
     series = write_ct_series(place / "sct", ct.mean, joined)
+    if axial:
+        straight = on_axial_slices(ct.mean)
+        write_ct_series(place / "sct_axial", straight, joined.at(straight.affine), AXIAL)
     for kind, labels in MAPS.items():
         if (volume := getattr(ct, KINDS[kind])) is not None:
             if kind == "sct_std" and ct.lower is not None:

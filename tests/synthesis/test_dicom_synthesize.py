@@ -67,6 +67,25 @@ def test_a_dicom_mr_becomes_a_ct_series_and_a_map_on_its_grid(runs, mr_folder, t
     assert {p.name for p in place.iterdir()} == {"sct", "sct_std.dcm"}
 
 
+def test_a_tilted_mr_gets_axial_slices_beside_its_own_and_a_note(runs, mr_folder, tmp_path):
+    out = tmp_path / "out"
+    done = synthesize(runs("cnn"), mr_folder, out, "--dicom_axial")
+    assert "note: The slices of its CT series are tilted by" in done.out
+    place = out / "dicom" / "pelvis t2"
+    assert {path.name for path in place.iterdir()} == {"sct", "sct_axial"}
+    tilted, straight = (
+        [pydicom.dcmread(path) for path in sorted((place / kind).iterdir())]
+        for kind in ("sct", "sct_axial")
+    )
+    assert all("AXIAL" not in image.ImageType for image in tilted)
+    assert all("AXIAL" in image.ImageType for image in straight)
+    assert all(list(i.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0] for i in straight)
+    for keyword in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert straight[0][keyword].value == tilted[0][keyword].value
+    assert straight[0].SeriesInstanceUID != tilted[0].SeriesInstanceUID
+    assert "nothing to do" in synthesize(runs("cnn"), mr_folder, out, "--dicom_axial").out
+
+
 def test_the_sidecar_tells_all_but_the_patient(runs, mr_folder, tmp_path):
     out, workdir = tmp_path / "out", runs("diffusion")
     synthesize(workdir, mr_folder, out, "--sampler=em", "--draws=2", "--seed=3")

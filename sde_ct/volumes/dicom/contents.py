@@ -15,6 +15,10 @@ class Labels(NamedTuple):
 
 ESTIMATE = "Synthesized from MR by a trained network; HU are estimates."
 CT = Labels(9001, "CT", (40, 400), "Synthetic CT from MR, research only", ESTIMATE)
+AXIAL = Labels(
+    9007, "CT", (40, 400), "Synthetic CT from MR, axial, research only",
+    f"{ESTIMATE} Interpolated onto axial slices.",
+)  # fmt: skip
 
 STD = "Standard deviation over draws of a synthetic CT, in HU"
 BOUND = "bound of every voxel of a synthetic CT, in HU"

@@ -2,7 +2,7 @@
 
 import copy
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -46,6 +46,10 @@ class Identity:
     affine: Float[np.ndarray, "4 4"]  # of the MR, to RAS mm
     sources: Sources  # of the MR; empty where it did not come as DICOM
     notes: tuple[str, ...]  # a sentence for everything made up
+
+    def at(self, affine: Float[np.ndarray, "4 4"]) -> "Identity":
+        """The same patient, study and frame on another grid, whose slices are none of the MR's."""
+        return replace(self, affine=affine, sources=())
 
     def named_in(self, text: str) -> bool:
         """Whether a part of the patient's name is in `text`; two letters only as a word."""

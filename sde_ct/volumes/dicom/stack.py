@@ -18,6 +18,7 @@ from sde_ct.volumes.volume import (
 )
 
 SHEAR = 1e-3  # cosine between axes: rounding in headers
+TILT = 1.0  # degrees from which slices are not called axial
 SQUARE = 1e-3  # of a pixel's side: larger differences are no rounding
 
 Stack = tuple[
@@ -67,18 +68,35 @@ def place_hash(affine: Float[np.ndarray, "4 4"]) -> str:
     return hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
 
 
-def is_axial(affine: Float[np.ndarray, "4 4"]) -> bool:
+def plane(affine: Float[np.ndarray, "4 4"]) -> str:
+    """What ImageType calls slices along the last axis: AXIAL where they are so within `TILT`."""
+    return "AXIAL" if _is_near_axial(affine) and _tilt(affine) < TILT else "REFORMATTED"
+
+
+def _is_near_axial(affine: Float[np.ndarray, "4 4"]) -> bool:
     """Whether slices along the last axis are nearer to axial than to sagittal or coronal."""
     return int(np.abs(affine[:3, 2]).argmax()) == 2
+
+
+def _tilt(affine: Float[np.ndarray, "4 4"]) -> float:
+    """The largest angle between an axis of voxels and the patient's axis nearest to it, degrees."""
+    cosines = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).max(axis=0)
+    return float(np.degrees(np.arccos(min(1.0, cosines.min()))))
 
 
 def slice_notes(identity: Identity) -> list[str]:
     """What a planner should know of the slices before using them."""
     notes = []
-    if identity.sources and not is_axial(identity.affine):
+    if identity.sources and not _is_near_axial(identity.affine):
         notes.append(
             "The MR's slices are not axial and nor are those of its CT series (ImageType "
-            "REFORMATTED): reformat it to axial slices before planning."
+            "REFORMATTED): reformat it to axial slices before planning, or give --dicom_axial."
+        )
+    elif (tilt := _tilt(identity.affine)) >= TILT:
+        notes.append(
+            f"The slices of its CT series are tilted by {tilt:.1f} degrees, as the MR's are "
+            "(ImageType REFORMATTED): for planning systems that refuse tilted slices, give "
+            "--dicom_axial, which writes straight axial ones beside it."
         )
     spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
     if not identity.sources:  # slices are made axial: their rows run along the axis nearest to left

@@ -13,13 +13,15 @@ from pydicom.valuerep import format_number_as_ds
 
 from sde_ct.errors import InputError
 from sde_ct.storage.versions import versions
-from sde_ct.volumes.dicom.contents import CT
+from sde_ct.volumes.dicom.contents import CT, Labels
 from sde_ct.volumes.dicom.identity import Identity, derived_uid
-from sde_ct.volumes.dicom.stack import is_axial, place_hash, stacked
+from sde_ct.volumes.dicom.stack import place_hash, plane, stacked
 from sde_ct.volumes.volume import Volume, rounded_hu, voxel_sha256
 
 
-def write_ct_series(folder: str | os.PathLike, volume: Volume, identity: Identity) -> Path:
+def write_ct_series(
+    folder: str | os.PathLike, volume: Volume, identity: Identity, labels: Labels = CT
+) -> Path:
     """Write one DICOM file a slice (CT Image Storage, int16 HU), whole or not at all.
 
     The series joins the MR's patient, study and frame of reference. All other UIDs are new and
@@ -31,6 +33,7 @@ def write_ct_series(folder: str | os.PathLike, volume: Volume, identity: Identit
       folder: to be made; slices are named 0001.dcm and so on.
       volume: HU on the MR's grid, rounded and clipped to int16.
       identity: of the MR, by `identity_of` or `new_identity`.
+      labels: what the series says of itself.
 
     Raises:
       InputError: the folder exists, the grid is not the MR's, its axes are not perpendicular, or
@@ -41,7 +44,7 @@ def write_ct_series(folder: str | os.PathLike, volume: Volume, identity: Identit
         raise InputError(f"{folder} exists: choose another output or remove it first")
     voxels, affine, sources = stacked(volume, identity, str(folder))
     array = rounded_hu(voxels)
-    common = _common(array, affine, identity)
+    common = _common(array, affine, identity, labels)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
     try:
@@ -61,7 +64,7 @@ def joined(identity: Identity) -> str:
     return "\n".join((*tags, *(" ".join(source) for source in identity.sources)))
 
 
-def _common(array: np.ndarray, affine: np.ndarray, identity: Identity) -> Dataset:
+def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, labels: Labels) -> Dataset:
     """All tags that the slices of the series share."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     header = Dataset()
@@ -70,10 +73,9 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity) -> Datase
     header.SeriesInstanceUID = derived_uid(
         "series", joined(identity), "ct", place_hash(affine), voxel_sha256(array)
     )
-    header.SeriesNumber, header.SeriesDescription = CT.number, CT.description
-    plane = "AXIAL" if is_axial(affine) else "REFORMATTED"
-    header.ImageType = ["DERIVED", "SECONDARY", plane]
-    header.DerivationDescription = CT.derivation
+    header.SeriesNumber, header.SeriesDescription = labels.number, labels.description
+    header.ImageType = ["DERIVED", "SECONDARY", plane(affine)]
+    header.DerivationDescription = labels.derivation
     header.Manufacturer = header.ManufacturerModelName = "sde_ct"
     header.SoftwareVersions = versions()["sde-ct"]
     header.BurnedInAnnotation, header.LossyImageCompression = "NO", "00"
@@ -86,7 +88,7 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity) -> Datase
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
     header.PixelRepresentation = 1  # signed
     header.RescaleSlope, header.RescaleIntercept, header.RescaleType = "1", "0", "HU"
-    header.WindowCenter, header.WindowWidth = CT.window
+    header.WindowCenter, header.WindowWidth = labels.window
     return header
 
 

@@ -48,7 +48,7 @@ def test_it_is_a_derived_ct_series_in_hu(written):
         assert image.SOPClassUID == image.file_meta.MediaStorageSOPClassUID == CTImageStorage
         assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
         assert image.Modality == "CT" and image.InstanceNumber == n
-        assert list(image.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
+        assert list(image.ImageType) == ["DERIVED", "SECONDARY", "REFORMATTED"]  # it is oblique
         assert (image.RescaleSlope, image.RescaleIntercept, image.RescaleType) == (1, 0, "HU")
         assert (image.BitsAllocated, image.BitsStored, image.PixelRepresentation) == (16, 16, 1)
         assert "KVP" in image and image.KVP is None
