@@ -3,7 +3,7 @@
     python launch/doctor.py PATH
 
 prints one screen: what PATH is, what is wrong with it, how to fix that, and what training or
-synthesis would cost on this machine. Nothing is written, and no patient is named. Exit status: 0 if
+synthesis would cost on this machine. It writes nothing and names no patient. Exit status: 0 if
 it is healthy, 1 if something is wrong, 2 if the path cannot be used.
 """
 

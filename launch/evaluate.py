@@ -1,5 +1,6 @@
-"""Compare synthetic with real CTs, of this or any other method: a table, metrics.csv and
-metrics.json, and report.html to look at the cases.
+"""Compare the synthetic CTs of this or any other method with real CTs.
+
+It prints a table and writes metrics.csv, metrics.json and report.html, a page to look at the cases.
 
     python launch/evaluate.py --prediction=out/sct --reference=data/pelvis --output=out/scores
     python launch/evaluate.py --prediction=out/ours --prediction=out/theirs \\
@@ -7,7 +8,7 @@ metrics.json, and report.html to look at the cases.
 
 Predictions are `<case>.nii.gz`. References and masks are `<case>.nii.gz` or, in SynthRAD's layout,
 `<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth. `.nii`, `.mha` and `.mhd` are read too.
-Every path may be a single file. Several predictions are compared in pairs on the same patients.
+Every path may be a single file. Several predictions are compared pair by pair on the same patients.
 With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, uncertainty.json
 reports the calibration of the draws by tissue and how many draws are enough.
 
@@ -15,11 +16,11 @@ reports the calibration of the draws by tissue and how many draws are enough.
 in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (RTDOSE,
 NIfTI or MetaImage; extra `dose`) and writes gamma.json.
 
-A case that cannot be used (NaN, another grid, an empty mask, a missing file, a name without its
-reference) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
+A case that cannot be used (NaN, another grid, an empty mask, a missing file, no reference of its
+name) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
 exit status is 0. A prediction that does not look like HU counts, and a warning names it; it is not
-exported for dose. If no case is left, nothing is written and the status is 2. The same files and
-flags give the same bytes, wherever the folders are.
+exported for dose. If no case is left, nothing is written and the status is 2. The same files
+and flags give the same bytes, wherever the folders lie.
 """
 
 import sys
@@ -168,6 +169,10 @@ def _methods() -> dict[str, Path]:
             f"There are {len(predictions)} predictions and the methods {', '.join(names)}: give "
             "each prediction its own --method."
         )
+    if not all(name.strip() for name in names):
+        raise InputError("--method is empty: give each prediction a name.")
+    if _STRUCTURES.value and not _EXPORT.value:
+        raise InputError("--structures are for --export-dose alone: give both, or leave it out.")
     for flag, value in (("spread", _SPREAD.value), ("export-dose", _EXPORT.value)):
         if value and len(predictions) > 1:
             raise InputError(f"--{flag} belongs to one method: give one --prediction with it.")

@@ -153,7 +153,9 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def validate(config: Experiment) -> Experiment:
     """The configuration itself, if it can be run; else InputError naming the field."""
     if not isinstance(config, Experiment):
-        raise InputError(f"The recipe gives {config!r}: let get_config() return an Experiment.")
+        raise InputError(
+            f"The recipe gives a {type(config).__name__}: let get_config() return an Experiment."
+        )
     check(config)
     _check_together(config)
     return config

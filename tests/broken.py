@@ -91,6 +91,16 @@ def mirrored(path: Path) -> None:
     nib.save(image, path)
 
 
+def no_size(path: Path) -> None:
+    """The qform alone gives the place, and the size of a voxel is 0."""
+    image = nib.Nifti1Image(test_files.CT + 1024, None)
+    image.set_qform(np.eye(4), code="scanner")
+    nib.save(image, path)
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3f", data, 80, 0, 0, 0)
+    path.write_bytes(gzip.compress(bytes(data)))
+
+
 def swapped(path: Path) -> None:
     """The header says little endian, the voxels are not."""
     test_files.save(path, test_files.CT.byteswap())
@@ -98,6 +108,8 @@ def swapped(path: Path) -> None:
 
 NIFTI = {
     "no place": ("mr", in_header(252, "2h", 0, 0), "sform_code and qform_code are 0"),
+    "no size of voxels": ("mr", no_size, "has voxels of 0 mm: correct spacing and unit"),
+    "no magic": ("mr", in_header(344, "4s", b"", kind="mr"), "damaged"),
     "mirrored": ("ct", mirrored, "has a sform that mirrors its qform"),
     "byte order": ("ct", swapped, "above 4000, as in a wrong byte order"),
     "byte order of the header": (
@@ -158,6 +170,22 @@ NIFTI = {
     ),
 }
 METAIMAGE = {
+    "unknown type": (
+        lambda p: test_metaimage.header(p, r"^ElementType.*$", "ElementType = MET_OTHER"),
+        "ElementType = MET_OTHER: give plain grey values",
+    ),
+    "two sizes": (
+        lambda p: test_metaimage.header(p, r"^DimSize.*$", "DimSize = 12 10"),
+        "damaged or not MetaImage",
+    ),
+    "UTF-16": (
+        lambda p: p.write_bytes(p.read_bytes().decode("latin1").encode("utf-16")),
+        "damaged or not MetaImage",
+    ),
+    "long header": (
+        lambda p: test_metaimage.header(p, "^NDims", "HeaderSize = 100\nNDims"),
+        "HeaderSize = 100: export it as plain binary data",
+    ),
     "byte order": (
         lambda p: (
             test_metaimage.save(p, compress=False),
@@ -222,7 +250,43 @@ def eight_bits(folder: Path) -> None:
     edit(folder / "IM004.dcm", BitsAllocated=8, BitsStored=8, HighBit=7)
 
 
+def scout(folder: Path) -> None:
+    """Three planes in one series, as localizers have them."""
+    planes = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
+    for number, path in enumerate(sorted(folder.iterdir())):
+        edit(path, ImageOrientationPatient=planes[number % 3])
+
+
 DICOM = {
+    "inverted grey": (
+        lambda f: edit(f / "IM004.dcm", PhotometricInterpretation="MONOCHROME1"),
+        "IM004.dcm holds MONOCHROME1 pixels",
+    ),
+    "PET": (lambda f: [edit(p, Modality="PT") for p in f.iterdir()], "holds a series of PT"),
+    "scout": (scout, "are turned differently: take localizers"),
+    "every slice in one place": (
+        lambda f: [edit(p, ImagePositionPatient=[0, 0, 0]) for p in f.iterdir()],
+        "6 duplicated slices",
+    ),
+    "spacing below 0": (
+        lambda f: [edit(p, PixelSpacing=[-1, 1]) for p in f.iterdir()],
+        "impossible PixelSpacing",
+    ),
+    "no axes": (
+        lambda f: [edit(p, ImageOrientationPatient=[0] * 6) for p in f.iterdir()],
+        "not perpendicular unit vectors",
+    ),
+    "no photometric": (
+        lambda f: edit(f / "IM004.dcm", PhotometricInterpretation=None),
+        "IM004.dcm is damaged",
+    ),
+    "gzipped": (
+        lambda f: [
+            (f / f"{p.name}.gz").write_bytes(gzip.compress(p.read_bytes())) and p.unlink()
+            for p in [*f.iterdir()]
+        ],
+        "holds no DICOM image",
+    ),
     "byte order": (big_endian, "IM004.dcm (is damaged|lacks)"),
     "structures only": (structures_only, "holds no DICOM image"),
     "damaged structures": (damaged_structures, "RS.dcm (is damaged|lacks)"),

@@ -15,7 +15,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from . import broken, tiny
+from . import broken, broken_runs, tiny
+from . import place as sound
 from .programs import ROOT, call, listing
 
 AFFINE = np.diag([8.0, 8.0, 10.0, 1.0])
@@ -259,8 +260,40 @@ def test_from_the_shell(name, tmp_path):
 BROKEN = broken.table()
 
 
+RUNS = broken_runs.table()
+
+
 def test_the_table_is_long():
-    assert len(BROKEN) >= 100
+    assert len(BROKEN) >= 130 and len(RUNS) >= 130
+    assert {run.program for run in RUNS.values()} == {
+        *("prepare", "train", "synthesize", "evaluate", "calibrate", "doctor")
+    }
+
+
+@pytest.fixture(scope="module")
+def sound_place(tmp_path_factory) -> Path:
+    return sound.build(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_request_is_refused_and_nothing_is_lost(name, sound_place, tmp_path):
+    run = RUNS[name]
+    root = shutil.copytree(sound_place, tmp_path / "p")
+    run.spoil(root)
+    before = listing(root)
+    done = call(run.program, *sound.flags(root, run.program, run.flags))
+    if done.status == 1 and run.program == "doctor":  # which tells a fault on its screen
+        said = " ".join(done.out.split())
+    elif done.status == 2 and re.search("patients were refused, the others", done.err):
+        said = done.out
+    else:
+        assert done.status == 2, done.out + done.err
+        said = done.error
+    assert re.search(run.sentence, said), said
+    after = listing(root)
+    assert {name: after.get(name) for name in before} == before
+    new = [path for path in after if path not in before and not path.endswith("lock")]
+    assert all(path.startswith("out") and run.program == "prepare" for path in new), new
 
 
 @pytest.mark.parametrize("name", BROKEN)

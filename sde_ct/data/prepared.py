@@ -15,7 +15,6 @@ DIR/request.json              what was asked for
 DIR/lock                      held by the process that prepares it
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from jaxtyping import Shaped
 from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import read_json
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.slice_grid import SliceGrid
 from sde_ct.volumes.volume import Unit, Volume
@@ -137,7 +137,7 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     if not path.is_file():
         raise InputError(f"{path} does not exist: run launch/prepare.py --output={folder} first")
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = read_json(path)
         if (version := values["version"]) != VERSION:
             it = f"{path} has version {version}, this program reads {VERSION}"
             raise InputError(f"{it}: prepare the data again")
@@ -167,10 +167,13 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
         split = check_split(values["split"], tuple(cases))
     except InputError as error:
         raise InputError(f"{folder / INDEX}: {error}") from None
+    spacing = tuple(map(float, values["spacing"])) if values["spacing"] else None
+    if spacing and not (len(spacing) == 2 and min(spacing) > 0):
+        raise ValueError("spacing")
     return Prepared(
         folder=folder,
         source=values["source"],
-        spacing=tuple(map(float, values["spacing"])) if values["spacing"] else None,  # type: ignore[arg-type]
+        spacing=spacing,  # type: ignore[arg-type]
         size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
         split={"train": (), "validation": (), "test": (), **split},
         cases=cases,

@@ -1,1 +1,1 @@
-"""What a file or folder is, what is wrong with it, how to fix it, and what using it would cost."""
+"""Reports on a file or folder: what it is, what is wrong with it, how to fix that, and its cost."""

@@ -9,7 +9,7 @@ from sde_ct.doctor.check_geometry import millimetres
 from sde_ct.doctor.finding import Finding, error, warning
 from sde_ct.volumes.volume import Volume, canonical, voxel_sha256
 
-LEAK = "prepare the data again with each patient in one split: scores are too good now"
+LEAK = "prepare the data again with each patient in one split, because scores are now too good"
 
 
 def fingerprint(volume: Volume) -> str:
@@ -29,7 +29,7 @@ def check_copies(prints: Mapping[str, str], kind: str) -> Iterator[Finding]:
     """Patients with the same voxels in their MR or CT (`kind`)."""
     for names in copies(prints):
         what = f"{', '.join(names)} have the same {kind}, voxel for voxel"
-        yield error(what, "remove the copies: one patient counts once")
+        yield error(what, "remove the copies, so that each patient counts once")
 
 
 def check_split(split: Mapping[str, Sequence[str]], prints: Mapping[str, str]) -> Iterator[Finding]:
@@ -57,6 +57,6 @@ def check_spacings(spacings: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     if odd:
         usual_mm = millimetres(np.array(usual))
         yield warning(
-            f"voxels of {', '.join(odd)} differ by half from the usual {usual_mm}",
+            f"voxels of {', '.join(odd)} differ by more than half from the usual {usual_mm}",
             "prepare with one --spacing",
         )

@@ -39,9 +39,9 @@ class Survey(NamedTuple):
 
 
 def survey(path: Path) -> Survey:
-    """Read the header of every file in a folder, or of a file's series; voxels are not read.
+    """Read the header, without the voxels, of every file in a folder or in a file's series.
 
-    All names in the folder are secrets, also those of other series.
+    The names in other series of the folder are secrets too.
     """
     folder = path if path.is_dir() else path.parent
     images: list[Slice] = []
@@ -89,7 +89,7 @@ def _tags(header: Dataset, file: Path) -> Iterator[Finding]:
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
         yield warning(
             "text is burnt into the pixels (BurnedInAnnotation), perhaps the patient's name",
-            "export without annotations; do not pass these images on",
+            "export the images without annotations, and do not pass these on",
         )
 
 
@@ -104,7 +104,7 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]
         sizes += ", …" * (len(series) > LISTED)
         yield error(
             f"{len(series)} series mixed in one folder ({sizes})",
-            "name a file of the series wanted; --source=gold_atlas accepts such folders",
+            "give one file of the series that you want; --source=gold_atlas accepts such folders",
         )
     for images in series.values():
         try:

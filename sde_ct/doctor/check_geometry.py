@@ -28,10 +28,10 @@ def check_geometry(volume: Volume) -> list[Finding]:
 def _size(volume: Volume) -> Iterator[Finding]:
     spacing, extent = volume.spacing, volume.spacing * volume.array.shape
     if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
-        what = f"voxels of {millimetres(spacing)} are no scanner's"
+        what = f"no scanner makes voxels of {millimetres(spacing)}"
         yield error(what, "write the spacing in mm in the header")
     elif sorted(extent)[1] < BODY_MM[0] or extent.max() > BODY_MM[1]:
-        what = f"the volume measures {millimetres(np.rint(extent))}, no body's size"
+        what = f"the volume measures {millimetres(np.rint(extent))}, which is no body's size"
         yield warning(what, "check spacing and unit")
     if (least := min(volume.array.shape)) < 3:
         yield warning(f"an axis has {least} voxels", "give a volume of more slices")
@@ -48,7 +48,7 @@ def _axes(volume: Volume) -> Iterator[Finding]:
 
 
 def _origin(volume: Volume) -> Iterator[Finding]:
-    """A converter that lost the geometry puts the first voxel at 0 and makes the axes straight."""
+    """Find what a converter leaves that lost the geometry: an origin of 0 and straight axes."""
     straight = np.count_nonzero(np.abs(volume.affine[:3, :3]) > 1e-6) == 3
     if straight and np.abs(volume.affine[:3, 3]).max() <= 1e-6:
         yield warning(

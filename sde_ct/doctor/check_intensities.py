@@ -13,6 +13,7 @@ from sde_ct.doctor.finding import Finding, error, warning
 from sde_ct.errors import InputError
 from sde_ct.volumes.hounsfield import fault, has_soft_tissue, offset_of
 from sde_ct.volumes.masks import inside
+from sde_ct.volumes.mr import no_mr
 from sde_ct.volumes.volume import Volume
 
 WORDS = {
@@ -25,8 +26,8 @@ CLIPPED, PLATEAU = 1e-3, 8  # share of the body at the highest value, and number
 RELATED = 0.3  # correlation of neighbouring voxels; images have 0.8 and more
 SNR = 12.0  # signal of tissue over the noise in air
 CUT = 0.4  # share of a side of the volume that is tissue
-METAL, METAL_CM3 = 2500, 0.5  # HU, above enamel; and a volume above that of fillings
-CEILING, SEVERAL = 3071, 8  # HU, of 12 bits less 1024; and number of voxels
+METAL, METAL_CM3 = 2500, 0.5  # HU, denser than enamel; and cm3, larger than fillings
+CEILING, SEVERAL = 3071, 8  # HU, the highest value of 12 bits; and number of voxels
 
 
 def kind_of(name: str, volume: Volume) -> str:
@@ -49,6 +50,8 @@ def check_intensities(volume: Volume, kind: str) -> list[Finding]:
     if unreadable := [*_constant(volume), *_scrambled(volume)]:
         return unreadable
     if kind == "MR":
+        if problem := no_mr(volume):
+            return [error(f"the MR {problem}", "give the MR")]
         body = body_mask(volume).array > 0
         checks = [_few_levels(volume)]
         checks += [check(volume, body) for check in (_clipped, _noisy, _cut) if body.any()]
@@ -67,7 +70,8 @@ def _mask(volume: Volume) -> Iterator[Finding]:
         return
     if share in (0, 1):
         state = "full" if share else "empty"
-        yield error(f"the mask is {state}", "give a mask of the body, or none: it is then computed")
+        fix = "give a mask of the body; without a mask, the body is computed"
+        yield error(f"the mask is {state}", fix)
 
 
 def _constant(volume: Volume) -> Iterator[Finding]:
@@ -76,7 +80,7 @@ def _constant(volume: Volume) -> Iterator[Finding]:
 
 
 def _scrambled(volume: Volume) -> Iterator[Finding]:
-    """Neighbouring voxels that are unrelated: byte order, size or type is wrong."""
+    """Unrelated neighbours show that byte order, size or type of the voxels is wrong."""
     array = volume.array.astype(np.float64)
     related = [_correlation(array, axis) for axis in range(3) if array.shape[axis] > 2]
     if related and max(related) < RELATED:
@@ -93,7 +97,7 @@ def _correlation(array: np.ndarray, axis: int) -> float:
 
 
 def _flat_slices(volume: Volume) -> Iterator[Finding]:
-    """Slices of one value; their axis has a spacing of its own, or else leads upwards."""
+    """Slices of one value along the axis whose spacing differs, or else the upward axis."""
     apart = np.abs(volume.spacing - np.median(volume.spacing))
     own = apart.max() > 0.1 * np.median(volume.spacing)
     axis = int(np.argmax(apart)) if own else _upward(volume)
@@ -114,7 +118,7 @@ def _few_levels(volume: Volume) -> Iterator[Finding]:
     if len(values) <= LEVELS and not (are_integers and high - low >= LEVELS):
         yield warning(
             f"8-bit intensities: {len(values)} grey levels from {low:g} to {high:g}",
-            "export the scanner's own values if you can; what 8 bits dropped is lost",
+            "export the scanner's own values if you can; conversion to 8 bits has lost detail",
         )
 
 
@@ -140,7 +144,7 @@ def _noisy(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
         yield warning(
             f"noisy: the body's signal is {ratio:.0f} times the noise in air (a good scan: above "
             f"{SNR:.0f})",
-            "expect a wider spread; do not train on it alone",
+            "expect a wider spread, and do not train on such images alone",
         )
 
 
@@ -175,7 +179,7 @@ def _metal(volume: Volume) -> Iterator[Finding]:
 
 
 def _saturated(volume: Volume) -> Iterator[Finding]:
-    """Densities beyond the 12 bits of an ordinary CT, which are all stored as one value."""
+    """Voxels at the highest value of 12 bits, which stands for every higher density too."""
     count = int((volume.array == CEILING).sum())
     if volume.array.max() == CEILING and count >= SEVERAL:
         yield warning(

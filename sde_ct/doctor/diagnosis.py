@@ -1,4 +1,4 @@
-"""Find out what a path holds, examine it, and estimate what training or synthesis would cost."""
+"""Find out what a path holds, examine it, and estimate the cost of training or synthesis."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from sde_ct.runtime import parallel
 from sde_ct.training.cost import Cost, estimate
 from sde_ct.volumes.dicom.series import slice_files
 
-UNFINISHED = error("its preparation was interrupted", "give the same command again")
+UNFINISHED = error("the preparation was interrupted", "give the same command again")
 SIZE = (256, 256)  # pixels of a slice in the recipe for real pelves
 SLICES, DRAWS = 80, 10  # of a synthesized volume
 
@@ -99,7 +99,7 @@ def _short(recipe_file: Path) -> str:
 
 
 def _relative(finding: Finding, path: Path) -> Finding:
-    """Paths relative to the given one, because a folder above it may name the patient."""
+    """The finding with relative paths, because a folder above the given path may name a patient."""
     places = [path] if path.is_dir() else [path, path.parent]
     what, fix = finding.what, finding.fix
     for place in places:

@@ -1,4 +1,4 @@
-"""The report on a folder of patients, as hospitals and challenges distribute them."""
+"""The report on a folder of patients, in the layout of a hospital or a challenge."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from sde_ct.volumes.formats import image_stem
 from sde_ct.volumes.volume import Volume
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
-Item = tuple[str, Path, str | None]  # where it is, the path, and MR, CT, mask or unknown
+Item = tuple[str, Path, str | None]  # name on the screen, path, and MR, CT, mask or None: unknown
 LABELS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 

@@ -1,6 +1,5 @@
 """The reports on what this package wrote: prepared data sets and work directories."""
 
-import json
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from sde_ct.config import Experiment, from_dict
+from sde_ct.config import Experiment
 from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.doctor.check_copies import check_copies, check_split, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment
@@ -18,7 +17,9 @@ from sde_ct.doctor.examine_cohort import LABELS, Progress
 from sde_ct.doctor.examine_volume import attempt
 from sde_ct.doctor.finding import Finding, Report, at, error, refused
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import read_json
 from sde_ct.synthesis import load
+from sde_ct.training.experiment import read_experiment
 from sde_ct.volumes.volume import Volume
 
 
@@ -61,7 +62,7 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
 def _shared_names(folder: Path) -> list[Finding]:
     """Names in two splits, of an index that is otherwise refused."""
     try:
-        split = json.loads((folder / INDEX).read_text("utf-8"))["split"]
+        split = read_json(folder / INDEX)["split"]
         return list(check_split({part: list(names) for part, names in split.items()}, {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
@@ -72,14 +73,12 @@ def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int,
     report = Report(f"{folder.name}: a work directory")
     findings = check_names(folder, ())
     try:
-        record = json.loads((folder / "experiment.json").read_text("utf-8"))
-        config, data = from_dict(record["config"]), record["data"]
-        height, width = data["size"]
-        split, source = data.get("split", {}), data["source"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        damaged = error("experiment.json is damaged", "restore it or train again")
-        findings.append(refused(problem) if isinstance(problem, InputError) else damaged)
+        config, data = read_experiment(folder)
+    except InputError as problem:
+        findings.append(refused(problem))
         return report._replace(findings=tuple(findings)), None, None
+    height, width = data["size"]
+    split, source = data.get("split") or {}, data.get("source", "an unknown source")
     patients = f"{len(split.get('train', ()))} patients of {source}"
     facts = [f"{config.method}, trained on {patients}, {height} x {width}"]
     trained = attempt(lambda: load(folder))
@@ -92,7 +91,9 @@ def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int,
             what = f"{bad} parameters are not finite"
             findings.append(error(what, "train again from an earlier checkpoint"))
     # Another version of this package may read a checkpoint differently.
-    then, now = record.get("versions", {}).get("sde-ct"), metadata.version("sde-ct")
+    recorded = read_json(folder / "experiment.json").get("versions")
+    then = recorded.get("sde-ct") if isinstance(recorded, dict) else None
+    now = metadata.version("sde-ct")
     if then not in (None, now):
         what = f"trained with sde-ct {then}, this is {now}"
         findings.append(error(what, "install that version, or train again"))

@@ -14,7 +14,7 @@ PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # a name as DICOM writes it:
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong. An error makes results wrong or impossible; a warning may."""
+    """One problem. An error makes results wrong or impossible; a warning may make them wrong."""
 
     severity: Literal["error", "warning"]
     what: str
@@ -33,12 +33,10 @@ class Report(NamedTuple):
 
 
 def error(what: str, fix: str) -> Finding:
-    """A finding that makes results wrong or impossible."""
     return Finding("error", what, fix)
 
 
 def warning(what: str, fix: str) -> Finding:
-    """A finding that may make results wrong."""
     return Finding("warning", what, fix)
 
 

@@ -1,4 +1,4 @@
-"""Read, check and evaluate matched files; a case that cannot be used does not stop the others."""
+"""Read, check and evaluate matched files. A case that cannot be used does not stop the others."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -43,7 +43,7 @@ def evaluate_methods(
     z_slices: slice = slice(None),
     progress: Callable[[list[CaseFiles], str], Iterable[CaseFiles]] = lambda cases, method: cases,
 ) -> dict[str, Evaluated]:
-    """{method: results} for the patients that every method has, so that means can be compared.
+    """Evaluate every method on the patients whom all methods have: their means can be compared.
 
     Args:
         progress: wraps the cases of one method, whose name is its second argument.
@@ -53,7 +53,10 @@ def evaluate_methods(
         for method, files in matched.items()
     }
     common = set.intersection(*({r.patient for r in rows} for rows, *_ in results.values()))
-    reason = "Another method has no figures for it: fix that one, or evaluate this method alone."
+    reason = (
+        "Another method has no figures for this case: correct its files, or evaluate this method "
+        "alone."
+    )
     for method, (rows, refused, judged, doubts) in results.items():
         alone = [Refusal(r.patient, reason) for r in rows if r.patient not in common]
         results[method] = Evaluated(
@@ -90,8 +93,8 @@ def evaluate_files(
     method must not gain by its worst cases. A reference that is not in HU is refused.
 
     Args:
-        z_slices: the axial slices that count, from inferior to superior; the body is outlined
-            on the whole volume first. What the real CT did not measure never counts.
+        z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined
+            on the whole volume first. Voxels that the real CT did not measure never count.
 
     Raises:
         InputError: a file cannot be used, grids differ, or the slices contain no body that the
@@ -102,7 +105,9 @@ def evaluate_files(
     real, predicted, whole = (v.array[..., z_slices] for v in (ct, sct, body))
     mask = (whole > 0) & seen
     if not mask.any():
-        raise InputError(f"{files.reference} has no body in the chosen slices: choose others.")
+        raise InputError(
+            f"{files.reference} has no body in the chosen slices: choose other slices."
+        )
 
     predicted = np.where(seen, predicted, real)  # as exact where a protocol counts whole slices
     figures: dict[str, float | None] = {**evaluate_case(protocol, real, predicted, mask)}
@@ -120,6 +125,8 @@ def evaluate_files(
     if files.spread:
         inside = mask > 0
         spread = read_on_grid(files.spread, "a.u.", ct, files.reference).array[..., z_slices]
+        if spread.min() < 0:
+            raise InputError(f"{files.spread} holds values below 0: give standard deviations.")
         figures["spearman"] = spearman(spread[inside], (predicted - real)[inside])
     return EvaluatedCase(Row(method, files.name, figures), None, doubt)
 

@@ -1,7 +1,7 @@
-"""The figures of a case: each is declared once, and every table and file follows.
+"""The figures of a case, from which every table and file takes its columns.
 
-A new figure for all protocols is a function of (ct, sct, mask) and one entry here. A figure for
-one protocol alone is an entry in that protocol's `columns` (see `protocols`).
+To add a figure to all protocols, write a function of (ct, sct, mask) and add an entry here. To add
+it to one protocol, add the entry to that protocol's `columns` (see `protocols`).
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Column(NamedTuple):
         digits: after the decimal point, in tables.
         group: the table in which it is shown.
         measure: computes the figure from the real CT, the synthetic CT (both HU) and the mask;
-            None where it comes from elsewhere: the protocol, the draws or the synthesis.
+            None where the protocol, the draws or the synthesis give the figure.
     """
 
     name: str

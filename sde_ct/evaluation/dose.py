@@ -76,6 +76,8 @@ def plan_exports(
         InputError: a case was exported before, or its folder of structures is missing or holds no
             volume.
     """
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file: choose another --export-dose.")
     exports, left_out = {}, []
     for case in cases:
         if (place / case.name).exists():

@@ -1,9 +1,9 @@
 """The paper's five findings (Lyu & Wang, arXiv 2209.12104), checked against the rows.
 
 Each finding is split into claims that a figure can refute. It is confirmed if all claims hold,
-partly confirmed if some do, and not confirmed if none does. "Better" compares means over patients
-without a margin: few patients cannot support a significance test, so the sentence gives the
-figures and the reader weighs them.
+partly confirmed if some do, and not confirmed if none does. "Better" means a better mean over
+patients, by whatever margin: few patients cannot support a significance test, so each verdict
+comes with its figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Summary, summari
 Answer = tuple[list[bool], str]  # whether each claim holds, and the figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
 
-SMOOTH_BELOW = 0.8  # share of the real CT's fine detail: resampling alone loses less than a fifth
+SMOOTH_BELOW = 0.8  # of the real CT's fine detail; resampling alone loses less than a fifth
 ARTEFACT_FACTOR = 1.1  # the GAN's share of large errors relative to the CNN's
 SIMILARITY = (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))  # title, figure, digits
 
@@ -138,8 +138,8 @@ def _ddpm(summary: Summary) -> Answer:
 def _artefacts(summary: Summary) -> Answer:
     """CNN: less fine detail than `SMOOTH_BELOW`. GAN: more large errors than the CNN.
 
-    Large errors, not detail, stand for artefacts: noise-like texture of the right kind is no
-    artefact, while bone or gas where there is none is one and costs hundreds of HU.
+    Large errors stand for artefacts, because bone or gas where there is none is wrong by hundreds
+    of HU. Fine detail does not: texture like that of noise is no artefact.
     """
     detail = mean(summary, "CNN", "detail")
     cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))

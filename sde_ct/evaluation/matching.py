@@ -48,7 +48,7 @@ def match_cases(
     """Find the files of every prediction and every reference.
 
     A prediction is refused if its reference, mask, spread or draws are missing or exist twice. A
-    reference without a prediction is listed as missing, because that case may be a hard one.
+    reference without a prediction is listed as missing, because the method may have failed on it.
 
     Args:
         prediction: a folder of `<case>.nii.gz`, another format, or one file.
@@ -136,7 +136,7 @@ def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | N
     if name not in index:
         raise InputError(
             f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
-            f"{name}/{kind}.nii.gz, or take this prediction away."
+            f"{name}/{kind}.nii.gz, or remove this prediction."
         )
     return _only(index[name], name)
 

@@ -44,9 +44,10 @@ def mae(ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None) -> f
 
 
 def mean_error(ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None) -> float:
-    """Mean of prediction - reference, HU; below 0 the prediction is not dense enough.
+    """Mean of prediction - reference, HU; it is negative where the prediction is not dense enough.
 
-    `tissue` is as for `mae`. By tissue, bone that is too soft cannot cancel gas that is too dense.
+    `tissue` is as for `mae`: within one tissue, bone predicted too soft cannot cancel gas predicted
+    too dense.
     """
     error = _errors(ct, sct, mask, tissue)
     return float(error.mean()) if error.size else float("nan")
@@ -60,18 +61,18 @@ def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 def histogram_distance(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Wasserstein distance of the two distributions of HU over the mask, HU.
 
-    It is the mean change in HU that gives the prediction the real CT's histogram. A CT with the
-    right HU in the wrong places has a distance of 0 and a large `mae`, which is its upper limit.
+    It is the mean change in HU that would give the prediction the real CT's histogram, and at most
+    the `mae`. A CT with the right HU in the wrong places has a distance of 0 and a large `mae`.
     """
     mask = as_mask(mask, ct, prediction=sct)
     return float(stats.wasserstein_distance(ct[mask].astype(np.float64), sct[mask]))
 
 
 def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Change from slice to slice relative to the real CT: above 1, slices do not fit together.
+    """Change from slice to slice relative to the real CT; above 1, the slices jump.
 
-    The ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, with v clipped to
-    `DETAIL_WINDOW`. It is large for networks that see single slices. NaN where the mask has no
+    It is the ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, with v clipped to
+    `DETAIL_WINDOW`, and is large for networks that see single slices. NaN where the mask has no
     neighbouring slices or the real CT does not change.
     """
     mask = as_mask(mask, ct, prediction=sct)
@@ -86,12 +87,12 @@ def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 
 
 def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Fine detail of the prediction relative to the real CT: below 1 is too smooth.
+    """Fine detail of the prediction relative to the real CT; below 1 it is too smooth.
 
-    The ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of `DETAIL_SIGMA`
-    voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask do not count:
-    the skin, equal in all predictions, would outweigh the anatomy. NaN where nothing is left of
-    the mask or the real CT has no detail.
+    It is the ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of
+    `DETAIL_SIGMA` voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask do
+    not count, because the skin, which all predictions have alike, would outweigh the anatomy. NaN
+    where nothing is left of the mask or the real CT has no detail.
     """
     mask = as_mask(mask, ct, prediction=sct)
     cross = ndimage.generate_binary_structure(2, 1)[..., None]

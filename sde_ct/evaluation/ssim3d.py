@@ -2,7 +2,7 @@
 
 The window is uniform, 7 x 7 x 7 voxels, with the sample (co)variance; the mean is over the body.
 Both volumes are clipped to [low, high], set to `low` outside the mask and shifted to start at 0.
-The three outermost voxels of the volume never count, because their windows would leave it.
+The three outermost layers of voxels never count, because their windows would leave the volume.
 """
 
 from typing import NamedTuple

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -60,6 +61,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
         sentence = " ".join(str(error.args[0]).split())
         sys.exit(_complain(f"--config: {sentence}: check the field's name"))
+    except Exception as error:  # the recipe's own, which is Python and runs here
+        given = next((word for word in argv if word.startswith("--config=")), "--config")
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        what = f"{type(error).__name__}: {error}, in line {line}"
+        sys.exit(_complain(f"{given} cannot be run ({what}): correct the recipe"))
 
 
 def _last_line(error: OSError) -> str:

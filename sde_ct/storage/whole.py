@@ -23,6 +23,14 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def read_json(path: Path) -> Any:
+    """A tree of JSON's types. Raises OSError, or ValueError where the file holds something else."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError:
+        raise ValueError("too many brackets") from None
+
+
 def write_json(path: Path, value: Any, indent: int = 1) -> None:
     """Write a tree of JSON's types as UTF-8. Raises ValueError for NaN and infinite numbers."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)

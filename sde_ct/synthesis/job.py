@@ -20,7 +20,7 @@ from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
-from sde_ct.volumes.files import read_mask, read_volume
+from sde_ct.volumes.files import read_mask, read_mr
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
@@ -59,6 +59,8 @@ class Job:
 
     def __init__(self, request: Request):
         """Raises InputError where the request does not fit the networks."""
+        if request.output.exists() and not request.output.is_dir():
+            raise InputError(f"{request.output} is a file: give a folder as --output.")
         self._request = request
         networks = [load(Path(one), request.checkpoint) for one in request.workdirs]
         if request.evaluations is not None:
@@ -109,7 +111,7 @@ class Job:
         if kind == "DICOM":
             opened = opened or open_series(source.path)
         doubts = opened.warnings if opened else ()
-        mr = read_volume(opened or source.path, "a.u.")
+        mr = read_mr(opened or source.path)
         further = self._further(source, opened)
         mask = read_mask(find_mask(request.mask, source)) if request.mask else None
         patient_id = request.patient_id
@@ -166,7 +168,7 @@ class Job:
                     f"{path} lies in another frame of reference than {source.path}: give contrasts "
                     "of one session, or register them first."
                 )
-            found[name] = read_volume(series or path, "a.u.")
+            found[name] = read_mr(series or path)
         return found
 
     def _read_correction(self) -> Recalibration | None:

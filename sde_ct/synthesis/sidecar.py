@@ -6,7 +6,6 @@ kept, missing ones are made, and any other file in their place is refused. If a 
 while it moves files, the next one completes the moves.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Any
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.lock import awaited
-from sde_ct.storage.whole import write_json
+from sde_ct.storage.whole import read_json, write_json
 
 Record = dict[str, Any]  # the content of a sidecar, plain JSON values
 RESULTS = "results"  # in a sidecar: {path: SHA-256}
@@ -158,7 +157,7 @@ def _read(path: Path) -> Record | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = read_json(path)
     except ValueError:
         record = None
     if not isinstance(record, dict):

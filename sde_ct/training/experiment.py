@@ -20,7 +20,7 @@ from sde_ct.data.prepared import INDEX, Prepared
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.versions import versions
-from sde_ct.storage.whole import write_json
+from sde_ct.storage.whole import read_json, write_json
 
 RUN = "run.json"
 OTHER_DATA = "{} was trained on other data: give another --workdir, or the same --data."
@@ -54,6 +54,8 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir} is a file: give a folder as --workdir.")
+    if (workdir / INDEX).exists():
+        raise InputError(f"{workdir} is a prepared data set: give another folder as --workdir.")
     saved = any((workdir / "checkpoints").glob("[0-9]*"))  # a damaged one counts too
     if not saved or not (workdir / "experiment.json").exists():
         return None
@@ -78,10 +80,32 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{workdir} is no work directory: it has no experiment.json; train first.")
     try:
-        content = json.loads(path.read_text())
-        return from_dict(content["config"]), content["data"]
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it or train again.") from None
+        content = read_json(path)
+        config, data = from_dict(content["config"]), content["data"]
+        _require_numbers(data)
+        return config, data
+    except InputError:
+        raise
+    except KeyError as error:
+        reason = f"it lacks {error}"
+    except (TypeError, AttributeError):
+        reason = "it holds something else"
+    except ValueError as error:
+        reason = str(error)
+    raise InputError(f"{path} is damaged ({reason}): restore it or train again.")
+
+
+def _require_numbers(data: dict[str, Any]) -> None:
+    """Raise an error where the description of the data was changed by hand."""
+    for name, kind in (("size", int), ("spacing", (int, float))):
+        pair = data[name]
+        if pair is None and name == "spacing":
+            continue
+        if len(pair) != 2 or not all(isinstance(n, kind) and n > 0 for n in pair):
+            raise ValueError(f"{name} must be two positive numbers")
+    for name in ("split", "seen"):
+        if not isinstance(data.get(name) or {}, dict):
+            raise ValueError(f"{name} must be an object of names and values")
 
 
 def record_start(

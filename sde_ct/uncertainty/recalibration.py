@@ -4,7 +4,6 @@ The corrections depend on the tissues of the *mean of the draws*, which are know
 patients have the same weight, whatever their size, because a patient's voxels are not independent.
 """
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.storage.whole import write_json
+from sde_ct.storage.whole import read_json, write_json
 from sde_ct.volumes.masks import CtVolume, tissues
 
 NAME = "calibration.json"  # beside the checkpoints that it was fitted with
@@ -128,7 +127,7 @@ def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
 def read(path: str | os.PathLike) -> Recalibration:
     """Read the file of `write`. Raises InputError where it is missing or damaged."""
     try:
-        return Recalibration.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        return Recalibration.from_json(read_json(Path(path)))
     except FileNotFoundError as error:
         raise InputError(
             f"{path} does not exist: calibrate first (launch/calibrate.py)."

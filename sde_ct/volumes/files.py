@@ -11,6 +11,7 @@ from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.formats import FORMATS, Voxels, format_of
 from sde_ct.volumes.hounsfield import require_hu
 from sde_ct.volumes.masks import inside
+from sde_ct.volumes.mr import require_mr
 from sde_ct.volumes.volume import Unit, Volume, rounded_hu
 
 MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to have the unit
@@ -45,6 +46,13 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
     if unit == "HU":
         require_hu(volume, _path(source))
     return volume
+
+
+def read_mr(source: VolumeSource) -> Volume:
+    """Read an MR; an InputError as of `read_volume`, or where it is a CT, a mask or labels."""
+    mr = read_volume(source, "a.u.")
+    require_mr(mr, _path(source))
+    return mr
 
 
 def read_mask(source: VolumeSource) -> Volume:

@@ -35,7 +35,22 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         array = np.asanyarray(image.dataobj)
         scale = MILLIMETRES[image.header.get_xyzt_units()[0]]
         _require_one_place(image.header, scale, path)
+        _require_sizes(image.header, path)
     return array, np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
+
+
+def _require_sizes(header: Any, path: Path) -> None:
+    """Raise InputError where the qform alone gives the place and a voxel has no size.
+
+    nibabel reads a size of 0 as 1 mm.
+    """
+    if header["sform_code"] > 0:
+        return
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rb") as file:
+        stored = type(header)(file.read(header.sizeof_hdr), check=False)
+    if not stored["pixdim"][1:4].all():
+        raise InputError(f"{path} has voxels of 0 mm: correct spacing and unit in its header")
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:

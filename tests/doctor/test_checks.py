@@ -118,8 +118,8 @@ def test_a_mask_that_masks_nothing_is_named(value, state, patient):
 SHEARED = np.diag([6.25, 6.25, 10, 1]) + np.array([[0, 0, 2, -50], [0] * 4, [0] * 4, [0] * 4])
 PLACES = {
     "made up": (np.diag([6.0, 6.0, 10.0, 1.0]), "looks made up, and left and right"),
-    "metres": (np.diag([0.006, 0.006, 0.01, 1.0]), "are no scanner's"),
-    "microns": (np.diag([6000.0, 6000.0, 9000.0, 1.0]), "are no scanner's"),
+    "metres": (np.diag([0.006, 0.006, 0.01, 1.0]), "no scanner makes voxels"),
+    "microns": (np.diag([6000.0, 6000.0, 9000.0, 1.0]), "no scanner makes voxels"),
     "small": (np.diag([0.3, 0.3, 10.0, 1.0]), "no body's size"),
     "sheared": (SHEARED, "11.3 degrees off a right angle"),
 }

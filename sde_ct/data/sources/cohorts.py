@@ -26,7 +26,7 @@ from sde_ct.volumes.dicom.grouping import by_series, listed
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import Series, slice_files
 from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header, slice_of
-from sde_ct.volumes.files import files_of, opened, read_mask, read_volume
+from sde_ct.volumes.files import files_of, opened, read_mask, read_mr, read_volume
 from sde_ct.volumes.formats import image_stem
 
 KINDS = ("mr", "ct", "mask")
@@ -54,13 +54,11 @@ class Case:
         sources = {kind: opened(path) for kind, path in self.files.items() if path}
         warnings = {k: s.warnings for k, s in sources.items() if isinstance(s, Series)}
         return Patient(
-            mr=read_volume(sources["mr"], "a.u."),
+            mr=read_mr(sources["mr"]),
             ct=read_volume(sources["ct"], "HU"),
             mask=read_mask(sources["mask"]) if self.mask else None,
             files=self.files,
-            further={
-                name: read_volume(sources[file_name(name)], "a.u.") for name in self.contrasts[1:]
-            },
+            further={name: read_mr(sources[file_name(name)]) for name in self.contrasts[1:]},
             facts={
                 "sha256": {kind: sha256(*files_of(s)) for kind, s in sources.items()},
                 **({"contrasts": list(self.contrasts)} if self.further else {}),
@@ -208,6 +206,11 @@ def _one(place: Path, kind: str, pattern: str) -> Path | None:
         names = ", ".join(path.name for path in paths[:8])
         raise InputError(f"{place}: {names} all match {pattern!r}: name one as --{kind}")
     if not paths and kind != "mask":
+        if strangers := [p.name for p in place.glob(pattern) if p.is_file() and p.name[0] != "."]:
+            raise InputError(
+                f"{place / strangers[0]} matches {pattern!r} and is not NIfTI, MetaImage or DICOM: "
+                "convert it to .nii.gz"
+            )
         raise InputError(
             f"{place} holds no {kind.upper()} that matches {pattern!r}: "
             "add the file or fix the pattern"

@@ -1,11 +1,11 @@
 """nnU-Net's raw layout, as used for synthesis: MR and CT as channels, or the CT as label."""
 
-import json
 import re
 from pathlib import Path
 
 from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import read_json
 
 ROLES = {  # a role's pattern among the names of channels, and its folder where it is no channel
     "mr": (re.compile(r"\b(mr|mri|t1w?|t2w?)\b", re.IGNORECASE), None),
@@ -32,7 +32,7 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
     if not path.is_file():
         raise InputError(f"{path} does not exist: give the folder that holds it and imagesTr")
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = read_json(path)
         ending = str(values.get("file_ending", ".nii.gz"))
         channels = values.get("channel_names") or values.get("modality") or {"0": "MR"}
     except (OSError, ValueError, AttributeError) as error:
