@@ -56,6 +56,9 @@ REGISTER = flags.DEFINE_enum(
     ["rigid", "deformable"],
     "Move every CT onto its MR, unless it is deformed onto it already.",
 )
+N4 = flags.DEFINE_boolean(
+    "n4", False, "Correct the bias field of every MR by N4; synthesis then repeats it."
+)
 T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (gold_atlas).")
 WORKERS = flags.DEFINE_integer(
     "workers", None, "Processes; default: one a core, for two patients each.", lower_bound=1
@@ -103,6 +106,7 @@ def main() -> None:
         size=_pair("size", SIZE.value, int),
         crop_to_body=CROP_TO_BODY.value,
         register=REGISTER.value,
+        n4=N4.value,
         pictures=True,
         # Starting a process costs as much as a small patient.
         workers=WORKERS.value or max(1, min(os.cpu_count() or 1, len(cases) // 2)),

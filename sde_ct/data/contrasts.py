@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from sde_ct.data.bias_field import without_bias_field
 from sde_ct.data.intensity import Percentiles, body_percentiles
 from sde_ct.errors import InputError
 from sde_ct.volumes.resample import resample_on
@@ -59,7 +60,7 @@ def on_first(volume: Volume, first: Volume, name: str) -> tuple[Volume, Bool[np.
 
 
 def cut(
-    volume: Volume, grid: SliceGrid, outline: Volume, name: str
+    volume: Volume, grid: SliceGrid, outline: Volume, name: str, *, n4: bool = False
 ) -> tuple[Float[np.ndarray, "z h w"], Percentiles]:
     """Slices (a.u.) and percentiles inside the body of a further contrast.
 
@@ -68,9 +69,10 @@ def cut(
       grid: of the first contrast's slices.
       outline: the body on the first contrast's voxels.
       name: how an error names the volume.
+      n4: correct its bias field inside the body first.
 
     Raises:
-      InputError: it covers less than `LEAST` of the body.
+      InputError: it covers less than `LEAST` of the body, or N4 finds no field.
     """
     volume, there = on_first(volume, grid.frame, name)
     body = outline.array > 0
@@ -79,6 +81,8 @@ def cut(
             f"{name} covers {100 * share:.0f} % of the body in the first MR contrast: give images "
             "that cover it"
         )
+    if n4:
+        volume = without_bias_field(volume, outline)
     slices = to_slices(volume, grid, fill=float(volume.array.min()))
     return slices, body_percentiles(volume.array, body)
 

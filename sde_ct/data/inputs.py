@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
+from sde_ct.data.bias_field import without_bias_field
 from sde_ct.data.contrasts import cut as cut_contrast
 from sde_ct.data.contrasts import stacked
 from sde_ct.data.intensity import Percentiles, RobustMR, SliceMinMax, body_percentiles
@@ -45,6 +46,7 @@ def cut_mr(
     multiple: int = 1,
     crop: bool = False,
     about_body: bool = False,
+    n4: bool = False,
     name: str = "the MR",
 ) -> CutMR:
     """Outline the body with `body_mask` and cut the MR into slices.
@@ -55,14 +57,17 @@ def cut_mr(
       mr: any orientation, a.u.
       spacing, size, multiple, crop: as for `slice_grid`.
       about_body: slices that are cut have the middle of the body as their centre.
+      n4: correct the bias field of the MR inside the body first.
       name: how an error names the MR, usually its path.
 
     Raises:
-      InputError: the MR shows no body.
+      InputError: the MR shows no body, or N4 finds no field.
     """
     body = body_mask(mr)
     if not body.array.any():
         raise InputError(f"{name} shows no body, its voxels look alike: give another MR")
+    if n4:
+        mr = without_bias_field(mr, body)
     centre = _middle(body) if about_body else None
     grid = slice_grid(mr, spacing=spacing, size=size, multiple=multiple, crop=crop, centre=centre)
     return CutMR(
@@ -95,12 +100,13 @@ def network_input(
     spacing: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
     multiple: int = 1,
+    n4: bool = False,
     name: str = "the MR",
 ) -> NetworkInput:
     """The whole of an MR volume as a network's conditioning; nothing is cropped.
 
     Args:
-      mr, spacing, size, multiple, name: as for `cut_mr`; spacing as in training.
+      mr, spacing, size, multiple, n4, name: as for `cut_mr`; spacing and n4 as in training.
       scaling: the MR map of the training.
       mask: where draws are judged, on the grid of `mr` in any order of voxels; it does not
         change the scaling. None takes the body.
@@ -115,11 +121,11 @@ def network_input(
         raise InputError(f"{name} and its mask lie on different grids: resample the mask")
     if mask is not None and not mask.array.any():
         raise InputError(f"The mask of {name} is empty: give another mask, or none")
-    cut = cut_mr(mr, spacing=spacing, size=size, multiple=multiple, name=name)
+    cut = cut_mr(mr, spacing=spacing, size=size, multiple=multiple, n4=n4, name=name)
     require_slices(len(cut.mr), neighbours, name)
     contrasts = [(cut.mr, cut.percentiles)]
     contrasts += [
-        cut_contrast(volume, cut.grid, cut.outline, f"MR contrast {number} of {name}")
+        cut_contrast(volume, cut.grid, cut.outline, f"MR contrast {number} of {name}", n4=n4)
         for number, volume in enumerate(further, start=2)
     ]
     index = neighbour_index(np.arange(len(cut.mr)), len(cut.mr), neighbours)

@@ -112,6 +112,7 @@ class Prepared:
     source: str
     spacing: tuple[float, float] | None  # in plane (y, x), mm; None: each case its own
     size: tuple[int, int]  # (h, w) of every slice
+    n4: bool  # the MR's slices are corrected for bias field, its volume is not
     split: Split
     cases: dict[str, PreparedCase]
 
@@ -175,6 +176,7 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
         source=values["source"],
         spacing=spacing,  # type: ignore[arg-type]
         size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
+        n4=bool(values.get("n4", False)),  # older sets do not name it
         split={"train": (), "validation": (), "test": (), **split},
         cases=cases,
     )

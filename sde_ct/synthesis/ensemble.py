@@ -85,5 +85,6 @@ def _properties(network: Trained) -> dict[str, Any]:
         "MR contrasts": network.contrasts,
         "size": data["size"],
         "spacing": data["spacing"],
+        "correction of the bias field": data.get("n4", False),
         "multiple of the slices' sides": build_network(network.config).multiple,
     }

@@ -124,6 +124,7 @@ class Synthesizer:
             neighbours=config.data.neighbours,
             spacing=tuple(data["spacing"]) if data["spacing"] else None,
             size=tuple(data["size"]),
+            n4=data.get("n4", False),
             multiple=build_network(config).multiple,
             name=case,
         )

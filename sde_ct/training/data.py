@@ -78,6 +78,7 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "source": prepared.source,
         "spacing": prepared.spacing,
         "size": prepared.size,
+        **({"n4": True} if prepared.n4 else {}),  # older records do not name it
         "split": prepared.split,
         "contrasts": list(prepared.contrasts),
         "intensity": intensity_of(config, prepared).to_json(),

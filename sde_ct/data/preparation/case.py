@@ -42,6 +42,7 @@ class Settings:
     size: tuple[int, int] | None = None  # (h, w) to cut or pad to; None needs MRs of one size
     crop_to_body: bool = False  # cut about the middle of the body, else about the slice's
     register: Kind | None = None  # the CT to the MR, unless the source did; None: no registration
+    n4: bool = False  # correct the bias field of the MR that a network sees
     pictures: bool = False  # draw qc/ID.png
 
     def require_sound(self) -> None:
@@ -54,7 +55,10 @@ class Settings:
             raise InputError("crop_to_body needs the size of the slices: give --size too")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if not self.n4:  # older requests do not name it
+            del values["n4"]
+        return values
 
 
 def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | None:
@@ -152,13 +156,16 @@ def _sliced(
         size=size,
         crop=size is not None,
         about_body=settings.crop_to_body,
+        n4=settings.n4,
         name=str(patient.files["mr"]),
     )
     mask = cut_mask(judged, cut.grid)
     if not (mask.any() and cut.body.any()):
         raise InputError(f"{patient.files['mr']}: slices of {size} miss the body: enlarge --size")
     further = {
-        name: cut_contrast(volume, cut.grid, cut.outline, str(patient.files[file_name(name)]))
+        name: cut_contrast(
+            volume, cut.grid, cut.outline, str(patient.files[file_name(name)]), n4=settings.n4
+        )
         for name, volume in patient.further.items()
     }
     body, known = cut.outline.array > 0, valid.array > 0

@@ -112,6 +112,7 @@ def _finish(
         "version": VERSION,
         "source": request["source"],
         "spacing": request["spacing"],
+        "n4": request.get("n4", False),
         "size": next(iter(records.values()))["grid"]["size"][1:],
         "split": left,
         "cases": records,

@@ -75,7 +75,9 @@ def lookup_control(prepared: Prepared) -> Lookup:
 
 def apply_lookup(lookup: Lookup, patient: Patient, prepared: Prepared) -> SyntheticCT:
     """The CT of one patient by the table, as a single draw with 0 network evaluations."""
-    shown = network_input(patient.mr, RobustMR(), spacing=prepared.spacing, size=prepared.size)
+    shown = network_input(
+        patient.mr, RobustMR(), spacing=prepared.spacing, size=prepared.size, n4=prepared.n4
+    )
     start = time.perf_counter()
     hu = np.where(shown.body > 0, lookup.apply(shown.mr[..., 0]), AIR)
     seconds = (time.perf_counter() - start) / len(hu)
