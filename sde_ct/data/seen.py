@@ -112,6 +112,28 @@ def warnings(
     return sentences
 
 
+def positions(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The DICOM Patient Positions of the training patients, as far as their records hold them."""
+    return sorted({one["patient_position"] for one in records if one.get("patient_position")})
+
+
+def position_warning(seen: Mapping[str, Any] | None, position: str | None) -> str | None:
+    """The warning that an MR in this DICOM Patient Position needs, or None.
+
+    The image needs no turn, because DICOM's coordinates are those of the patient. But gravity
+    shapes the body, and moves gas and fluid, in a way that the network has not seen. Head first
+    or feet first makes no difference. Unknown positions are not judged.
+    """
+    trained = (seen or {}).get("positions")
+    if not trained or not position or position[2:] in {one[2:] for one in trained}:
+        return None
+    return (
+        f"The patient's position is {position}; the network was trained on {', '.join(trained)}. "
+        "Its image is turned as the patient's coordinates say, but the shape of the body and the "
+        "place of gas differ."
+    )
+
+
 def _sentence(
     figure: Figure, values: np.ndarray, outside: np.ndarray, low: float, high: float
 ) -> str:

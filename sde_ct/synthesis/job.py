@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from sde_ct.data.seen import position_warning
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
@@ -110,7 +111,7 @@ class Job:
         kind, opened = format_of(source.path), source.series
         if kind == "DICOM":
             opened = opened or open_series(source.path)
-        doubts = opened.warnings if opened else ()
+        doubts = (*opened.warnings, *self._lies_otherwise(opened)) if opened else ()
         mr = read_mr(opened or source.path)
         further = self._further(source, opened)
         mask = read_mask(find_mask(request.mask, source)) if request.mask else None
@@ -157,6 +158,11 @@ class Job:
         return Done(
             name, f"{results.first}: {self._cost(ct)}.", (*doubts, *ct.warnings), tuple(notes)
         )
+
+    def _lies_otherwise(self, opened: Series) -> dict[str, None]:
+        """The warnings that the position of the patient needs, each once."""
+        said = [position_warning(n.data.get("seen"), opened.position) for n in self._networks]
+        return dict.fromkeys(text for text in said if text)
 
     def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:
         """The other MR contrasts by name. InputError where DICOM places them elsewhere."""

@@ -53,8 +53,9 @@ class Case:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
         sources = {kind: opened(path) for kind, path in self.files.items() if path}
         warnings = {k: s.warnings for k, s in sources.items() if isinstance(s, Series)}
+        mr = sources["mr"]
         return Patient(
-            mr=read_mr(sources["mr"]),
+            mr=read_mr(mr),
             ct=read_volume(sources["ct"], "HU"),
             mask=read_mask(sources["mask"]) if self.mask else None,
             files=self.files,
@@ -62,6 +63,7 @@ class Case:
             facts={
                 "sha256": {kind: sha256(*files_of(s)) for kind, s in sources.items()},
                 **({"contrasts": list(self.contrasts)} if self.further else {}),
+                **({"patient_position": mr.position} if isinstance(mr, Series) else {}),
             },
             warnings=tuple(f"{k.upper()}: {w}" for k, some in warnings.items() for w in some),
         )

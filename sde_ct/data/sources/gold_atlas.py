@@ -93,6 +93,7 @@ class AtlasCase:
                 if not mentions(image.slices[0].file.name, found.secrets, self.id)
             },
             "mask": "drawn" if outline.mask else "computed",
+            "patient_position": t2.series.position if t2.series else None,
         }
         files = {"mr": t2.slices[0].file, "ct": ct.slices[0].file, "mask": None}
         return Patient(

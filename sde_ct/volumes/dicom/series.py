@@ -49,6 +49,11 @@ class Series:
     def modality(self) -> str:
         return self.slices[0].modality
 
+    @property
+    def position(self) -> str | None:
+        """How the patient lay, such as HFS (head first, supine), or None where it is not given."""
+        return str(self.header.get("PatientPosition") or "") or None
+
     def read(self) -> Float[np.ndarray, "columns rows slices"]:
         """The voxels, scaled as the tags say, float32. InputError where a file is damaged."""
         array = np.empty(self.shape, np.float32)
