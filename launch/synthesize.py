@@ -65,8 +65,8 @@ BATCH = flags.DEFINE_integer(
 MASK = flags.DEFINE_string(
     "mask",
     None,
-    "Region in which the spread is checked for collapse: a mask on the MR's grid, or a folder of "
-    "masks by NAME. Default: the body, as found in the MR.",
+    "Region in which the spread is checked for collapse: a mask on the MR's grid, an RTSTRUCT "
+    "file, or a folder of masks by NAME. Default: the body, as found in the MR.",
 )
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread and write intervals.")

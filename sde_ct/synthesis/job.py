@@ -12,6 +12,7 @@ from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import correction, outputs, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
+from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.sidecar import VolumeOutputs
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.synthesizer import Synthesizer
@@ -21,7 +22,7 @@ from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
-from sde_ct.volumes.files import read_mask, read_mr
+from sde_ct.volumes.files import read_mr
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
@@ -114,9 +115,13 @@ class Job:
         doubts = (*opened.warnings, *self._lies_otherwise(opened)) if opened else ()
         mr = read_mr(opened or source.path)
         further = self._further(source, opened)
-        mask = read_mask(find_mask(request.mask, source)) if request.mask else None
         patient_id = request.patient_id
         identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)
+        mask = None
+        if request.mask:
+            frame = str(identity.header.FrameOfReferenceUID) if opened else ""
+            mask, warnings = mask_of(find_mask(request.mask, source), mr, frame)
+            doubts = (*doubts, *warnings)
         name, series, notes = source.name, None, []
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # it contains the patient's name

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import ParametricMapStorage
 
+from sde_ct.lab.phantom.dicom import Invented, save_all, structures
 from sde_ct.synthesis import load
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.volume import Volume, left_posterior_superior, same_grid, voxel_sha256
@@ -255,3 +256,49 @@ def test_every_header_of_the_mr_is_read_once(runs, mr_folder, tmp_path, monkeypa
         "--dicom",
     )  # fmt: skip
     assert reads == {f"IM{n:03d}.dcm": 1 for n in range(1, SHAPE[2] + 1)}
+
+
+def contours(folder, mr, name, frame):
+    """An RTSTRUCT with one structure, a rectangle of 11 by 9 voxels on every slice of the MR."""
+    corners = np.array([(5.6, 3.6), (16.4, 3.6), (16.4, 12.4), (5.6, 12.4)])
+    polygons = [
+        np.column_stack([corners, np.full(4, k)]) @ mr.affine[:3, :3].T + mr.affine[:3, 3]
+        for k in range(mr.array.shape[2])
+    ]
+    owner = Invented("J-17", "Doe^Jane")
+    folder.mkdir()
+    save_all(folder, [structures(owner, "Set", "MR", {name: polygons}, {})], [0])
+    (file,) = folder.iterdir()
+    image = pydicom.dcmread(file)
+    for roi in image.StructureSetROISequence:
+        roi.ReferencedFrameOfReferenceUID = frame
+    image.save_as(file)
+    return file
+
+
+def test_contours_are_taken_as_the_mask(runs, mr_folder, tmp_path):
+    mr = read_volume(mr_folder, "a.u.")
+    frame = pydicom.dcmread(mr_folder / "IM001.dcm").FrameOfReferenceUID
+    file = contours(tmp_path / "rt", mr, "BODY", frame)
+    synthesize(runs("cnn"), mr_folder, tmp_path / "out", f"--mask={file}")
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[6:17, 4:13] = 1
+    used = json.loads((tmp_path / "out" / "pelvis t2.json").read_text())["input"]["mask_sha256"]
+    assert used == voxel_sha256(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "sentence"),
+    [
+        ("Bladder", None, "no structure is of type EXTERNAL or called BODY"),
+        ("BODY", "1.2.3", "1 outlines lie in another frame of reference"),
+    ],
+)
+def test_contours_of_something_else_are_refused(runs, mr_folder, tmp_path, name, frame, sentence):
+    mr = read_volume(mr_folder, "a.u.")
+    own = pydicom.dcmread(mr_folder / "IM001.dcm").FrameOfReferenceUID
+    file = contours(tmp_path / "rt", mr, name, frame or own)
+    usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={tmp_path / 'out'}"]
+    error = call("synthesize", *usual, f"--mask={file}").error
+    assert f"{file} outlines no body on the MR ({sentence}" in error
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,32 @@
+"""The mask that a user gives for an MR: an image on its grid, or contours drawn on it."""
+
+from pathlib import Path
+
+from sde_ct.data.sources.body_contour import body_contour
+from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.slice import may_be_dicom, read_header
+from sde_ct.volumes.files import read_mask
+from sde_ct.volumes.volume import Volume
+
+
+def mask_of(path: Path, mr: Volume, frame: str) -> tuple[Volume, tuple[str, ...]]:
+    """The mask in a file, and warnings about its contours.
+
+    Args:
+      path: a mask that `read_mask` reads, or an RTSTRUCT, of which the outline of the body is taken
+        (see `body_contour`).
+      mr: what the contours are filled in on.
+      frame: its frame of reference; empty where it did not come as DICOM.
+
+    Raises:
+      InputError: the mask cannot be used, or the RTSTRUCT holds no outline of the body on the MR.
+    """
+    if not path.is_file() or not may_be_dicom(path):
+        return read_mask(path), ()
+    if read_header(path).get("Modality") != "RTSTRUCT":
+        return read_mask(path), ()
+    outline = body_contour([path], mr, frame)
+    if outline.mask is None:
+        why = "; ".join(outline.warnings) or "no structure is of type EXTERNAL or called BODY"
+        raise InputError(f"{path} outlines no body on the MR ({why}): give its structure set")
+    return outline.mask, tuple(f"{path.name}: {warning}" for warning in outline.warnings)
