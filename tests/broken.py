@@ -347,6 +347,14 @@ def other_grids(folder: Path) -> None:
     test_files.save(folder / "mr.nii.gz", test_files.CT + 1024, test_files.OBLIQUE * 1.01)
 
 
+def turned_elsewhere(folder: Path) -> None:
+    """The rows are stored the other way round, which is no fault, and lie 5 mm elsewhere."""
+    sound(folder, "ct")
+    affine = test_files.OBLIQUE @ np.diag([1.0, -1, 1, 1])
+    affine[:3, 3] += test_files.OBLIQUE[:3, 1] * (test_files.CT.shape[1] - 1) + [0, 0, 5]
+    test_files.save(folder / "mr.nii.gz", (test_files.CT + 1024)[:, ::-1], affine)
+
+
 def spaces(folder: Path) -> None:
     """Names of any letters are no fault; the damage is named by them."""
     sound(folder, "ct")
@@ -383,6 +391,7 @@ PATIENT = {
     "dangling link": (dangling, "no CT"),
     "two CTs": (twice, "ct.nii.gz, ct2.nii.gz all match"),
     "other grid": (other_grids, "different grids"),
+    "other order elsewhere": (turned_elsewhere, r"different grids \(corners 5 mm apart"),
     "names of any letters": (spaces, r"mr Ödem № 2 %s \{x\}.nii.gz is damaged"),
     "no CT": (lambda f: sound(f, "mr"), "no CT"),
     "no MR": (lambda f: sound(f, "ct"), "no MR"),
