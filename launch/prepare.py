@@ -41,6 +41,9 @@ MR = flags.DEFINE_multi_string(
 )
 CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
 MASK = flags.DEFINE_string("mask", "", "Glob of the mask to evaluate in (pairs); empty: the body.")
+CHOOSE = flags.DEFINE_multi_string(
+    "choose", [], "Of an MR series of several volumes, one by a DICOM tag: EchoTime=100 (pairs)."
+)
 VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
 TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
 SPLIT = flags.DEFINE_enum(
@@ -68,7 +71,11 @@ PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", 
 
 
 # Flags that only one source reads.
-OF_SOURCE = {"pairs": (MR, CT, MASK), "gold_atlas": (T1,), "phantom": (PATIENTS, PHANTOM_SEED)}
+OF_SOURCE = {
+    "pairs": (MR, CT, MASK, CHOOSE),
+    "gold_atlas": (T1,),
+    "phantom": (PATIENTS, PHANTOM_SEED),
+}
 
 
 def main() -> None:
@@ -129,6 +136,8 @@ def _require_effect() -> None:
         for flag in given:
             if flag.present and source != SOURCE.value:
                 raise InputError(f"--{flag.name} is for --source={source} alone: leave it out")
+    if CHOOSE.value and len(MR.value) > 1:
+        raise InputError("--choose is for one MR contrast: give one --mr")
     if SPLIT.value and TEST.present:
         raise InputError(f"--split={SPLIT.value} says which patients test: leave out --test")
 
@@ -136,11 +145,14 @@ def _require_effect() -> None:
 def _cases() -> list:
     from sde_ct.data.sources.cohorts import Patterns, find_cases
     from sde_ct.lab.phantom.cohort import phantom_cases
+    from sde_ct.volumes.dicom.choice import parse_choices
 
     if SOURCE.value == "phantom":
         progress = partial(bar, desc="phantoms", unit="patient")
         return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)
-    patterns = Patterns(MR.value[0], CT.value, MASK.value, tuple(MR.value[1:]))
+    patterns = Patterns(
+        MR.value[0], CT.value, MASK.value, tuple(MR.value[1:]), parse_choices(CHOOSE.value)
+    )
     return find_cases(SOURCE.value, INPUT.value, patterns, t1=T1.value)
 
 

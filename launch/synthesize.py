@@ -46,6 +46,11 @@ from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "Folder of a training.", required=True)
 MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders, patterns.", required=True)
+CHOOSE = flags.DEFINE_multi_string(
+    "choose",
+    [],
+    "Of a series of several volumes, one by a DICOM tag: EchoTime=100. May be repeated.",
+)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 SAMPLER = flags.DEFINE_string(
     "sampler", None, "For a diffusion network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun."
@@ -108,12 +113,14 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
 
     from sde_ct.synthesis.contrasts import find_contrasts
     from sde_ct.synthesis.job import Job, Request
+    from sde_ct.volumes.dicom.choice import parse_choices
 
     if PATIENT_ID.value:
         if not DICOM.value:
             raise InputError("--patient_id is written into DICOM alone: add --dicom.")
         if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:  # the standard's limits, VR LO
             raise InputError("--patient_id is too long: give up to 64 characters, no backslash.")
+    choices = parse_choices(CHOOSE.value)
     job = Job(
         Request(
             workdirs=tuple(WORKDIR.value),
@@ -128,13 +135,14 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             each=SAVE_DRAWS.value,
             dicom=DICOM.value or AXIAL.value,
             axial=AXIAL.value,
+            choices=choices,
             patient_id=PATIENT_ID.value.strip(),
             checkpoint=CHECKPOINT.value,
         )
     )
     for line in job.lines():
         say(line)
-    sources = find_contrasts(MR.value, job.contrasts)
+    sources = find_contrasts(MR.value, job.contrasts, choices)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
     if PATIENT_ID.value and len(sources) > 1:

@@ -123,6 +123,12 @@ FLAGS = {
     "size": (["--size=large"], "--size=large: give one number, or two as y,x"),
     "existing": (["--output=EMPTY"], "exists: choose another output"),
     "t1": (["--t1"], "--t1 is for --source=gold_atlas alone: leave it out"),
+    "no tag": (["--choose=TE=90"], "--choose=TE=90: write a keyword of DICOM and its value"),
+    "choose": (["--source=synthrad2023", "--choose=EchoTime=9"], "--choose is for --source=pairs"),
+    "choose of two": (
+        ["--mr=m*", "--mr=t*", "--choose=EchoTime=9"],
+        "--choose is for one MR contrast",
+    ),
     "patients": (["--patients=3"], "--patients is for --source=phantom alone"),
     "mask": (["--source=synthrad2023", "--mask=m*"], "--mask is for --source=pairs alone"),
     "two ways to split": (["--split=literature"], "says which patients test: leave out --test"),

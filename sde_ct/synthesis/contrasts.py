@@ -6,12 +6,15 @@ from pathlib import Path
 
 from sde_ct.errors import InputError
 from sde_ct.synthesis.sources import Source, find_sources, volumes_of
+from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.formats import image_stem
 
 CHANNEL = re.compile(r"(.+)_\d{4}")  # nnU-Net's names of a patient's images
 
 
-def find_contrasts(arguments: Sequence[str], names: Sequence[str]) -> list[Source]:
+def find_contrasts(
+    arguments: Sequence[str], names: Sequence[str], choices: Sequence[Choice] = ()
+) -> list[Source]:
     """The volumes that the arguments name, each with its further contrasts.
 
     A network of one contrast takes any number of arguments, see `find_sources`. A network of
@@ -23,7 +26,9 @@ def find_contrasts(arguments: Sequence[str], names: Sequence[str]) -> list[Sourc
       InputError: the arguments do not name every contrast once, or a patient lacks one.
     """
     if len(names) == 1:
-        return find_sources(arguments)
+        return find_sources(arguments, choices)
+    if choices:
+        raise InputError("--choose is for a network of one MR contrast: leave it out")
     found = [volumes_of([argument]) for argument in _in_order(arguments, names)]
     if all(len(sources) == 1 for sources in found):
         (first,), *others = found

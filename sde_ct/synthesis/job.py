@@ -19,10 +19,11 @@ from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
+from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
-from sde_ct.volumes.files import read_mr
+from sde_ct.volumes.files import open_source, read_mr
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
@@ -42,6 +43,7 @@ class Request:
     batch: int | None = None  # samples per device; None: what the memory holds
     each: bool = False  # write every draw too
     dicom: bool = False  # write a CT series, and maps, too
+    choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
     patient_id: str = ""  # for a CT series whose MR gives none
     axial: bool = False  # with `dicom`: write a CT series in straight axial slices beside it
     checkpoint: str = "best"  # by validation loss; or "newest"
@@ -109,11 +111,11 @@ class Job:
         Raises InputError where the volume cannot be used, or other results are in the way.
         """
         request = self._request
-        kind, opened = format_of(source.path), source.series
-        if kind == "DICOM":
-            opened = opened or open_series(source.path)
+        kind = format_of(source.path)
+        given = source.series or open_source(source.path, request.choices)
+        opened = given if isinstance(given, Series) else None
         doubts = (*opened.warnings, *self._lies_otherwise(opened)) if opened else ()
-        mr = read_mr(opened or source.path)
+        mr = read_mr(given)
         further = self._further(source, opened)
         patient_id = request.patient_id
         identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.dicom.slice import may_be_dicom, read_header
 from sde_ct.volumes.formats import image_stem
@@ -21,7 +22,7 @@ class Source(NamedTuple):
     further: tuple[Path, ...] = ()  # the other MR contrasts of the same patient
 
 
-def find_sources(arguments: Sequence[str]) -> list[Source]:
+def find_sources(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list[Source]:
     """The volumes that the arguments name, each once, in their order.
 
     An argument is an image file (NIfTI or MetaImage), a DICOM series (its folder or one of its
@@ -31,12 +32,13 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
 
     A volume is named after its file, or after its folder if the file is called `mr`. A DICOM series
     is named after its folders below the given folder or the pattern's fixed part: `patient_series`.
+    Of a series that holds several volumes, `choices` names one.
 
     Raises:
       InputError: nothing is there, or two volumes have one name.
     """
     by_name: dict[str, Source] = {}
-    for source in volumes_of(arguments):
+    for source in volumes_of(arguments, choices):
         if (other := by_name.setdefault(source.name, source)) is not source:
             raise InputError(
                 f"{other.path} and {source.path} would both be written as {source.name}: rename "
@@ -45,13 +47,13 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     return list(by_name.values())
 
 
-def volumes_of(arguments: Sequence[str]) -> list[Source]:
+def volumes_of(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list[Source]:
     """As `find_sources`, but several volumes may have one name."""
     sources: dict[Path, Source] = {}
     for argument in arguments:
         for source in _expand(argument):
             sources.setdefault(source.path, source)
-    return _one_per_series(list(sources.values()))
+    return _one_per_series(list(sources.values()), choices)
 
 
 def find_mask(masks: Path, source: Source) -> Path:
@@ -120,7 +122,7 @@ def _name(volume: Path, base: Path) -> str:
     return "_".join(folder.relative_to(base).parts) or folder.name
 
 
-def _one_per_series(sources: Sequence[Source]) -> list[Source]:
+def _one_per_series(sources: Sequence[Source], choices: Sequence[Choice]) -> list[Source]:
     """Drop every DICOM file whose series an earlier file stands for."""
     kept, covered = [], set()
     for source in sources:
@@ -128,13 +130,15 @@ def _one_per_series(sources: Sequence[Source]) -> list[Source]:
         if path in covered:
             continue
         if not image_stem(path) and _is_slice(path):
+            others = (s.path for s in sources if s.path.parent == path.parent)
+            beside = {other for other in others if not image_stem(other)}
             try:
-                series = open_series(path)
+                series = open_series(path, choices)
                 source = source._replace(series=series)
-                covered |= {image.file for image in series.slices}
+                # With choices, the others may be of the same series and not chosen.
+                covered |= beside if choices else {image.file for image in series.slices}
             except InputError:  # reading the first file later reports what is wrong
-                others = (s.path for s in sources if s.path.parent == path.parent)
-                covered |= {other for other in others if not image_stem(other)}
+                covered |= beside
         kept.append(source)
     return kept
 

@@ -1,12 +1,14 @@
 """Volumes on disk, in any format of `formats.py`; a file that cannot be used is refused."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import whole
+from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.formats import FORMATS, Voxels, format_of
 from sde_ct.volumes.hounsfield import require_hu
@@ -106,9 +108,16 @@ def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
     return series.read(), series.affine
 
 
-def opened(path: Path) -> Path | Series:
-    """The series of a DICOM path, its headers read; the path itself in another format."""
-    return open_series(path) if format_of(path) == "DICOM" else path
+def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
+    """The series of a DICOM path, its headers read; the path itself in another format.
+
+    Raises InputError as `open_series`, or where choices are made of another format.
+    """
+    if format_of(path) == "DICOM":
+        return open_series(path, choices)
+    if choices:
+        raise InputError(f"{path} is no DICOM, of whose tags --choose is: leave the flag out")
+    return path
 
 
 def files_of(path: Path | Series) -> list[Path]:

@@ -168,6 +168,21 @@ def test_a_corrected_identity_is_not_passed_over(runs, mr_folder, tmp_path, chan
     assert listing(out) == before
 
 
+@pytest.mark.parametrize("named", ["folder", "all files"])
+def test_one_volume_of_a_mixed_series_is_synthesized(runs, mr_folder, tmp_path, named):
+    write_series(
+        mr_folder, mr_voxels() // 2, axes=ACQUISITIONS["oblique"], spacing=SPACING, prefix="E2_",
+        EchoTime=100,
+    )  # fmt: skip
+    argument = mr_folder if named == "folder" else mr_folder / "*.dcm"
+    usual = [f"--workdir={runs('cnn')}", f"--mr={argument}", f"--output={tmp_path / 'out'}"]
+    error = call("synthesize", *usual).error
+    assert "2 volumes in one series, EchoTime=100 (7 images), EchoTime=none (7 images)" in error
+    synthesize(runs("cnn"), argument, tmp_path / "out", "--choose=EchoTime=100")
+    told = json.loads((tmp_path / "out" / "pelvis t2.json").read_text())
+    assert told["input"]["sha256"] == voxel_sha256((mr_voxels() // 2).astype(np.float32))
+
+
 def test_an_empty_patient_id_is_noted_and_can_be_filled_in(runs, mr_folder, tmp_path):
     for path in mr_folder.iterdir():
         edit(path, PatientID="", PatientName="")

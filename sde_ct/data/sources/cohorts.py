@@ -5,7 +5,7 @@ A new source is a function that returns the patients below a folder, and a row o
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sde_ct.data.contrasts import SINGLE, file_name, names_of
@@ -22,11 +22,12 @@ from sde_ct.data.sources.patient import (
 )
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
+from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.grouping import by_series, listed
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import Series, slice_files
 from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header, slice_of
-from sde_ct.volumes.files import files_of, opened, read_mask, read_mr, read_volume
+from sde_ct.volumes.files import files_of, open_source, read_mask, read_mr, read_volume
 from sde_ct.volumes.formats import image_stem
 
 KINDS = ("mr", "ct", "mask")
@@ -43,6 +44,7 @@ class Case:
     mask: Path | None
     contrasts: tuple[str, ...] = SINGLE  # the names of the MR contrasts; the first is `mr`
     further: tuple[Path, ...] = ()  # the others
+    choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
 
     @property
     def files(self) -> dict[str, Path | None]:
@@ -51,7 +53,11 @@ class Case:
 
     def read(self) -> Patient:
         """The volumes as they are in the files. Raises InputError as `read_volume`."""
-        sources = {kind: opened(path) for kind, path in self.files.items() if path}
+        sources = {
+            kind: open_source(path, self.choices if kind == "mr" else ())
+            for kind, path in self.files.items()
+            if path
+        }
         warnings = {k: s.warnings for k, s in sources.items() if isinstance(s, Series)}
         mr = sources["mr"]
         return Patient(
@@ -69,9 +75,9 @@ class Case:
         )
 
     def stamp(self) -> str:
-        """A text that changes when a file or the name of a contrast changes."""
+        """A text that changes when a file, the name of a contrast or a choice changes."""
         names = f" {' '.join(self.contrasts)}" if self.further else ""
-        return stamp_of(self.files.values()) + names
+        return stamp_of(self.files.values()) + names + "".join(f" {k}={v}" for k, v in self.choices)
 
     def clean(self, text: str) -> str:
         """A text without the names and IDs in DICOM files, except the name of the case."""
@@ -87,6 +93,7 @@ class Patterns:
     ct: str = "ct*"
     mask: str = ""
     further: tuple[str, ...] = ()  # of the other MR contrasts
+    choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
 
 
 def find_cases(
@@ -173,7 +180,10 @@ def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Sou
         try:
             files = {kind: _one(place, kind, getattr(patterns, kind)) for kind in KINDS}
             further = tuple(_one(place, "mr", pattern) for pattern in patterns.further)
-            cases.append(_case(place.name, files, contrasts, further))
+            case = _case(place.name, files, contrasts, further)
+            cases.append(
+                replace(case, choices=patterns.choices) if isinstance(case, Case) else case
+            )
         except InputError as error:
             cases.append(Unusable(place.name, str(error)))
     return cases

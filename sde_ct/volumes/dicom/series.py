@@ -15,6 +15,7 @@ from pydicom.uid import UID
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.choice import Choice, chosen, require_one_volume
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.grouping import by_series, doubts, listed
 from sde_ct.volumes.dicom.slice import (
@@ -62,7 +63,7 @@ class Series:
         return array
 
 
-def open_series(path: Path) -> Series:
+def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
     """The series in a folder, or the series that one file belongs to, with its geometry checked.
 
     Every header is read once. Subfolders are not searched; structures, registrations and files of
@@ -70,23 +71,28 @@ def open_series(path: Path) -> Series:
 
     Args:
       path: a folder that holds one series of images, or one file of the series wanted.
+      choices: values of tags that all images wanted have; the others are passed over.
 
     Raises:
-      InputError: there is no image, or there are several patients or series; a file is damaged;
-        a slice is colour, multi-frame or lacks a tag; the slices are no volume (see `arrange`).
+      InputError: there is no image, or none with the values chosen; there are several patients,
+        series or volumes in a series; a file is damaged; a slice is colour, multi-frame or lacks a
+        tag; the slices are no volume (see `arrange`).
     """
     folder = path if path.is_dir() else path.parent
     headers = _headers(folder, None if path == folder else path)
-    images = [slice_of(header, file) for file, header in headers.items()]
+    images = [(slice_of(header, file), header) for file, header in headers.items()]
     if not images:
         below = sorted(f", such as {p.name}" for p in folder.iterdir() if p.is_dir())
         hint = below[0] if below and path == folder else ""
         raise InputError(f"{path} holds no DICOM image: give the folder of one series{hint}")
-    if (patients := len({image.patient for image in images})) > 1:
+    if (patients := len({image.patient for image, _ in images})) > 1:
         raise InputError(f"{folder} holds images of {patients} patients: keep one a folder")
-    _require_one_series(images, folder)
-    slices, affine = arrange(images, folder)
-    return Series(path, slices, affine, headers[slices[0].file], doubts(slices))
+    images = chosen(images, choices, folder)
+    _require_one_series([image for image, _ in images], folder)
+    require_one_volume(images, folder)
+    slices, affine = arrange([image for image, _ in images], folder)
+    first = next(header for image, header in images if image is slices[0])
+    return Series(path, slices, affine, first, doubts(slices))
 
 
 def _read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:

@@ -81,6 +81,16 @@ def test_the_slices_of_one_series_in_a_flat_folder_are_one_volume(tmp_path, plac
         case.read()
 
 
+def test_the_mr_of_a_mixed_series_is_chosen(tmp_path):
+    write_series(tmp_path / "mr", voxels() + 1000, EchoTime=20, prefix="A")
+    write_series(tmp_path / "mr", voxels() + 2000, EchoTime=100, prefix="B")
+    write_series(tmp_path / "ct", voxels(), modality="CT", number=2)
+    (case,) = find_cases("pairs", tmp_path, Patterns(choices=(("EchoTime", "100"),)))
+    np.testing.assert_array_equal(case.read().mr.array, voxels() + 2000)
+    (other,) = find_cases("pairs", tmp_path, Patterns(choices=(("EchoTime", "20"),)))
+    assert other.stamp() != case.stamp()  # another choice prepares the patient again
+
+
 def test_synthrad2025(tmp_path):
     names = (f"Task1/{region}/1{region}A001/{k}.mha" for region in ("AB", "TH") for k in KINDS)
     cases = find_cases(

@@ -384,6 +384,11 @@ BAD = {
     ),
     "two echoes": (
         lambda f: write_series(f, MR, prefix="E", EchoNumbers=2, SOPInstanceUID="1.2.3.4"),
+        r"2 volumes in one series, EchoNumbers=2 \(7 images\), EchoNumbers=none \(7 images\): "
+        "choose one, such as --choose='EchoNumbers=2'",
+    ),
+    "two echoes, not told apart": (
+        lambda f: write_series(f, MR, prefix="E", SOPInstanceUID="1.2.3.4"),
         "7 duplicated slices .* lie in the same place",
     ),
     "missing": (

@@ -1,0 +1,146 @@
+"""One volume of a series that holds several, chosen by the values of DICOM tags."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.grid import LEAST_MM, arrange
+from sde_ct.volumes.dicom.slice import Slice, printable
+
+Choice = tuple[str, str]  # a keyword of DICOM and a value
+Image = tuple[Slice, Dataset]  # with its header
+LISTED = 8  # volumes, or values, that a sentence names
+MOST_TAGS = 12  # whose combinations are tried
+# What tells the volumes of a series apart, the most telling first; then any other tag.
+TELLING = (
+    *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
+    *("TemporalPositionIdentifier", "FlipAngle", "StackID", "AcquisitionNumber", "EchoNumbers"),
+)
+# Patients' names, times, UIDs, places, sequences and voxels are not listed.
+LISTED_VR = {"CS", "DS", "FD", "FL", "IS", "LO", "LT", "SH", "SL", "SS", "ST", "UL", "US"}
+PATIENT_GROUP = 0x0010
+PLACE = {"ImageOrientationPatient", "ImagePositionPatient"}
+
+
+def parse_choices(texts: Sequence[str]) -> tuple[Choice, ...]:
+    """The keyword and value of each `KEYWORD=VALUE`. InputError where one is no tag of DICOM."""
+    choices = []
+    for text in texts:
+        keyword, _, value = (part.strip() for part in text.partition("="))
+        if not value or tag_for_keyword(keyword) is None:
+            raise InputError(
+                f"--choose={text}: write a keyword of DICOM and its value, as in "
+                "--choose=EchoTime=100"
+            )
+        choices.append((keyword, value))
+    return tuple(choices)
+
+
+def chosen(images: Sequence[Image], choices: Sequence[Choice], folder: Path) -> list[Image]:
+    """The images that have all values chosen.
+
+    Raises InputError where none has; it lists the values that there are.
+    """
+    kept = list(images)
+    for keyword, value in choices:
+        before = kept
+        kept = [image for image in before if _has(image, keyword, value)]
+        if before and not kept:
+            there = Counter(_value(image, keyword) for image in before)
+            values = ", ".join(f"{v} ({n} images)" for v, n in there.most_common(LISTED))
+            more = ", …" * (len(there) > LISTED)
+            raise InputError(
+                f"{folder} holds no image with {keyword}={value}: choose one of {values}{more}"
+            )
+    return kept
+
+
+def require_one_volume(images: Sequence[Image], folder: Path) -> None:
+    """Refuse several volumes in one series, and list the choice.
+
+    A series that no tags divide into volumes is left to `arrange`, which says what is wrong.
+    """
+    if not _are_mixed([image for image, _ in images]):
+        return
+    tags = [keyword for keyword in _keywords(images) if _varies(images, keyword)][:MOST_TAGS]
+    for count in (1, 2, 3):
+        for keywords in combinations(tags, count):
+            volumes = defaultdict(list)
+            for image in images:
+                volumes[tuple(_value(image, keyword) for keyword in keywords)].append(image[0])
+            if not all(_is_volume(some, folder) for some in volumes.values()):
+                continue
+            texts = [
+                " and ".join(f"{k}={v}" for k, v in zip(keywords, values, strict=True))
+                for values in volumes
+            ]
+            each = [
+                f"{text} ({len(some)} images)"
+                for text, some in zip(texts, volumes.values(), strict=True)
+            ]
+            flags = " ".join(f"--choose='{part}'" for part in texts[0].split(" and "))
+            raise InputError(
+                f"{folder} holds {len(volumes)} volumes in one series, {', '.join(each[:LISTED])}"
+                f"{', …' * (len(each) > LISTED)}: choose one, such as {flags}"
+            )
+
+
+def _are_mixed(slices: Sequence[Slice]) -> bool:
+    """Whether slices lie in one place, or differ in size or direction."""
+    first = slices[0]
+    kinds = {(s.size, tuple(np.round(s.orientation, 3).ravel())) for s in slices}
+    places = np.sort([float(s.position @ np.cross(*first.orientation)) for s in slices])
+    return len(kinds) > 1 or bool((np.diff(places) < LEAST_MM).any())
+
+
+def _is_volume(slices: Sequence[Slice], folder: Path) -> bool:
+    with suppress(InputError):
+        arrange(slices, folder)
+        return True
+    return False
+
+
+def _keywords(images: Sequence[Image]) -> list[str]:
+    """The tags that may be listed, the telling ones first."""
+    header = images[0][1]
+    with decoding(images[0][0].file):
+        others = sorted(
+            e.keyword
+            for e in header
+            if e.VR in LISTED_VR and e.keyword not in ("", *PLACE) and e.tag.group != PATIENT_GROUP
+        )
+    return list(dict.fromkeys((*TELLING, *others)))
+
+
+def _varies(images: Sequence[Image], keyword: str) -> bool:
+    return 1 < len({_value(image, keyword) for image in images}) <= LISTED
+
+
+def _value(image: Image, keyword: str) -> str:
+    """The value as a user writes it: "none" where there is none, several joined by backslashes."""
+    with decoding(image[0].file):
+        value = image[1].get(keyword)
+        values = value if isinstance(value, (MultiValue, list)) else [value]
+        text = printable("\\".join("" if v is None else str(v) for v in values))
+        return (text.strip("\\") and text) or "none"
+
+
+def _has(image: Image, keyword: str, value: str) -> bool:
+    """Whether the tag, or one of its values, is the one given, in letters or as a number."""
+    there = _value(image, keyword)
+    for one in (there, *there.split("\\")):
+        if one.casefold() == value.casefold():
+            return True
+        with suppress(ValueError):
+            if float(one) == float(value):
+                return True
+    return False
