@@ -177,7 +177,7 @@ def test_one_volume_of_a_mixed_series_is_synthesized(runs, mr_folder, tmp_path, 
     argument = mr_folder if named == "folder" else mr_folder / "*.dcm"
     usual = [f"--workdir={runs('cnn')}", f"--mr={argument}", f"--output={tmp_path / 'out'}"]
     error = call("synthesize", *usual).error
-    assert "2 volumes in one series, EchoTime=100 (7 images), EchoTime=none (7 images)" in error
+    assert "2 volumes in one series, EchoTime=100.0 (7 images), EchoTime=none (7 images)" in error
     synthesize(runs("cnn"), argument, tmp_path / "out", "--choose=EchoTime=100")
     told = json.loads((tmp_path / "out" / "pelvis t2.json").read_text())
     assert told["input"]["sha256"] == voxel_sha256((mr_voxels() // 2).astype(np.float32))
