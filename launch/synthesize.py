@@ -116,7 +116,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     from sde_ct.volumes.dicom.choice import parse_choices
 
     if PATIENT_ID.value:
-        if not DICOM.value:
+        if not (DICOM.value or AXIAL.value):
             raise InputError("--patient_id is written into DICOM alone: add --dicom.")
         if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:  # the standard's limits, VR LO
             raise InputError("--patient_id is too long: give up to 64 characters, no backslash.")

@@ -19,6 +19,7 @@ import pydicom
 from pydicom.uid import ExplicitVRBigEndian
 
 from .volumes import test_files, test_metaimage
+from .volumes.dicom import test_frames
 from .volumes.dicom import test_series as test_dicom
 from .volumes.dicom_series import edit, voxels, write_series
 
@@ -44,6 +45,8 @@ def table() -> dict[str, Broken]:
         found[f"metaimage {name}"] = Broken(partial(metaimage, spoil), sentence)
     for name, (spoil, sentence) in DICOM.items():
         found[f"dicom {name}"] = Broken(partial(dicom, spoil), sentence)
+    for name, (spoil, sentence) in test_frames.BAD.items():
+        found[f"enhanced {name}"] = Broken(partial(dicom, spoil), sentence)
     for name, (make, sentence) in PATIENT.items():
         found[f"patient {name}"] = Broken(make, sentence)
     for name in ("nifti missing", "metaimage missing", "dicom empty", "dicom parent"):

@@ -11,6 +11,7 @@ from pydicom.uid import UID
 from sde_ct.doctor.finding import Finding, error, refused, warning
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.frames import slices_of
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.grouping import LISTED, by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
@@ -19,7 +20,6 @@ from sde_ct.volumes.dicom.slice import (
     Slice,
     is_beside,
     read_header,
-    slice_of,
 )
 
 
@@ -63,7 +63,7 @@ def survey(path: Path) -> Survey:
         try:
             with decoding(file):
                 modalities.append(str(headers[file].get("Modality") or ""))
-            images.append(slice_of(headers[file], file))
+            images += slices_of(headers[file], file)
             counts.update(_tags(headers[file], file))
         except InputError as problem:
             counts[_anonymous(problem, file)] += 1

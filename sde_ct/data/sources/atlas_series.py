@@ -12,11 +12,12 @@ from pydicom.dataset import Dataset
 from sde_ct.data.sources.patient import folders
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.frames import framed
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.grouping import by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
 from sde_ct.volumes.dicom.series import Series, slice_files
-from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header, slice_of
+from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header
 from sde_ct.volumes.volume import corners_apart
 
 SAME = 0.01  # voxels between the corners of two grids that are one
@@ -79,9 +80,9 @@ def scan(folder: Path) -> Found:
                 secrets |= secrets_of(header)
                 modality = str(header.get("Modality") or "unknown")
             if not is_beside(header, file):
-                image = slice_of(header, file)
-                slices.append(image)
-                headers.setdefault(image.series, header)
+                for image, described in framed(header, file):
+                    slices.append(image)
+                    headers.setdefault(image.series, described)
                 continue
         except InputError as error:
             unreadable.append(str(error))

@@ -23,10 +23,11 @@ from sde_ct.data.sources.patient import (
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.volumes.dicom.choice import Choice
+from sde_ct.volumes.dicom.frames import slices_of
 from sde_ct.volumes.dicom.grouping import by_series, listed
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
 from sde_ct.volumes.dicom.series import Series, slice_files
-from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header, slice_of
+from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header
 from sde_ct.volumes.files import files_of, open_source, read_mask, read_mr, read_volume
 from sde_ct.volumes.formats import image_stem
 
@@ -240,7 +241,7 @@ def _one_series(place: Path, kind: str, pattern: str, paths: list[Path]) -> list
         try:
             header = read_header(path)
             if not is_beside(header, path):
-                images.append(slice_of(header, path))
+                images += slices_of(header, path)
         except InputError:
             return [path]
     series = by_series(images)

@@ -15,7 +15,8 @@ from sde_ct.volumes.dicom.patient_names import words_of
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
-Sources = tuple[tuple[str, str], ...]  # SOP class and instance of slices
+# SOP class and instance of slices; of a multi-frame file, the number of the frame too.
+Sources = tuple[tuple[str, ...], ...]
 JOINING = ("StudyInstanceUID", "FrameOfReferenceUID")
 # The MR's tags that a derived series shares with it; the others describe the MR's acquisition.
 KEPT = (

@@ -1,7 +1,8 @@
 """A series of DICOM slices as one volume."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydicom.uid import UID
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.choice import Choice, chosen, require_one_volume
+from sde_ct.volumes.dicom.frames import frame_header, framed, slices_of
 from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.grouping import by_series, doubts, listed
 from sde_ct.volumes.dicom.slice import (
@@ -28,7 +30,6 @@ from sde_ct.volumes.dicom.slice import (
     read_data,
     read_header,
     series_of,
-    slice_of,
 )
 
 
@@ -58,8 +59,13 @@ class Series:
     def read(self) -> Float[np.ndarray, "columns rows slices"]:
         """The voxels, scaled as the tags say, float32. InputError where a file is damaged."""
         array = np.empty(self.shape, np.float32)
+        held = defaultdict(list)
         for k, image in enumerate(self.slices):
-            array[..., k] = _read_plane(image)
+            held[image.file].append(k)
+        for file, places in held.items():
+            planes = _read_planes(file, [self.slices[k] for k in places])
+            for k, plane in zip(places, planes, strict=True):
+                array[..., k] = plane
         return array
 
 
@@ -75,12 +81,12 @@ def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
 
     Raises:
       InputError: there is no image, or none with the values chosen; there are several patients,
-        series or volumes in a series; a file is damaged; a slice is colour, multi-frame or lacks a
-        tag; the slices are no volume (see `arrange`).
+        series or volumes in a series; a file is damaged; a slice is colour or lacks a tag, or
+        frames are not described; the slices are no volume (see `arrange`).
     """
     folder = path if path.is_dir() else path.parent
     headers = _headers(folder, None if path == folder else path)
-    images = [(slice_of(header, file), header) for file, header in headers.items()]
+    images = [pair for file, header in headers.items() for pair in framed(header, file)]
     if not images:
         below = sorted(f", such as {p.name}" for p in folder.iterdir() if p.is_dir())
         hint = below[0] if below and path == folder else ""
@@ -95,23 +101,31 @@ def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
     return Series(path, slices, affine, first, doubts(slices))
 
 
-def _read_plane(image: Slice) -> Float[np.ndarray, "columns rows"]:
-    """The voxels of a slice, scaled as its tags say (HU in a CT), float32.
+def _read_planes(
+    file: Path, images: Sequence[Slice]
+) -> Iterator[Float[np.ndarray, "columns rows"]]:
+    """The voxels of slices in one file, scaled as their tags say (HU in a CT), float32.
 
     Raises InputError where they are damaged, cut short or compressed beyond what is installed.
     """
-    with decoding(image.file):
+    with decoding(file):
         # From memory: a damaged length then asks for no more than the file holds.
-        data = read_data(io.BytesIO(image.file.read_bytes()))
-        require_decoder(data.file_meta.TransferSyntaxUID, image.file)
-        for keyword in SCALE:
-            if keyword in data and is_empty(data, keyword):
-                del data[keyword]
-        plane = np.asarray(apply_modality_lut(data.pixel_array, data))
-        if plane.shape != image.size[::-1]:
-            raise ValueError(f"{plane.shape} voxels")
-        with np.errstate(over="ignore"):
-            return plane.T.astype(np.float32)
+        data = read_data(io.BytesIO(file.read_bytes()))
+        require_decoder(data.file_meta.TransferSyntaxUID, file)
+        frames = data.pixel_array
+        for image in images:
+            header = data if image.frame_index is None else frame_header(data, image.frame_index)
+            for keyword in SCALE:
+                if keyword in header and is_empty(header, keyword):
+                    del header[keyword]
+            several = image.frame_index is not None and frames.ndim > 2
+            plane = np.asarray(
+                apply_modality_lut(frames[image.frame_index] if several else frames, header)
+            )
+            if plane.shape != image.size[::-1]:
+                raise ValueError(f"{plane.shape} voxels")
+            with np.errstate(over="ignore"):
+                yield plane.T.astype(np.float32)
 
 
 def require_decoder(syntax: UID, file: Path) -> None:
@@ -137,7 +151,7 @@ def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def files_of(path: Path) -> list[Path]:
     """The files of a series by name. Raises InputError as `open_series`."""
-    return sorted(image.file for image in open_series(path).slices)
+    return sorted({image.file for image in open_series(path).slices})
 
 
 def slice_files(folder: Path) -> list[Path]:
@@ -175,7 +189,7 @@ def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
     images = []
     for file, header in headers.items():
         with suppress(InputError):  # other series may hold anything
-            images.append(slice_of(header, file))
+            images += slices_of(header, file)
     groups = [[image.file for image in some] for some in by_series(images)]
     return next((sorted(some) for some in groups if wanted in some), files)
 

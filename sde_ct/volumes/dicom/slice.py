@@ -41,11 +41,12 @@ class Slice(NamedTuple):
     series: str
     description: str
     frame: str  # frame of reference; coordinates of two frames have nothing in common
-    sop: tuple[str, str]  # class and instance
+    sop: tuple[str, ...]  # class and instance, and of a multi-frame file the frame's number from 1
     size: tuple[int, int]  # columns, rows
     spacing: Float[np.ndarray, "2"]  # mm, along a row of pixels and down a column
     position: Float[np.ndarray, "3"]  # of the first pixel's centre, LPS mm
     orientation: Float[np.ndarray, "2 3"]  # unit vectors along a row and down a column, LPS
+    frame_index: int | None = None  # of the frame in a multi-frame file
 
 
 def may_be_dicom(file: Path) -> bool:
@@ -85,8 +86,8 @@ def series_of(header: Dataset, file: Path) -> str:
         return str(header.get("SeriesInstanceUID") or "")
 
 
-def slice_of(header: Dataset, file: Path) -> Slice:
-    """The slice that a file of images holds.
+def slice_of(header: Dataset, file: Path, index: int | None = None) -> Slice:
+    """The slice that a file of images holds, or that of frame `index`.
 
     Raises InputError where the file is damaged, colour or multi-frame, or lacks a tag.
     """
@@ -101,12 +102,16 @@ def slice_of(header: Dataset, file: Path) -> Slice:
             series=str(header.SeriesInstanceUID),
             description=_text(header, "SeriesDescription") or "unnamed",
             frame=str(header.get("FrameOfReferenceUID") or ""),
-            sop=(str(header.SOPClassUID), str(header.SOPInstanceUID)),
+            sop=(
+                *(str(header.SOPClassUID), str(header.SOPInstanceUID)),
+                *(() if index is None else (str(index + 1),)),
+            ),
             size=(int(header.Columns), int(header.Rows)),
             # PixelSpacing gives the distance of rows first.
             spacing=_numbers(header, "PixelSpacing", 2, file, positive=True)[::-1],
             position=_numbers(header, "ImagePositionPatient", 3, file),
             orientation=_orientation(header, file),
+            frame_index=index,
         )
 
 

@@ -24,7 +24,7 @@ SQUARE = 1e-3  # of a pixel's side: larger differences are no rounding
 Stack = tuple[
     Shaped[np.ndarray, "columns rows slices"],
     Float[np.ndarray, "4 4"],  # to LPS mm
-    tuple[tuple[str, str], ...],  # the MR's slice in the place of each, where the MR is DICOM
+    tuple[tuple[str, ...], ...],  # the MR's slice in the place of each, where the MR is DICOM
 ]
 
 

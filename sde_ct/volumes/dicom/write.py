@@ -97,7 +97,7 @@ def _image(
     plane: Int16[np.ndarray, "x y"],
     affine: np.ndarray,
     k: int,
-    source: tuple[str, str] | None,
+    source: tuple[str, ...] | None,
 ) -> Dataset:
     """The data set of slice `k`; `source` is the MR's slice in its place."""
     image = Dataset()
@@ -110,7 +110,9 @@ def _image(
     (image.SliceLocation,) = _decimals([position @ normal / np.linalg.norm(normal)])
     if source is not None:
         reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID, *frame = source
+        if frame:
+            reference.ReferencedFrameNumber = int(frame[0])
         image.SourceImageSequence = [reference]
     image.PixelData = np.ascontiguousarray(plane.T, "<i2").tobytes()
     image.file_meta = FileMetaDataset()
