@@ -226,6 +226,11 @@ TRAIN = {
         "mr.npy holds float64",
         slices("data/cases/1PA001/mr.npy", lambda a: a.astype("f8")),
     ),
+    "slices of NaN": (
+        "",
+        "mr.npy holds NaN or infinite values: prepare the data again",
+        slices("data/cases/1PA001/mr.npy", lambda a: a * np.float32(np.nan)),
+    ),
     "slices exchanged": (
         "",
         "mr.npy holds int16",

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from sde_ct.data.contrasts import stacked
 from sde_ct.data.inputs import neighbour_index, require_slices
 from sde_ct.data.intensity import Intensity, SliceMinMax
-from sde_ct.data.prepared import Prepared
+from sde_ct.data.prepared import Prepared, PreparedCase
 from sde_ct.errors import InputError
 
 # The fields of `sde_ct.types.Batch`, whose annotations would import JAX here.
@@ -77,12 +77,13 @@ class Slices:
         return self._cases[number].id, z
 
     def __getitem__(self, i: int) -> Example:
+        """Raises InputError where an array holds NaN or infinite values."""
         number, z = self._index[i]
         # Maps are closed again at once: a cohort may have more files than a process may open.
         case = self._cases[number]
         shown = neighbour_index(np.array([z]), len(case), self._neighbours)[0]
         mr = [
-            self._intensity.mr.to_model(case.load(name)[shown], percentiles)[None]
+            self._intensity.mr.to_model(_finite(case, name, shown), percentiles)[None]
             for name, percentiles in list(case.mrs.items())[: self._contrasts]
         ]
         return {
@@ -90,6 +91,16 @@ class Slices:
             "ct": self._intensity.ct.to_model(np.array(case.load("ct")[z]))[..., None],
             "valid": np.array(case.load("valid")[z], np.float32)[..., None],
         }
+
+
+def _finite(case: PreparedCase, name: str, shown: np.ndarray) -> Float[np.ndarray, "k h w"]:
+    """These slices of an MR contrast, checked here because a set is too large to read at once."""
+    slices = case.load(name)[shown]
+    if not np.isfinite(slices).all():
+        raise InputError(
+            f"{case.folder / name}.npy holds NaN or infinite values: prepare the data again"
+        )
+    return slices
 
 
 def parse_slices(text: str) -> slice:

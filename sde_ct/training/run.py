@@ -28,13 +28,17 @@ from sde_ct.training.watch import Watch
 from sde_ct.training.weights import starting_weights
 from sde_ct.types import Batch
 
+REMEDY = (
+    "check these cases, or start again in another --workdir with a lower "
+    "config.training.learning_rate or config.training.clip=1."
+)
 AHEAD = 2  # updates that may be unfinished on the devices while the next one is prepared
 
 Pending = collections.deque[tuple[int, dict[str, Any]]]  # step and metrics of unfinished updates
 
 
 class Diverged(InputError):
-    """More updates were skipped than `config.training.skip_limit`."""
+    """More updates were skipped than `config.training.skip_limit`, or all of the training."""
 
 
 @dataclass
@@ -65,7 +69,8 @@ class Run:
             `config.training.rollback_rate`.
 
         Raises:
-          Diverged: `after` itself if the recipe has no rollback or has used it.
+          Diverged: too many updates or all were skipped; `after` itself if the recipe has no
+            rollback or has used it.
         """
         state, progress = self._start()
         config = self.config
@@ -101,6 +106,12 @@ class Run:
                     telemetry.progress(progress.step, metrics)
                 if look and peers.is_primary():
                     save |= self._validate(validate, state, progress, telemetry)
+                if progress.skipped == progress.step == last:
+                    cases = ", ".join(self.batches.cases(last - 1))
+                    raise Diverged(
+                        f"{self.workdir}: all {last} updates were skipped because they were not "
+                        f"finite, so nothing was learned (the last batch: {cases}): {REMEDY}"
+                    )
                 if progress.step == last or (save and not metrics["skipped"]):
                     self._save(state, progress, telemetry, final=progress.step == last)
             if interruption.signal is not None and progress.step < last:
@@ -161,9 +172,7 @@ class Run:
                 raise Diverged(
                     f"{self.workdir}: {progress.lately} updates since the last checkpoint were not "
                     f"finite, the newest at step {step} (batch {step - 1}: "
-                    f"{', '.join(self.batches.cases(step - 1))}): check these cases, or start "
-                    "again in another --workdir with a lower config.training.learning_rate or "
-                    "config.training.clip=1."
+                    f"{', '.join(self.batches.cases(step - 1))}): {REMEDY}"
                 )
         return figures
 

@@ -59,6 +59,23 @@ def test_examples_are_the_prepared_slices_in_model_units(data):
     np.testing.assert_array_equal(example["valid"][..., 0], case.load("valid")[2])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(data, value):
+    """One voxel of one slice, also where the slice is only a neighbour of the one asked for."""
+    path = data.cases["1PA004"].folder / "mr.npy"
+    mr = np.load(path)
+    mr[3, 5, 5] = value
+    np.save(path, mr)
+    source = Slices(data, "test", Intensity(), neighbours=1)
+    assert source.where(8) == ("1PA004", 1) and np.isfinite(source[8]["mr"]).all()
+    for z in (2, 3, 4):
+        with pytest.raises(InputError) as refused:
+            source[7 + z]
+        assert str(refused.value) == (
+            f"{path} holds NaN or infinite values: prepare the data again"
+        )
+
+
 def test_the_end_slices_are_their_own_neighbours(data):
     source = Slices(data, "test", Intensity(), neighbours=2)
     first, last = source[7]["mr"], source[13]["mr"]

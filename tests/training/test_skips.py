@@ -88,3 +88,11 @@ def test_a_recipe_may_go_back_once_and_go_on_more_slowly(phantoms, tmp_path, mon
     spoil(monkeypatch, {4, 5})
     with pytest.raises(InputError, match="2 updates"):  # the second time
         cheap.train(config, phantoms, tmp_path / "again")
+
+
+def test_a_training_that_skipped_every_update_is_an_error(phantoms, tmp_path, monkeypatch):
+    """It is shorter than the limit, and its weights are those it began with."""
+    spoil(monkeypatch, set(range(8)))
+    with pytest.raises(InputError, match=r"all 8 updates were skipped.*batch: 1PA\S+:\d") as end:
+        cheap.train(cheap.experiment(), phantoms, tmp_path)
+    assert str(end.value).startswith(f"{tmp_path}: ") and Checkpoints(tmp_path).latest is None
