@@ -9,6 +9,7 @@ import pytest
 
 from sde_ct.data.inputs import network_input
 from sde_ct.data.prepared import read_prepared
+from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.cohort import write_cohort
 from sde_ct.synthesis.contrasts import find_contrasts
@@ -157,6 +158,24 @@ def test_dicom_contrasts_must_share_their_frame_of_reference(workdir, tmp_path):
     for path in (tmp_path / "t1").iterdir():
         dicom_series.edit(path, FrameOfReferenceUID="1.2.3")
     assert "lies in another frame of reference" in call("synthesize", *usual, *flags).error
+
+
+def test_preparation_compares_their_frames_of_reference_too(tmp_path):
+    patient = tmp_path / "jane"
+    for number, name in enumerate(("t2", "t1", "ct"), 1):
+        kind = "CT" if name == "ct" else "MR"
+        voxels = dicom_series.voxels(seed=number)
+        dicom_series.write_series(patient / name, voxels, modality=kind, number=number)
+    (case,) = find_cases("pairs", tmp_path, Patterns("t2*", "ct*", further=("t1*",)))
+    assert list(case.read().further) == ["t1"]
+    for path in (patient / "t1").iterdir():
+        dicom_series.edit(path, FrameOfReferenceUID="1.2.3")
+    with pytest.raises(InputError) as refused:
+        case.read()
+    assert str(refused.value) == (
+        f"{patient / 't1'} lies in another frame of reference than {patient / 't2'}: give "
+        "contrasts of one session, or register them first"
+    )
 
 
 def test_the_recipe_must_ask_for_what_the_data_have(root, phantoms, tmp_path):

@@ -21,7 +21,7 @@ from sde_ct.synthesis.trained import load, with_budget
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
-from sde_ct.volumes.dicom.series import Series, open_series
+from sde_ct.volumes.dicom.series import Series, open_series, require_same_frame
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
 from sde_ct.volumes.files import open_source, read_mr
 from sde_ct.volumes.formats import format_of
@@ -176,11 +176,8 @@ class Job:
         found = {}
         for name, path in zip(self.contrasts[1:], source.further, strict=True):
             series = open_series(path) if format_of(path) == "DICOM" else None
-            if series and opened and series.slices[0].frame != opened.slices[0].frame:
-                raise InputError(
-                    f"{path} lies in another frame of reference than {source.path}: give contrasts "
-                    "of one session, or register them first."
-                )
+            if series and opened:
+                require_same_frame(series, opened)
             found[name] = read_mr(series or path)
         return found
 

@@ -26,7 +26,7 @@ from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.frames import slices_of
 from sde_ct.volumes.dicom.grouping import by_series, listed
 from sde_ct.volumes.dicom.patient_names import secrets_in, withhold
-from sde_ct.volumes.dicom.series import Series, slice_files
+from sde_ct.volumes.dicom.series import Series, require_same_frame, slice_files
 from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header
 from sde_ct.volumes.files import files_of, open_source, read_mask, read_mr, read_volume
 from sde_ct.volumes.formats import image_stem
@@ -53,7 +53,10 @@ class Case:
         return {kind: getattr(self, kind) for kind in KINDS} | dict(others)
 
     def read(self) -> Patient:
-        """The volumes as they are in the files. Raises InputError as `read_volume`."""
+        """The volumes as they are in the files.
+
+        Raises InputError as `read_volume`, or where DICOM places contrasts in different frames.
+        """
         sources = {
             kind: open_source(path, self.choices if kind == "mr" else ())
             for kind, path in self.files.items()
@@ -61,6 +64,9 @@ class Case:
         }
         warnings = {k: s.warnings for k, s in sources.items() if isinstance(s, Series)}
         mr = sources["mr"]
+        for contrast in (sources[file_name(name)] for name in self.contrasts[1:]):
+            if isinstance(contrast, Series) and isinstance(mr, Series):
+                require_same_frame(contrast, mr)
         return Patient(
             mr=read_mr(mr),
             ct=read_volume(sources["ct"], "HU"),

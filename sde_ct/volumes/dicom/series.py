@@ -101,6 +101,15 @@ def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
     return Series(path, slices, affine, first, doubts(slices))
 
 
+def require_same_frame(contrast: Series, first: Series) -> None:
+    """Raise InputError where a further MR contrast lies in another frame of reference."""
+    if contrast.slices[0].frame != first.slices[0].frame:
+        raise InputError(
+            f"{contrast.path} lies in another frame of reference than {first.path}: give contrasts "
+            "of one session, or register them first"
+        )
+
+
 def _read_planes(
     file: Path, images: Sequence[Slice]
 ) -> Iterator[Float[np.ndarray, "columns rows"]]:
