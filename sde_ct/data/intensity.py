@@ -14,7 +14,8 @@ from jaxtyping import Float, Shaped
 from sde_ct.errors import InputError
 
 # Percentiles of the MR inside the body that are recorded for every volume.
-PERCENTILES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 50.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
+HISTOGRAM = tuple(map(float, range(5, 100, 5)))  # those that describe its shape
+PERCENTILES = (0.0, 0.1, 0.5, 1.0, 2.0, *HISTOGRAM, 98.0, 99.0, 99.5, 99.9, 100.0)
 Percentiles = Mapping[float, float]
 
 

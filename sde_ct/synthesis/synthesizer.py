@@ -134,6 +134,8 @@ class Synthesizer:
         ct = self._trained.intensity.ct
         figures = seen.figures(given.grid, given.body, given.percentiles)
         unseen = seen.warnings(data.get("seen"), figures)
+        if other := seen.contrast_warning(data.get("seen"), given.percentiles):
+            unseen.append(other)
         hu = np.clip(ct.to_hu(x), ct.low, ct.high)
         air = air_figures(hu, given.air, ct.low)
         return Drawn(hu, given, evaluations, seconds, tuple(unseen), air)

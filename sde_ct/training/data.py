@@ -84,5 +84,8 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "intensity": intensity_of(config, prepared).to_json(),
         "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
         "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")])
-        | {"positions": seen.positions([case.record for case in prepared.of("train")])},
+        | {
+            "positions": seen.positions([case.record for case in prepared.of("train")]),
+            "contrast": seen.contrast([case.percentiles for case in prepared.of("train")]),
+        },
     }

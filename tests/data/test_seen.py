@@ -124,3 +124,43 @@ def test_a_short_piece_of_a_known_body_is_nothing_new(patients, trained):
 def test_an_older_checkpoint_says_that_nothing_was_checked(patients):
     (sentence,) = seen.warnings(None, figures(patients[0].mr))
     assert sentence.startswith("Not checked")
+
+
+def percentiles(mr):
+    return body_percentiles(mr.array, body_mask(mr).array)
+
+
+def fat_suppressed(patient):
+    """The patient's MR with a quarter of the signal wherever the CT shows fat."""
+    fat = (patient.ct.array > -160) & (patient.ct.array < -50)
+    return replace(patient.mr, array=np.where(fat, patient.mr.array / 4, patient.mr.array))
+
+
+def test_suppressed_fat_is_another_contrast_and_new_patients_are_not(patients):
+    """8 new patients; a test of 100 gave 83 % of suppressed ones and 1.5 % of the others."""
+    contrast = seen.contrast([percentiles(p.mr) for p in patients[:16]])
+    trained = json.loads(json.dumps({"contrast": contrast}))
+    new = [seen.contrast_warning(trained, percentiles(p.mr)) for p in patients[16:]]
+    suppressed = [
+        seen.contrast_warning(trained, percentiles(fat_suppressed(p))) for p in patients[16:]
+    ]
+    assert sum(map(bool, new)) <= 1
+    assert sum(map(bool, suppressed)) >= 5
+    sentence = next(filter(None, suppressed))
+    assert f"at most {trained['contrast']['limit']:.1f} % apart" in sentence
+
+
+def test_the_distance_of_two_histograms_by_hand():
+    """Shifting every percentile by 5 of 100 is a distance of 5 %, beyond the limit of equal MRs."""
+    levels = {float(p): float(p) for p in range(0, 101, 5)} | {0.5: 0.0, 99.5: 100.0}
+    trained = {"contrast": seen.contrast([levels] * 5)}
+    assert trained["contrast"]["limit"] == seen.ROUNDING
+    shifted = {p: value + 5 * (p not in (0.5, 99.5)) for p, value in levels.items()}
+    assert "5.0 % apart" in (seen.contrast_warning(trained, shifted) or "")
+    assert seen.contrast_warning(trained, levels) is None
+
+
+def test_contrast_is_not_judged_without_a_record():
+    few = {0.5: 0.0, 5.0: 5.0, 50.0: 50.0, 95.0: 95.0, 99.5: 100.0}
+    assert seen.contrast([few] * 9) is None
+    assert seen.contrast_warning({"figures": {}}, few) is None
