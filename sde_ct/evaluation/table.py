@@ -17,7 +17,9 @@ DRAWN = (*PAPER, "DPM++")  # the methods whose draws differ, by their samplers' 
 AVERAGES = tuple(f"{name}-M" for name in DRAWN)
 METHODS = ("lookup", "CNN", "GAN", *DRAWN, *AVERAGES)  # in order
 
-COLUMNS = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
+_ALL = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
+# Protocols may share a column; the first of a name stands for all.
+COLUMNS = tuple(c for i, c in enumerate(_ALL) if c.name not in {other.name for other in _ALL[:i]})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import json
+import runpy
 from dataclasses import replace
 
 import numpy as np
@@ -150,3 +151,16 @@ def test_a_column_of_one_protocol_reaches_every_table_and_file(monkeypatch, tmp_
     for name in ("metrics.csv", "metrics.json"):
         assert "bias_squared" not in (tmp_path / "volume" / name).read_text()
     assert "bias²" not in table.text_table(table.summarise(rows["volume"]))
+
+
+def test_a_column_of_two_protocols_is_one_column(monkeypatch):
+    """The module runs again with the new entries of `PROTOCOLS`, as a changed file would."""
+    before = len(table.COLUMNS)
+    column = Column("bias", "bias (HU)", 1, "main", metrics.mean_error)
+    for name in ("one", "two"):
+        monkeypatch.setitem(PROTOCOLS, name, replace(VOLUME, name=name, columns=(column,)))
+    anew = runpy.run_path(str(table.__file__))
+    rows = [anew["Row"]("m", "p", evaluate_case(PROTOCOLS["one"], *_case()))]
+    assert len(anew["COLUMNS"]) == before + 1
+    assert [c.name for c in anew["columns_of"](rows)].count("bias") == 1
+    assert anew["text_table"](anew["summarise"](rows)).count("bias (HU)") == 1
