@@ -165,9 +165,7 @@ def _check_together(config: Experiment) -> None:
     """What depends on several fields."""
     multipliers, attention = config.network.multipliers, config.network.attention
     if not multipliers or min(multipliers) < 1:
-        raise InputError(
-            f"config.network.multipliers={multipliers}: give each level one number of 1 or more."
-        )
+        raise InputError(f"config.network.multipliers={multipliers}: give each level 1 or more.")
     if not set(attention) <= set(range(len(multipliers))):
         raise InputError(
             f"config.network.attention={attention}: give levels from 0 to {len(multipliers) - 1}."

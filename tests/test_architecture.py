@@ -128,3 +128,14 @@ def test_histograms_are_not_counted_by_jax():
     for path in (ROOT / "sde_ct").rglob("*.py"):
         names = re.findall(r"([\w.]+)\.histogram\w*\(", path.read_text())
         assert set(names) <= {"np"}, f"{path} counts by {names}: take numpy's"
+
+
+def test_every_file_can_be_read_in_one_sitting():
+    """250 lines at most, as a reader keeps a file in mind no longer than that."""
+    files = [path for room in ("sde_ct", "launch", "configs") for path in (ROOT / room).rglob("*")]
+    texts = [path for path in files if path.suffix in (".py", ".js", ".html", ".css", ".h", ".cc")]
+    assert len(texts) > 200  # the rooms were found
+    long = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in texts
+    }
+    assert {name: lines for name, lines in long.items() if lines > 250} == {}

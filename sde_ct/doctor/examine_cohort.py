@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sde_ct.data.sources.cohorts import Case, Patterns, Source, find_cases
-from sde_ct.data.sources.patient import folders, subfolders
+from sde_ct.data.sources.case_files import Case
+from sde_ct.data.sources.cohorts import Patterns, find_cases
+from sde_ct.data.sources.patient import Source, folders, subfolders
 from sde_ct.doctor.check_copies import check_copies, check_spacings, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment, millimetres
 from sde_ct.doctor.check_names import check_names

@@ -12,7 +12,7 @@ import numpy as np
 
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import INDEX, Prepared, read_prepared
-from sde_ct.data.sources.cohorts import KINDS, Case
+from sde_ct.data.sources.case_files import KINDS, Case
 from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom import pelvis

@@ -14,7 +14,8 @@ from scipy import ndimage
 from sde_ct.data.inputs import cut_mr
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import read_prepared
-from sde_ct.data.sources.cohorts import Case, Patterns, find_cases
+from sde_ct.data.sources.case_files import Case
+from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.data.split import split_patients
 from sde_ct.errors import InputError
 from sde_ct.volumes.slice_grid import from_slices

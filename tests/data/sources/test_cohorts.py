@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from sde_ct.data.sources.cohorts import KINDS, Case, Patterns, find_cases
+from sde_ct.data.sources.case_files import KINDS, Case
+from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.cohort import phantom_cases
 from sde_ct.volumes.files import read_volume
