@@ -15,7 +15,7 @@ from sde_ct.storage.whole import whole, write_json
 from sde_ct.uncertainty.intervals import LEVEL, RESAMPLES, SEED, bootstrap_interval, caveat
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
-COMPARED = ("mae", "psnr", "ssim", "ms_ssim")  # where they are measured
+COST = ("nfe", "seconds")  # measures of cost, which no test compares
 STATISTICS = {
     "interval": "bias-corrected and accelerated bootstrap of the mean over patients",
     "interval_level": LEVEL,
@@ -38,10 +38,10 @@ def write_metrics(
 
     `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV),
     `refused`, `warnings`, and over patients `summary`: mean, std, min, max, median, q25, q75, n and
-    the interval of the mean per method and figure; `comparisons` of the methods in the `COMPARED`
-    figures; `statistics`, how those two were computed; and `caveat`, null where there are enough
-    patients. A figure that was not measured or is not finite is empty in the CSV and null in the
-    JSON.
+    the interval of the mean per method and figure; `comparisons` of the methods in the figures of
+    group "main" except `COST`; `statistics`, how those two were computed; and `caveat`, null where
+    there are enough patients. A figure that was not measured or is not finite is empty in the CSV
+    and null in the JSON.
 
     Args:
         settings: how the predictions were made (draws, steps, slices ...), JSON-ready.
@@ -95,12 +95,17 @@ def _over_patients(rows: Sequence[Row]) -> dict[str, Any]:
         },
         "comparisons": {
             name: [c._asdict() for c in compare({m: values(m, name) for m in summary})]
-            for name in COMPARED
-            if any(name in r.figures for r in rows)
+            for name in _compared(rows)
         },
         "statistics": STATISTICS,
         "caveat": caveat(len(patients)),
     }
+
+
+def _compared(rows: Sequence[Row]) -> list[str]:
+    """The figures of group "main" that were measured, without `COST`."""
+    main = [c.name for c in columns_of(rows) if c.group == "main" and c.name not in COST]
+    return [name for name in main if any(name in r.figures for r in rows)]
 
 
 def refuse_existing(directory: Path, others: Sequence[str] = ()) -> None:

@@ -153,6 +153,23 @@ def test_a_column_of_one_protocol_reaches_every_table_and_file(monkeypatch, tmp_
     assert "bias²" not in table.text_table(table.summarise(rows["volume"]))
 
 
+def test_main_columns_of_a_protocol_are_compared(monkeypatch, tmp_path):
+    main = Column("bias", "bias (HU)", 1, "main", metrics.mean_error)
+    more = Column("ratio", "ratio", 2, "more", metrics.detail_ratio)
+    monkeypatch.setattr(table, "COLUMNS", (*table.COLUMNS, main, more))
+    protocol = replace(VOLUME, name="ours", columns=(main, more))
+    ct, _, mask = _case()
+    rows = []
+    for method, error in (("a", 30.0), ("b", 10.0)):
+        figures = evaluate_case(protocol, ct, ct + error, mask) | {"nfe": 20.0, "seconds": 1.0}
+        rows += [table.Row(method, patient, figures) for patient in ("p1", "p2")]
+    write_metrics(tmp_path, rows, protocol, {})
+    comparisons = json.loads((tmp_path / "metrics.json").read_text())["comparisons"]
+    assert list(comparisons) == ["mae", "psnr", "ssim", "bias"]
+    # The mean errors are 30 and 10 HU, exact but for the rounding of float64.
+    assert comparisons["bias"][0]["median_difference"] == pytest.approx(20, rel=1e-9)
+
+
 def test_a_column_of_two_protocols_is_one_column(monkeypatch):
     """The module runs again with the new entries of `PROTOCOLS`, as a changed file would."""
     before = len(table.COLUMNS)
