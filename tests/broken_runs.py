@@ -158,7 +158,9 @@ PREPARE = {
     "labels as MR": ("", "holds 5 different values, as a mask or labels do", voxels(MR, labels)),
     "a mask as CT": ("", "it looks scaled to", voxels(CT, lambda a: (a > 0).astype("u1"))),
     "density as CT": ("", "looks scaled", voxels(CT, lambda a: ((a + 1000) / 1e3).astype("f4"))),
-    "a CT with its sign lost": ("", "is not in HU", voxels(CT, lambda a: np.abs(a))),
+    "a CT with its sign lost": ("", "lost their sign", voxels(CT, lambda a: np.abs(a))),
+    "a CT times ten": ("", "look like HU times 10; divide by 10", voxels(CT, lambda a: a * 10)),
+    "the MR twice": ("", "ct.nii.gz is not in HU .*give the original CT", copied(MR, CT)),
     "a CT upside down": ("", "is not in HU", voxels(CT, lambda a: -a)),
     "a windowed CT": ("", "is not in HU", voxels(CT, lambda a: np.clip(a, -160, 240))),
     "NRRD": (

@@ -15,7 +15,9 @@ EXTREME = 0.5  # %; voxels beyond these percentiles, on either side, decide noth
 PEAK = (-170, 130)  # HU; fat, muscle and water, 24 HU wider for either offset
 DENSER = -700  # HU; voxels of a body are denser, except for gas and most of a lung
 PEAK_SHARE = 0.5  # of a body that is soft tissue: 0.68 of a head, and at most 0.37 is dense bone
-BODY, BODY_SHARE = 800, 0.1  # HU; little bone lies above, but all of a body with an offset
+AIR_SHARE, NEAR_AIR = 0.1, 150  # of all voxels, at least, and HU; within them air has its peak
+HIGHEST = 3071  # HU, of 12 bits; a signed value that was read as unsigned lies above
+NO_NEGATIVE = -20  # HU; a body holds fat, which is at -100
 DENSE, DENSE_SHARE = 4000, 0.05  # HU; only metal is above, and no such part of a patient is metal
 TISSUE = (-150, 150)  # HU; where soft tissue has its peak
 ORIGINAL = "give the original CT"
@@ -46,13 +48,22 @@ def fault(ct: Volume) -> Fault | None:
     low, high = np.percentile(values, (EXTREME, 100 - EXTREME))
     if low >= -1.5 and high <= 1.5:
         return Fault("it looks scaled to [0, 1] or [-1, 1]")
+    if restored := _restored(ct, values):
+        return restored
     if (share := float((values > DENSE).mean())) > DENSE_SHARE:
-        return Fault(f"{100 * share:.0f} % is above {DENSE}, as in a wrong byte order or type")
+        return Fault(
+            f"{100 * share:.0f} % is above {DENSE}, as in a wrong byte order or type or in an MR"
+        )
     if offset := offset_of(ct):
         sign, fix = ("+", "subtract") if offset > 0 else ("-", "add")
         size = abs(offset)
         return Fault(f"its units look like HU {sign} {size}", f"{fix} {size}")
-    if low >= 0 or (low > -200 and high < 100):
+    if low >= NO_NEGATIVE:
+        return Fault(
+            "it holds no negative values, and its air and soft tissue are not where an offset "
+            "would put them, as in an MR or in a CT that lost its negative values"
+        )
+    if low > -200 and high < 100:
         return Fault("it holds no air or no bone")
     if low >= AIR and not has_soft_tissue(values):
         return Fault(f"it holds no air below {AIR:g} HU and no peak of soft tissue near 0 HU")
@@ -67,22 +78,46 @@ def offset_of(ct: Volume) -> int:
     """
     values = _without_background(ct)
     middle = sum(OFFSETS) / 2
-    shifted = _measured(ct)
     if np.percentile(values, EXTREME) > -200 and _peak(values, middle) >= PEAK_SHARE:
-        sign = 1
-    elif shifted.min() >= 0 and (shifted > BODY).mean() > BODY_SHARE:
         sign = 1
     elif _peak(values, -middle) >= PEAK_SHARE and _peak(values, 0) < PEAK_SHARE:
         sign = -1
     else:
         return 0
-    near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, shifted)]
+    near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, _measured(ct))]
     # Padding hides the air; but where the air itself is one value, only edges are left of it.
     air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
         return sign * OFFSETS[0]
     centre = float(np.median(air))
     return sign * min(OFFSETS, key=lambda offset: abs(centre - sign * offset + 1000))
+
+
+def _restored(ct: Volume, values: Shaped[np.ndarray, " n"]) -> Fault | None:
+    """A fault by which a CT has lost its signs or was multiplied by 10; None where neither."""
+    if _has_peaks(values):
+        return None
+    if _has_peaks(values / 10):
+        return Fault("its values look like HU times 10", "divide by 10")
+    for bits in (12, 16):
+        negative = values > max(HIGHEST, 2 ** (bits - 1))
+        if _has_peaks(np.where(negative, values - 2**bits, values)):
+            return Fault(f"its negative values are {2**bits} too high, as if read without a sign")
+    inside = (values >= 0) & (values <= PEAK[1])
+    if values.min() >= 0 and inside.mean() > AIR_SHARE:
+        if abs(float(np.median(_corners(ct))) - 1000) < NEAR_AIR:
+            return Fault("its negative values lost their sign: the air around it is near +1000")
+    return None
+
+
+def _has_peaks(hu: Shaped[np.ndarray, " n"]) -> bool:
+    """Whether air and soft tissue have the peaks that they have in HU."""
+    air = (np.abs(hu + 1000) < NEAR_AIR).mean()
+    return bool(air > AIR_SHARE and _peak(hu, 0) >= PEAK_SHARE)
+
+
+def _corners(ct: Volume) -> Shaped[np.ndarray, "2 2 2"]:
+    return np.asarray(ct.array)[np.ix_(*([0, n - 1] for n in ct.array.shape))]
 
 
 def _peak(values: Shaped[np.ndarray, " n"], offset: float) -> float:
@@ -93,9 +128,8 @@ def _peak(values: Shaped[np.ndarray, " n"], offset: float) -> float:
 
 def _without_background(ct: Volume) -> Shaped[np.ndarray, " n"]:
     """The measured voxels without the value that most corners of the volume share."""
-    values, array = _measured(ct), np.asarray(ct.array)
-    ends = np.ix_(*([0, n - 1] for n in array.shape))
-    corners, counts = np.unique(array[ends], return_counts=True)
+    values = _measured(ct)
+    corners, counts = np.unique(_corners(ct), return_counts=True)
     rest = values[values != corners[np.argmax(counts)]] if counts.max() > 1 else values
     return rest if rest.size else values
 

@@ -90,9 +90,9 @@ CT_FAULTS = {
     "unit range": (lambda a: (a + 1024) / 4096, "it looks scaled to [0, 1] or [-1, 1]"),
     "unsigned 16 bits": (
         lambda a: np.where(a < 0, a + 65536, a),
-        "is above 4000, as in a wrong byte order or type",
+        "its negative values are 65536 too high, as if read without a sign",
     ),
-    "no air": (lambda a: np.maximum(a, 0), "it holds no air or no bone"),
+    "no air": (lambda a: np.maximum(a, 0), "it holds no negative values"),
     "offset of 1000": (lambda a: np.maximum(a + 1000, 0), "its units look like HU + 1000"),
     "offset of 300": (lambda a: a + 300, "no peak of soft tissue near 0 HU"),
     "unrelated": (lambda a: noise(Volume(a, np.eye(4), "HU")), "neighbouring voxels"),

@@ -20,6 +20,7 @@ OBLIQUE = np.array(
     [[0.9, -0.3, 0.1, 11.0], [0.3, 0.95, 0.2, -7.5], [-0.1, -0.1, 3.0, 250.0], [0, 0, 0, 1]]
 ).astype(np.float32)
 CT = np.random.default_rng(0).integers(-1024, 1500, (6, 5, 4)).astype(np.int16)
+BODY = np.where(CT < 0, -1000, 40).astype(np.int16)  # air and soft tissue
 
 
 def save(path, array, affine=OBLIQUE, unit="mm"):
@@ -78,10 +79,10 @@ BAD = {
     "beyond float32": (with_value(1e300, np.float64), "a.u.", "not finite"),
     "infinite": (with_value(np.inf), "a.u.", "not finite"),
     "singular": (singular, "HU", "singular affine"),
-    "offset": (lambda path: save(path, CT + 1024), "HU", r"HU \+ 1024; subtract"),
+    "offset": (lambda path: save(path, BODY + 1024), "HU", r"HU \+ 1024; subtract"),
     "unit range": (lambda path: save(path, (CT + 1024) / np.float32(3000)), "HU", "scaled to"),
     "model range": (lambda path: save(path, CT / np.float32(1500)), "HU", "scaled to"),
-    "8 bit": (lambda path: save(path, CT.astype(np.uint8)), "HU", "no air"),
+    "8 bit": (lambda path: save(path, CT.astype(np.uint8)), "HU", "lost its negative values"),
     "no contrast": (lambda path: save(path, CT // 20), "HU", "no air or no bone"),
 }
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from sde_ct.lab.phantom.pelvis import pelvis_patient
-from sde_ct.volumes.hounsfield import fault, offset_of
+from sde_ct.volumes.files import read_any
+from sde_ct.volumes.hounsfield import ORIGINAL, fault, offset_of
+
+NO_NEGATIVES = (
+    "it holds no negative values, and its air and soft tissue are not where an offset would put "
+    "them, as in an MR or in a CT that lost its negative values"
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +77,57 @@ def test_a_padding_value_does_not_hide_an_offset(ct, background):
     shifted = np.where(ring, background, ct.array + 1024)
     assert offset_of(ct.with_array(shifted)) == 1024
     assert offset_of(ct.with_array(np.where(ring, background, ct.array))) == 0
+
+
+LOST = {
+    "times 10": (lambda a: a * 10, "its values look like HU times 10", "divide by 10"),
+    "times 10, 16 bits": (
+        lambda a: np.clip(a * 10, -(2**15), 2**15 - 1),
+        "its values look like HU times 10",
+        "divide by 10",
+    ),
+    "12 bits unsigned": (
+        lambda a: np.where(a < 0, a + 2**12, a),
+        "its negative values are 4096 too high, as if read without a sign",
+        ORIGINAL,
+    ),
+    "16 bits unsigned": (
+        lambda a: np.where(a < 0, a + 2**16, a),
+        "its negative values are 65536 too high, as if read without a sign",
+        ORIGINAL,
+    ),
+    "no signs": (
+        np.abs,
+        "its negative values lost their sign: the air around it is near +1000",
+        ORIGINAL,
+    ),
+    "cut off at 0": (lambda a: np.maximum(a, 0), NO_NEGATIVES, ORIGINAL),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_ct_that_lost_its_sign_or_scale_is_named(ct, name):
+    """An offset of 1024 would be the wrong advice."""
+    change, what, fix = LOST[name]
+    changed = ct.with_array(change(ct.array))
+    assert fault(changed) == (what, fix)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1, 2, 4])
+def test_an_mr_is_not_taken_for_a_ct_with_an_offset(scale):
+    """Its signal, in a.u., is spread over more than the 300 HU of soft tissue."""
+    mr = pelvis_patient(3).mr
+    assert fault(mr.with_array(mr.array * scale)).fix == ORIGINAL
+
+
+def test_no_real_ct_is_refused(head_pair):
+    """Nor is a fault of one, or an MR of any scale, called an offset."""
+    volumes = {path: read_any(path) for path in head_pair.parent.rglob("ct*.nii.gz")}
+    assert [path for path, ct in volumes.items() if fault(ct)] == []
+    for path, ct in volumes.items():
+        for change, what, _ in LOST.values():
+            assert fault(ct.with_array(change(ct.array))).what == what, path
+    for path in head_pair.parent.rglob("mr*.nii.gz"):
+        mr = read_any(path)
+        for scale in (1, 4, 8, 16):
+            assert fault(mr.with_array(mr.array * scale)).fix == ORIGINAL, path

@@ -17,6 +17,7 @@ SPACING, ORIGIN = (0.8, 1.25, 3.0), (-31.5, 12.25, -140.125)  # LPS mm
 C, S = np.cos(0.4), np.sin(0.4)
 DIRECTION = np.array([[C, -S, 0], [S, C, 0], [0, 0, -1]])
 CT = np.random.default_rng(0).integers(-1024, 1500, SHAPE).astype(np.int16)
+BODY = np.where(CT < 0, -1000, 40).astype(np.int16)  # air and soft tissue
 
 
 def save(path, array=CT, *, compress=True, vector=False):
@@ -147,7 +148,7 @@ BAD = {
         lambda p: header(p, "^NDims", "ElementToIntensityFunctionSlope = 2\nNDims"),
         "ElementToIntensityFunctionSlope = 2: write the scaled values",
     ),
-    "offset": (lambda p: save(p, CT + 1024), r"HU \+ 1024; subtract"),
+    "offset": (lambda p: save(p, BODY + 1024), r"HU \+ 1024; subtract"),
     "nan": (
         lambda p: save(p, np.where(CT > 1400, np.nan, CT).astype("f4")), "are not finite: replace"
     ),

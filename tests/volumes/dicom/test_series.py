@@ -512,7 +512,8 @@ def test_unusable_folders_are_refused_in_one_sentence(tmp_path, case):
 
 
 def test_an_offset_of_1024_is_named(tmp_path):
-    folder = write_series(tmp_path / "ct", voxels() + 1024, modality="CT")
+    body = np.where(voxels() < 0, -1000, 40).astype(np.int16)  # air and soft tissue
+    folder = write_series(tmp_path / "ct", body + 1024, modality="CT")
     with pytest.raises(InputError, match=r"look like HU \+ 1024; subtract 1024"):
         read_volume(folder, "HU")
 
