@@ -130,7 +130,7 @@ class Job:
         if request.dicom:
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)
-            notes = [*identity.notes, *slice_notes(identity)]
+            notes = [*identity.notes, *slice_notes(identity, request.axial)]
         results = VolumeOutputs(
             folder=request.output,
             name=name,

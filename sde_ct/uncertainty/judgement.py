@@ -218,7 +218,7 @@ def _cells(figures: Mapping[str, OverPatients]) -> list[str]:
 
 
 def _by_draws(method: str, error: ErrorByDraws) -> str:
-    enough = f"{error.enough} are within 1 % of that" if error.enough else "no number is enough"
+    enough = f"{error.enough} draws come within 1 %" if error.enough else "no number does"
     return (
         f"{method}: the mean of 1 draw errs by {error.rmse[0]:.1f} HU (root mean square), of "
         f"{len(error.draws)} by {error.rmse[-1]:.1f}, of infinitely many by {error.limit:.1f}; "

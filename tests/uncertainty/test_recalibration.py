@@ -77,7 +77,8 @@ def test_verification_against_closed_forms():
     ]
     made_up = rec.Recalibration(0.8, "ode", 10, *(rec.ByTissue(9, v, 9) for v in (2.5, 3, 4, 9)))
     got = verify(made_up, patients)
-    assert list(got) == ["all", "soft"] and got["all"] == got["soft"]
+    assert list(got)[:2] == ["all", "soft"] and got["all"] == got["soft"]
+    assert all(name.startswith("real ") for name in list(got)[2:])  # the mean is soft everywhere
     z = stats.norm.ppf(0.9) * np.sqrt(1.1)
     # 10240 voxels: a share is known to 0.5 %, rounding of 1 HU outwards in 300 adds 0.1 %.
     for figure, half in (("before", z), ("after", 3)):
@@ -89,7 +90,24 @@ def test_verification_against_closed_forms():
     assert got["all"].skill_after == pytest.approx(2.5 * got["all"].skill_before)
     text = "\n".join(lines(made_up, got))
     # Four patients fitted soft tissue, by the made-up 4: 0.8 · 4 / 5.
-    assert "Stated coverage 80%" in text and "soft 64%" in text and "4 patients: " in text
+    assert "made for a coverage of 80%" in text and "soft 64%" in text and "4 patients: " in text
+
+
+def test_bone_that_the_mean_misses_counts_as_real_bone_only():
+    """A tenth of the real bone looks soft in the mean: 870 HU wrong, far outside the intervals."""
+    patients = []
+    for mean, spread, ct, mask in _patients(4, seed=8):
+        missed = (ct > 500) & (np.random.default_rng(8).random(ct.shape) < 0.1)
+        patients.append(Validation(np.where(missed, 30.0, mean), spread, ct, mask))
+    got = verify(fit(_patients(4, seed=9), **SETTINGS), patients)
+    assert set(got) == {
+        "all",
+        *(f"{of}{n}" for of in ("", "real ") for n in ("air", "soft", "bone")),
+    }
+    # All missed voxels lie in "real bone"; the others are covered there as in "bone".
+    assert got["real bone"].after == pytest.approx(0.9 * got["bone"].after, abs=0.02)
+    assert got["real soft"].after > got["soft"].after + 0.02
+    assert "real bone" in "\n".join(lines(fit(patients, **SETTINGS), got))
 
 
 def test_patients_who_differ_are_covered_as_guaranteed():

@@ -84,19 +84,30 @@ def _tilt(affine: Float[np.ndarray, "4 4"]) -> float:
     return float(np.degrees(np.arccos(min(1.0, cosines.min()))))
 
 
-def slice_notes(identity: Identity) -> list[str]:
-    """What a planner should know of the slices before using them."""
+def _advice(axial: bool) -> str:
+    if axial:
+        return "a planning system that refuses such slices takes the axial series beside them"
+    return (
+        "for a planning system that refuses such slices, give --dicom_axial, which writes "
+        "straight axial ones beside them"
+    )
+
+
+def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
+    """What a planner should know of the slices before using them.
+
+    `axial`: whether straight axial slices are written beside them.
+    """
     notes = []
     if identity.sources and not _is_near_axial(identity.affine):
         notes.append(
             "The MR's slices are not axial and nor are those of its CT series (ImageType "
-            "REFORMATTED): reformat it to axial slices before planning, or give --dicom_axial."
+            f"REFORMATTED): {_advice(axial)}."
         )
     elif (tilt := _tilt(identity.affine)) >= TILT:
         notes.append(
             f"The slices of its CT series are tilted by {tilt:.1f} degrees, as the MR's are "
-            "(ImageType REFORMATTED): for planning systems that refuse tilted slices, give "
-            "--dicom_axial, which writes straight axial ones beside it."
+            f"(ImageType REFORMATTED): {_advice(axial)}."
         )
     spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
     if not identity.sources:  # slices are made axial: their rows run along the axis nearest to left

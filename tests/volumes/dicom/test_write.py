@@ -201,7 +201,8 @@ def test_slices_that_are_not_axial_are_not_called_so(name, tmp_path):
     written = write_ct_series(tmp_path / "sct", mr.with_array(voxels(), "HU"), identity)
     assert list(images(written)[0].ImageType) == ["DERIVED", "SECONDARY", "REFORMATTED"]
     note = slice_notes(identity)[0]
-    assert "slices are not axial" in note and "reformat it to axial slices" in note
+    assert "slices are not axial" in note and "give --dicom_axial" in note
+    assert "give --dicom_axial" not in slice_notes(identity, axial=True)[0]
     assert judged("dciodvfy", [written / "0003.dcm"]) == []
 
 
