@@ -162,11 +162,11 @@ def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
     promise = ", ".join(f"{name} {share:.0%}" for name, share in guaranteed if share)
     return [
         *aligned(table),
-        'The corrections go by the tissue that the mean of the draws shows; "real" rows go by that '
-        "of the CT, which a new patient does not have.",
+        "The corrections go by the tissue that the mean of the draws shows; rows called real go "
+        "by that of the CT, which a new patient does not have.",
         f"The intervals are made for a coverage of {fitted.coverage:.0%}. So few fitted patients "
-        f"guarantee less for another one of their kind: at least {promise or 'nothing'}, on average "
-        "over voxels and patients.",
+        f"guarantee less for another one of their kind: at least {promise or 'nothing'}, on "
+        "average over voxels and patients.",
         *filter(None, [caveat(max(v.patients for v in verified.values()), paired=False)]),
     ]
 
