@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
 
 from .. import tiny
@@ -137,7 +138,7 @@ def test_the_check_refuses_what_would_fail_on_the_cluster(phantoms, tmp_path):
     config, workdir = tiny.experiment(), tmp_path / "run"
     other = tiny.experiment()
     other.sde.sigma_max = 20.0
-    write_experiment(tmp_path / "other", other, {})
+    write_experiment(tmp_path / "other", other, describe(other.data, phantoms))
     (tmp_path / "other" / "checkpoints" / "2").mkdir(parents=True)
 
     def error(*options: str, workdir: Path = workdir) -> str:

@@ -25,7 +25,8 @@ def pairs(tmp_path) -> Path:
         (folder / name).mkdir(parents=True)
         body = np.zeros((24, 20, 4))
         body[4:20, 3 + number : 17] = 1
-        for kind, array in (("mr", 200 * body), ("ct", 1040 * body - 1000)):
+        tissue = body * np.random.default_rng(number).uniform(150, 250, body.shape)
+        for kind, array in (("mr", tissue), ("ct", 1040 * body - 1000)):
             image = nib.Nifti1Image(array.astype(np.int16), np.diag([2.0, 2.0, 4.0, 1.0]))
             nib.save(image, folder / name / f"{kind}.nii.gz")
     return folder
