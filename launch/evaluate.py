@@ -13,7 +13,7 @@ With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, 
 reports the calibration of the draws by tissue and how many draws are enough.
 
 --export-dose=DIR writes every evaluated case in the layout of matRad and pyRadPlan, with the masks
-in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (RTDOSE,
+and the ROIs of the RTSTRUCT files in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (RTDOSE,
 NIfTI or MetaImage; extra `dose`) and writes gamma.json.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, no reference of its
@@ -59,7 +59,9 @@ _METHOD = flags.DEFINE_multi_string(
 _EXPORT = flags.DEFINE_string(
     "export-dose", None, "Folder to write CT, synthetic CT and structures to, for dose engines."
 )
-_STRUCTURES = flags.DEFINE_string("structures", None, "Folder of folders <case> of masks.")
+_STRUCTURES = flags.DEFINE_string(
+    "structures", None, "Folder of folders <case> of masks or RTSTRUCT files."
+)
 _GAMMA = flags.DEFINE_list(
     "gamma", [], "Doses on the real and on the synthetic CT, Gy: A,B; RTDOSE, NIfTI or MetaImage."
 )
@@ -100,12 +102,7 @@ def main() -> None:
     if _EXPORT.value:
         structures = Path(_STRUCTURES.value) if _STRUCTURES.value else None
         exports, left_out = dose.plan_exports(Path(_EXPORT.value), structures, cases)
-        for path in left_out:
-            print(
-                f"not exported: {path}, because {dose.BODY} is the name of the body mask; to score "
-                "and export this outline, give it as --mask",
-                file=sys.stderr,
-            )
+        print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)
     gamma = dose.gamma_of_files([Path(path) for path in _GAMMA.value]) if _GAMMA.value else []
     results = evaluate_methods(
         matched, protocol, z_slices, lambda cases, method: bar(cases, desc=method, unit="case")
@@ -133,7 +130,8 @@ def main() -> None:
         if doubtful:
             print(f"not exported for dose: {', '.join(doubtful)}", file=sys.stderr)
         safe = [exports[name] for name in names if name not in doubtful]
-        dose.export_files(Path(_EXPORT.value), safe)
+        left_out = dose.export_files(Path(_EXPORT.value), safe)
+        print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)
     places = [path for path in (*methods.values(), reference, mask, spread, *draws) if path]
     refused, doubts = (
         [one | {"reason": _without_parents(one["reason"], places)} for one in those]

@@ -449,6 +449,11 @@ EVALUATE = {
         "is no mask",
         copied(REF, "o/bert/bladder.nii.gz"),
     ),
+    "a damaged RTSTRUCT": (
+        BERT + "--export-dose={root}/x --structures={root}/o",
+        "RS.dcm is damaged or not DICOM",
+        text("o/bert/RS.dcm", "precious"),
+    ),
     "one dose": (BERT + "--gamma=a", "give two dose grids"),
     "slices smaller than the window": (
         BERT,

@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.cases import read_case, read_on_grid
-from sde_ct.evaluation.matching import CaseFiles, volumes_in
+from sde_ct.evaluation.cases import read_case
+from sde_ct.evaluation.matching import CaseFiles
+from sde_ct.evaluation.structures import BODY, Structure, find_structures, read_masks
 from sde_ct.volumes.dicom.dose import read_rtdose
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume, canonical, left_posterior_superior, same_grid
 
 NAME = "gamma.json"
-BODY = "BODY"
 CRITERIA = ((3.0, 3.0), (2.0, 2.0))  # % of the reference's maximum, mm
 CUTOFF = 10.0  # % of the reference's maximum: lower doses do not count
 MOST = 2.0  # gamma above which the search stops
@@ -59,51 +59,50 @@ def export_case(
         write_volume(folder / f"{name}.mha", left_posterior_superior(volume))
 
 
-Export = tuple[CaseFiles, dict[str, Path]]  # a case and its structures by name
+Export = tuple[CaseFiles, dict[str, Structure]]  # a case and its structures by name
 
 
 def plan_exports(
     place: Path, structures: Path | None, cases: Sequence[CaseFiles]
-) -> tuple[dict[str, Export], list[Path]]:
-    """{case: its files and structures}, checked before anything is evaluated, and files left out.
-
-    A structure called `BODY`, in any case of letters, is left out: the body mask has that name.
+) -> tuple[dict[str, Export], list[str]]:
+    """{case: its files and structures}, checked before anything is evaluated, and what is left out.
 
     Args:
-        structures: holds a folder of masks for every case; None for no structures.
+        structures: holds a folder of masks and RTSTRUCT files for every case; None for no
+            structures.
 
     Raises:
-        InputError: a case was exported before, or its folder of structures is missing or holds no
-            volume.
+        InputError: a case was exported before, or its structures cannot be used (see
+            `find_structures`).
     """
     if place.exists() and not place.is_dir():
         raise InputError(f"{place} is a file: choose another --export-dose.")
-    exports, left_out = {}, []
+    exports: dict[str, Export] = {}
+    left_out: list[str] = []
     for case in cases:
         if (place / case.name).exists():
             raise InputError(f"{place / case.name} exists: choose another --export-dose.")
-        masks = {}
+        masks: dict[str, Structure] = {}
         if structures:
-            folder = structures / case.name
-            masks = volumes_in(folder) if folder.is_dir() else {}
-            if not masks:
-                raise InputError(f"{folder} holds no structures: put a mask for each there.")
-        bodies = [name for name in masks if name.upper() == BODY]
-        left_out += [masks.pop(name) for name in bodies]
+            masks, without = find_structures(structures / case.name, case.reference)
+            left_out += without
         exports[case.name] = case, masks
     return exports, left_out
 
 
-def export_files(place: Path, cases: Sequence[Export]) -> None:
-    """Read the cases and export them to `place`/CASE, either all of them or none."""
+def export_files(place: Path, cases: Sequence[Export]) -> list[str]:
+    """Read the cases and export them to `place`/CASE, either all of them or none.
+
+    Returns:
+        The ROIs that have no mask on the grid of their CT, with the reason.
+    """
     made, stage = not place.exists(), place / f".partial-{os.getpid()}"
+    left_out: list[str] = []
     try:
         for files, structures in cases:
             ct, sct, mask = read_case(files)
-            masks = {
-                name: read_on_grid(path, "mask", ct, files.reference)
-                for name, path in structures.items()
-            }
+            masks, without = read_masks(structures, ct, files.reference)
+            left_out += without
             export_case(stage / files.name, ct, sct, mask, masks)
         for files, _ in cases:
             (stage / files.name).rename(place / files.name)
@@ -111,6 +110,7 @@ def export_files(place: Path, cases: Sequence[Export]) -> None:
         shutil.rmtree(stage, ignore_errors=True)
         if made and place.exists() and not any(place.iterdir()):
             place.rmdir()
+    return left_out
 
 
 class Gamma(NamedTuple):

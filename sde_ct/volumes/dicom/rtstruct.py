@@ -116,7 +116,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
             share = (k - places[after - 1]) / (places[after] - places[after - 1])
             mask[..., k] = _between(masks[after - 1], masks[after], share, like.spacing[:2])
     if not mask.any():
-        raise InputError("the contours lie outside the MR")
+        raise InputError("the contours lie outside the image")
     return Volume(mask, like.affine, "mask")
 
 
@@ -128,7 +128,7 @@ def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.nd
         index = polygon @ to_index[:3, :3].T + to_index[:3, 3]
         place = float(index[:, 2].mean())
         if np.abs(index[:, 2] - place).max() > OFF_PLANE:
-            raise InputError("the contours are not drawn along the MR's slices")
+            raise InputError("the contours are not drawn along the image's slices")
         near = next((p for p in planes if abs(p - place) <= OFF_PLANE), place)
         planes.setdefault(near, []).append(index[:, :2])
     return planes

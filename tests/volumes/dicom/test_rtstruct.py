@@ -153,9 +153,9 @@ def test_contours_across_the_slices_or_apart_are_refused():
     like = frame("axial")
     tilted = circle(like, 4, 15)
     tilted[:, 2] += 0.05 * tilted[:, 0]
-    with pytest.raises(InputError, match="not drawn along the MR's slices"):
+    with pytest.raises(InputError, match="not drawn along the image's slices"):
         rasterise([tilted], like)
-    with pytest.raises(InputError, match="outside the MR"):
+    with pytest.raises(InputError, match="outside the image"):
         rasterise([circle(like, 40, 15)], like)
 
 

@@ -1,0 +1,119 @@
+"""The structures of a case for dose engines, from files of masks and from RTSTRUCT files."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation.cases import read_on_grid
+from sde_ct.evaluation.matching import volumes_in
+from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
+from sde_ct.volumes.dicom.series import open_series
+from sde_ct.volumes.dicom.slice import may_be_dicom, printable, read_header
+from sde_ct.volumes.formats import format_of
+from sde_ct.volumes.volume import Volume
+
+BODY = "BODY"  # the name of the body mask
+OUTLINES = (BODY, "EXTERNAL")  # names of the body's outline among the ROIs
+LONGEST = 60  # characters of a file's name
+
+
+class Contours(NamedTuple):
+    """One ROI of an RTSTRUCT file."""
+
+    file: Path
+    roi: Roi
+
+    def __str__(self) -> str:
+        return f"{self.file}, ROI '{printable(self.roi.name)}'"
+
+
+Structure = Path | Contours  # a file of a mask, or contours
+
+
+def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure], list[str]]:
+    """The structures in a folder by the names of their exported files, and those left out, why.
+
+    The outline of the body is left out, because the body mask takes its place: a mask called
+    `BODY`, and an ROI called `BODY` or `EXTERNAL`, in any case of letters, or of type EXTERNAL.
+
+    Raises:
+        InputError: there are no structures, a file is damaged, two structures have one name, or
+            contours lie in another frame of reference than the real CT, where that is DICOM.
+    """
+    masks = volumes_in(folder) if folder.is_dir() else {}
+    drawn = _contours_in(folder) if folder.is_dir() else []
+    if not masks and not drawn:
+        raise InputError(
+            f"{folder} holds no structures: put a mask for each, or an RTSTRUCT file, there."
+        )
+    frame = _frame(reference) if drawn else ""
+    structures: dict[str, Structure] = {}
+    left_out = []
+    for name, path in masks.items():
+        if name.upper() == BODY:
+            left_out.append(
+                f"{path}, because {BODY} is the name of the body mask; to score and export this "
+                "outline, give it as --mask"
+            )
+        else:
+            structures[name] = path
+    taken = {name.casefold(): structure for name, structure in structures.items()}
+    for one in drawn:
+        if frame and one.roi.frame and one.roi.frame != frame:
+            raise InputError(
+                f"{one.file} is drawn in another frame of reference than {reference}: give the "
+                "structures of this CT."
+            )
+        name = _file_name(one.roi.name)
+        if one.roi.kind == "EXTERNAL" or name.upper() in OUTLINES:
+            left_out.append(f"{one}, because the body mask is exported as the outline {BODY}")
+        elif name.casefold() in taken:
+            raise InputError(
+                f"{one} and {taken[name.casefold()]} would both be exported as {name}: rename or "
+                "remove one."
+            )
+        else:
+            structures[name] = taken[name.casefold()] = one
+    return structures, left_out
+
+
+def read_masks(
+    structures: Mapping[str, Structure], ct: Volume, reference: Path
+) -> tuple[dict[str, Volume], list[str]]:
+    """The masks of structures on the grid of `ct`, and the ROIs that have none there, why.
+
+    Raises InputError where a file cannot be used or lies on another grid.
+    """
+    masks, left_out = {}, []
+    for name, structure in structures.items():
+        if isinstance(structure, Path):
+            masks[name] = read_on_grid(structure, "mask", ct, reference)
+            continue
+        try:
+            masks[name] = rasterise(structure.roi.polygons, ct)
+        except InputError as error:
+            left_out.append(f"{structure}, because {error}")
+    return masks, left_out
+
+
+def _contours_in(folder: Path) -> list[Contours]:
+    """The ROIs of all RTSTRUCT files in a folder. Other DICOM files are passed over."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    return [
+        Contours(file, roi)
+        for file in files
+        if may_be_dicom(file) and read_header(file).get("Modality") == "RTSTRUCT"
+        for roi in read_structures(file)
+    ]
+
+
+def _frame(reference: Path) -> str:
+    """The frame of reference of a CT; empty where the format has none."""
+    return open_series(reference).slices[0].frame if format_of(reference) == "DICOM" else ""
+
+
+def _file_name(name: str) -> str:
+    """An ROI's name with an underscore for each run of characters that a file's may not have."""
+    return re.sub(r"[^\w.+()%-]+", "_", name.strip())[:LONGEST].strip(".") or "unnamed"
