@@ -13,8 +13,8 @@ With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, 
 reports the calibration of the draws by tissue and how many draws are enough.
 
 --export-dose=DIR writes every evaluated case in the layout of matRad and pyRadPlan, with the masks
-and the ROIs of the RTSTRUCT files in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two dose grids in Gy (RTDOSE,
-NIfTI or MetaImage; extra `dose`) and writes gamma.json.
+and the ROIs of RTSTRUCT files in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two
+dose grids in Gy (RTDOSE, NIfTI or MetaImage; extra `dose`) and writes gamma.json.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, no reference of its
 name) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the

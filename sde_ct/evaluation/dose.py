@@ -87,7 +87,7 @@ def plan_exports(
             masks, without = find_structures(structures / case.name, case.reference)
             left_out += without
         exports[case.name] = case, masks
-    return exports, left_out
+    return exports, list(dict.fromkeys(left_out))  # several methods share the structures
 
 
 def export_files(place: Path, cases: Sequence[Export]) -> list[str]:
