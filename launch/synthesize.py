@@ -7,6 +7,7 @@ writes out/sct/NAME.nii.gz and, for two draws or more, out/sct_std/NAME.nii.gz. 
 out/NAME.json records how they were made. --mr takes a NIfTI, a MetaImage or a DICOM series: its
 folder, or one of its files if the folder holds several series. --dicom adds what joins the MR's
 study: a CT series, out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on.
+For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
 --dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
 refuse tilted ones.
 
@@ -79,6 +80,9 @@ DICOM = flags.DEFINE_bool("dicom", False, "Write a CT series and maps to OUTPUT/
 PATIENT_ID = flags.DEFINE_string(
     "patient_id", "", "PatientID of the CT series, where the MR's is empty or it is no DICOM."
 )
+STUDY = flags.DEFINE_string(
+    "study", None, "Folder of the MR's DICOM series, whose study the CT joins, if --mr is no DICOM."
+)
 AXIAL = flags.DEFINE_bool(
     "dicom_axial", False, "As --dicom, with a CT series in straight axial slices beside it."
 )
@@ -115,6 +119,8 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     from sde_ct.synthesis.job import Job, Request
     from sde_ct.volumes.dicom.choice import parse_choices
 
+    if STUDY.value and not (DICOM.value or AXIAL.value):
+        raise InputError("--study is written into DICOM alone: add --dicom.")
     if PATIENT_ID.value:
         if not (DICOM.value or AXIAL.value):
             raise InputError("--patient_id is written into DICOM alone: add --dicom.")
@@ -137,6 +143,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             axial=AXIAL.value,
             choices=choices,
             patient_id=PATIENT_ID.value.strip(),
+            study=Path(STUDY.value) if STUDY.value else None,
             checkpoint=CHECKPOINT.value,
         )
     )
@@ -147,6 +154,8 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
     if PATIENT_ID.value and len(sources) > 1:
         raise InputError(f"--patient_id is of one patient: give one MR, not {len(sources)}.")
+    if STUDY.value and len(sources) > 1:
+        raise InputError(f"--study is of one MR: give one --mr, not {len(sources)}.")
     mine = sources[jax.process_index() :: jax.process_count()]
     refused: dict[str, InputError] = {}
     for source in bar(mine, unit="volume", disable=len(mine) == 1):

@@ -15,6 +15,7 @@ from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
 from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.sidecar import VolumeOutputs
 from sde_ct.synthesis.sources import Source, find_mask
+from sde_ct.synthesis.study import identity_in, open_study
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget
@@ -45,6 +46,7 @@ class Request:
     dicom: bool = False  # write a CT series, and maps, too
     choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
     patient_id: str = ""  # for a CT series whose MR gives none
+    study: Path | None = None  # the DICOM series that a NIfTI or MetaImage was made from
     axial: bool = False  # with `dicom`: write a CT series in straight axial slices beside it
     checkpoint: str = "best"  # by validation loss; or "newest"
 
@@ -112,13 +114,21 @@ class Job:
         """
         request = self._request
         kind = format_of(source.path)
-        given = source.series or open_source(source.path, request.choices)
+        choices = () if request.study else request.choices  # with a study, of its images
+        given = source.series or open_source(source.path, choices)
         opened = given if isinstance(given, Series) else None
+        if request.study:
+            if opened:
+                raise InputError(f"{source.path} is DICOM and has a study: leave --study out.")
+            opened = open_study(request.study, request.choices)
         doubts = (*opened.warnings, *self._lies_otherwise(opened)) if opened else ()
         mr = read_mr(given)
         further = self._further(source, opened)
         patient_id = request.patient_id
-        identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)
+        if request.study and opened:
+            identity = identity_in(opened, mr, str(source.path), patient_id)
+        else:
+            identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)
         mask = None
         if request.mask:
             frame = str(identity.header.FrameOfReferenceUID) if opened else ""

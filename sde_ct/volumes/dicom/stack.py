@@ -15,6 +15,7 @@ from sde_ct.volumes.volume import (
     corners_apart,
     is_perpendicular,
     left_posterior_superior,
+    reordered,
 )
 
 SHEAR = 1e-3  # cosine between axes: rounding in headers
@@ -37,6 +38,7 @@ def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
     """
     if not np.isfinite(volume.array).all():
         raise InputError(f"{name} is not written: the volume holds voxels that are not finite")
+    volume = reordered(volume, identity.affine)
     shape = volume.array.shape
     same_depth = len(identity.sources) in (0, shape[2])
     if not same_depth or corners_apart(volume.affine, identity.affine, shape) > CORNER_MM:
@@ -44,6 +46,7 @@ def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
             f"{name} is not written: it does not lie on the MR's grid; resample it to the MR"
         )
     require_perpendicular(volume, name)
+    volume = Volume(volume.array, identity.affine, volume.unit)  # without rounding of a file
     if not identity.sources:
         volume = left_posterior_superior(volume)
     array, sources = volume.array, identity.sources
