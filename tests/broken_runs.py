@@ -266,6 +266,8 @@ TRAIN = {
 }
 SYNTHESIZE = {
     "data as workdir": ("--workdir={data}", "is no work directory"),
+    "data as study": ("--dicom --study={data}", "is damaged or not DICOM"),
+    "a study without DICOM": ("--study={data}", "add --dicom"),
     "an empty record": ("", "is damaged .it lacks 'config'", text(RUN, "{}")),
     "a record of nothing": ("", "is damaged .it holds something else", text(RUN, "null")),
     "a record of a later version": (
