@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from sde_ct.data import acquisition
 from sde_ct.data.seen import position_warning
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
@@ -121,7 +122,7 @@ class Job:
             if opened:
                 raise InputError(f"{source.path} is DICOM and has a study: leave --study out.")
             opened = open_study(request.study, request.choices)
-        doubts = (*opened.warnings, *self._lies_otherwise(opened)) if opened else ()
+        doubts = (*opened.warnings, *self._unlike_training(opened)) if opened else ()
         mr = read_mr(given)
         further = self._further(source, opened)
         patient_id = request.patient_id
@@ -176,9 +177,12 @@ class Job:
             name, f"{results.first}: {self._cost(ct)}.", (*doubts, *ct.warnings), tuple(notes)
         )
 
-    def _lies_otherwise(self, opened: Series) -> dict[str, None]:
-        """The warnings that the position of the patient needs, each once."""
-        said = [position_warning(n.data.get("seen"), opened.position) for n in self._networks]
+    def _unlike_training(self, opened: Series) -> dict[str, None]:
+        """The warnings that the patient's position and the acquisition need, each once."""
+        trained = [network.data.get("seen") for network in self._networks]
+        said = [position_warning(seen, opened.position) for seen in trained]
+        facts = acquisition.facts(opened)
+        said += [text for seen in trained for text in acquisition.warnings(seen, facts)]
         return dict.fromkeys(text for text in said if text)
 
     def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:

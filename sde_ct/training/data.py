@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from sde_ct.config import DataConfig
-from sde_ct.data import seen
+from sde_ct.data import acquisition, seen
 from sde_ct.data.dataset import Slices, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.prepared import Prepared
@@ -86,6 +86,9 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")])
         | {
             "positions": seen.positions([case.record for case in prepared.of("train")]),
+            "acquisition": acquisition.summary(
+                [case.record.get("acquisition") or {} for case in prepared.of("train")]
+            ),
             "contrast": seen.contrast([case.percentiles for case in prepared.of("train")]),
         },
     }

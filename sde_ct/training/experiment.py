@@ -69,7 +69,10 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
             "give another --workdir, or the same configuration; only training.steps may grow."
         )
     # Only what is stored can be compared: an older version recorded less.
-    if stored_data != {key: json.loads(json.dumps(data)).get(key) for key in stored_data}:
+    known = {key: json.loads(json.dumps(data)).get(key) for key in stored_data}
+    if stored_data.get("seen") and known["seen"]:
+        known["seen"] = {key: known["seen"].get(key) for key in stored_data["seen"]}
+    if stored_data != known:
         raise InputError(OTHER_DATA.format(workdir))
     return stored
 

@@ -1,4 +1,4 @@
-"""MRs of patients that lay otherwise than those of the training."""
+"""MRs of patients that lay, or were acquired, otherwise than those of the training."""
 
 import json
 
@@ -17,7 +17,7 @@ from ..programs import call
 from ..volumes.dicom_series import write_series
 
 
-def as_dicom(patient, folder, position):
+def as_dicom(patient, folder, position, field=1.5):
     """The MR on disk as a scanner writes it: of a prone patient, with rows and columns reversed."""
     mr = left_posterior_superior(patient.mr)
     array, affine = np.rint(mr.array).astype(np.int16), mr.affine
@@ -28,7 +28,7 @@ def as_dicom(patient, folder, position):
     lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
     return write_series(
         folder, array, axes=(lps[:, :2] / mr.spacing[:2]).T, spacing=tuple(mr.spacing),
-        origin=lps[:, 3], PatientPosition=position,
+        origin=lps[:, 3], PatientPosition=position, MagneticFieldStrength=field,
     )  # fmt: skip
 
 
@@ -72,6 +72,13 @@ def test_a_prone_mr_is_named_and_its_ct_is_the_supine_ones(workdir, patient, tmp
     np.testing.assert_array_equal(found["HFP"].array, found["HFS"].array)
     # DICOM holds positions with ten digits, NIfTI with float32's seven.
     np.testing.assert_allclose(found["HFP"].affine, found["HFS"].affine, atol=1e-3)
+
+
+def test_an_mr_of_another_field_strength_is_named(workdir, patient, tmp_path):
+    mr = as_dicom(patient, tmp_path / "three", "HFS", field=3)
+    said, warnings = synthesize(workdir, mr, tmp_path / "out")
+    sentence = "The field strength is 3 T; the network was trained on 1.5 T."
+    assert warnings.count(sentence) == 1 and sentence in said
 
 
 def test_unknown_positions_are_not_judged_and_feet_first_is_no_other():

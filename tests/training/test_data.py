@@ -35,3 +35,15 @@ def test_a_work_directory_of_before_the_ranges_goes_on(phantoms, tmp_path):
     assert "seen" not in json.loads((tmp_path / "experiment.json").read_text())["data"]
     with pytest.raises(InputError, match="was trained on other data"):
         write_experiment(tmp_path, config, data | {"source": "elsewhere"})
+
+
+def test_a_work_directory_of_before_a_part_of_the_record_goes_on(phantoms, tmp_path):
+    config = tiny.experiment()
+    data = describe(config.data, phantoms)
+    older = {k: v for k, v in data["seen"].items() if k not in ("acquisition", "contrast")}
+    write_experiment(tmp_path, config, data | {"seen": older})
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    write_experiment(tmp_path, config, data)
+    assert json.loads((tmp_path / "experiment.json").read_text())["data"]["seen"] == older
+    with pytest.raises(InputError, match="was trained on other data"):
+        write_experiment(tmp_path, config, data | {"seen": data["seen"] | {"patients": 9}})

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
+from sde_ct.data.acquisition import PREPARED, weighting_of
 from sde_ct.data.sources.patient import folders
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
@@ -22,9 +23,6 @@ from sde_ct.volumes.volume import corners_apart
 
 SAME = 0.01  # voxels between the corners of two grids that are one
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
-LONG_TE, SHORT_TE = 60.0, 30.0  # ms: T2-weighted spin echo from, T1-weighted up to
-LONG_TR, SHORT_TR = 2000.0, 1200.0
-PREPARED = {"EP", "IR"}  # diffusion, FLAIR, STIR, whose times say nothing about T1 and T2
 
 
 class Image(NamedTuple):
@@ -121,9 +119,7 @@ def weighting(image: Image) -> tuple[str, str]:
     why = f"TE {te:g} ms and TR {tr:g} ms"
     if image.sequence & PREPARED:
         return "", f"{why} of an echo-planar or inversion-recovery sequence"
-    if te >= LONG_TE and tr >= LONG_TR:
-        return "T2", why
-    return "T1" if te <= SHORT_TE and tr <= SHORT_TR else "", why
+    return weighting_of(te, tr, image.sequence), why
 
 
 def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:

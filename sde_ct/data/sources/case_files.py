@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sde_ct.data import acquisition
 from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.storage.digest import sha256
@@ -57,7 +58,11 @@ class Case:
             facts={
                 "sha256": {kind: sha256(*files_of(s)) for kind, s in sources.items()},
                 **({"contrasts": list(self.contrasts)} if self.further else {}),
-                **({"patient_position": mr.position} if isinstance(mr, Series) else {}),
+                **(
+                    {"patient_position": mr.position, "acquisition": acquisition.facts(mr)}
+                    if isinstance(mr, Series)
+                    else {}
+                ),
             },
             warnings=tuple(f"{k.upper()}: {w}" for k, some in warnings.items() for w in some),
         )

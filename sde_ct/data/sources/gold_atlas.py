@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from sde_ct.data import acquisition
 from sde_ct.data.sources.atlas_series import (
     Found,
     Image,
@@ -94,6 +95,7 @@ class AtlasCase:
             },
             "mask": "drawn" if outline.mask else "computed",
             "patient_position": t2.series.position if t2.series else None,
+            "acquisition": acquisition.facts(t2.series) if t2.series else {},
         }
         files = {"mr": t2.slices[0].file, "ct": ct.slices[0].file, "mask": None}
         return Patient(

@@ -429,6 +429,14 @@ def test_times_of_prepared_sequences_tell_no_weighting(patient, sequence):
         AtlasCase("3_01_P", folder).read()
 
 
+def test_the_header_of_the_t2_is_kept(patient):
+    folder = patient("1_03_P")
+    for path in series_of(folder, "MR", "t2_tse_tra"):
+        edit(path, MagneticFieldStrength=3, ScanOptions="FS")
+    kept = AtlasCase("1_03_P", folder).read().facts["acquisition"]
+    assert kept["weighting"] == "T2" and kept["field"] == 3 and kept["fat_suppression"]
+
+
 def test_a_name_written_otherwise_is_the_same_patients(patient):
     folder = patient("1_03_P")
     for path in folder.glob("CT*"):

@@ -1,0 +1,143 @@
+"""How an MR was acquired, by its DICOM header, compared with the MRs of the training."""
+
+import math
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.patient_names import secrets_of, words_of
+from sde_ct.volumes.dicom.series import Series
+
+LONG_TE, SHORT_TE = 60.0, 30.0  # ms: T2-weighted spin echo from, T1-weighted up to
+LONG_TR, SHORT_TR = 2000.0, 1200.0
+PREPARED = {"EP", "IR"}  # diffusion, FLAIR, STIR, whose times say nothing about T1 and T2
+NOT = r"(?<!no)(?<!non)(?<!no[ _-])(?<!non[ _-])(?<!without[ _-])(?<!w/o[ _-])"
+NO_FAT = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
+FIELD, BANDWIDTH = 0.2, 2.0  # a field may differ by this share, a bandwidth by this factor
+
+# What the value of a category is called in a warning, of the MR and of the training.
+CATEGORIES: dict[str, Callable[[Any], str]] = {
+    "weighting": lambda value: f"{value}-weighted",
+    "fat_suppression": lambda value: f"acquired with{'' if value else 'out'} fat suppression",
+    "agent": lambda value: f"acquired with{'' if value else 'out'} a contrast agent",
+    "manufacturer": lambda value: f"acquired on a scanner by {value}",
+}
+
+
+def weighting_of(te: float, tr: float, sequence: Collection[str]) -> str:
+    """T1, T2 or "" by the echo and repetition times in ms and DICOM's Scanning Sequence."""
+    if PREPARED & set(sequence):
+        return ""
+    if te >= LONG_TE and tr >= LONG_TR:
+        return "T2"
+    return "T1" if te <= SHORT_TE and tr <= SHORT_TR else ""
+
+
+def facts(mr: Series) -> dict[str, Any]:
+    """What the header of an MR says about its acquisition, as plain JSON; nothing unknown.
+
+    It has the keys of `CATEGORIES`, `field` in tesla and `bandwidth` in hertz per pixel. A value
+    that is damaged is unknown.
+    """
+    te, tr = _number(mr, "EchoTime"), _number(mr, "RepetitionTime")
+    values = {
+        "weighting": weighting_of(te, tr, _texts(mr, "ScanningSequence")) if te and tr else None,
+        "fat_suppression": _fat_suppression(mr),
+        "agent": _agent(mr),
+        "manufacturer": _manufacturer(mr),
+        "field": _number(mr, "MagneticFieldStrength"),
+        "bandwidth": _number(mr, "PixelBandwidth"),
+    }
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The different values over the training patients, sorted, as plain JSON.
+
+    Args:
+      cases: from `facts`, one of each patient; empty where nothing is known.
+    """
+    names = [*CATEGORIES, "field", "bandwidth"]
+    values = {name: sorted({one[name] for one in cases if name in one}) for name in names}
+    return {name: some for name, some in values.items() if some}
+
+
+def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]:
+    """A sentence for each fact of an MR that is unlike the training; unknown facts get none.
+
+    Args:
+      seen: what a checkpoint says about its training; older ones have no `acquisition`.
+      mr: from `facts`.
+    """
+    trained = (seen or {}).get("acquisition") or {}
+    known = [name for name in mr if trained.get(name)]
+    sentences = [
+        f"By its header this MR is {words(mr[name])}; the network was trained on MRs that are "
+        f"{' or '.join(map(words, trained[name]))}."
+        for name, words in CATEGORIES.items()
+        if name in known and mr[name] not in trained[name]
+    ]
+    if "field" in known:
+        field, fields = mr["field"], trained["field"]
+        if min(abs(field / one - 1) for one in fields) > FIELD:
+            among = " or ".join(f"{one:.3g}" for one in fields)
+            sentences.append(
+                f"The field strength is {field:.3g} T; the network was trained on {among} T."
+            )
+    if "bandwidth" in known:
+        width, low, high = mr["bandwidth"], trained["bandwidth"][0], trained["bandwidth"][-1]
+        if not low / BANDWIDTH <= width <= high * BANDWIDTH:
+            ends = " to ".join(dict.fromkeys((f"{low:.3g}", f"{high:.3g}")))
+            sentences.append(
+                f"The bandwidth is {width:.3g} Hz per pixel; the network was trained on {ends} Hz "
+                "per pixel. Geometric distortion and noise may differ."
+            )
+    return sentences
+
+
+def _fat_suppression(mr: Series) -> bool | None:
+    if NO_FAT.search(" ".join((*_texts(mr, "SequenceName"), *_texts(mr, "SeriesDescription")))):
+        return True
+    enhanced = _texts(mr, "SpectrallySelectedSuppression")  # of enhanced MR
+    options = _texts(mr, "ScanOptions")
+    if "FS" in options or any("FAT" in value for value in enhanced):
+        return True
+    # The standard requires Scan Options, which may be empty: only a stripped header lacks it.
+    return False if "ScanOptions" in mr.header or enhanced else None
+
+
+def _agent(mr: Series) -> bool | None:
+    """Whether an agent is named; unknown in a header so stripped that it lacks the echo time."""
+    # The sequence is that of enhanced MR.
+    if _texts(mr, "ContrastBolusAgent") or _texts(mr, "ContrastBolusAgentSequence"):
+        return True
+    return False if _number(mr, "EchoTime") else None
+
+
+def _manufacturer(mr: Series) -> str | None:
+    """The first word in capitals: the rest differs between scanners of one manufacturer."""
+    word = re.search(r"[^\W\d_]+", " ".join(_texts(mr, "Manufacturer")))
+    with suppress(InputError), decoding(mr.slices[0].file):
+        if word and not words_of(word[0]) & secrets_of(mr.header):
+            return word[0].upper()
+    return None
+
+
+def _texts(mr: Series, keyword: str) -> list[str]:
+    """The values of a tag that are not empty; none where it is damaged."""
+    with suppress(InputError), decoding(mr.slices[0].file):
+        value = mr.header.get(keyword)
+        several = [value] if isinstance(value, str) or value is None else list(value)
+        return [text for one in several if (text := str(one or "").strip())]
+    return []
+
+
+def _number(mr: Series, keyword: str) -> float | None:
+    """The value of a tag if it is one positive number."""
+    with suppress(InputError), decoding(mr.slices[0].file):
+        value = float(mr.header.get(keyword) or 0)
+        return value if 0 < value < math.inf else None
+    return None
