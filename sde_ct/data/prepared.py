@@ -101,7 +101,7 @@ class PreparedCase:
         """One of `volumes` on the MR's own grid; the CT is as it was measured."""
         unit = self.volumes[name]
         array = read_volume(self.folder / f"{name}.nii.gz", unit).array
-        return Volume(array, np.array(self.grid.affine), unit)
+        return self.grid.frame.with_array(array, unit)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from sde_ct.volumes.dicom.series import Series, open_series, require_same_frame
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
 from sde_ct.volumes.files import open_source, read_mr
 from sde_ct.volumes.formats import format_of
+from sde_ct.volumes.nifti import place_notes
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
@@ -58,7 +59,7 @@ class Done(NamedTuple):
     name: str
     sentence: str
     warnings: tuple[str, ...] = ()  # about the MR or the spread
-    notes: tuple[str, ...] = ()  # what in the DICOM was made up or is unusual
+    notes: tuple[str, ...] = ()  # what is unusual, or was made up, in the files
 
 
 class Job:
@@ -135,13 +136,13 @@ class Job:
             frame = str(identity.header.FrameOfReferenceUID) if opened else ""
             mask, warnings = mask_of(find_mask(request.mask, source), mr, frame)
             doubts = (*doubts, *warnings)
-        name, series, notes = source.name, None, []
+        name, series, notes = source.name, None, place_notes(mr)
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # it contains the patient's name
         if request.dicom:
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)
-            notes = [*identity.notes, *slice_notes(identity, request.axial)]
+            notes += [*identity.notes, *slice_notes(identity, request.axial)]
         results = VolumeOutputs(
             folder=request.output,
             name=name,
@@ -166,7 +167,7 @@ class Job:
                 "versions": versions(),
                 "air_around_body": ct.air and {"above_-400_HU": ct.air[0], "mean_HU": ct.air[1]},
                 "warnings": [*doubts, *ct.warnings],
-                **({"notes": notes} if request.dicom else {}),
+                **({"notes": notes} if request.dicom or notes else {}),
             }
             joined = identity if request.dicom else None
             results.put(

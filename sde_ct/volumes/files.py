@@ -92,11 +92,16 @@ def read_any(source: VolumeSource, modality: str | None = None) -> Volume:
     if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
         sides = " x ".join(f"{s:.3g}" for s in spacing)
         raise InputError(f"{path} has voxels of {sides} mm: correct spacing and unit in its header")
-    return Volume(array, affine, "a.u.")
+    return Volume(array, affine, "a.u.", _space(source, path))
 
 
 def _path(source: VolumeSource) -> Path:
     return source.path if isinstance(source, Series) else Path(source)
+
+
+def _space(source: VolumeSource, path: Path) -> int:
+    space = None if isinstance(source, Series) else FORMATS[format_of(path)].space
+    return space(path) if space else 1
 
 
 def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
@@ -131,6 +136,7 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
     """Write a volume whole or not at all, in the format that the suffix names.
 
     HU are rounded to int16 and clipped to its range, a mask becomes uint8, other units float32.
+    NIfTI files also keep the volume's `space`.
 
     Args:
       path: `.nii.gz`, `.nii` or `.mha`; its folder is made where it is absent.
@@ -155,5 +161,6 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
         stored = np.asarray(volume.array).astype("u1" if volume.unit == "mask" else "f4")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
-        rows[0].write(partial, stored, volume.affine)
+        spaces = [volume.space] if rows[0].space else []
+        rows[0].write(partial, stored, volume.affine, *spaces)
     return path

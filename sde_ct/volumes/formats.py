@@ -22,14 +22,19 @@ class Format(NamedTuple):
 
     suffixes: tuple[str, ...]  # in lower case; files are written with the first
     read: Callable[[Path], Voxels]
-    write: Callable[[Path, np.ndarray, np.ndarray], None] | None  # array and affine to RAS mm
+    write: Callable[..., None] | None  # (path, array, affine to RAS mm), with `space` (..., space)
     files: Callable[[Path], list[Path]] = lambda path: [path]  # every file that holds the volume
     text: Callable[[Path], str] = lambda path: ""  # free text of the header, which may hold names
+    space: Callable[[Path], int] | None = None  # see `Volume`; None where files cannot hold it
 
 
 FORMATS = {
     "NIfTI": Format(
-        (".nii.gz", ".nii"), nifti.read_nifti, nifti.write_nifti, text=nifti.header_text
+        (".nii.gz", ".nii"),
+        nifti.read_nifti,
+        nifti.write_nifti,
+        text=nifti.header_text,
+        space=nifti.space,
     ),
     "MetaImage": Format(
         (".mha", ".mhd"),

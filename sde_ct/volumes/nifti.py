@@ -10,9 +10,12 @@ import numpy as np
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import TAGS
-from sde_ct.volumes.volume import corners_apart
+from sde_ct.volumes.volume import Volume, corners_apart, is_perpendicular
 
 MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+KEPT_SPACES = (2, 3, 4)  # sform codes: another image's space, that of Talairach, that of MNI
+ITK_SHEAR = 1e-4  # cosine between axes; ITK 5.4 refuses sforms with a larger one
+EXACT_MM = 0.01
 SAME_PLACE_MM = 0.1  # between the places that sform and qform give to any voxel
 ROUNDING = (
     3 * 2.0**-23
@@ -53,15 +56,48 @@ def _require_sizes(header: Any, path: Path) -> None:
         raise InputError(f"{path} has voxels of 0 mm: correct spacing and unit in its header")
 
 
-def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write a file in mm with the sform set, and the qform too unless the affine is sheared."""
+def space(path: Path) -> int:
+    """The sform code of a file where it is one of `KEPT_SPACES`, otherwise 1."""
+    with decoding(path, "NIfTI"):
+        header: Any = nib.load(path).header
+        code = int(header["sform_code"])
+    return code if code in KEPT_SPACES else 1
+
+
+def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, space: int = 1) -> None:
+    """Write a file in mm with the sform set, and the qform too where it can hold the affine."""
+    nib.save(_image(array, affine, space), path)
+
+
+def place_notes(volume: Volume) -> list[str]:
+    """What a user should know of the place in files that `write_nifti` writes on a grid."""
+    nothing = np.broadcast_to(np.uint8(0), volume.array.shape)
+    if _image(nothing, volume.affine, volume.space).header["qform_code"] > 0:
+        return []
+    note = (
+        "Its NIfTI files give their place by the sform alone (qform_code 0), because a qform "
+        "cannot hold it exactly"
+    )
+    if is_perpendicular(volume.affine, ITK_SHEAR):
+        return [f"{note}."]
+    return [
+        f"{note}: ITK and the programs built on it refuse axes that are not perpendicular, so "
+        "resample the MR for these programs and synthesize it again."
+    ]
+
+
+def _image(array: np.ndarray, affine: np.ndarray, space: int) -> nib.Nifti1Image:
     image = nib.Nifti1Image(array, affine)
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")
-    if not places_apart(image.header) <= _tolerance(image.header):
-        image.set_qform(None)  # a qform cannot hold shear and would give another place
+    image.set_sform(affine, code=space)
+    image.set_qform(affine, code=space)
+    if space == 1:
+        limit = _tolerance(image.header)
+    else:  # ITK takes the qform where there is one
+        limit = EXACT_MM if is_perpendicular(affine, ITK_SHEAR) else SAME_PLACE_MM
+    if not places_apart(image.header) <= limit:
+        image.set_qform(None)  # it cannot hold shear and would give another place
     image.header.set_xyzt_units(xyz="mm")
-    nib.save(image, path)
+    return image
 
 
 def header_text(path: Path) -> str:

@@ -20,7 +20,7 @@ def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) ->
     to_index = np.linalg.inv(volume.affine) @ like.affine
     axes, start = to_index[:3, :3], to_index[:3, 3]
     array = interpolate(volume.array, axes, start, like.array.shape, fill, order)
-    return Volume(array, like.affine, volume.unit)
+    return like.with_array(array, volume.unit)
 
 
 def interpolate(

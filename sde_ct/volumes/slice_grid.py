@@ -32,11 +32,13 @@ class SliceGrid:
     size: Triple  # of the slices [z, h, w]
     scale: Pair  # (y, x) voxels per pixel
     offset: Pair  # (y, x) voxel index of pixel 0
+    space: int = 1  # of the volume, see `Volume`
 
     @property
     def frame(self) -> Volume:
         """The volume's place, without its voxels."""
-        return Volume(np.broadcast_to(np.uint8(0), self.shape), np.array(self.affine), "mask")
+        nothing = np.broadcast_to(np.uint8(0), self.shape)
+        return Volume(nothing, np.array(self.affine), "mask", self.space)
 
     @property
     def pixel_mm(self) -> Pair:
@@ -46,7 +48,10 @@ class SliceGrid:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values from which `from_json` restores the grid without loss."""
-        return asdict(self)
+        values = asdict(self)
+        if self.space == 1:
+            del values["space"]  # records that are older than this field lack it
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "SliceGrid":
@@ -57,6 +62,7 @@ class SliceGrid:
             size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
             scale=tuple(map(float, values["scale"])),  # type: ignore[arg-type]
             offset=tuple(map(float, values["offset"])),  # type: ignore[arg-type]
+            space=int(values.get("space", 1)),
         )
 
 
@@ -106,6 +112,7 @@ def slice_grid(
         size=(depth, *plane),
         scale=scale,  # type: ignore[arg-type]
         offset=tuple(offset),
+        space=volume.space,
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -25,6 +25,7 @@ class Volume:
     array: Shaped[np.ndarray, "x y z"]
     affine: Float[np.ndarray, "4 4"]
     unit: Unit
+    space: int = 1  # the space of `affine` by NIfTI's sform_code; 1 is the scanner's
 
     @property
     def spacing(self) -> Float[np.ndarray, "3"]:
@@ -33,7 +34,7 @@ class Volume:
 
     def with_array(self, array: np.ndarray, unit: Unit | None = None) -> "Volume":
         """Other voxels in the same place."""
-        return Volume(array, self.affine, unit or self.unit)
+        return replace(self, array=array, unit=unit or self.unit)
 
 
 def corners_apart(
@@ -68,7 +69,7 @@ def reordered(volume: Volume, affine: Float[np.ndarray, "4 4"]) -> Volume:
     orientation = nib.orientations.io_orientation(np.linalg.inv(affine) @ volume.affine)
     array = nib.orientations.apply_orientation(volume.array, orientation)
     place = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
-    return Volume(np.asarray(array), place, volume.unit)
+    return replace(volume, array=np.asarray(array), affine=place)
 
 
 def canonical(volume: Volume) -> Volume:
@@ -82,7 +83,7 @@ def restore(volume: Volume, like: Volume) -> Volume:
         np.stack([np.arange(3), np.ones(3)], axis=1), nib.orientations.io_orientation(like.affine)
     )
     array = nib.orientations.apply_orientation(volume.array, back)
-    return Volume(np.ascontiguousarray(array), like.affine, volume.unit)
+    return like.with_array(np.ascontiguousarray(array), volume.unit)
 
 
 def left_posterior_superior(volume: Volume) -> Volume:

@@ -1,6 +1,7 @@
 """From a checkpoint and an MR file to a synthetic CT on the MR's own grid."""
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -81,6 +82,27 @@ def test_a_ct_lies_on_the_mrs_own_grid_in_hu(runs, mr_file, tmp_path):
     np.testing.assert_allclose(mean, np.mean(draws, axis=0), atol=1)
     np.testing.assert_allclose(spread, np.std(draws, axis=0, ddof=1), atol=1.3)
     assert np.median(spread) > 1
+
+
+@pytest.mark.parametrize("sheared", [False, True])
+def test_outputs_keep_the_mrs_space_and_a_note_says_where_a_qform_cannot(
+    runs, mr_file, tmp_path, sheared
+):
+    mr, shear = nib.load(mr_file), np.eye(4)
+    shear[0, 2] = 0.3 * sheared
+    mr.set_sform(shear @ mr.affine, code=4)
+    mr.set_qform(None)
+    nib.save(mr, tmp_path / "knee.nii.gz")
+    arguments = [f"--workdir={runs('cnn')}", f"--mr={tmp_path / 'knee.nii.gz'}"]
+    done = call("synthesize", *arguments, f"--output={tmp_path / 'out'}")
+    assert done.status == 0, done.err
+    ct = nib.load(tmp_path / "out" / "sct" / "knee.nii.gz")
+    assert (ct.header["sform_code"], ct.header["qform_code"]) == (4, 0 if sheared else 4)
+    np.testing.assert_allclose(ct.affine, mr.affine, rtol=0, atol=1e-3)  # stored as float32
+    notes = json.loads((tmp_path / "out" / "knee.json").read_text()).get("notes", [])
+    assert [("qform_code 0" in note) for note in notes] == [True] * sheared
+    assert all(f"note: {note}" in done.out for note in notes)
+    assert ("note:" in done.out) == sheared
 
 
 @pytest.mark.parametrize("pixel", [8.0, 32.0])

@@ -178,7 +178,7 @@ def _moved(
         inside = whole & ((index >= -0.5) & (index <= limits)).all(axis=0)
         array[..., k] = np.where(inside, values, AIR).reshape(array.shape[:2])
         there[..., k] = inside.reshape(array.shape[:2])
-    return Volume(array, mr.affine, "HU"), there
+    return mr.with_array(array, "HU"), there
 
 
 def _shared(mr: Volume, ct: Volume, body: Volume) -> float:

@@ -117,7 +117,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
             mask[..., k] = _between(masks[after - 1], masks[after], share, like.spacing[:2])
     if not mask.any():
         raise InputError("the contours lie outside the image")
-    return Volume(mask, like.affine, "mask")
+    return like.with_array(mask, "mask")
 
 
 def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.ndarray]]:
