@@ -197,7 +197,7 @@ def _noisiest(sde: SDEConfig) -> float:
     return math.sqrt(math.expm1(log)) if log < 700 else math.inf
 
 
-# Of every record since the first version.
+# Every record has had these sections since the first version.
 SECTIONS = ("method", "sde", "network", "diffusion", "adversarial", "data", "training", "sampling")
 
 

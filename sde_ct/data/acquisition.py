@@ -18,7 +18,7 @@ NOT = r"(?<!no)(?<!non)(?<!no[ _-])(?<!non[ _-])(?<!without[ _-])(?<!w/o[ _-])"
 NO_FAT = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
 FIELD, BANDWIDTH = 0.2, 2.0  # a field may differ by this share, a bandwidth by this factor
 
-# What the value of a category is called in a warning, of the MR and of the training.
+# How a warning words the value of each category, for the new MR and for those of the training.
 CATEGORIES: dict[str, Callable[[Any], str]] = {
     "weighting": lambda value: f"{value}-weighted",
     "fat_suppression": lambda value: f"acquired with{'' if value else 'out'} fat suppression",

@@ -34,7 +34,7 @@ from sde_ct.volumes.volume import Unit, Volume
 
 VERSION = 2
 INDEX = "dataset.json"
-# Of the slices; those of further MR contrasts are as the MR's.
+# The types of the slices. Further MR contrasts have the type of the MR.
 DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}
 UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask"}  # of volumes
 UNITS["body"] = "mask"

@@ -27,7 +27,8 @@ RELATED = 0.3  # correlation of neighbouring voxels; images have 0.8 and more
 SNR = 12.0  # signal of tissue over the noise in air
 CUT = 0.4  # share of a side of the volume that is tissue
 METAL, METAL_CM3 = 2500, 0.5  # HU, denser than enamel; and cm3, larger than fillings
-CEILING, SEVERAL = 3071, 8  # HU, the highest value of 12 bits; and number of voxels
+CEILING = 3071  # HU, the highest value that 12 bits hold
+SEVERAL = 8  # voxels
 
 
 def kind_of(name: str, volume: Volume) -> str:

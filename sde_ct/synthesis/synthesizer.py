@@ -68,7 +68,7 @@ class Synthesizer:
             )
         self._draw = parallel.shared_out(method.draw, self._devices)
         self._params = parallel.replicate(trained.params, self._devices)
-        # By the shape of a slice: the compiled function and its samples per device.
+        # For each shape of slices, the compiled function and its samples per device.
         self._compiled: dict[tuple[int, ...], tuple[jax.stages.Compiled, int]] = {}
 
     @property

@@ -29,7 +29,7 @@ PLACE = {
     ("TransformMatrix", "Rotation", "Orientation"): 9,
     ("ElementSpacing",): 3,
 }
-# What other fields may say: the values that describe plain voxels in mm, and the correction.
+# The values that describe plain voxels in mm, for each other field, and the advice otherwise.
 PLAIN = {
     "NDims": ("3", "give one 3D volume"),
     "ElementNumberOfChannels": ("1", "give plain grey values"),

@@ -20,7 +20,7 @@ Choice = tuple[str, str]  # a keyword of DICOM and a value
 Image = tuple[Slice, Dataset]  # with its header
 LISTED = 8  # volumes, or values, that a sentence names
 MOST_TAGS = 12  # whose combinations are tried
-# What tells the volumes of a series apart, the most telling first; then any other tag.
+# Tags that usually tell the volumes of a series apart. They are tried before all other tags.
 TELLING = (
     *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
     *("TemporalPositionIdentifier", "FlipAngle", "StackID", "AcquisitionNumber", "EchoNumbers"),

@@ -30,7 +30,7 @@ def _map(number: int, code: str, name: str, derivation: str, window: tuple[int, 
     return Labels(number, code, window, f"{name} (HU), not a CT, research only", derivation + NO_CT)
 
 
-# By the name of the output. A map is no CT, and no dose may be calculated on it.
+# The keys are the names of the outputs. A map is no CT: no dose may be calculated on it.
 MAPS = {
     "sct_std": _map(9002, "SPREAD", "Spread of synthetic CT", STD, (100, 200)),
     "sct_std_within": _map(

@@ -91,7 +91,7 @@ def _image(
     )
     image.update(identity.header)
     image.DerivationDescription = labels.derivation
-    # What highdicom makes up anew each time.
+    # highdicom makes these values up anew each time.
     date = str(identity.header.get("StudyDate"))
     image.ContentDate = date if len(date) == 8 and date.isdigit() else UNDATED
     image.ContentTime = "000000"
