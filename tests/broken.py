@@ -266,7 +266,7 @@ DICOM = {
         "IM004.dcm holds MONOCHROME1 pixels",
     ),
     "PET": (lambda f: [edit(p, Modality="PT") for p in f.iterdir()], "holds a series of PT"),
-    "scout": (scout, "are turned differently: take localizers"),
+    "scout": (scout, "have different orientations: take localizers"),
     "every slice in one place": (
         lambda f: [edit(p, ImagePositionPatient=[0, 0, 0]) for p in f.iterdir()],
         "6 duplicated slices",
@@ -307,7 +307,7 @@ DICOM = {
     ),
     "mirrored slice": (
         lambda f: edit(f / "IM004.dcm", ImageOrientationPatient=[-1, 0, 0, 0, 1, 0]),
-        "turned differently",
+        "different orientations",
     ),
     "huge voxels": (
         lambda f: [edit(p, PixelSpacing=[500, 500]) for p in f.iterdir()],
@@ -319,7 +319,7 @@ DICOM = {
     ),
     "enhanced": (
         lambda f: edit(f / "IM004.dcm", SharedFunctionalGroupsSequence=[pydicom.Dataset()]),
-        "is an enhanced image: export it with one file a slice",
+        "is an enhanced image: export it with one file per slice",
     ),
 }
 

@@ -1,23 +1,24 @@
-"""The couch below a patient, where it touches the body and seems to be a part of it."""
+"""Remove the treatment couch from a CT's tissue where the couch touches the body."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-THICK_MM = 80.0  # of a couch at most; a patient is thicker
-WIDE_MM = 40.0  # of the surface that must be seen beside the body
-FLAT_MM = 2.5  # from the fitted surface, or half a voxel where that is more
-STEADY = 0.8  # of the slices must show the surface
-ROUNDS = 8  # of the fit
+THICK_MM = 80.0  # a couch is at most this thick, and a patient is thicker
+WIDE_MM = 40.0  # the couch must be visible beside the body over this width
+FLAT_MM = 2.5  # distance from the fitted surface, or half a voxel if that is larger
+STEADY = 0.8  # fraction of the slices that must show the surface
+ROUNDS = 8  # iterations of the fit
 
 
 def without_couch(
     tissue: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "x y z"]:
-    """A CT's tissue without what lies below a couch's upper surface.
+    """A CT's tissue without everything below the upper surface of a couch.
 
-    Beside the body, the upper side of a couch is seen from above. It is nearly the same in all
-    slices, which no part of a body is: a surface of second order across and of first order along
-    the patient is fitted to it. Nothing is removed where no such surface is found.
+    Beside the body nothing covers the upper side of a couch. Unlike any part of a body, this side
+    has nearly the same shape in all slices. A surface that is quadratic across the patient and
+    linear along the patient is therefore fitted to it. If no such surface exists, nothing is
+    removed.
 
     Args:
       tissue: axes nearest to RAS+; the couch lies on the posterior side, or on the anterior one
@@ -34,7 +35,7 @@ def without_couch(
 def _below(
     tissue: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "x y z"] | None:
-    """What lies below the upper surface of a couch that lies at small y; None without a couch."""
+    """The voxels below the upper surface of a couch at small y; None if there is no couch."""
     height = tissue.shape[1]
     has, low = tissue.any(axis=1), tissue.argmax(axis=1)
     top = height - 1 - tissue[:, ::-1].argmax(axis=1)
@@ -57,7 +58,7 @@ def _fitted(
     thin: Bool[np.ndarray, "x z"],
     tolerance: float,
 ) -> tuple[Float[np.ndarray, "x z"], Bool[np.ndarray, "x z"]]:
-    """The surface through most of the heights `top` where `thin`, and where they lie on it."""
+    """Fit a surface to the heights `top` where `thin`, and mark the heights that lie on it."""
     surface, near = np.zeros(thin.shape), thin
     if thin.any():
         surface = np.full(thin.shape, np.median(top[thin]))

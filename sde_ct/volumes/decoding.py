@@ -13,8 +13,9 @@ from sde_ct.errors import InputError
 def decoding(file: Path, kind: str = "DICOM") -> Iterator[None]:
     """Turn any error of the block into an InputError that names the file and its `kind`.
 
-    Libraries decode values when they are accessed, so any access to a damaged file may fail, and
-    with any exception. Their warnings and log messages are silenced: the sentence replaces them.
+    Libraries decode values when they are accessed, so any access to a damaged file may fail, with
+    any exception. The warnings and log messages of the libraries are silenced, because the
+    InputError replaces them.
     """
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Where a scanner measured, and where a file only pads its field of view to a rectangle."""
+"""Distinguish the voxels that a scanner measured from padding around its field of view."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,18 +10,19 @@ from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume, canonical, restore
 
 __all__ = ["AIR", "LEAST_AIR", "known", "measured", "moved"]
-AROUND = np.ones((5, 5, 1), bool)  # voxels of a body's edge, which hold air and tissue mixed
-OTHER_AIR = 0.05  # of the space around the body
-SOME = 0.2  # of a constant part lies beyond the hull of the rest if it holds a fill beside air
-HIDDEN = 0.01  # of a body
+# Margin around the body, whose edge voxels hold both air and tissue.
+AROUND = np.ones((5, 5, 1), bool)
+OTHER_AIR = 0.05  # fraction of the space around the body that must hold other air
+SOME = 0.2  # a part that holds fill and air has at least this fraction beyond the hull of the rest
+HIDDEN = 0.01  # fraction of the body that a fill must hide
 THICK_MM = 30.0
 
 
 def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
-    """Where the volume's value is not that of its padding.
+    """The voxels that are not padding.
 
-    Padding has the volume's least value and is connected, within a slice (the plane of the first
-    two axes), to a corner of the slice. Air in the field of view is noisy.
+    Padding has the volume's smallest value and is connected, within a slice (the plane of the first
+    two axes), to a corner of the slice. Air in the field of view is noisy and therefore no padding.
     """
     array = np.asarray(volume.array)
     least = array == array.min()
@@ -34,16 +35,18 @@ def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
 
 
 def measured(ct: Volume, body: Volume | None = None) -> Bool[np.ndarray, "x y z"]:
-    """Where a CT (HU) was measured, and where it is only filled with a constant (see `fill`).
+    """The voxels of a CT (HU) that were measured and not filled with a constant (see `fill`).
 
-    A constant like air, usually -1024 or -1000 HU, may be air as well: in some CTs all air was set
-    to one value, or cut off there. It is a fill if other air exists around the body and if it lies
-    beyond the convex hull of the rest, as noise that was cut off does not.
+    A constant near the HU of air, usually -1024 or -1000 HU, may be a fill or real air, because in
+    some CTs all air was set to one value or clipped at it. The constant is a fill if there is other
+    air around the body and if the constant lies beyond the convex hull of all other voxels. Clipped
+    noise does not lie beyond this hull.
 
     Args:
-      body: mask on the CT's grid, from another image. A constant like air is then a fill only where
-        it hides some of the body. Where all air has that value too, those parts of the body
-        count that are too thick in plane for an outline that is wide or out of place.
+      body: mask on the CT's grid, from another image. With it, a constant near the HU of air is a
+        fill only if it hides some of the body. If all air has this constant value, only hidden
+        parts that are thick in plane are a fill, because thin ones may come from an inexact
+        outline.
     """
     upright = canonical(ct)
     hu = np.rint(np.asarray(upright.array, np.float32))
@@ -69,13 +72,16 @@ def measured(ct: Volume, body: Volume | None = None) -> Bool[np.ndarray, "x y z"
 def _thick(
     mask: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "x y z"]:
-    """The parts of a mask in which a square of `THICK_MM` fits in plane, with their edges."""
+    """The parts of a mask, with their edges, that hold an in-plane square of side `THICK_MM`."""
     size = (*(2 * round(THICK_MM / step / 2) + 1 for step in spacing[:2]), 1)
     thick = ndimage.minimum_filter(mask, size, mode="constant")
     return mask & ndimage.maximum_filter(thick, [2 * n - 1 for n in size])
 
 
 def moved(seen: Bool[np.ndarray, "x y z"], of: Volume, like: Volume) -> Bool[np.ndarray, "a b c"]:
-    """`seen` on the grid of `like` instead of `of`: where interpolation uses nothing unseen."""
+    """`seen`, moved from the grid of `of` to that of `like`.
+
+    A voxel is seen there if its interpolation uses only seen voxels.
+    """
     share = resample_on(of.with_array(seen.astype(np.float32)), like, fill=0.0)
     return share.array > 1 - 1e-3

@@ -1,4 +1,4 @@
-"""Volumes on disk, in any format of `formats.py`; a file that cannot be used is refused."""
+"""Read and write volumes in any format of `formats.py`, and refuse unusable files."""
 
 import os
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from sde_ct.volumes.masks import inside
 from sde_ct.volumes.mr import require_mr
 from sde_ct.volumes.volume import Unit, Volume, rounded_hu
 
-MODALITIES = {"HU": "CT", "a.u.": "MR"}  # what a DICOM series must be to have the unit
-VOXEL_MM = (0.01, 100.0)  # smallest and largest side that a voxel may have
+MODALITIES = {"HU": "CT", "a.u.": "MR"}  # the modality that a DICOM series must have for each unit
+VOXEL_MM = (0.01, 100.0)  # smallest and largest allowed side of a voxel
 
 VolumeSource = str | os.PathLike | Series
 
@@ -27,13 +27,13 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
 
     Args:
       source: a file in a format of `FORMATS`; a folder that holds one DICOM series of images; one
-        DICOM file, which stands for its series in its folder; or a series that `open_series`
-        returned. Further axes of length 1 are dropped.
+        DICOM file, whose whole series is read; or a series that `open_series` returned. Further
+        axes of length 1 are dropped.
       unit: "HU" for a CT, "a.u." for an MR, "mask" for a mask (see `masks.inside`).
 
     Returns:
-      The volume in the file's own order of axes, [column, row, slice] of a DICOM series;
-      float32, or uint8 0/1 for a mask. The affine leads to RAS mm whatever the file's convention.
+      The volume, float32, or uint8 0/1 for a mask. Axes keep the file's own order, which is
+      [column, row, slice] for DICOM. The affine leads to RAS mm whatever the file's convention.
 
     Raises:
       InputError: the file is missing, damaged or of another format; it is not one 3D volume of
@@ -51,19 +51,25 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
 
 
 def read_mr(source: VolumeSource) -> Volume:
-    """Read an MR; an InputError as of `read_volume`, or where it is a CT, a mask or labels."""
+    """Read an MR.
+
+    Raises InputError as `read_volume` does, or if the volume is a CT, a mask or labels.
+    """
     mr = read_volume(source, "a.u.")
     require_mr(mr, _path(source))
     return mr
 
 
 def read_mask(source: VolumeSource) -> Volume:
-    """Read a mask of a body; an InputError as of `read_volume`, or where it marks every voxel."""
+    """Read a mask of a body.
+
+    Raises InputError as `read_volume` does, or if the mask marks every voxel.
+    """
     mask = read_volume(source, "mask")
     if mask.array.all():
         raise InputError(
-            f"{_path(source)} marks every voxel: give a mask of the body alone, or none: it is "
-            "then computed"
+            f"{_path(source)} marks every voxel: give a mask of the body alone, or give no mask "
+            "to have it computed"
         )
     return mask
 
@@ -71,7 +77,7 @@ def read_mask(source: VolumeSource) -> Volume:
 def read_any(source: VolumeSource, modality: str | None = None) -> Volume:
     """Read any voxels as float32 with unit a.u., to look at them.
 
-    Raises InputError as `read_volume`, but accepts every unit and, without `modality`, every
+    Raises InputError as `read_volume` does, but accepts every unit and, without `modality`, every
     modality.
     """
     path = _path(source)
@@ -114,19 +120,21 @@ def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
 
 
 def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
-    """The series of a DICOM path, its headers read; the path itself in another format.
+    """The DICOM series at a path, its headers read; for other formats, the path itself.
 
-    Raises InputError as `open_series`, or where choices are made of another format.
+    Raises InputError as `open_series` does, or if there are choices but the path is no DICOM.
     """
     if format_of(path) == "DICOM":
         return open_series(path, choices)
     if choices:
-        raise InputError(f"{path} is no DICOM, of whose tags --choose is: leave the flag out")
+        raise InputError(
+            f"{path} is no DICOM, but --choose selects by DICOM tags: leave the flag out"
+        )
     return path
 
 
 def files_of(path: Path | Series) -> list[Path]:
-    """Every file that `read_volume` reads for a path. Raises InputError where nothing is there."""
+    """Every file that `read_volume` reads for a path. Raises InputError if there is none."""
     if isinstance(path, Series):
         return sorted({image.file for image in path.slices})
     return FORMATS[format_of(path)].files(path)
@@ -139,18 +147,20 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
     NIfTI files also keep the volume's `space`.
 
     Args:
-      path: `.nii.gz`, `.nii` or `.mha`; its folder is made where it is absent.
+      path: `.nii.gz`, `.nii` or `.mha`; its folder is created if necessary.
       volume: finite voxels.
-      overwrite: replace a file that is there already.
+      overwrite: replace an existing file.
 
     Raises:
-      InputError: the file exists and `overwrite` is false, nothing writes the suffix, or voxels
-        are not finite.
+      InputError: the file exists and `overwrite` is false, no format with this suffix can be
+        written, or voxels are not finite.
     """
     path = Path(path)
     rows = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
     if not rows or not rows[0].write:
-        raise InputError(f"{path} has no suffix of a volume: let its name end in .nii.gz")
+        raise InputError(
+            f"{path} does not have the suffix of a volume: use a name that ends in .nii.gz"
+        )
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists: choose another output or remove it first")
     if not np.isfinite(volume.array).all():

@@ -1,8 +1,9 @@
-"""Constant values with which programs fill a volume where an image was not measured.
+"""Find the constant values with which programs fill unmeasured parts of a volume.
 
-Scanners pad a round field of view, and registration programs fill what the moved image does not
-reach, with one value: -1024, -1000, 0 or another. What was measured is convex, a box or a cylinder
-in any direction. Each part beyond it therefore reaches an edge of the volume's box.
+Scanners pad a round field of view with one value, such as -1024, -1000 or 0. Registration programs
+do the same with voxels that the moved image does not reach. The measured region is convex: a box or
+a cylinder in any direction. Every filled part beyond it therefore reaches an edge of the volume's
+box.
 """
 
 from collections.abc import Iterator
@@ -12,20 +13,21 @@ from jaxtyping import Bool, Shaped
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-AIR = -850.0  # HU; air is lower
-LEAST_AIR = -1050.0  # HU; what is lower is padding and no air
-CANDIDATES = 4  # values that are common on the box's edges
-LEAST_EDGE = 0.01  # of the edges' voxels
-LEAST_PART = 1e-3  # of the volume; noise has equal neighbours too, in much smaller groups
-MOST = 0.5  # of a part lies beyond the convex hull of the rest if the part is a fill
-FEW = 20  # values in the whole volume: a phantom without noise, whose tissue is constant too
-SAMPLE = 200_000  # voxels in which values are counted
+AIR = -850.0  # HU; air lies below this value
+LEAST_AIR = -1050.0  # HU; values below this one are padding, not air
+CANDIDATES = 4  # only the most common values on the box's edges are examined
+LEAST_EDGE = 0.01  # a fill has at least this fraction of the voxels on the box's edges
+# A fill has at least this fraction of the volume; equal voxels in noise form smaller groups.
+LEAST_PART = 1e-3
+MOST = 0.5  # a fill has at least this fraction beyond the convex hull of the rest
+FEW = 20  # a volume with fewer values is a phantom without noise, whose tissue is constant too
+SAMPLE = 200_000  # values are counted in about so many voxels
 
 
 def constant_parts(
     hu: Shaped[np.ndarray, "x y z"],
 ) -> Iterator[tuple[float, Bool[np.ndarray, "x y z"]]]:
-    """Each value that is constant from an edge of the box inwards, and where.
+    """Each constant value that extends inwards from an edge of the box, and its voxels.
 
     `hu` holds whole numbers. Chance groups of equal voxels are left out.
     """
@@ -46,11 +48,12 @@ def constant_parts(
 
 
 def plain_fill(hu: Shaped[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Where a CT (HU) is filled with a value that air does not have.
+    """The voxels of a CT (HU) that are filled with a value that is not that of air.
 
-    The CT's least value is no such fill if it lies above air: a CT that was cut off below has it in
-    its air. Nor is tissue that was cut off above, which does not lie beyond the hull of the rest,
-    or constant tissue of a phantom, unless it fills a whole face of the box.
+    If the CT's smallest value lies above air, it is no such fill, because a CT that was clipped
+    below has this value in air. Tissue that was clipped above is no fill either, because it does
+    not lie beyond the hull of the rest. Nor is constant tissue of a phantom, unless it covers a
+    whole face of the box.
     """
     hu = np.rint(np.asarray(hu, np.float32))
     filled = np.zeros(hu.shape, bool)
@@ -68,7 +71,8 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """The voxels whose centres lie in the convex hull of the voxels of `mask`."""
     if not mask.any():
         return np.zeros(mask.shape, bool)
-    rows = np.argwhere(mask.any(axis=0))  # lines along the first axis, by their two ends
+    # Each line along the first axis is described by its two ends.
+    rows = np.argwhere(mask.any(axis=0))
     lines = mask[:, rows[:, 0], rows[:, 1]]
     first, last = lines.argmax(axis=0), len(lines) - 1 - lines[::-1].argmax(axis=0)
     ends = [np.column_stack([x, rows]) for x in (first - 0.5, last + 0.5)]
@@ -90,7 +94,10 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Without voxels beside it that have its value by chance: each lies in a plate of 2 x 2."""
+    """The part without single voxels at its border that have its value by chance.
+
+    Every voxel that remains lies in a constant plate of 2 x 2 voxels.
+    """
     plates = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
     return np.logical_or.reduce([ndimage.binary_opening(part, plate) for plate in plates])
 

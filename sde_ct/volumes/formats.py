@@ -1,6 +1,6 @@
-"""The table of file formats: whoever needs a suffix, a reader or a writer asks here.
+"""The one table of file formats, with their suffixes, readers and writers.
 
-A new format is a module with these functions and a row of the table.
+To add a format, write a module with these functions and add a row to `FORMATS`.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,13 @@ Voxels = tuple[np.ndarray, np.ndarray]  # the array and its affine to RAS mm
 class Format(NamedTuple):
     """One format of volumes."""
 
-    suffixes: tuple[str, ...]  # in lower case; files are written with the first
+    suffixes: tuple[str, ...]  # in lower case; the first one is used for writing
     read: Callable[[Path], Voxels]
-    write: Callable[..., None] | None  # (path, array, affine to RAS mm), with `space` (..., space)
+    # Called with path, array, affine to RAS mm and, if the format has `space`, the space.
+    write: Callable[..., None] | None
     files: Callable[[Path], list[Path]] = lambda path: [path]  # every file that holds the volume
     text: Callable[[Path], str] = lambda path: ""  # free text of the header, which may hold names
-    space: Callable[[Path], int] | None = None  # see `Volume`; None where files cannot hold it
+    space: Callable[[Path], int] | None = None  # see `Volume`; None if files cannot hold it
 
 
 FORMATS = {
@@ -43,26 +44,28 @@ FORMATS = {
         metaimage.files_of,
         metaimage.header_text,
     ),
-    # A series of slices, one a file; its writer needs the MR's identity: `dicom/write.py`.
+    # DICOM is a series with one slice per file. Its writer, `dicom/write.py`, needs the MR's
+    # identity.
     "DICOM": Format(SUFFIXES, series.read_series, None, series.files_of),
 }
 
 
 def image_suffixes() -> tuple[str, ...]:
-    """The suffixes of formats in which one file, by its name, is a whole volume."""
+    """The suffixes of formats that hold a whole volume in one file."""
     return tuple(s for name, row in FORMATS.items() if name != "DICOM" for s in row.suffixes)
 
 
 def image_stem(path: Path) -> str | None:
-    """The file's name without the suffix of an image; None where the name has none, as in DICOM."""
+    """The file's name without the suffix of an image; None without such a suffix, as in DICOM."""
     suffix = next((s for s in image_suffixes() if path.name.lower().endswith(s)), None)
     return suffix and path.name[: -len(suffix)]
 
 
 def format_of(path: Path) -> str:
-    """The name of a path's format, by its suffix; folders and files that begin so are DICOM.
+    """The name of a path's format, from its suffix.
 
-    Raises InputError where nothing is there or the file has another format.
+    Folders, and files that begin as DICOM files do, are DICOM. Raises InputError if the path does
+    not exist or the file has another format.
     """
     if path.is_dir():
         return "DICOM"

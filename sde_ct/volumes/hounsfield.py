@@ -1,4 +1,4 @@
-"""Whether the voxels of a CT are in HU: water is 0, air -1000, fat -100, bone above 200."""
+"""Check whether the voxels of a CT are in HU: water 0, air -1000, fat -100, bone above 200."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,28 +10,31 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.field_of_view import AIR, LEAST_AIR, known
 from sde_ct.volumes.volume import Volume
 
-OFFSETS = (1024, 1000)  # at which CT numbers are stored as unsigned integers
-EXTREME = 0.5  # %; voxels beyond these percentiles, on either side, decide nothing
-PEAK = (-170, 130)  # HU; fat, muscle and water, 24 HU wider for either offset
-DENSER = -700  # HU; voxels of a body are denser, except for gas and most of a lung
-PEAK_SHARE = 0.5  # of a body that is soft tissue: 0.68 of a head, and at most 0.37 is dense bone
-AIR_SHARE, NEAR_AIR = 0.1, 150  # of all voxels, at least, and HU; within them air has its peak
-HIGHEST = 3071  # HU, of 12 bits; a signed value that was read as unsigned lies above
-NO_NEGATIVE = -20  # HU; a body holds fat, which is at -100
-DENSE, DENSE_SHARE = 4000, 0.05  # HU; only metal is above, and no such part of a patient is metal
-TISSUE = (-150, 150)  # HU; where soft tissue has its peak
+OFFSETS = (1024, 1000)  # offsets with which CT numbers are stored as unsigned integers
+EXTREME = 0.5  # %; voxels beyond these percentiles, on either side, are ignored
+PEAK = (-170, 130)  # HU of fat, muscle and water, wider by the 24 HU between the two offsets
+DENSER = -700  # HU; only gas and most of a lung are less dense than this
+# Least share of soft tissue in a body; a head has 0.68 and at most 0.37 dense bone.
+PEAK_SHARE = 0.5
+# Least share of voxels in the peak of air; half-width of the peak, HU.
+AIR_SHARE, NEAR_AIR = 0.1, 150
+HIGHEST = 3071  # HU, the highest of 12 bits; a signed value that was read as unsigned is higher
+NO_NEGATIVE = -20  # HU; every body holds fat, which is lower, at -100
+# HU; only metal is denser, and no patient holds this share of metal.
+DENSE, DENSE_SHARE = 4000, 0.05
+TISSUE = (-150, 150)  # HU; the range of the peak of soft tissue
 ORIGINAL = "give the original CT"
 
 
 class Fault(NamedTuple):
-    """Why a CT is not in HU, and what to do."""
+    """Why a CT is not in HU, and how to fix it."""
 
     what: str
     fix: str = ORIGINAL
 
 
 def require_hu(ct: Volume, path: Path) -> None:
-    """Raise InputError where a CT is plainly not in HU."""
+    """Raise InputError if a CT is plainly not in HU."""
     if problem := fault(ct):
         low, high = float(ct.array.min()), float(ct.array.max())
         raise InputError(
@@ -40,7 +43,7 @@ def require_hu(ct: Volume, path: Path) -> None:
 
 
 def fault(ct: Volume) -> Fault | None:
-    """What shows that a CT is not in HU; None where nothing does."""
+    """The evidence that a CT is not in HU; None if there is none."""
     values = _measured(ct)
     low, high = float(values.min()), float(values.max())
     if low == high:
@@ -71,10 +74,11 @@ def fault(ct: Volume) -> Fault | None:
 
 
 def offset_of(ct: Volume) -> int:
-    """What to subtract to get HU: 1024, 1000, -1024, -1000 or, of a CT in HU, 0.
+    """The value to subtract to get HU: 1024, 1000, -1024, -1000 or, for a CT in HU, 0.
 
-    The peaks of air and soft tissue decide, so that a few extreme voxels change nothing. Of two
-    offsets that fit the soft tissue, the one that brings the air nearest to -1000 is taken.
+    The peaks of air and soft tissue determine the value, so that a few extreme voxels have no
+    effect. If two offsets fit the soft tissue, the one that brings air nearest to -1000 HU is
+    returned.
     """
     values = _without_background(ct)
     middle = sum(OFFSETS) / 2
@@ -85,7 +89,7 @@ def offset_of(ct: Volume) -> int:
     else:
         return 0
     near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, _measured(ct))]
-    # Padding hides the air; but where the air itself is one value, only edges are left of it.
+    # Padding hides the air. But if all air has one value, only its edges remain without padding.
     air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
         return sign * OFFSETS[0]
@@ -94,7 +98,7 @@ def offset_of(ct: Volume) -> int:
 
 
 def _restored(ct: Volume, values: Shaped[np.ndarray, " n"]) -> Fault | None:
-    """A fault by which a CT has lost its signs or was multiplied by 10; None where neither."""
+    """The fault if a CT lost its signs or was multiplied by 10; otherwise None."""
     if _has_peaks(values):
         return None
     if _has_peaks(values / 10):
@@ -111,7 +115,7 @@ def _restored(ct: Volume, values: Shaped[np.ndarray, " n"]) -> Fault | None:
 
 
 def _has_peaks(hu: Shaped[np.ndarray, " n"]) -> bool:
-    """Whether air and soft tissue have the peaks that they have in HU."""
+    """Whether the peaks of air and soft tissue lie where they do in HU."""
     air = (np.abs(hu + 1000) < NEAR_AIR).mean()
     return bool(air > AIR_SHARE and _peak(hu, 0) >= PEAK_SHARE)
 
@@ -141,7 +145,7 @@ def has_soft_tissue(hu: Shaped[np.ndarray, "*d"]) -> bool:
 
 
 def _measured(ct: Volume) -> Shaped[np.ndarray, " n"]:
-    """All voxels except padding that is lower than air."""
+    """All voxels except padding with values below air."""
     array = np.asarray(ct.array)
     values = array[known(ct)] if array.min() < LEAST_AIR else array.ravel()
     return values if values.size else array.ravel()

@@ -1,4 +1,4 @@
-"""The one place where coordinates change between RAS (NIfTI, volumes) and LPS (DICOM, ITK)."""
+"""Convert coordinates between RAS (NIfTI, volumes) and LPS (DICOM, ITK)."""
 
 from typing import Any, NamedTuple
 
@@ -9,12 +9,12 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # right <-> left, anterior <-> posterior
 
 
 def swap_lps_ras(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-    """The affine in the other convention, mm; its own inverse."""
+    """The affine in the other convention, mm. This function is its own inverse."""
     return FLIP @ affine
 
 
 class ItkGrid(NamedTuple):
-    """The grid of a volume as ITK's images have it, LPS mm; ITK's array is the transposed one."""
+    """The grid of a volume in the form of ITK's images, LPS mm. ITK's array is transposed."""
 
     origin: list[float]
     spacing: list[float]
@@ -22,7 +22,7 @@ class ItkGrid(NamedTuple):
 
 
 def itk_grid(affine: Float[np.ndarray, "4 4"]) -> ItkGrid:
-    """The grid for an affine to RAS mm."""
+    """The grid of an affine that leads to RAS mm."""
     lps = swap_lps_ras(affine)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     return ItkGrid(lps[:3, 3].tolist(), spacing.tolist(), lps[:3, :3] / spacing)

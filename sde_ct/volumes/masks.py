@@ -12,18 +12,19 @@ CtVolume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
 
 
-ROUNDING = 1e-3  # of a mask's range
-MOST_LABEL = 200  # whole numbers up to it are labels; an interpolated mask of bytes reaches 255
+ROUNDING = 1e-3  # fraction of a mask's range
+MOST_LABEL = 200  # whole numbers up to this one are labels; an interpolated 8-bit mask reaches 255
 
 
 def inside(array: np.ndarray, name: str) -> Mask:
     """The voxels that a file's mask marks.
 
-    Of two values, within rounding, the higher marks the inside. Interpolated masks, from 0 to
-    their maximum, are cut at half of it. One value alone marks nothing if it is 0, else all.
+    If the file holds two values, within rounding, the higher one marks the inside. Interpolated
+    masks, from 0 to their maximum, are cut at half of the maximum. If the file holds one value, it
+    marks nothing if it is 0, and otherwise every voxel.
 
     Raises:
-        InputError: the values are of another kind, such as those of several labels.
+        InputError: the values are of another kind, for example several labels.
     """
     array = np.asarray(array, np.float32)
     low, high = float(array.min()), float(array.max())
@@ -45,7 +46,7 @@ def inside(array: np.ndarray, name: str) -> Mask:
 
 
 def as_mask(mask: np.ndarray, ct: np.ndarray, **volumes: np.ndarray) -> Mask:
-    """The mask as booleans. Raises InputError where no metric could be computed in it."""
+    """The mask as booleans. Raises InputError if no metric can be computed in it."""
     mask = np.asarray(mask) > 0
     for name, volume in {"mask": mask, **volumes}.items():
         if volume.shape != ct.shape:
@@ -65,6 +66,6 @@ def as_mask(mask: np.ndarray, ct: np.ndarray, **volumes: np.ndarray) -> Mask:
 
 
 def tissues(hu: Float[np.ndarray, "*d"]) -> dict[str, Bool[np.ndarray, "*d"]]:
-    """Where the HU are those of `air`, `soft` tissue and `bone`; every voxel has one class."""
+    """The voxels with the HU of `air`, `soft` tissue and `bone`; every voxel has one class."""
     air, bone = hu < AIR_BELOW, hu > BONE_ABOVE
     return {"air": air, "soft": ~air & ~bone, "bone": bone}

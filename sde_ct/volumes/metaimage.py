@@ -1,7 +1,7 @@
 """MetaImage files (.mha, .mhd), read by SimpleITK once their header has been checked.
 
-SimpleITK alone is not enough: MetaIO assumes defaults for what a header lacks, takes "1;5" for a
-number, accepts data of another length and ignores the checksum. All of that is refused here.
+SimpleITK alone is not enough: MetaIO assumes defaults for missing fields, reads "1;5" as a number,
+accepts data of another length and ignores the checksum. This module refuses all such files.
 """
 
 import math
@@ -21,15 +21,15 @@ from sde_ct.volumes.volume import GRID_TOLERANCE
 BYTES = {
     **{"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4},
     **{"MET_UINT": 4, "MET_FLOAT": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_DOUBLE": 8},
-    **{"MET_LONG": 4, "MET_ULONG": 4},  # four bytes in the format, whatever the machine
+    **{"MET_LONG": 4, "MET_ULONG": 4},  # four bytes in this format on every machine
 }
-# The names of each field that places voxels in the patient, and how many numbers it holds.
+# The fields that place voxels in the patient: their names, and how many numbers they hold.
 PLACE = {
     ("Offset", "Position", "Origin"): 3,
     ("TransformMatrix", "Rotation", "Orientation"): 9,
     ("ElementSpacing",): 3,
 }
-# The values that describe plain voxels in mm, for each other field, and the advice otherwise.
+# For the other fields: the values that describe plain voxels in mm, and the advice otherwise.
 PLAIN = {
     "NDims": ("3", "give one 3D volume"),
     "ElementNumberOfChannels": ("1", "give plain grey values"),
@@ -46,8 +46,8 @@ HEADER_BYTES = 65536
 def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
     """The voxels and the affine to RAS mm.
 
-    Raises InputError where the file is damaged, cut short, in colour or not 3D, or its header does
-    not give its place.
+    Raises InputError if the file is damaged, cut short, in colour or not 3D, or if its header does
+    not give its position.
     """
     import SimpleITK as sitk
 
@@ -57,7 +57,8 @@ def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.nd
         header, source = _beside(fields, path)
         _require_length(fields, path, source.read_bytes()[start if source == header else 0 :])
         shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints past Python's own streams
+        # ITK writes to the terminal without Python's streams.
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
         try:
             image = sitk.ReadImage(str(header), imageIO="MetaImageIO")
         finally:
@@ -72,28 +73,34 @@ def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.nd
 
 
 def write_metaimage(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write an uncompressed `.mha` file, which dose engines read. InputError for `.mhd`."""
+    """Write an uncompressed `.mha` file, which dose engines read. Raises InputError for `.mhd`."""
     import SimpleITK as sitk
 
     if path.suffix.lower() != ".mha":
-        raise InputError("MetaImage is written as one file: let its name end in .mha")
+        raise InputError("MetaImage is written as one file: use a name that ends in .mha")
     sitk.WriteImage(itk_image(array, affine), str(path), useCompression=False)
 
 
 def files_of(path: Path) -> list[Path]:
-    """The header's file and, where it is another, that of the voxels. InputError as for reading."""
+    """The file of the header and, if it is separate, that of the voxels.
+
+    Raises InputError as reading does.
+    """
     with decoding(path, "MetaImage"):
         return list(dict.fromkeys(_beside(_header(path)[0], path)))
 
 
 def header_text(path: Path) -> str:
-    """The header as text, where converters may leave names."""
+    """The header as text, in which converters may leave names."""
     with path.open("rb") as file:
         return file.read(HEADER_BYTES).partition(b"ElementDataFile")[0].decode("latin-1")
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """The fields up to ElementDataFile, and where the header ends; ValueError where it is none."""
+    """The fields up to ElementDataFile, and the offset at which the header ends.
+
+    Raises ValueError if the file has no header.
+    """
     with path.open("rb") as file:
         match = re.match(
             rb"([^\n=]+=[^\n]*\n)*?ElementDataFile *=[^\n]*\n", file.read(HEADER_BYTES)
@@ -103,7 +110,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     try:
         text = match[0].decode("utf-8")
     except UnicodeDecodeError:
-        text = match[0].decode("latin-1")  # of older writers
+        text = match[0].decode("latin-1")  # older programs write this encoding
     pairs = (line.split("=", 1) for line in text.splitlines())
     return {name.strip(): value.strip() for name, value in pairs}, match.end()
 
@@ -127,7 +134,7 @@ def _require_plain(fields: dict[str, str], path: Path) -> None:
 
 
 def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
-    """The header, or what it is a link to, and the file of its voxels, which lies beside it."""
+    """The header, or the target of a link to it, and the file of voxels in the same folder."""
     name = fields["ElementDataFile"]
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
@@ -140,7 +147,7 @@ def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
 
 
 def _require_length(fields: dict[str, str], path: Path, data: bytes) -> None:
-    """Refuse voxels that are not whole, or more than the header says."""
+    """Refuse data with fewer or more voxels than the header says."""
     shape = [int(n) for n in fields["DimSize"].split()]
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError("DimSize")
@@ -149,7 +156,7 @@ def _require_length(fields: dict[str, str], path: Path, data: bytes) -> None:
         if length != int(fields["CompressedDataSize"]):
             raise ValueError("CompressedDataSize")
         stream = zlib.decompressobj()
-        length = len(stream.decompress(data, expected + 1))  # one byte more shows any excess
+        length = len(stream.decompress(data, expected + 1))  # one more byte reveals any excess
         if length == expected and not stream.eof:
             raise ValueError("the checksum is cut off")
     if length != expected:

@@ -1,4 +1,4 @@
-"""Whether a volume given as an MR is one, and not a CT, a mask or labels."""
+"""Check that a volume given as an MR is no CT, mask or labels."""
 
 from pathlib import Path
 
@@ -8,19 +8,20 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.hounsfield import fault
 from sde_ct.volumes.volume import Volume
 
-AIR, NEAR, SHARE = -1000, 100, 0.1  # HU; a CT has at least this share of voxels near air
-LABELS = 8  # values or fewer: an MR of 8 bits has dozens
-SAMPLE = 50_000  # voxels that are looked at first
+# HU of air, its tolerance, and the least share of such voxels in a CT.
+AIR, NEAR, SHARE = -1000, 100, 0.1
+LABELS = 8  # labels have at most so many values; an 8-bit MR has dozens
+SAMPLE = 50_000  # about so many voxels are examined first
 
 
 def require_mr(volume: Volume, path: Path) -> None:
-    """Raise InputError where an MR is plainly something else."""
+    """Raise InputError if a volume is plainly no MR."""
     if problem := no_mr(volume):
         raise InputError(f"{path} {problem}: give the MR")
 
 
 def no_mr(volume: Volume) -> str | None:
-    """What shows that a volume is no MR; None where nothing does or all voxels are the same."""
+    """The evidence that a volume is no MR; None if there is none or all voxels are equal."""
     array = volume.array
     if np.mean(np.abs(array - AIR) < NEAR) > SHARE and fault(volume) is None:
         low, high = float(array.min()), float(array.max())

@@ -1,4 +1,4 @@
-"""NIfTI files, whose headers may give a volume's place twice, once or not at all."""
+"""NIfTI files, whose headers may give a volume's position twice, once or not at all."""
 
 import gzip
 from pathlib import Path
@@ -13,24 +13,24 @@ from sde_ct.volumes.dicom.patient_names import TAGS
 from sde_ct.volumes.volume import Volume, corners_apart, is_perpendicular
 
 MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
-KEPT_SPACES = (2, 3, 4)  # sform codes: another image's space, that of Talairach, that of MNI
-ITK_SHEAR = 1e-4  # cosine between axes; ITK 5.4 refuses sforms with a larger one
+KEPT_SPACES = (2, 3, 4)  # sform codes: the space of another image, of Talairach, and of MNI
+ITK_SHEAR = 1e-4  # cosine between axes; ITK 5.4 refuses sforms with a larger value
 EXACT_MM = 0.01
-SAME_PLACE_MM = 0.1  # between the places that sform and qform give to any voxel
+SAME_PLACE_MM = 0.1  # distance between the positions that sform and qform give to one voxel
 ROUNDING = (
     3 * 2.0**-23
-)  # of b² + c² + d², with b, c, d as float32: nibabel treats such a value as 0
+)  # error of b² + c² + d² with b, c and d as float32; nibabel treats such a value as 0
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The voxels, scaled as the header says, and the affine to RAS mm.
 
-    Raises InputError where the file is damaged, is no NIfTI volume, or its header gives no place
+    Raises InputError if the file is damaged or no NIfTI volume, or if its header gives no position
     or two different ones.
     """
     with decoding(path, "NIfTI"):
         image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Pair):  # CIFTI has the same suffix
+        if not isinstance(image, nib.Nifti1Pair):  # CIFTI files have the same suffix
             raise InputError(f"{path} holds a {type(image).__name__}: give a NIfTI volume")
         if path.name.lower().endswith(".gz"):
             # nibabel does not read the checksum at the end of the file; `decompress` does.
@@ -43,7 +43,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_sizes(header: Any, path: Path) -> None:
-    """Raise InputError where the qform alone gives the place and a voxel has no size.
+    """Raise InputError if only the qform gives the position and a voxel has no size.
 
     nibabel reads a size of 0 as 1 mm.
     """
@@ -57,7 +57,7 @@ def _require_sizes(header: Any, path: Path) -> None:
 
 
 def space(path: Path) -> int:
-    """The sform code of a file where it is one of `KEPT_SPACES`, otherwise 1."""
+    """The sform code of a file if it is one of `KEPT_SPACES`; otherwise 1."""
     with decoding(path, "NIfTI"):
         header: Any = nib.load(path).header
         code = int(header["sform_code"])
@@ -65,17 +65,17 @@ def space(path: Path) -> int:
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, space: int = 1) -> None:
-    """Write a file in mm with the sform set, and the qform too where it can hold the affine."""
+    """Write a file in mm with an sform, and with a qform if a qform can hold the affine."""
     nib.save(_image(array, affine, space), path)
 
 
 def place_notes(volume: Volume) -> list[str]:
-    """What a user should know of the place in files that `write_nifti` writes on a grid."""
+    """Notes for the user on the position in files that `write_nifti` writes on a grid."""
     nothing = np.broadcast_to(np.uint8(0), volume.array.shape)
     if _image(nothing, volume.affine, volume.space).header["qform_code"] > 0:
         return []
     note = (
-        "Its NIfTI files give their place by the sform alone (qform_code 0), because a qform "
+        "Its NIfTI files give their position by the sform alone (qform_code 0), because a qform "
         "cannot hold it exactly"
     )
     if is_perpendicular(volume.affine, ITK_SHEAR):
@@ -92,38 +92,38 @@ def _image(array: np.ndarray, affine: np.ndarray, space: int) -> nib.Nifti1Image
     image.set_qform(affine, code=space)
     if space == 1:
         limit = _tolerance(image.header)
-    else:  # ITK takes the qform where there is one
+    else:  # ITK prefers the qform if there is one
         limit = EXACT_MM if is_perpendicular(affine, ITK_SHEAR) else SAME_PLACE_MM
     if not places_apart(image.header) <= limit:
-        image.set_qform(None)  # it cannot hold shear and would give another place
+        image.set_qform(None)  # a qform cannot hold shear and would give another position
     image.header.set_xyzt_units(xyz="mm")
     return image
 
 
 def header_text(path: Path) -> str:
-    """The free text of a header and its extensions, where converters may leave names."""
+    """The free text of a header and its extensions, in which converters may leave names."""
     with decoding(path, "NIfTI"):
         header: Any = nib.load(path).header
         keys = ("descrip", "aux_file", "intent_name", "db_name")
         texts = [header[key].item() for key in keys if key in header]
         for extension in header.extensions:
             content = extension.get_content()
-            is_dicom = hasattr(content, "group_dataset")  # of a pydicom data set
+            is_dicom = hasattr(content, "group_dataset")  # true for a pydicom data set
             texts += [content.get(tag) or "" for tag in TAGS] if is_dicom else [content]
     return " ".join(t.decode("latin-1") if isinstance(t, bytes) else str(t) for t in texts)
 
 
 def places_apart(header: Any) -> float:
-    """How far apart sform and qform put the same voxel at most, in the header's own unit."""
+    """The largest distance between a voxel by the sform and by the qform, in the header's unit."""
     return corners_apart(header.get_sform(), header.get_qform(), header.get_data_shape())
 
 
 def _tolerance(header: Any, scale: float = 1.0) -> float:
-    """How far apart sform and qform of one place may be, in the header's own unit.
+    """The allowed distance between a voxel by the sform and by the qform, in the header's unit.
 
-    A qform stores b, c and d of a unit quaternion as float32; its a is √(1 - b² - c² - d²). Where
-    a is almost zero, as in scans turned by half a turn and a little, that root is off by up to
-    8e-4: such a rotation moves the far corner by half a millimetre.
+    A qform stores b, c and d of a unit quaternion as float32, and a = √(1 - b² - c² - d²). If a is
+    almost zero, as in rotations by nearly 180°, this root has an error of up to 8e-4, which moves
+    the far corner by half a millimetre.
     """
     square = 1 - sum(float(header[f"quatern_{name}"]) ** 2 for name in "bcd")
     a_error = np.sqrt(max(square + ROUNDING, 0)) - np.sqrt(max(square - ROUNDING, 0))
@@ -133,11 +133,11 @@ def _tolerance(header: Any, scale: float = 1.0) -> float:
 
 
 def _require_one_place(header: Any, scale: float, path: Path) -> None:
-    """Refuse headers in which tools find two places, or none."""
+    """Refuse headers that give two different positions, or none."""
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
     if sform is None and qform is None:
         raise InputError(
-            f"{path} does not give its place in the patient (sform_code and qform_code are 0): "
+            f"{path} does not give its position in the patient (sform_code and qform_code are 0): "
             "convert it again with its geometry"
         )
     if sform is None or qform is None:
@@ -146,7 +146,8 @@ def _require_one_place(header: Any, scale: float, path: Path) -> None:
         raise InputError(
             f"{path} has a sform that mirrors its qform: write the right geometry to both"
         )
-    if not (apart := places_apart(header)) <= _tolerance(header, scale):  # NaN is refused too
+    # NaN also fails this comparison.
+    if not (apart := places_apart(header)) <= _tolerance(header, scale):
         raise InputError(
             f"{path} has a sform and a qform that lie up to {scale * apart:.3g} mm apart: write "
             "the right geometry to both"

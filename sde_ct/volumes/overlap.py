@@ -8,14 +8,14 @@ from sde_ct.volumes.couch import without_couch
 from sde_ct.volumes.fill import plain_fill
 from sde_ct.volumes.volume import Volume, canonical, restore
 
-TISSUE_ABOVE = -400.0  # HU: half-way between air and fat, roughly
+TISSUE_ABOVE = -400.0  # HU, roughly half-way between air and fat
 
 
 def ct_body(ct: Volume) -> Volume:
-    """The body as the CT shows it, holes in axial slices filled: a mask on the CT's grid.
+    """The body in a CT, as a mask on the CT's grid, with holes in axial slices filled.
 
-    It is the largest connected region above `TISSUE_ABOVE`, without a fill such as 0 HU (see
-    `fill`) and without a couch (see `couch`), and empty where there is no such region.
+    The body is the largest connected region above `TISSUE_ABOVE`, without a fill such as 0 HU (see
+    `fill`) and without a couch (see `couch`). The mask is empty if there is no such region.
     """
     upright = canonical(ct)
     tissue = (np.asarray(upright.array) > TISSUE_ABOVE) & ~plain_fill(upright.array)
@@ -32,7 +32,7 @@ def _largest(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def dice(a: Shaped[np.ndarray, "..."], b: Shaped[np.ndarray, "..."]) -> float:
-    """2 |A ∩ B| / (|A| + |B|) of two masks of one shape; 0 where both are empty."""
+    """Dice of two masks of one shape, 2 |A ∩ B| / (|A| + |B|); 0 if both are empty."""
     a, b = a > 0, b > 0
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else 0.0

@@ -1,4 +1,4 @@
-"""A volume on another grid."""
+"""Resample a volume on another grid."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from scipy import ndimage
 
 from sde_ct.volumes.volume import Volume
 
-EDGE = 0.5 + 1e-6  # a voxel reaches half a step beyond its centre
+EDGE = 0.5 + 1e-6  # a voxel extends half a step beyond its centre
 
 
 def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) -> Volume:
-    """The voxels of `volume` at the places of those of `like`; nothing is smoothed.
+    """Resample `volume` on the grid of `like`, without smoothing.
 
-    `order` 1 interpolates linearly, 0 takes the nearest voxel. Places more than half a voxel
+    `order` 1 interpolates linearly, and 0 takes the nearest voxel. Voxels more than half a voxel
     outside `volume` are set to `fill`.
     """
     to_index = np.linalg.inv(volume.affine) @ like.affine
@@ -31,9 +31,9 @@ def interpolate(
     fill: float,
     order: int = 1,
 ) -> Float[np.ndarray, "a b c"]:
-    """Read `array` at matrix @ index + offset for every index of `shape`; float32.
+    """Interpolate `array` at matrix @ index + offset for every index of `shape`; float32.
 
-    A diagonal `matrix` may be given as its diagonal, which is faster.
+    A diagonal `matrix` may be given as a vector, which is faster.
     """
     out = ndimage.affine_transform(
         np.asarray(array, np.float32), matrix, offset, tuple(shape), order=order, mode="nearest"
@@ -41,7 +41,7 @@ def interpolate(
     rows = np.diag(matrix) if matrix.ndim == 1 else matrix
     steps = np.ogrid[tuple(slice(n) for n in shape)]
     for length, row, start in zip(array.shape, rows, offset, strict=True):
-        # Steps without a part in this index are left out, so that it stays small to broadcast.
+        # Axes that do not contribute to this index are left out, so that the arrays stay small.
         index = start + sum(
             factor * step for factor, step in zip(row, steps, strict=True) if factor
         )

@@ -1,12 +1,13 @@
-"""Between a volume and the axial slices a network sees.
+"""Convert between a volume and the axial slices that a network sees.
 
-Forward, a volume is turned upright (RAS+, axes flipped and swapped only), transposed to
-[z, y, x] and mapped in plane onto the slice pixels; `SliceGrid` records the map, per in-plane
-axis
+A volume is first turned upright (to RAS+, by flipping and swapping axes only), transposed to [z, y,
+x] and mapped in plane onto the pixels of the slices. For each in-plane axis, `SliceGrid` records
+the map
 
     voxel index = scale · pixel index + offset,
 
-so that the way back needs the slices and the grid alone. Along z nothing is interpolated.
+so that the slices and the grid are enough to go back to the volume. Nothing is interpolated along
+z.
 """
 
 from dataclasses import asdict, dataclass
@@ -25,18 +26,18 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class SliceGrid:
-    """Where slices lie in the volume they were cut from."""
+    """The position of slices in the volume from which they were cut."""
 
-    shape: Triple  # of the volume, in its own order of axes
-    affine: tuple[tuple[float, ...], ...]  # of the volume
-    size: Triple  # of the slices [z, h, w]
+    shape: Triple  # shape of the volume, in its own order of axes
+    affine: tuple[tuple[float, ...], ...]  # affine of the volume
+    size: Triple  # size of the slices [z, h, w]
     scale: Pair  # (y, x) voxels per pixel
     offset: Pair  # (y, x) voxel index of pixel 0
-    space: int = 1  # of the volume, see `Volume`
+    space: int = 1  # space of the volume, see `Volume`
 
     @property
     def frame(self) -> Volume:
-        """The volume's place, without its voxels."""
+        """A volume with the right shape and affine, but without voxel values."""
         nothing = np.broadcast_to(np.uint8(0), self.shape)
         return Volume(nothing, np.array(self.affine), "mask", self.space)
 
@@ -50,12 +51,12 @@ class SliceGrid:
         """Plain values from which `from_json` restores the grid without loss."""
         values = asdict(self)
         if self.space == 1:
-            del values["space"]  # records that are older than this field lack it
+            del values["space"]  # older records do not have this field
         return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "SliceGrid":
-        """The grid that `to_json` described; KeyError or TypeError where `values` is no grid."""
+        """The grid from `to_json`. Raises KeyError or TypeError if `values` describes no grid."""
         return cls(
             shape=tuple(map(int, values["shape"])),  # type: ignore[arg-type]
             affine=tuple(tuple(map(float, row)) for row in values["affine"]),
@@ -80,12 +81,12 @@ def slice_grid(
     Args:
       volume: any orientation; only its shape and affine are read.
       spacing: in-plane pixel size (y, x) in mm; None keeps the volume's own.
-      size: (h, w) of the slices; None is as large as the volume.
-      multiple: h and w are padded up to a multiple of it.
-      crop: cut slices to `size` about their centre; without it `size` is a lower bound and
-        nothing is ever cut.
-      centre: (y, x) voxel index in the upright volume, which the centre of the slices is put next
-        to, by whole pixels; None is the volume's centre.
+      size: (h, w) of the slices; None makes them as large as the volume.
+      multiple: h and w are padded to a multiple of this number.
+      crop: cut slices to `size` about their centre. If false, `size` is a lower bound and nothing
+        is cut.
+      centre: (y, x) voxel index in the upright volume. The slices are shifted by whole pixels so
+        that their centre comes as near to it as possible. None is the volume's centre.
     """
     upright = canonical(volume)
     depth, native = upright.array.shape[2], upright.array.shape[1::-1]
@@ -95,11 +96,11 @@ def slice_grid(
     scale = tuple(1.0 if abs(s - 1.0) < 1e-4 else s for s in scale)
     plane, offset = [], []
     for axis in range(2):
-        # Enough pixels to cover every voxel; rounding in a header must not add one.
+        # The pixels must cover every voxel, but rounding in a header must not add one.
         cover = max(1, int(np.ceil(native[axis] / scale[axis] - 1e-3)))
         wanted = cover if size is None else (size[axis] if crop else max(size[axis], cover))
         wanted = -(-wanted // multiple) * multiple
-        before = (wanted - cover) // 2  # negative where the slice is cut
+        before = (wanted - cover) // 2  # negative if the slice is cut
         first = (native[axis] - 1 - scale[axis] * (cover - 1)) / 2  # both centres coincide
         plane.append(wanted)
         offset.append(first - scale[axis] * before)
@@ -119,7 +120,7 @@ def slice_grid(
 def to_slices(volume: Volume, grid: SliceGrid, *, fill: float = 0.0) -> Float[np.ndarray, "z h w"]:
     """Cut `volume` into the axial slices of `grid`, float32; coarser pixels are antialiased.
 
-    Pixels outside the volume, which must lie on the grid's own shape and affine, become `fill`.
+    Pixels outside the volume become `fill`. The volume must have the grid's shape and affine.
     """
     upright = np.asarray(canonical(volume).array).transpose(2, 1, 0)
     return _resample(upright, grid.scale, grid.offset, grid.size[1:], fill)
@@ -132,10 +133,11 @@ def from_slices(
     unit: Unit = "HU",
     fill: float = -1024.0,
 ) -> Volume:
-    """Put slices, of the size of `grid`, back on the voxel grid of the volume they were cut from.
+    """Put slices of the size of `grid` back onto the grid of the volume they were cut from.
 
-    Exact where the slices have the volume's own spacing, interpolated otherwise. Voxels that no
-    slice reaches, because preparation cut them off, become `fill`: air in HU.
+    The result is exact if the slices have the volume's own spacing, and interpolated otherwise.
+    Voxels that no slice reaches, because preparation cut them off, become `fill` (by default, air
+    in HU).
     """
     if slices.shape != grid.size:
         raise ValueError(f"slices of shape {slices.shape} do not fit a grid of {grid.size}")
@@ -155,7 +157,7 @@ def _resample(
 ) -> Float[np.ndarray, "z c d"]:
     """Sample each slice at the pixel positions scale · index + offset; others get `fill`."""
     stack = np.asarray(stack, np.float32)
-    # A Gaussian that leaves little above the coarser grid's Nyquist frequency.
+    # The Gaussian removes nearly everything above the coarser grid's Nyquist frequency.
     sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]
     if any(sigma):
         stack = ndimage.gaussian_filter(stack, sigma, mode="nearest")

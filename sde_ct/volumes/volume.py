@@ -1,4 +1,4 @@
-"""A volume: an array of voxels, its place in the patient and its unit."""
+"""A volume: an array of voxels, its position in the patient and its unit."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from jaxtyping import Float, Int16, Shaped
 
 Unit = Literal["HU", "a.u.", "mask"]  # CT, MR (arbitrary units), 0/1
 
-GRID_TOLERANCE = 1e-4  # mm and direction cosines: rounding in file headers, not a real mismatch
-# Cosines that are off by as much move the far corner of 450 x 450 x 250 mm by up to 0.2 mm; grids
-# that are really different differ by half a voxel or more.
+GRID_TOLERANCE = 1e-4  # mm and direction cosines; smaller differences are rounding in file headers
+# An error of `GRID_TOLERANCE` in the cosines moves the far corner of 450 x 450 x 250 mm by up to
+# 0.2 mm. Grids that are really different differ by half a voxel or more.
 CORNER_MM = 0.2
 
 
@@ -25,7 +25,7 @@ class Volume:
     array: Shaped[np.ndarray, "x y z"]
     affine: Float[np.ndarray, "4 4"]
     unit: Unit
-    space: int = 1  # the space of `affine` by NIfTI's sform_code; 1 is the scanner's
+    space: int = 1  # NIfTI's sform_code for the space of `affine`; 1 is the scanner's
 
     @property
     def spacing(self) -> Float[np.ndarray, "3"]:
@@ -33,16 +33,16 @@ class Volume:
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     def with_array(self, array: np.ndarray, unit: Unit | None = None) -> "Volume":
-        """Other voxels in the same place."""
+        """A volume with the same position but other voxels."""
         return replace(self, array=array, unit=unit or self.unit)
 
 
 def corners_apart(
     a: Float[np.ndarray, "4 4"], b: Float[np.ndarray, "4 4"], shape: Sequence[int]
 ) -> float:
-    """The largest distance between the places that two affines give to one voxel, in their unit.
+    """The largest distance between the positions of a voxel by two affines, in their unit.
 
-    It is largest at a corner. `shape` may have any number of axes; the first three count.
+    The distance is largest at a corner. Only the first three axes of `shape` count.
     """
     corners = [*product(*((0, n - 1) for n in (*shape, 1, 1, 1)[:3]), (1,))]
     return float(np.linalg.norm((a - b)[:3] @ np.array(corners).T, axis=0).max())
@@ -89,7 +89,7 @@ def restore(volume: Volume, like: Volume) -> Volume:
 def left_posterior_superior(volume: Volume) -> Volume:
     """The volume with axes flipped and swapped, never interpolated, to lie closest to LPS+.
 
-    That is the order of voxels of DICOM's axial slices, first row anterior, first column right.
+    DICOM's axial slices have this order of voxels: first row anterior, first column right.
     """
     return reordered(volume, np.diag([-1.0, -1.0, 1.0, 1.0]))
 
@@ -103,7 +103,7 @@ def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:
 def voxel_sha256(array: Shaped[np.ndarray, "x y z"]) -> str:
     """SHA-256 in hex of shape and values (little-endian float32, last axis fastest).
 
-    It identifies voxels whatever file holds them.
+    The hash identifies voxels whatever file holds them.
     """
     digest = hashlib.sha256(repr(tuple(array.shape)).encode())
     digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())

@@ -256,7 +256,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "voxels", "sentence"),
     [
-        ("sct.png", CT, "no suffix of a volume"),
+        ("sct.png", CT, "not have the suffix of a volume"),
         ("sct.nii", np.full((2, 2, 2), np.nan), "not finite"),
     ],
 )

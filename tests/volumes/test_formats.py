@@ -68,7 +68,7 @@ def test_what_is_written_is_read_in_its_place(tmp_path, suffix):
 
 
 def test_a_header_apart_from_its_voxels_is_not_written(tmp_path):
-    with pytest.raises(InputError, match=r"let its name end in \.mha"):
+    with pytest.raises(InputError, match=r"use a name that ends in \.mha"):
         write_volume(tmp_path / "ct.mhd", Volume(HU, AFFINE, "HU"))
     assert not list(tmp_path.iterdir())
 

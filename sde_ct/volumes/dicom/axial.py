@@ -8,16 +8,17 @@ from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume, left_posterior_superior
 
-OUTSIDE_HU = -1024.0  # where the volume does not reach
-ROUNDING = 1e-3  # of a voxel: the grid does not grow by one because of a header's rounding
+OUTSIDE_HU = -1024.0  # for voxels outside the volume
+ROUNDING = 1e-3  # voxels; rounding in a header must not add a slice, row or column to the grid
 
 
 def on_axial_slices(volume: Volume) -> Volume:
-    """The HU, interpolated linearly, on the smallest grid along the patient's axes that holds all.
+    """Interpolate HU linearly onto the smallest axial grid that contains the whole volume.
 
-    Pixels are square, with the smaller side of the volume's voxels in the axial plane; slices are
-    as far apart as its voxels along the axis nearest to the patient's. The grid is centred on the
-    volume, so that a volume in straight axial slices of square pixels is returned as it is.
+    Pixels are square, with the smaller in-plane side of the volume's voxels. The slices are as far
+    apart as the volume's voxels along the axis that is nearest to the patient's long axis. The grid
+    is centred on the volume, so that a volume in straight axial slices of square pixels is returned
+    as it is.
     """
     near = left_posterior_superior(volume)
     step = np.array([near.spacing[:2].min()] * 2 + [near.spacing[2]])

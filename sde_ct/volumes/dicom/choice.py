@@ -1,4 +1,4 @@
-"""One volume of a series that holds several, chosen by the values of DICOM tags."""
+"""Choose one volume of a series that holds several, by the values of DICOM tags."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,22 +17,25 @@ from sde_ct.volumes.dicom.grid import LEAST_MM, arrange
 from sde_ct.volumes.dicom.slice import Slice, printable
 
 Choice = tuple[str, str]  # a keyword of DICOM and a value
-Image = tuple[Slice, Dataset]  # with its header
-LISTED = 8  # volumes, or values, that a sentence names
-MOST_TAGS = 12  # whose combinations are tried
-# Tags that usually tell the volumes of a series apart. They are tried before all other tags.
+Image = tuple[Slice, Dataset]  # an image and its header
+LISTED = 8  # an error lists at most so many volumes or values
+MOST_TAGS = 12  # combinations of at most so many tags are tried
+# Tags that usually differ between the volumes of a series. These tags are tried first.
 TELLING = (
     *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
     *("TemporalPositionIdentifier", "FlipAngle", "StackID", "AcquisitionNumber", "EchoNumbers"),
 )
-# Patients' names, times, UIDs, places, sequences and voxels are not listed.
+# An error lists only values of these types: no names of patients, times, UIDs or sequences.
 LISTED_VR = {"CS", "DS", "FD", "FL", "IS", "LO", "LT", "SH", "SL", "SS", "ST", "UL", "US"}
 PATIENT_GROUP = 0x0010
 PLACE = {"ImageOrientationPatient", "ImagePositionPatient"}
 
 
 def parse_choices(texts: Sequence[str]) -> tuple[Choice, ...]:
-    """The keyword and value of each `KEYWORD=VALUE`. InputError where one is no tag of DICOM."""
+    """The keyword and value of each `KEYWORD=VALUE`.
+
+    Raises InputError if a keyword is no DICOM tag.
+    """
     choices = []
     for text in texts:
         keyword, _, value = (part.strip() for part in text.partition("="))
@@ -46,9 +49,9 @@ def parse_choices(texts: Sequence[str]) -> tuple[Choice, ...]:
 
 
 def chosen(images: Sequence[Image], choices: Sequence[Choice], folder: Path) -> list[Image]:
-    """The images that have all values chosen.
+    """The images that have all the chosen values.
 
-    Raises InputError where none has; it lists the values that there are.
+    Raises InputError if no image has them; the error lists the values that exist.
     """
     kept = list(images)
     for keyword, value in choices:
@@ -65,9 +68,9 @@ def chosen(images: Sequence[Image], choices: Sequence[Choice], folder: Path) -> 
 
 
 def require_one_volume(images: Sequence[Image], folder: Path) -> None:
-    """Refuse several volumes in one series, and list the choice.
+    """Refuse a series of several volumes, and list the volumes.
 
-    A series that no tags divide into volumes is left to `arrange`, which says what is wrong.
+    If no tags divide the series into volumes, this raises nothing, and `arrange` reports the fault.
     """
     if not _are_mixed([image for image, _ in images]):
         return
@@ -95,7 +98,7 @@ def require_one_volume(images: Sequence[Image], folder: Path) -> None:
 
 
 def _are_mixed(slices: Sequence[Slice]) -> bool:
-    """Whether slices lie in one place, or differ in size or direction."""
+    """Whether two slices lie in the same place, or slices differ in size or direction."""
     first = slices[0]
     kinds = {(s.size, tuple(np.round(s.orientation, 3).ravel())) for s in slices}
     places = np.sort([float(s.position @ np.cross(*first.orientation)) for s in slices])
@@ -110,7 +113,7 @@ def _is_volume(slices: Sequence[Slice], folder: Path) -> bool:
 
 
 def _keywords(images: Sequence[Image]) -> list[str]:
-    """The tags that may be listed, the telling ones first."""
+    """The tags that may be listed; those of `TELLING` come first."""
     header = images[0][1]
     with decoding(images[0][0].file):
         others = sorted(
@@ -126,7 +129,7 @@ def _varies(images: Sequence[Image], keyword: str) -> bool:
 
 
 def _value(image: Image, keyword: str) -> str:
-    """The value as a user writes it: "none" where there is none, several joined by backslashes."""
+    """The value as a user writes it: "none" if it is absent, and several joined by backslashes."""
     with decoding(image[0].file):
         value = image[1].get(keyword)
         values = value if isinstance(value, (MultiValue, list)) else [value]
@@ -135,7 +138,7 @@ def _value(image: Image, keyword: str) -> str:
 
 
 def _has(image: Image, keyword: str, value: str) -> bool:
-    """Whether the tag, or one of its values, is the one given, in letters or as a number."""
+    """Whether the tag or one of its values equals `value`, as text or as a number."""
     there = _value(image, keyword)
     for one in (there, *there.split("\\")):
         if one.casefold() == value.casefold():

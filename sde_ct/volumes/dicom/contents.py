@@ -1,4 +1,4 @@
-"""What is written of a synthetic CT as DICOM, and how each of the objects says what it holds."""
+"""The DICOM objects of a synthetic CT, and the tags that describe the content of each."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Labels(NamedTuple):
     """Tags from which a reader learns what the voxels mean."""
 
-    number: int  # SeriesNumber, beyond what scanners count to
+    number: int  # SeriesNumber, higher than the numbers that scanners use
     code: str  # ContentLabel of a map, 16 characters at most
     window: tuple[int, int]  # centre and width, HU
     description: str  # SeriesDescription, 64 characters at most
@@ -30,7 +30,7 @@ def _map(number: int, code: str, name: str, derivation: str, window: tuple[int, 
     return Labels(number, code, window, f"{name} (HU), not a CT, research only", derivation + NO_CT)
 
 
-# The keys are the names of the outputs. A map is no CT: no dose may be calculated on it.
+# The keys are the names of the outputs. Dose must not be calculated on a map.
 MAPS = {
     "sct_std": _map(9002, "SPREAD", "Spread of synthetic CT", STD, (100, 200)),
     "sct_std_within": _map(

@@ -1,4 +1,4 @@
-"""A dose grid as planning systems export it: one RTDOSE file of many frames."""
+"""Read a dose grid as planning systems export it, as one RTDOSE file of many frames."""
 
 import io
 from pathlib import Path
@@ -14,16 +14,16 @@ from sde_ct.volumes.dicom.series import require_decoder
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
-UNEVEN_MM = 0.05  # of frames: rounded places, no other grid
+UNEVEN_MM = 0.05  # distances between frames may differ by this much, because headers round them
 REQUIRED = ("DoseUnits", "DoseGridScaling", "GridFrameOffsetVector", "ImagePositionPatient")
 
 
 def read_rtdose(file: Path) -> Volume:
-    """The dose [column, row, frame], Gy; the affine leads to RAS mm.
+    """The dose [column, row, frame] in Gy, and its affine to RAS mm.
 
     Raises:
-      InputError: the file is no RTDOSE or damaged, lacks a tag, is not in Gy, or its frames are
-        not evenly spaced.
+      InputError: the file is damaged or no RTDOSE, it lacks a tag, the dose is not in Gy, or the
+        frames are not evenly spaced.
     """
     with decoding(file):
         image = pydicom.dcmread(io.BytesIO(file.read_bytes()))
@@ -48,7 +48,7 @@ def _affine(image: Dataset, file: Path) -> np.ndarray:
     steps = np.diff(offsets)
     if np.ptp(steps) > UNEVEN_MM or abs(steps[0]) <= UNEVEN_MM:
         raise InputError(f"{file} has frames that are not evenly spaced: export an even grid")
-    # Offsets that begin at 0 are distances along the normal, others are places along z.
+    # Offsets that begin at 0 are distances along the normal; other offsets are z coordinates.
     upwards = np.cross(along, down) if offsets[0] == 0 else np.array([0.0, 0.0, 1.0])
     rows_mm, columns_mm = (float(v) for v in image.PixelSpacing)
     axes = np.column_stack([along * columns_mm, down * rows_mm, upwards * steps.mean()])

@@ -9,7 +9,7 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.slice import Slice, slice_of
 
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
-# Tags of functional groups, and those of one-slice files with the same meaning.
+# Tags of functional groups, and the tags with the same meaning in files of one slice.
 RENAMED = {
     "EffectiveEchoTime": "EchoTime",
     "FrameType": "ImageType",
@@ -18,9 +18,9 @@ RENAMED = {
 
 
 def framed(header: Dataset, file: Path) -> list[tuple[Slice, Dataset]]:
-    """The slices that a file of images holds, each with a header of its own.
+    """The slices in an image file, each with its own header.
 
-    Raises InputError as `slice_of`, or where frames and descriptions differ in number.
+    Raises InputError as `slice_of` does, or if frames and their descriptions differ in number.
     """
     with decoding(file):
         if not header.get(EACH):
@@ -28,20 +28,20 @@ def framed(header: Dataset, file: Path) -> list[tuple[Slice, Dataset]]:
         count = int(header.get("NumberOfFrames") or 1)
         if len(header[EACH].value) != count:
             raise InputError(
-                f"{file} holds {count} frames and describes {len(header[EACH].value)}: export the "
-                "series again"
+                f"{file} holds {count} frames but describes {len(header[EACH].value)}: export "
+                "the series again"
             )
         headers = [frame_header(header, index) for index in range(count)]
     return [(slice_of(one, file, index), one) for index, one in enumerate(headers)]
 
 
 def slices_of(header: Dataset, file: Path) -> list[Slice]:
-    """The slices that a file of images holds. InputError as `framed`."""
+    """The slices in an image file. Raises InputError as `framed` does."""
     return [image for image, _ in framed(header, file)]
 
 
 def frame_header(header: Dataset, index: int) -> Dataset:
-    """The tags of one frame as those of a file of its own: of all frames, shared, and its own."""
+    """One frame's tags as in a single-frame file: the file's, the shared and the frame's own."""
     frame = Dataset()
     frame.update({e.tag: e for e in header if e.keyword not in (SHARED, EACH, "NumberOfFrames")})
     for groups in (*(header.get(SHARED) or ())[:1], header[EACH].value[index]):

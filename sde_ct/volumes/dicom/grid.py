@@ -1,4 +1,4 @@
-"""The place of a series' slices in the patient, and every way in which they are not one volume."""
+"""Place a series' slices in the patient, and refuse slices that do not form one volume."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,10 @@ from sde_ct.volumes.dicom.slice import Slice
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
-PLACE_MM = 0.12  # off a line at most, measured, where coordinates are rounded to 0.1 mm
-TILT = 1e-3  # radians between stack and normal: rounded cosines, no gantry tilt
-LEAST_MM = 1e-3  # nearer than that is the same place
+# The largest measured distance from a straight line if coordinates are rounded to 0.1 mm.
+PLACE_MM = 0.12
+TILT = 1e-3  # radians between stack and normal; a smaller angle is rounding and no gantry tilt
+LEAST_MM = 1e-3  # slices that are nearer to each other are in the same place
 
 
 def arrange(
@@ -27,9 +28,9 @@ def arrange(
     PS3.3, C.7.6.2.1.1; the third is the mean step from slice to slice.
 
     Raises:
-      InputError: fewer than two slices; they differ in size, spacing or orientation; they lie
-        twice in one place, leave one out, are not equally far apart, or are not stacked along
-        their normal (gantry tilt).
+      InputError: there are fewer than two slices; slices differ in size, spacing or orientation;
+        two slices lie in the same place; a slice is missing; distances between slices differ; or
+        the slices are not stacked along their normal (gantry tilt).
     """
     if len(slices) < 2:
         raise InputError(f"{folder} holds one slice of its series: give the whole series")
@@ -52,7 +53,7 @@ def arrange(
                 f"{folder} was acquired with a gantry tilt of {np.degrees(tilt):.1f} degrees: "
                 "resample the series onto perpendicular slices"
             )
-        step = up * normal  # the tilt is no larger than the rounding of the first and last place
+        step = up * normal  # rounding of the first and last position explains the tilt
     _require_even(ordered, places, normal, folder)
     axes = np.column_stack([*(first.orientation * first.spacing[:, None]), step])
     return tuple(ordered), swap_lps_ras(nib.affines.from_matvec(axes, places[0]))
@@ -64,7 +65,8 @@ def _require_like(image: Slice, first: Slice, same_frame: bool) -> None:
         raise InputError(f"{pair} lie in different frames of reference: keep one of them")
     if np.abs(image.orientation - first.orientation).max() > GRID_TOLERANCE:
         raise InputError(
-            f"{pair} are turned differently: take localizers and other stacks out of the folder"
+            f"{pair} have different orientations: take localizers and other stacks out of the "
+            "folder"
         )
     if image.size != first.size or np.abs(image.spacing - first.spacing).max() > GRID_TOLERANCE:
         raise InputError(f"{pair} differ in size or PixelSpacing: keep slices of one kind")
@@ -77,25 +79,26 @@ def _require_distinct(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) 
         why = "are the same image twice" if a.sop == b.sop else "lie in the same place"
         raise InputError(
             f"{folder} has {len(same)} duplicated slices ({a.file.name} and {b.file.name} {why}): "
-            "keep one image a place (one echo, one time point)"
+            "keep one image at each position (one echo, one time point)"
         )
 
 
 def _require_even(
     ordered: Sequence[Slice], places: np.ndarray, normal: np.ndarray, folder: Path
 ) -> None:
-    """Refuse slices that lie off the least-squares line of all places."""
+    """Refuse slices that do not lie on the least-squares line through all positions."""
     index = np.arange(len(places)) - (len(places) - 1) / 2
     step = index @ places / (index @ index)
     off = places - places.mean(0) - np.outer(index, step)
     gaps = np.diff(places @ normal)
-    # A missing slice puts others at least a third of a step off the line.
+    # If a slice is missing, others lie at least a third of a step away from the line.
     if np.linalg.norm(off, axis=1).max() <= min(PLACE_MM, gaps.min() / 4):
         return
     beside = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()
     if beside > np.abs(off @ normal).max():
         raise InputError(
-            f"{folder} holds slices up to {beside:.2g} mm beside their line: resample the series"
+            f"{folder} holds slices up to {beside:.2g} mm beside the line through all of them: "
+            "resample the series"
         )
     times = np.rint(gaps / gaps.min())
     wide = int(np.argmax(gaps))

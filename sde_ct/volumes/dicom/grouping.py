@@ -1,4 +1,4 @@
-"""Which images form one series, also where an anonymiser gave each file UIDs of its own."""
+"""Group images into series, even if an anonymiser gave each file its own UIDs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,13 +7,13 @@ import numpy as np
 
 from sde_ct.volumes.dicom.slice import Slice
 
-LISTED = 8  # series that a sentence names
+LISTED = 8  # a message lists at most so many series
 
 
 def by_series(images: Iterable[Slice]) -> list[list[Slice]]:
     """The images of each series.
 
-    Images whose SeriesInstanceUID no other image has form one series where they agree in patient,
+    Images that each have a SeriesInstanceUID of their own form one series if they agree in patient,
     modality, description, size, orientation and spacing.
     """
     by_uid = defaultdict(list)
@@ -26,7 +26,7 @@ def by_series(images: Iterable[Slice]) -> list[list[Slice]]:
 
 
 def listed(series: Sequence[Sequence[Slice]]) -> str:
-    """Several series in a sentence, each with one of its files."""
+    """List several series as text, each with the name of one of its files."""
     texts = [
         f"{some[0].description} ({some[0].modality}, {len(some)} slices, {some[0].file.name})"
         for some in series[:LISTED]
@@ -35,12 +35,12 @@ def listed(series: Sequence[Sequence[Slice]]) -> str:
 
 
 def frame_is_each_slices_own(slices: Sequence[Slice]) -> bool:
-    """Whether no two of three or more slices have one FrameOfReferenceUID."""
+    """Whether there are three or more slices and each has its own FrameOfReferenceUID."""
     return len(slices) > 2 and len({image.frame for image in slices}) == len(slices)
 
 
 def doubts(slices: Sequence[Slice]) -> tuple[str, ...]:
-    """A sentence for every UID that should be the same in all slices of a volume and is not."""
+    """A sentence for every UID that differs between the slices but should be the same."""
     each = [k for k in ("series", "frame") if len({getattr(image, k) for image in slices}) > 1]
     names = {"series": "SeriesInstanceUID", "frame": "FrameOfReferenceUID"}
     return tuple(

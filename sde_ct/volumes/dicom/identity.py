@@ -1,4 +1,4 @@
-"""Whose images a written series joins: patient, study and frame of reference."""
+"""The patient, study and frame of reference that a written series joins."""
 
 import copy
 import uuid
@@ -15,10 +15,10 @@ from sde_ct.volumes.dicom.patient_names import words_of
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
-# SOP class and instance of slices; of a multi-frame file, the number of the frame too.
+# SOP class and instance of each slice, and the frame number in a multi-frame file.
 Sources = tuple[tuple[str, ...], ...]
 JOINING = ("StudyInstanceUID", "FrameOfReferenceUID")
-# The MR's tags that a derived series shares with it; the others describe the MR's acquisition.
+# A derived series copies these tags of the MR. The other tags describe the MR's acquisition.
 KEPT = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID"),
     *("PatientBirthDate", "PatientSex", "PatientIdentityRemoved", "DeidentificationMethod"),
@@ -26,34 +26,37 @@ KEPT = (
     *("StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
     *("PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality"),
 )
-# Tags that the standard wants present, if empty (type 2).
+# Tags that the standard requires but allows to be empty (type 2).
 PRESENT = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("StudyID", "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator"),
 )
-# Whose emptiness the standard allows, but planning systems may not.
+# Tags that the standard allows to be empty, but that planning systems may need.
 NAMING = {
     "PatientID": "--patient_id fills it in",
     "PatientName": "a planning system may ask for it at import",
 }
-SUPINE = "HFS"  # head first, supine; coordinates do not depend on it
+SUPINE = "HFS"  # head first, supine; the coordinates are the same in any patient position
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a new series takes over, and what of it had to be made up."""
+    """What a new series copies from the MR, and notes on what was made up."""
 
-    header: Dataset = field(repr=False)  # patient, study, frame of reference
-    affine: Float[np.ndarray, "4 4"]  # of the MR, to RAS mm
-    sources: Sources  # of the MR; empty where it did not come as DICOM
-    notes: tuple[str, ...]  # a sentence for everything made up
+    header: Dataset = field(repr=False)  # tags of patient, study and frame of reference
+    affine: Float[np.ndarray, "4 4"]  # from voxel indices of the MR to RAS mm
+    sources: Sources  # the MR's slices; empty if the MR is no DICOM
+    notes: tuple[str, ...]  # a sentence for everything that was made up
 
     def at(self, affine: Float[np.ndarray, "4 4"]) -> "Identity":
-        """The same patient, study and frame on another grid, whose slices are none of the MR's."""
+        """The same patient, study and frame of reference on a grid that is not the MR's."""
         return replace(self, affine=affine, sources=())
 
     def named_in(self, text: str) -> bool:
-        """Whether a part of the patient's name is in `text`; two letters only as a word."""
+        """Whether `text` contains a part of the patient's name.
+
+        A part of two letters counts only where it is a whole word.
+        """
         name, words = str(self.header.get("PatientName") or ""), words_of(text)
         return any(
             part in words or (len(part) > 2 and part in text.casefold()) for part in words_of(name)
@@ -61,9 +64,9 @@ class Identity:
 
 
 def identity_of(series: Series, patient_id: str = "") -> Identity:
-    """The identity of an MR's series; `patient_id` fills an empty PatientID in.
+    """The identity of an MR's series; `patient_id` replaces an empty PatientID.
 
-    Raises InputError where its header is damaged, or has another PatientID.
+    Raises InputError if the header is damaged or has another PatientID.
     """
     first = series.slices[0]
     with decoding(first.file):
@@ -88,7 +91,7 @@ def identity_of(series: Series, patient_id: str = "") -> Identity:
 
 
 def new_identity(mr: Volume, patient_id: str = "") -> Identity:
-    """An identity made up for an MR that did not come as DICOM; the same for the same voxels."""
+    """Make up an identity for an MR that is no DICOM; equal voxels give equal identities."""
     origin, header = voxel_sha256(mr.array), Dataset()
     made = f"MR-{origin[:12]}"
     header.PatientID, header.PatientName = patient_id or made, f"MR^{origin[:12]}"
@@ -101,14 +104,14 @@ def new_identity(mr: Volume, patient_id: str = "") -> Identity:
 
 
 def derived_uid(*content: str) -> UID:
-    """A UID that follows from its content alone (PS3.5, B.2: 2.25 and a UUID)."""
+    """A UID that depends on `content` alone (PS3.5, B.2: 2.25 and a UUID)."""
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, chr(31).join(content)).int}")
 
 
 def _completed(
     header: Dataset, affine: np.ndarray, sources: Sources, notes: list[str], origin: str
 ) -> Identity:
-    """The identity with all tags that the standard wants; new UIDs follow from `origin`."""
+    """The identity with all tags that the standard requires; `origin` determines new UIDs."""
     for keyword in JOINING:
         if not header.get(keyword):
             setattr(header, keyword, derived_uid(keyword, origin))
@@ -118,7 +121,7 @@ def _completed(
     for keyword in PRESENT:
         if keyword not in header:
             setattr(header, keyword, "")
-    # The standard wants the side, if empty, unless the body part is known to be a single one.
+    # The standard requires Laterality, which may be empty, unless the body part is unpaired.
     if not header.get("BodyPartExamined"):
         header.Laterality = header.get("Laterality") or ""
     elif "Laterality" in header and not header.Laterality:

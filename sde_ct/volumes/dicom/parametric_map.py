@@ -1,4 +1,4 @@
-"""Write maps in HU that are no CT, such as the spread of the draws, as DICOM Parametric Maps."""
+"""Write maps in HU that are not CTs, such as the spread of the draws, as DICOM Parametric Maps."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sde_ct.volumes.dicom.stack import place_hash, stacked
 from sde_ct.volumes.dicom.write import joined
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
-UNDATED = "19000101"  # ContentDate, which must be present, where the study has no date
+UNDATED = "19000101"  # ContentDate if the study has no date, because the tag must have a value
 STRICT = ("PatientSex", "PatientBirthDate", "StudyDate", "StudyTime")
 
 
@@ -27,14 +27,14 @@ def write_map(file: Path, volume: Volume, identity: Identity, ct: Path, labels: 
     reference and slices are those of the CT series. The same volume gives the same file.
 
     Args:
-      file: to be made.
+      file: path of the new file.
       volume: HU on the MR's grid.
-      identity: of the MR.
+      identity: the MR's identity.
       ct: folder of the CT series of the same MR; the map refers to its slices.
       labels: what the voxels are.
 
     Raises:
-      InputError: the file exists, the grid is not the MR's, its axes are not perpendicular, or a
+      InputError: the file exists, the grid is not the MR's, the axes are not perpendicular, or a
         voxel is not finite.
     """
     if file.exists():
@@ -54,7 +54,7 @@ def _image(
     from pydicom.sr.codedict import codes
 
     slices = [pydicom.dcmread(p, stop_before_pixels=True) for p in sorted(ct.iterdir())]
-    # highdicom refuses what some hospitals write here; the true header is put in below.
+    # highdicom refuses some hospitals' values of these tags; the true values are set below.
     slices[0].pop("SpecificCharacterSet", None)
     for keyword in STRICT:
         setattr(slices[0], keyword, "")
@@ -83,7 +83,7 @@ def _image(
         manufacturer_model_name="sde_ct",
         software_versions=version,
         device_serial_number=version,
-        contains_recognizable_visual_features=True,  # as the bounds of a head
+        contains_recognizable_visual_features=True,  # the bounds of a head show the face
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[hd.VOILUTTransformation(center, width)],
         content_label=labels.code,
@@ -91,7 +91,7 @@ def _image(
     )
     image.update(identity.header)
     image.DerivationDescription = labels.derivation
-    # highdicom makes these values up anew each time.
+    # highdicom makes up new values for these tags on every call.
     date = str(identity.header.get("StudyDate"))
     image.ContentDate = date if len(date) == 8 and date.isdigit() else UNDATED
     image.ContentTime = "000000"

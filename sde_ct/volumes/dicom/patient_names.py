@@ -1,6 +1,6 @@
-"""What names a patient, and how it is kept out of texts: messages, reports, file names.
+"""Keep patients' names and IDs out of messages, reports and file names.
 
-The names and IDs in DICOM headers are secrets; `withhold` takes them out of a text.
+The names and IDs in DICOM headers are called secrets; `withhold` removes them from a text.
 """
 
 import re
@@ -16,24 +16,25 @@ from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import read_header
 
 TAGS = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate")
-# Words that such tags hold and that name nobody; messages need them.
+# Words in such tags that identify nobody; messages need these words.
 NOBODY = {
     *("unknown", "anonymous", "anonymized", "anonymised", "patient", "none", "name", "phantom"),
     *("mr", "mrs", "ms", "dr", "prof", "ct", "t1", "t2"),
 }
-SHORTEST, FIGURES = 2, 5  # letters; digits of a number that is no size or count
+# The least number of letters in a name, and of digits in an ID. Sizes and counts have fewer.
+SHORTEST, FIGURES = 2, 5
 LETTER, ALNUM = r"[^\W\d_]", r"[^\W_]"
 WITHHELD = "[name]"
 
 
 def words_of(text: str) -> set[str]:
-    """The words of letters in a text, in lower case; no initials."""
+    """The words in a text, in lower case and without initials."""
     words = re.findall(f"{LETTER}+", unicodedata.normalize("NFC", text))
     return {form for word in words for form in (word.lower(), word.casefold()) if _is_long(form)}
 
 
 def secrets_of(header: Any) -> frozenset[str]:
-    """What names the patient in a DICOM header, in lower case: words of the name, and IDs."""
+    """The words of the patient's name and the IDs in a DICOM header, in lower case."""
     name, *others = (str(header.get(tag) or "") for tag in TAGS)
     secrets = words_of(name) | set(re.findall(r"\d+", name))
     secrets |= {unicodedata.normalize("NFC", text).strip().lower() for text in others}
@@ -41,10 +42,10 @@ def secrets_of(header: Any) -> frozenset[str]:
 
 
 def secrets_in(folders: Iterable[Path]) -> frozenset[str]:
-    """The secrets of all DICOM files directly in folders; other files are passed over."""
+    """The secrets of all DICOM files directly in the folders; other files are ignored."""
     secrets: set[str] = set()
     for folder in folders:
-        with suppress(OSError):  # a folder that is gone names nobody
+        with suppress(OSError):  # the folder may have been removed
             for file in slice_files(folder):
                 with suppress(InputError), decoding(file):
                     secrets |= secrets_of(read_header(file))
@@ -52,7 +53,7 @@ def secrets_in(folders: Iterable[Path]) -> frozenset[str]:
 
 
 def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
-    """The text without its secrets, as whole words; secrets that `keep` contains stay."""
+    """Replace secrets that are whole words in a text, except those that `keep` contains."""
     text = unicodedata.normalize("NFC", text)
     for secret in sorted(secrets, key=len, reverse=True):
         if not re.search(_pattern(secret), keep, re.IGNORECASE):
@@ -66,10 +67,10 @@ def mentions(text: str, secrets: Collection[str], keep: str = "") -> bool:
 
 
 def _pattern(secret: str) -> str:
-    """A name ends where letters end, an ID where letters and figures end."""
+    """Match a name only between non-letters, and an ID only between non-alphanumerics."""
     has_digits = any(c.isdigit() for c in secret)
     if not _is_cased(secret) and not has_digits:
-        return re.escape(secret)  # of a script that puts no space between words
+        return re.escape(secret)  # in this script there are no spaces between words
     part = ALNUM if has_digits else LETTER
     return f"(?<!{part}){re.escape(secret)}(?!{part})"
 

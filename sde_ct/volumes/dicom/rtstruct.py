@@ -1,4 +1,4 @@
-"""Structure sets: contours drawn by people, as masks."""
+"""Read the contours of structure sets and turn them into masks."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -20,11 +20,11 @@ from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
 SEQUENCES = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence")
-LEAST = 3  # points; strokes of a drawing tool that hold fewer have no area
-OFF_PLANE = 0.1  # slices that a contour may be bent, or lie beside a slice's centre
-GAP_MM = 15.0  # contours farther apart than that do not belong together
-SAME_MM = 0.1  # contours nearer than that run along each other
-ALONG = 0.5  # share of a contour along another from which it is the same one drawn again
+LEAST = 3  # points; a stroke of a drawing tool with fewer points has no area
+OFF_PLANE = 0.1  # slices; a contour may bend by this much or lie this far from a slice's centre
+GAP_MM = 15.0  # nothing is interpolated between contours that are farther apart
+SAME_MM = 0.1  # contours that are nearer to each other count as touching
+ALONG = 0.5  # a contour that follows another for more than this fraction is a copy of it
 
 Polygon = Float[np.ndarray, "n 3"]  # RAS mm
 
@@ -32,12 +32,12 @@ Polygon = Float[np.ndarray, "n 3"]  # RAS mm
 class Roi(NamedTuple):
     """One structure."""
 
-    set: str  # label, name and description of its set
+    set: str  # label, name and description of the structure set
     name: str
     kind: str  # RT ROI interpreted type: EXTERNAL, ORGAN, …; may be empty
     frame: str  # frame of reference; may be empty
     polygons: tuple[Polygon, ...]  # closed
-    instance: str  # UID of its set
+    instance: str  # UID of the structure set
 
 
 def read_structures(file: Path) -> tuple[Roi, ...]:
@@ -121,7 +121,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
 
 
 def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.ndarray]]:
-    """The contours in voxel indices, by the slice that they lie in, which may be a fraction."""
+    """The contours in voxel indices, grouped by their slice index, which may be fractional."""
     to_index = np.linalg.inv(like.affine)
     planes: dict[float, list[np.ndarray]] = {}
     for polygon in polygons:
@@ -137,8 +137,8 @@ def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.nd
 def _combine(polygons: Sequence[np.ndarray], like: Volume) -> Bool[np.ndarray, "x y"]:
     """The voxel centres inside the contours of one plane, given in voxel indices.
 
-    Contours that are joined are united first. Those unions do not cross, so that the even-odd rule
-    between them makes holes of nested ones only.
+    Contours that cross or repeat each other are united first. The unions do not cross, so the
+    even-odd rule makes a hole only where one union lies inside another.
     """
     outlines = [_Outline(polygon * like.spacing[:2]) for polygon in polygons]
     joined = np.zeros((len(polygons), len(polygons)), bool)
@@ -154,7 +154,7 @@ def _combine(polygons: Sequence[np.ndarray], like: Volume) -> Bool[np.ndarray, "
 
 
 class _Outline:
-    """A contour in mm, with its points close together, for comparison with others."""
+    """A contour in mm, sampled densely for comparison with other contours."""
 
     def __init__(self, polygon: Float[np.ndarray, "n 2"]):
         self.polygon = polygon
@@ -169,13 +169,13 @@ class _Outline:
         return KDTree(_along(self.polygon, SAME_MM / 2))
 
     def is_near(self, other: "_Outline") -> bool:
-        """Whether the rectangles around the two overlap."""
+        """Whether the bounding rectangles of the two contours overlap."""
         return bool((self.low <= other.high).all() and (other.low <= self.high).all())
 
     def is_joined_to(self, other: "_Outline") -> bool:
-        """Whether it lies on both sides of the other, or runs along it for most of its length.
+        """Whether this contour crosses the other, or follows it for most of its length.
 
-        Points nearer to the other than `SAME_MM` count as on it.
+        Points that are nearer to the other contour than `SAME_MM` count as lying on it.
         """
         nearest, _ = other.tree.query(self.points, distance_upper_bound=SAME_MM)
         apart = np.isinf(nearest)
@@ -185,7 +185,7 @@ class _Outline:
 
 
 def _along(polygon: np.ndarray, step: float) -> Float[np.ndarray, "n 2"]:
-    """Points on a closed contour that are at most `step` mm apart, equally many a mm."""
+    """Equally spaced points on a closed contour, at most `step` mm apart."""
     closed = np.vstack([polygon, polygon[:1]])
     length = np.r_[0, np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))]
     at = np.linspace(0, length[-1], int(np.ceil(length[-1] / step)) + 2)

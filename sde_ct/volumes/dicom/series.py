@@ -1,4 +1,4 @@
-"""A series of DICOM slices as one volume."""
+"""Read a series of DICOM slices as one volume."""
 
 import io
 from collections import defaultdict
@@ -35,13 +35,16 @@ from sde_ct.volumes.dicom.slice import (
 
 @dataclass(frozen=True)
 class Series:
-    """A checked series: its headers, read once, and its place; `read` reads the voxels."""
+    """A checked series with its headers, which were read once, and its geometry.
 
-    path: Path  # as it was given: the folder, or one file of the series
-    slices: tuple[Slice, ...]  # in order along their normal
-    affine: Float[np.ndarray, "4 4"]  # voxel [column, row, slice] to RAS mm
-    header: Dataset = field(repr=False)  # of the first slice
-    warnings: tuple[str, ...] = ()  # what was assumed to read its files as one volume
+    `read` reads the voxels.
+    """
+
+    path: Path  # the path that was given: the folder, or one file of the series
+    slices: tuple[Slice, ...]  # in their order along the normal
+    affine: Float[np.ndarray, "4 4"]  # from voxel [column, row, slice] to RAS mm
+    header: Dataset = field(repr=False)  # header of the first slice
+    warnings: tuple[str, ...] = ()  # assumptions that were needed to read the files as one volume
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,11 +56,11 @@ class Series:
 
     @property
     def position(self) -> str | None:
-        """How the patient lay, such as HFS (head first, supine), or None where it is not given."""
+        """The patient position, such as HFS (head first, supine); None if the header lacks it."""
         return str(self.header.get("PatientPosition") or "") or None
 
     def read(self) -> Float[np.ndarray, "columns rows slices"]:
-        """The voxels, scaled as the tags say, float32. InputError where a file is damaged."""
+        """The voxels, scaled as the tags say, float32. Raises InputError if a file is damaged."""
         array = np.empty(self.shape, np.float32)
         held = defaultdict(list)
         for k, image in enumerate(self.slices):
@@ -72,17 +75,17 @@ class Series:
 def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
     """The series in a folder, or the series that one file belongs to, with its geometry checked.
 
-    Every header is read once. Subfolders are not searched; structures, registrations and files of
-    other types are passed over.
+    Every header is read once. Subfolders are not searched. Structures, registrations and files of
+    other types are ignored.
 
     Args:
       path: a folder that holds one series of images, or one file of the series wanted.
-      choices: values of tags that all images wanted have; the others are passed over.
+      choices: only images with these values of tags are read.
 
     Raises:
-      InputError: there is no image, or none with the values chosen; there are several patients,
-        series or volumes in a series; a file is damaged; a slice is colour or lacks a tag, or
-        frames are not described; the slices are no volume (see `arrange`).
+      InputError: there is no image, or no image has the chosen values; there are several patients,
+        several series, or several volumes in the series; a file is damaged; a slice is in colour or
+        lacks a tag; frames are not described; or the slices do not form a volume (see `arrange`).
     """
     folder = path if path.is_dir() else path.parent
     headers = _headers(folder, None if path == folder else path)
@@ -102,7 +105,7 @@ def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
 
 
 def require_same_frame(contrast: Series, first: Series) -> None:
-    """Raise InputError where a further MR contrast lies in another frame of reference."""
+    """Raise InputError if another MR contrast has another frame of reference."""
     if contrast.slices[0].frame != first.slices[0].frame:
         raise InputError(
             f"{contrast.path} lies in another frame of reference than {first.path}: give contrasts "
@@ -113,12 +116,13 @@ def require_same_frame(contrast: Series, first: Series) -> None:
 def _read_planes(
     file: Path, images: Sequence[Slice]
 ) -> Iterator[Float[np.ndarray, "columns rows"]]:
-    """The voxels of slices in one file, scaled as their tags say (HU in a CT), float32.
+    """The voxels of slices in one file, float32, scaled as their tags say (HU in a CT).
 
-    Raises InputError where they are damaged, cut short or compressed beyond what is installed.
+    Raises InputError if voxels are damaged, cut short, or compressed in a format that no installed
+    library reads.
     """
     with decoding(file):
-        # From memory: a damaged length then asks for no more than the file holds.
+        # The file is read into memory, so a damaged length cannot request more than the file holds.
         data = read_data(io.BytesIO(file.read_bytes()))
         require_decoder(data.file_meta.TransferSyntaxUID, file)
         frames = data.pixel_array
@@ -138,7 +142,7 @@ def _read_planes(
 
 
 def require_decoder(syntax: UID, file: Path) -> None:
-    """Refuse a transfer syntax of which nothing installed can read the voxels."""
+    """Refuse a transfer syntax whose voxels no installed library can read."""
     remedy = "decompress it"
     with suppress(NotImplementedError):
         decoder = get_decoder(syntax)
@@ -147,28 +151,28 @@ def require_decoder(syntax: UID, file: Path) -> None:
         if any("pylibjpeg-libjpeg" in missing for missing in decoder.missing_dependencies):
             remedy += ", or pip install '.[jpeg]'"
     raise InputError(
-        f"{file} is compressed as {printable(syntax.name)}, which nothing installed here reads: "
+        f"{file} is compressed as {printable(syntax.name)}, which no installed library reads: "
         f"{remedy}"
     )
 
 
 def read_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels and the affine to RAS mm. Raises InputError as `open_series`."""
+    """The voxels and the affine to RAS mm. Raises InputError as `open_series` does."""
     series = open_series(path)
     return series.read(), series.affine
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of a series by name. Raises InputError as `open_series`."""
+    """The files of a series, sorted by name. Raises InputError as `open_series` does."""
     return sorted({image.file for image in open_series(path).slices})
 
 
 def slice_files(folder: Path) -> list[Path]:
-    """The files directly in a folder that claim to hold slices; hidden ones are passed over.
+    """The files directly in a folder that may hold slices, without hidden files.
 
-    A suffix or the first bytes make the claim. So do figures in a name without a suffix, such as
-    IM0001 or 1.2.840.113, because a damaged slice must be reported; where no file makes a claim,
-    every file without a suffix does.
+    A file may hold a slice if its suffix or first bytes are those of DICOM. A name without a suffix
+    but with digits, such as IM0001 or 1.2.840.113, counts too, because a damaged slice must be
+    reported. If no file counts, every file without a suffix does.
     """
     files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     bare = [f for f in files if not f.suffix or f.suffix[1:].isdigit()]
@@ -178,7 +182,7 @@ def slice_files(folder: Path) -> list[Path]:
 
 
 def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
-    """The headers of the images in a folder, or of those in one file's series."""
+    """The headers of the images in a folder, or in the series of one file."""
     try:
         headers = {file: read_header(file) for file in slice_files(folder)}
     except PermissionError as error:
@@ -188,7 +192,7 @@ def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
 
 
 def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
-    """The files of one file's series, and those that give no series."""
+    """The files of one file's series, and the files without a series."""
     if wanted not in headers:
         return []
     uid = series_of(headers[wanted], wanted)
@@ -197,7 +201,7 @@ def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
         return files
     images = []
     for file, header in headers.items():
-        with suppress(InputError):  # other series may hold anything
+        with suppress(InputError):  # the file may belong to another series
             images += slices_of(header, file)
     groups = [[image.file for image in some] for some in by_series(images)]
     return next((sorted(some) for some in groups if wanted in some), files)
@@ -207,6 +211,6 @@ def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
     if len(series := by_series(images)) == 1:
         return
     raise InputError(
-        f"{folder} holds {len(series)} series: {listed(series)}: give the named file of "
-        "the series wanted in place of the folder"
+        f"{folder} holds {len(series)} series: {listed(series)}: give the named file of one "
+        "series instead of the folder"
     )

@@ -1,4 +1,4 @@
-"""One DICOM file: what its tags say of the slice that it holds."""
+"""One DICOM file, and what its tags say about its slice."""
 
 import io
 import re
@@ -17,19 +17,19 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-# Objects that accompany a patient's images and are not images, by modality and class.
+# Modalities and classes of objects that accompany a patient's images but are not images.
 COMPANIONS = ("REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SEG", "SR", "PR", "KO", "DOC")
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
 STORAGE = "1.2.840.10008.5.1.4.1.1."
-# Spectra, presentations, parametric maps, raw data, reports, documents, RT.
+# These classes are spectra, presentations, parametric maps, raw data, reports, documents and RT.
 NO_IMAGES = tuple(STORAGE + end for end in ("4.2", "11.", "30", "66", "88.", "104.", "481."))
-PICTURE = f"{STORAGE}7"  # secondary capture: a screenshot or dose report where it has no place
+PICTURE = f"{STORAGE}7"  # secondary capture; without a position it is a screenshot or a dose report
 REQUIRED = (
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Rows", "Columns"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
 )
 SCALE = ("RescaleSlope", "RescaleIntercept")
-LARGEST_MM = 1e5  # no scanner is larger, but most damaged numbers are
+LARGEST_MM = 1e5  # no scanner is larger than this, but most damaged numbers are
 
 
 class Slice(NamedTuple):
@@ -41,18 +41,19 @@ class Slice(NamedTuple):
     series: str
     description: str
     frame: str  # frame of reference; coordinates of two frames have nothing in common
-    sop: tuple[str, ...]  # class and instance, and of a multi-frame file the frame's number from 1
+    # Class and instance, and in a multi-frame file the number of the frame, from 1.
+    sop: tuple[str, ...]
     size: tuple[int, int]  # columns, rows
     spacing: Float[np.ndarray, "2"]  # mm, along a row of pixels and down a column
-    position: Float[np.ndarray, "3"]  # of the first pixel's centre, LPS mm
+    position: Float[np.ndarray, "3"]  # centre of the first pixel, LPS mm
     orientation: Float[np.ndarray, "2 3"]  # unit vectors along a row and down a column, LPS
-    frame_index: int | None = None  # of the frame in a multi-frame file
+    frame_index: int | None = None  # index of the frame in a multi-frame file
 
 
 def may_be_dicom(file: Path) -> bool:
-    """Whether a file claims to be DICOM, by its suffix or first bytes, or cannot be read.
+    """Whether a file has the suffix or the first bytes of DICOM, or cannot be read.
 
-    What is wrong with a file that cannot be read is reported by whoever reads it.
+    A file that cannot be read counts, so that its reader reports the fault.
     """
     if file.suffix.lower() in SUFFIXES:
         return True
@@ -64,7 +65,7 @@ def may_be_dicom(file: Path) -> bool:
 
 
 def read_header(file: Path) -> Dataset:
-    """All tags but the voxels. Raises InputError where they cannot be read."""
+    """All tags except the voxels. Raises InputError if they cannot be read."""
     with decoding(file):
         return read_data(file, stop_before_pixels=True)
 
@@ -73,7 +74,8 @@ def is_beside(header: Dataset, file: Path) -> bool:
     """Whether a file only accompanies images: structures, reports, screenshots, directories."""
     with decoding(file):
         kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
-        if not (modality := _text(header, "Modality")):  # a damaged file, where it is no directory
+        # The file is damaged, unless it is a directory.
+        if not (modality := _text(header, "Modality")):
             return kind == DIRECTORY
         if kind.startswith(PICTURE):
             return not header.get("ImagePositionPatient")
@@ -81,15 +83,15 @@ def is_beside(header: Dataset, file: Path) -> bool:
 
 
 def series_of(header: Dataset, file: Path) -> str:
-    """The UID of the file's series; empty where the header has none."""
+    """The UID of the file's series; empty if the header has none."""
     with decoding(file):
         return str(header.get("SeriesInstanceUID") or "")
 
 
 def slice_of(header: Dataset, file: Path, index: int | None = None) -> Slice:
-    """The slice that a file of images holds, or that of frame `index`.
+    """The slice in an image file, or the slice of frame `index`.
 
-    Raises InputError where the file is damaged, colour or multi-frame, or lacks a tag.
+    Raises InputError if the file is damaged, in colour or multi-frame, or lacks a tag.
     """
     with decoding(file):
         if not (modality := _text(header, "Modality")):
@@ -107,7 +109,7 @@ def slice_of(header: Dataset, file: Path, index: int | None = None) -> Slice:
                 *(() if index is None else (str(index + 1),)),
             ),
             size=(int(header.Columns), int(header.Rows)),
-            # PixelSpacing gives the distance of rows first.
+            # The first value of PixelSpacing is the distance between rows.
             spacing=_numbers(header, "PixelSpacing", 2, file, positive=True)[::-1],
             position=_numbers(header, "ImagePositionPatient", 3, file),
             orientation=_orientation(header, file),
@@ -116,14 +118,14 @@ def slice_of(header: Dataset, file: Path, index: int | None = None) -> Slice:
 
 
 def read_data(source: Path | io.BytesIO, **options: Any) -> Dataset:
-    """A data set, also from a file without the preamble of a DICOM file."""
+    """Read a data set, even from a file without the preamble of a DICOM file."""
     try:
         return pydicom.dcmread(source, **options)
     except InvalidDicomError:
         if isinstance(source, io.BytesIO):
             source.seek(0)
         data = pydicom.dcmread(source, force=True, **options)
-        if not data.get("SOPClassUID"):  # any file gives a data set
+        if not data.get("SOPClassUID"):  # pydicom makes a data set of any file
             raise
         implicit, _ = data.original_encoding
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -132,17 +134,17 @@ def read_data(source: Path | io.BytesIO, **options: Any) -> Dataset:
 
 
 def _require_plain_image(header: Dataset, modality: str, file: Path) -> None:
-    """Refuse all but one frame of grey values with a place in the patient."""
+    """Refuse anything but one frame of grey values with a position in the patient."""
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1 or "SharedFunctionalGroupsSequence" in header:
         kind = f"a multi-frame image ({frames} frames)" if frames != 1 else "an enhanced image"
-        raise InputError(f"{file} is {kind}: export it with one file a slice")
+        raise InputError(f"{file} is {kind}: export it with one file per slice")
     colours = _text(header, "PhotometricInterpretation") or "MONOCHROME2"
     if int(header.get("SamplesPerPixel") or 1) != 1 or colours != "MONOCHROME2":
         raise InputError(f"{file} holds {colours} pixels: give the series of plain grey values")
     lacking = [keyword for keyword in REQUIRED if is_empty(header, keyword)]
     scale = [keyword for keyword in SCALE if is_empty(header, keyword)]
-    # Without them an MR is as stored; of a CT nobody knows then what its numbers are.
+    # Without these tags an MR keeps its stored values, but the unit of a CT is unknown.
     if len(scale) == 1 or (modality == "CT" and not header.get("ModalityLUTSequence")):
         lacking += scale
     if lacking:
@@ -154,13 +156,13 @@ def is_empty(header: Dataset, keyword: str) -> bool:
 
 
 def _person(header: Dataset) -> str:
-    """ID and name, without differences of capitals, trailing separators and scripts."""
+    """ID and name, without capitals, trailing separators and other scripts of the name."""
     name = str(header.get("PatientName") or "").split("=")[0]
     return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """A value fit for a sentence: on one line, whatever its file holds."""
+    """A value for a message, on one line whatever the file holds."""
     return printable(str(header.get(keyword) or ""))
 
 
@@ -173,7 +175,8 @@ def _numbers(
     header: Dataset, keyword: str, count: int, file: Path, *, positive: bool = False
 ) -> np.ndarray:
     values = np.array([float(v) for v in np.atleast_1d(header[keyword].value)])
-    sound = values.shape == (count,) and (np.abs(values) < LARGEST_MM).all()  # NaN is not
+    # NaN fails this comparison.
+    sound = values.shape == (count,) and (np.abs(values) < LARGEST_MM).all()
     if not sound or (positive and values.min() <= 0):
         raise InputError(f"{file} has an impossible {keyword}: export the series again")
     return values
@@ -181,7 +184,7 @@ def _numbers(
 
 def _orientation(header: Dataset, file: Path) -> Float[np.ndarray, "2 3"]:
     axes = _numbers(header, "ImageOrientationPatient", 6, file).reshape(2, 3)
-    # Cosines are written with a few digits: a hundred times the noise of a good header.
+    # Headers store cosines with few digits; this tolerance is 100 times their rounding.
     if np.abs(axes @ axes.T - np.eye(2)).max() > 100 * GRID_TOLERANCE:
         raise InputError(
             f"{file} has axes in ImageOrientationPatient that are not perpendicular unit vectors: "

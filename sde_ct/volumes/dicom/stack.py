@@ -1,4 +1,4 @@
-"""The order and place of the slices that are written of a volume."""
+"""The order and position of the slices in which a volume is written."""
 
 import hashlib
 
@@ -18,22 +18,22 @@ from sde_ct.volumes.volume import (
     reordered,
 )
 
-SHEAR = 1e-3  # cosine between axes: rounding in headers
-TILT = 1.0  # degrees from which slices are not called axial
-SQUARE = 1e-3  # of a pixel's side: larger differences are no rounding
+SHEAR = 1e-3  # cosine between axes; a smaller one is rounding in headers
+TILT = 1.0  # degrees; slices that are tilted by more are not called axial
+SQUARE = 1e-3  # relative difference of a pixel's sides; a larger one is no rounding
 
 Stack = tuple[
     Shaped[np.ndarray, "columns rows slices"],
-    Float[np.ndarray, "4 4"],  # to LPS mm
-    tuple[tuple[str, ...], ...],  # the MR's slice in the place of each, where the MR is DICOM
+    Float[np.ndarray, "4 4"],  # affine to LPS mm
+    tuple[tuple[str, ...], ...],  # the MR's slice at each position, if the MR is DICOM
 ]
 
 
 def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
-    """The voxels as slices along their normal; messages call what is written `name`.
+    """The voxels as slices along their normal; errors call the output `name`.
 
     Raises:
-      InputError: voxels are not finite, the grid is not the MR's or its axes are not
+      InputError: voxels are not finite, the grid is not the MR's, or the axes are not
         perpendicular.
     """
     if not np.isfinite(volume.array).all():
@@ -46,12 +46,13 @@ def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
             f"{name} is not written: it does not lie on the MR's grid; resample it to the MR"
         )
     require_perpendicular(volume, name)
-    volume = Volume(volume.array, identity.affine, volume.unit)  # without rounding of a file
+    # This removes the rounding of the affine in a file.
+    volume = Volume(volume.array, identity.affine, volume.unit)
     if not identity.sources:
         volume = left_posterior_superior(volume)
     array, sources = volume.array, identity.sources
     affine = swap_lps_ras(volume.affine)
-    if np.linalg.det(affine[:3, :3]) < 0:  # the last axis runs against the normal of the others
+    if np.linalg.det(affine[:3, :3]) < 0:  # the last axis points against the normal of the others
         array, sources = array[..., ::-1], sources[::-1]
         affine[:3, 3] += affine[:3, 2] * (array.shape[2] - 1)
         affine[:3, 2] *= -1
@@ -59,7 +60,7 @@ def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
 
 
 def require_perpendicular(volume: Volume, name: str) -> None:
-    """Refuse a grid that no series of DICOM slices can have; messages call the volume `name`."""
+    """Refuse a grid that no series of DICOM slices can have; errors call the volume `name`."""
     if not is_perpendicular(volume.affine, SHEAR):
         raise InputError(
             f"{name} is not written as DICOM: its axes are not perpendicular; resample it"
@@ -67,12 +68,12 @@ def require_perpendicular(volume: Volume, name: str) -> None:
 
 
 def place_hash(affine: Float[np.ndarray, "4 4"]) -> str:
-    """A hash of an affine, in hex, up to rounding."""
+    """A hash of an affine, in hex; rounding in the affine does not change it."""
     return hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
 
 
 def plane(affine: Float[np.ndarray, "4 4"]) -> str:
-    """What ImageType calls slices along the last axis: AXIAL where they are so within `TILT`."""
+    """The ImageType of slices along the last axis: AXIAL if they are tilted by less than `TILT`."""
     return "AXIAL" if _is_near_axial(affine) and _tilt(affine) < TILT else "REFORMATTED"
 
 
@@ -82,7 +83,7 @@ def _is_near_axial(affine: Float[np.ndarray, "4 4"]) -> bool:
 
 
 def _tilt(affine: Float[np.ndarray, "4 4"]) -> float:
-    """The largest angle between an axis of voxels and the patient's axis nearest to it, degrees."""
+    """The largest angle between a voxel axis and the patient axis nearest to it, degrees."""
     cosines = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).max(axis=0)
     return float(np.degrees(np.arccos(min(1.0, cosines.min()))))
 
@@ -97,7 +98,7 @@ def _advice(axial: bool) -> str:
 
 
 def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
-    """What a planner should know of the slices before using them.
+    """Notes on the slices that a planner should know before using them.
 
     `axial`: whether straight axial slices are written beside them.
     """
@@ -113,12 +114,12 @@ def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
             f"(ImageType REFORMATTED): {_advice(axial)}."
         )
     spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)
-    if not identity.sources:  # slices are made axial: their rows run along the axis nearest to left
+    if not identity.sources:  # the slices will be axial, with rows along the axis nearest to left
         spacing = spacing[np.argsort(nib.io_orientation(identity.affine)[:, 0])]
     if abs(spacing[0] / spacing[1] - 1) > SQUARE:
         notes.append(
-            f"The pixels of its CT series are {spacing[0]:.3g} by {spacing[1]:.3g} mm: where a "
-            "planning system takes square ones only, resample the MR to them and synthesize it "
-            "again."
+            f"The pixels of its CT series are {spacing[0]:.3g} by {spacing[1]:.3g} mm: if a "
+            "planning system accepts only square pixels, resample the MR to square pixels "
+            "and synthesize it again."
         )
     return notes

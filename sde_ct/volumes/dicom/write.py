@@ -22,22 +22,22 @@ from sde_ct.volumes.volume import Volume, rounded_hu, voxel_sha256
 def write_ct_series(
     folder: str | os.PathLike, volume: Volume, identity: Identity, labels: Labels = CT
 ) -> Path:
-    """Write one DICOM file a slice (CT Image Storage, int16 HU), whole or not at all.
+    """Write one DICOM file per slice (CT Image Storage, int16 HU), whole or not at all.
 
     The series joins the MR's patient, study and frame of reference. All other UIDs are new and
-    follow from what is written, so that the same volume gives the same files. Its slices are those
-    of the MR's series, numbered along their normal, or axial ones from inferior to superior where
-    the MR did not come as DICOM.
+    depend only on the content, so that the same volume gives the same files. The slices are those
+    of the MR's series, numbered along their normal. If the MR is no DICOM, they are axial slices
+    from inferior to superior.
 
     Args:
-      folder: to be made; slices are named 0001.dcm and so on.
+      folder: path of the new folder, in which slices are named 0001.dcm and so on.
       volume: HU on the MR's grid, rounded and clipped to int16.
-      identity: of the MR, by `identity_of` or `new_identity`.
-      labels: what the series says of itself.
+      identity: the MR's, from `identity_of` or `new_identity`.
+      labels: tags that describe the content of the series.
 
     Raises:
-      InputError: the folder exists, the grid is not the MR's, its axes are not perpendicular, or
-        a voxel is not finite.
+      InputError: the folder exists, the grid is not the MR's, the axes are not perpendicular, or a
+        voxel is not finite.
     """
     folder = Path(folder)
     if folder.exists():
@@ -59,7 +59,7 @@ def write_ct_series(
 
 
 def joined(identity: Identity) -> str:
-    """All that a series takes from the MR's: the tags kept and the slices referred to."""
+    """A text of everything that a series copies from the MR: tags and references to slices."""
     tags = (f"{element.tag} {element.value}" for element in identity.header)
     return "\n".join((*tags, *(" ".join(source) for source in identity.sources)))
 
@@ -79,9 +79,10 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, labels: L
     header.Manufacturer = header.ManufacturerModelName = "sde_ct"
     header.SoftwareVersions = versions()["sde-ct"]
     header.BurnedInAnnotation, header.LossyImageCompression = "NO", "00"
-    header.AcquisitionNumber = header.KVP = None  # no X-ray was taken; wanted present, if empty
+    # No X-ray was taken, but these tags must be present.
+    header.AcquisitionNumber = header.KVP = None
     header.ImageOrientationPatient = _decimals((affine[:3, :2] / spacing[:2]).T.ravel())
-    header.PixelSpacing = _decimals(spacing[1::-1])  # distance of rows first
+    header.PixelSpacing = _decimals(spacing[1::-1])  # the distance between rows comes first
     header.SliceThickness, header.SpacingBetweenSlices = _decimals(spacing[[2, 2]])
     header.Columns, header.Rows = array.shape[:2]
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -99,7 +100,7 @@ def _image(
     k: int,
     source: tuple[str, ...] | None,
 ) -> Dataset:
-    """The data set of slice `k`; `source` is the MR's slice in its place."""
+    """The data set of slice `k`; `source` is the MR's slice at the same position."""
     image = Dataset()
     image.update(common)
     position = affine[:3, 3] + k * affine[:3, 2]
@@ -121,5 +122,5 @@ def _image(
 
 
 def _decimals(values: Iterable[float]) -> list[str]:
-    """Decimal strings of 16 characters at most, as many digits as fit: 1e-9 mm or better."""
+    """Decimal strings of at most 16 characters, precise to 1e-9 mm or better."""
     return [format_number_as_ds(float(v)) for v in values]

@@ -400,11 +400,11 @@ BAD = {
         "misses 2 slices",
     ),
     "uneven": (lambda f: shift(f, "IM004.dcm", z=0.4), "slices 2.6 to 3.4 mm apart"),
-    "beside": (lambda f: shift(f, "IM004.dcm", x=2), "1.7 mm beside their line"),
+    "beside": (lambda f: shift(f, "IM004.dcm", x=2), "1.7 mm beside the line"),
     "gantry tilt": (tilt, r"gantry tilt of 9.5 degrees"),
     "turned": (
         lambda f: edit(f / "IM004.dcm", ImageOrientationPatient=[0, 1, 0, 0, 0, -1]),
-        "turned differently: take localizers",
+        "different orientations: take localizers",
     ),
     "no direction": (
         lambda f: edit(f / "IM004.dcm", ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
@@ -457,11 +457,11 @@ BAD = {
     "half a scale": (lambda f: edit(f / "IM004.dcm", RescaleSlope=2), "lacks RescaleIntercept"),
     "multi-frame": (
         lambda f: edit(f / "IM004.dcm", NumberOfFrames=4),
-        r"multi-frame image \(4 frames\): export it with one file a slice",
+        r"multi-frame image \(4 frames\): export it with one file per slice",
     ),
     "enhanced": (
         lambda f: edit(f / "IM004.dcm", SharedFunctionalGroupsSequence=[], NumberOfFrames=1),
-        "IM004.dcm is an enhanced image: export it with one file a slice",
+        "IM004.dcm is an enhanced image: export it with one file per slice",
     ),
     "empty scale": (
         lambda f: edit(f / "IM004.dcm", RescaleSlope=2, RescaleIntercept=""),
@@ -470,7 +470,7 @@ BAD = {
     "colour": (colour, "holds RGB pixels: give the series of plain grey"),
     "compressed": (
         lambda f: recode(f / "IM004.dcm", MPEG2MPML),
-        r"compressed as MPEG2 .* nothing installed here reads: decompress it$",
+        r"compressed as MPEG2 .* no installed library reads: decompress it$",
     ),
     "broken JPEG": (
         lambda f: recode(f / "IM004.dcm", JPEGLosslessSV1),
