@@ -132,7 +132,7 @@ FLAGS = {
     "patients": (["--patients=3"], "--patients is for --source=phantom alone"),
     "mask": (["--source=synthrad2023", "--mask=m*"], "--mask is for --source=pairs alone"),
     "two ways to split": (["--split=literature"], "says which patients test: leave out --test"),
-    "input": (["--output=INPUT"], "in is the input folder: give another output beside it"),
+    "input": (["--output=INPUT"], "in is the input folder: give an output beside the input folder"),
     "in the input": (["--output=INPUT/data"], "in/data lies in the input folder"),
     "around the input": (["--output=INPUT/.."], "holds the input folder"),
 }
@@ -155,7 +155,7 @@ def test_train_refuses_and_leaves_no_trace(place):
     assert prepare(place).status == 0
     before = listing(place)
     for flags, sentence in [
-        (["--config.data.neighbours=3"], "anna has 5 slices, the network needs 7"),
+        (["--config.data.neighbours=3"], "anna has 5 slices, but the network needs 7"),
         (["--config.network.patch=5"], "12 x 16, but this network needs multiples of 5"),
         (["--config.training.steps=0"], "config.training.steps=0: give a number above 0"),
         (["--config.method=unet"], "config.method='unet': give one of diffusion, cnn, gan"),
@@ -221,7 +221,9 @@ def test_a_volume_shorter_than_the_network_needs_is_refused(place, phantoms):
     short = place / "short.nii.gz"
     save(short, load(place / "in" / "anna" / "mr.nii.gz")[..., :3])
     done = call("synthesize", f"--workdir={workdir}", f"--mr={short}", f"--output={place / 'o'}")
-    assert "short has 3 slices, the network needs 5" in done.error and not (place / "o").exists()
+    assert (
+        "short has 3 slices, but the network needs 5" in done.error and not (place / "o").exists()
+    )
 
 
 def test_evaluate_refuses_what_does_not_fit(place):

@@ -1,4 +1,4 @@
-"""How an MR was acquired, by its DICOM header, compared with the MRs of the training."""
+"""Compare how an MR was acquired, by its DICOM header, with the MRs of the training."""
 
 import math
 import re
@@ -11,14 +11,16 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import secrets_of, words_of
 from sde_ct.volumes.dicom.series import Series
 
-LONG_TE, SHORT_TE = 60.0, 30.0  # ms: T2-weighted spin echo from, T1-weighted up to
+# ms; a T2-weighted spin echo has at least the first TE, a T1-weighted one at most the second.
+LONG_TE, SHORT_TE = 60.0, 30.0
 LONG_TR, SHORT_TR = 2000.0, 1200.0
-PREPARED = {"EP", "IR"}  # diffusion, FLAIR, STIR, whose times say nothing about T1 and T2
+PREPARED = {"EP", "IR"}  # the echo times of diffusion, FLAIR and STIR say nothing about T1 or T2
 NOT = r"(?<!no)(?<!non)(?<!no[ _-])(?<!non[ _-])(?<!without[ _-])(?<!w/o[ _-])"
 NO_FAT = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
-FIELD, BANDWIDTH = 0.2, 2.0  # a field may differ by this share, a bandwidth by this factor
+# Allowed relative difference of the field, and allowed factor of the bandwidth.
+FIELD, BANDWIDTH = 0.2, 2.0
 
-# How a warning words the value of each category, for the new MR and for those of the training.
+# The words for each category in a warning, for both the new MR and those of the training.
 CATEGORIES: dict[str, Callable[[Any], str]] = {
     "weighting": lambda value: f"{value}-weighted",
     "fat_suppression": lambda value: f"acquired with{'' if value else 'out'} fat suppression",
@@ -37,10 +39,10 @@ def weighting_of(te: float, tr: float, sequence: Collection[str]) -> str:
 
 
 def facts(mr: Series) -> dict[str, Any]:
-    """What the header of an MR says about its acquisition, as plain JSON; nothing unknown.
+    """What the header of an MR says about its acquisition, as plain JSON, without unknown values.
 
-    It has the keys of `CATEGORIES`, `field` in tesla and `bandwidth` in hertz per pixel. A value
-    that is damaged is unknown.
+    The keys are those of `CATEGORIES`, `field` in tesla and `bandwidth` in hertz per pixel. A
+    damaged value counts as unknown.
     """
     te, tr = _number(mr, "EchoTime"), _number(mr, "RepetitionTime")
     values = {
@@ -58,7 +60,7 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The different values over the training patients, sorted, as plain JSON.
 
     Args:
-      cases: from `facts`, one of each patient; empty where nothing is known.
+      cases: from `facts`, one per patient; empty if nothing is known.
     """
     names = [*CATEGORIES, "field", "bandwidth"]
     values = {name: sorted({one[name] for one in cases if name in one}) for name in names}
@@ -66,10 +68,10 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]:
-    """A sentence for each fact of an MR that is unlike the training; unknown facts get none.
+    """A sentence for each known fact of an MR that differs from the training.
 
     Args:
-      seen: what a checkpoint says about its training; older ones have no `acquisition`.
+      seen: the description of the training in a checkpoint; older ones have no `acquisition`.
       mr: from `facts`.
     """
     trained = (seen or {}).get("acquisition") or {}
@@ -101,24 +103,28 @@ def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]
 def _fat_suppression(mr: Series) -> bool | None:
     if NO_FAT.search(" ".join((*_texts(mr, "SequenceName"), *_texts(mr, "SeriesDescription")))):
         return True
-    enhanced = _texts(mr, "SpectrallySelectedSuppression")  # of enhanced MR
+    enhanced = _texts(mr, "SpectrallySelectedSuppression")  # a tag of enhanced MR
     options = _texts(mr, "ScanOptions")
     if "FS" in options or any("FAT" in value for value in enhanced):
         return True
-    # The standard requires Scan Options, which may be empty: only a stripped header lacks it.
+    # The standard requires Scan Options, which may be empty. Only a header that was stripped of
+    # tags lacks it.
     return False if "ScanOptions" in mr.header or enhanced else None
 
 
 def _agent(mr: Series) -> bool | None:
-    """Whether an agent is named; unknown in a header so stripped that it lacks the echo time."""
-    # The sequence is that of enhanced MR.
+    """Whether a contrast agent is named; None if the header was stripped even of the echo time."""
+    # ContrastBolusAgentSequence is a tag of enhanced MR.
     if _texts(mr, "ContrastBolusAgent") or _texts(mr, "ContrastBolusAgentSequence"):
         return True
     return False if _number(mr, "EchoTime") else None
 
 
 def _manufacturer(mr: Series) -> str | None:
-    """The first word in capitals: the rest differs between scanners of one manufacturer."""
+    """The first word, in capitals.
+
+    The other words differ between scanners of one manufacturer.
+    """
     word = re.search(r"[^\W\d_]+", " ".join(_texts(mr, "Manufacturer")))
     with suppress(InputError), decoding(mr.slices[0].file):
         if word and not words_of(word[0]) & secrets_of(mr.header):
@@ -127,7 +133,7 @@ def _manufacturer(mr: Series) -> str | None:
 
 
 def _texts(mr: Series, keyword: str) -> list[str]:
-    """The values of a tag that are not empty; none where it is damaged."""
+    """The values of a tag that are not empty; none if the tag is damaged."""
     with suppress(InputError), decoding(mr.slices[0].file):
         value = mr.header.get(keyword)
         several = [value] if isinstance(value, str) or value is None else list(value)

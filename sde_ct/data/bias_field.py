@@ -1,20 +1,20 @@
-"""The slow change of an MR's brightness that its coils cause, and its correction."""
+"""Correct an MR's bias field, the slow change of brightness that the coils cause."""
 
 import numpy as np
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.volume import Volume
 
-WORKING_MM = 6.0  # the field is fitted on voxels of about this size, and is much smoother
-ITERATIONS = (50, 50, 50)  # at each of three levels, on ever finer control points
-FEWEST = 4  # voxels along an axis; to fewer, which N4 refuses or fits badly, the last is added
+WORKING_MM = 6.0  # the field is fitted on voxels of about this size, because it is much smoother
+ITERATIONS = (50, 50, 50)  # iterations at each of three levels, whose control points become finer
+FEWEST = 4  # voxels along an axis; shorter axes, which N4 refuses or fits badly, are padded
 
 
 def without_bias_field(mr: Volume, body: Volume) -> Volume:
     """The MR divided by its bias field, by N4 (Tustison et al., IEEE Trans. Med. Imaging 29:1310).
 
-    The field is fitted to the voxels above 0 in the body, because N4 reads a 0 as a 1, and outside
-    the body it stays within the range it has inside. The same MR gives the same result.
+    The field is fitted to the voxels above 0 in the body, because N4 reads a 0 as a 1. Outside the
+    body it is limited to its range inside the body. The same MR gives the same result.
 
     Args:
       mr: a.u., any orientation.
@@ -27,7 +27,7 @@ def without_bias_field(mr: Volume, body: Volume) -> Volume:
 
     def image(array: np.ndarray, kind: type) -> sitk.Image:
         made = sitk.GetImageFromArray(np.ascontiguousarray(np.pad(array, more, "edge").T, kind))
-        # N4 needs no place in the patient; rounding in a header must not change its result.
+        # N4 needs no position in the patient, and rounding in a header must not change its result.
         made.SetSpacing(np.round(mr.spacing, 3).tolist())
         return made
 
@@ -39,7 +39,7 @@ def without_bias_field(mr: Volume, body: Volume) -> Volume:
         for step, n in zip(mr.spacing, mr.array.shape, strict=True)
     ]
     correct = sitk.N4BiasFieldCorrectionImageFilter()
-    correct.SetNumberOfThreads(1)  # patients run side by side
+    correct.SetNumberOfThreads(1)  # several patients are processed at once
     correct.SetMaximumNumberOfIterations(ITERATIONS)
     try:
         if not inside.any():

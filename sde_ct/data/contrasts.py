@@ -1,7 +1,7 @@
 """Several MR contrasts of one patient, such as T2 and T1, on the grid of the first one.
 
-The first contrast defines the grid, the body and the slices. Each further one is a channel of its
-own beside it, scaled by its own percentiles inside the body.
+The first contrast defines the grid, the body and the slices. Each other contrast is a further
+channel, scaled by its own percentiles inside the body.
 """
 
 import re
@@ -19,8 +19,8 @@ from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.slice_grid import SliceGrid, to_slices
 from sde_ct.volumes.volume import Volume, reordered, same_grid
 
-SINGLE = ("mr",)  # the name of the only contrast, in records that name none
-LEAST = 0.9  # share of the body that a further contrast must cover
+SINGLE = ("mr",)  # the name of the only contrast in records that name no contrasts
+LEAST = 0.9  # share of the body that each further contrast must cover
 
 
 def file_name(contrast: str) -> str:
@@ -29,9 +29,9 @@ def file_name(contrast: str) -> str:
 
 
 def names_of(patterns: Sequence[str]) -> tuple[str, ...]:
-    """A name for each glob pattern: the first word in its last part, as t2 for 'scans/t2*.nii'.
+    """A name for each glob pattern: the first word in its last part, as in t2 for 'scans/t2*.nii'.
 
-    Raises InputError where two have the same name, or one has none.
+    Raises InputError if two patterns give the same name, or one gives no name.
     """
     words = [re.findall(r"[\w-]+", PurePath(pattern).name)[:1] for pattern in patterns]
     names = tuple(word for found in words for word in found)
@@ -44,10 +44,10 @@ def names_of(patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def on_first(volume: Volume, first: Volume, name: str) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
-    """A further contrast on the grid of the first, and where it was measured.
+    """A further contrast on the grid of the first, and a mask of the voxels that it covers.
 
-    Axes are flipped and swapped; on another grid the volume is interpolated linearly, and its
-    lowest value stands where it does not reach. `name` is how an error names it.
+    Axes are flipped and swapped as needed. If the grids differ, the volume is interpolated
+    linearly, and voxels outside it get its lowest value. Errors call the volume `name`.
     """
     volume = reordered(volume, first.affine)
     if same_grid(volume, first):
@@ -66,13 +66,13 @@ def cut(
 
     Args:
       volume: the contrast, on any grid.
-      grid: of the first contrast's slices.
-      outline: the body on the first contrast's voxels.
-      name: how an error names the volume.
+      grid: the grid of the first contrast's slices.
+      outline: the body, on the first contrast's voxels.
+      name: the name of the volume in errors.
       n4: correct its bias field inside the body first.
 
     Raises:
-      InputError: it covers less than `LEAST` of the body, or N4 finds no field.
+      InputError: the contrast covers less than `LEAST` of the body, or N4 cannot fit a field.
     """
     volume, there = on_first(volume, grid.frame, name)
     body = outline.array > 0
@@ -88,11 +88,11 @@ def cut(
 
 
 def stacked(contrasts: Sequence[Shaped[np.ndarray, "n k h w"]]) -> Float[np.ndarray, "n h w c"]:
-    """Slices with k neighbours of every contrast as channels: all of the first contrast first."""
+    """Slices whose channels are k neighbours of each contrast, in the order of the contrasts."""
     return np.ascontiguousarray(np.moveaxis(np.concatenate(contrasts, axis=1), 1, -1))
 
 
 def recorded(further: Mapping[str, Percentiles]) -> dict[str, Any]:
-    """What a patient's record holds of further contrasts: their percentiles, as plain JSON."""
+    """The percentiles of further contrasts for a patient's record, as plain JSON."""
     values = {name: {str(p): v for p, v in found.items()} for name, found in further.items()}
     return {"further_percentiles": values} if further else {}

@@ -1,4 +1,4 @@
-"""Prepared slices as batches: a Grain pipeline, every batch a function of (seed, step) alone."""
+"""Prepared slices as batches, in a Grain pipeline whose batches depend on (seed, step) alone."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from sde_ct.data.intensity import Intensity, SliceMinMax
 from sde_ct.data.prepared import Prepared, PreparedCase
 from sde_ct.errors import InputError
 
-# The fields of `sde_ct.types.Batch`, whose annotations would import JAX here.
+# The fields of `sde_ct.types.Batch`. Importing it would import JAX here.
 Example = Mapping[str, Float[np.ndarray, "..."]]
 
 
@@ -42,14 +42,14 @@ class Slices:
           prepared: the data.
           split: "train", "validation" or "test".
           intensity: the maps to model units.
-          neighbours: further MR slices on each side; the end slices of a volume are repeated.
-          contrasts: how many of the data's MR contrasts are shown.
-          z_slices: which slices of every case, in Python's notation: "0::2" the even ones. The
-            neighbours are taken from all.
+          neighbours: MR slices on each side of a slice; the end slices of a volume are repeated.
+          contrasts: how many of the data's MR contrasts are used.
+          z_slices: the slices of every case, in Python's notation; "0::2" selects the even ones.
+            Neighbours may be any slices.
 
         Raises:
-          InputError: split or notation are unknown, a case has fewer slices than
-            1 + 2·neighbours, or nothing is selected.
+          InputError: the split or the notation is unknown, a case has fewer slices than 1 +
+            2·neighbours, or nothing is selected.
         """
         if split not in prepared.split:
             raise InputError(f"split {split!r} is unknown: use {', '.join(prepared.split)}")
@@ -72,14 +72,15 @@ class Slices:
         return len(self._index)
 
     def where(self, i: int) -> tuple[str, int]:
-        """The case and the slice z of example i."""
+        """The case, and the index z of the slice, of example i."""
         number, z = self._index[i]
         return self._cases[number].id, z
 
     def __getitem__(self, i: int) -> Example:
         """Raises InputError where an array holds NaN or infinite values."""
         number, z = self._index[i]
-        # Maps are closed again at once: a cohort may have more files than a process may open.
+        # Memory maps are closed at once, because a cohort may have more files than a process may
+        # open.
         case = self._cases[number]
         shown = neighbour_index(np.array([z]), len(case), self._neighbours)[0]
         mr = [
@@ -94,7 +95,10 @@ class Slices:
 
 
 def _finite(case: PreparedCase, name: str, shown: np.ndarray) -> Float[np.ndarray, "k h w"]:
-    """These slices of an MR contrast, checked here because a set is too large to read at once."""
+    """Slices of an MR contrast, checked on reading.
+
+    A whole data set is too large to be checked at once.
+    """
     slices = case.load(name)[shown]
     if not np.isfinite(slices).all():
         raise InputError(
@@ -109,7 +113,7 @@ def parse_slices(text: str) -> slice:
         if not re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
             raise ValueError
         chosen = slice(*(int(part) if part else None for part in text.split(":")))
-        range(1)[chosen]  # refuses a step of 0
+        range(1)[chosen]  # this refuses a step of 0
     except ValueError:
         raise InputError(f"z_slices = {text!r}: write start:stop:step, as in '0::2'") from None
     return chosen
@@ -125,23 +129,24 @@ def train_iterator(
     shard_index: int = 0,
     shard_count: int = 1,
 ) -> grain.DatasetIterator:
-    """Endless shuffled batches, each field [b, h, w, ·]; every epoch has an order of its own.
+    """Endless shuffled batches, each field [b, h, w, ·]; every epoch has its own order.
 
-    Batch `step` holds rows step·batch_size … of one endless stream that the seed fixes, whatever
-    the number of hosts: shard i of n takes the i-th of n equal parts of it.
+    The seed fixes one endless stream of examples, whatever the number of hosts. Batch `step` begins
+    at example step·batch_size of this stream, and shard i of n takes the i-th of n equal parts of
+    the batch.
 
     Args:
       source: the training slices.
-      batch_size: examples a step over all shards; a multiple of `shard_count`.
-      seed: of order and augmentation.
+      batch_size: examples per step in all shards together; a multiple of `shard_count`.
+      seed: determines order and augmentation.
       flip: mirror left-right with probability 1/2.
-      rotate90: turn by 90°, 180° or 270° with probability 1/2 (arXiv 2209.12104's); square
+      rotate90: rotate by 90°, 180° or 270° with probability 1/2, as in arXiv 2209.12104; square
         slices only.
       shard_index, shard_count: this host and the number of hosts.
 
     Returns:
-      An iterator whose `get_state()` is a small dict of plain values and `set_state` takes it
-      back: the next batch is then the same as without interruption.
+      An iterator. Its `get_state()` returns a small dict of plain values, and `set_state` restores
+      it, so that the next batch is the same as without an interruption.
     """
     if batch_size < 1 or batch_size % shard_count:
         raise InputError(f"batch_size = {batch_size}: give a multiple of {shard_count} hosts")
@@ -161,7 +166,7 @@ def train_iterator(
 
 
 def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bool) -> Example:
-    """The same mirroring and turn for every field of an example [h, w, ·]."""
+    """Mirror and rotate all fields of an example [h, w, ·] alike."""
     turns = int(rng.integers(1, 4)) if rotate90 and rng.random() < 0.5 else 0
     mirror = flip and rng.random() < 0.5
 
@@ -173,7 +178,7 @@ def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bo
 
 
 def eval_batches(source: Slices | Sequence[Example], batch_size: int) -> Iterator[Example]:
-    """All examples once, in order, as batches [batch_size, h, w, ·], the last one perhaps less."""
+    """All examples once, in order, as batches [batch_size, h, w, ·]; the last may be smaller."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")
     for first in range(0, len(source), batch_size):
@@ -181,10 +186,10 @@ def eval_batches(source: Slices | Sequence[Example], batch_size: int) -> Iterato
 
 
 def fit_intensity(intensity: Intensity, prepared: Prepared) -> Intensity:
-    """The maps with what they learn from the training patients filled in.
+    """The intensity maps with the values that are fitted to the training patients.
 
-    Only the inverse of a per-slice CT map needs it: `low` and `high` become the medians over the
-    training slices of the slice minimum and maximum, HU.
+    Only the inverse of a per-slice CT map needs such values: `low` and `high` become the medians,
+    over the training slices, of the minimum and maximum of a slice in HU.
     """
     if not isinstance(intensity.ct, SliceMinMax):
         return intensity

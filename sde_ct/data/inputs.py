@@ -1,4 +1,4 @@
-"""From an MR volume to the input of a network: one way for preparation and for synthesis."""
+"""Turn an MR volume into the input of a network, alike in preparation and in synthesis."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,24 +18,24 @@ from sde_ct.volumes.volume import Volume, canonical, reordered, same_grid
 
 
 class CutMR(NamedTuple):
-    """Axial slices of an MR, not yet scaled."""
+    """Unscaled axial slices of an MR."""
 
     mr: Float[np.ndarray, "z h w"]  # a.u.
     body: UInt8[np.ndarray, "z h w"]  # 1 inside the body
     grid: SliceGrid
-    percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
-    outline: Volume  # the body on the volume's own voxels
+    percentiles: Percentiles  # of the MR inside the body, a.u., from the volume's own voxels
+    outline: Volume  # the body, on the volume's own voxels
 
 
 class NetworkInput(NamedTuple):
-    """An MR as a network is conditioned on it."""
+    """An MR in the form on which a network is conditioned."""
 
     mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = contrasts·(1 + 2·neighbours)
     body: Float[np.ndarray, "z h w"]  # 1 inside the body
-    mask: Float[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, else the body
-    air: Bool[np.ndarray, "z h w"]  # where the MR shows that there is air
+    mask: Float[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, or else the body
+    air: Bool[np.ndarray, "z h w"]  # voxels that the MR shows to be air
     grid: SliceGrid
-    percentiles: Percentiles  # a.u., inside the body, on the volume's own voxels
+    percentiles: Percentiles  # of the MR inside the body, a.u., from the volume's own voxels
 
 
 def cut_mr(
@@ -56,16 +56,16 @@ def cut_mr(
     Args:
       mr: any orientation, a.u.
       spacing, size, multiple, crop: as for `slice_grid`.
-      about_body: slices that are cut have the middle of the body as their centre.
+      about_body: centre cut slices on the body.
       n4: correct the bias field of the MR inside the body first.
-      name: how an error names the MR, usually its path.
+      name: the name of the MR in errors, usually its path.
 
     Raises:
-      InputError: the MR shows no body, or N4 finds no field.
+      InputError: the MR shows no body, or N4 cannot fit a field.
     """
     body = body_mask(mr)
     if not body.array.any():
-        raise InputError(f"{name} shows no body, its voxels look alike: give another MR")
+        raise InputError(f"{name} shows no body, because its voxels look alike: give another MR")
     if n4:
         mr = without_bias_field(mr, body)
     centre = _middle(body) if about_body else None
@@ -80,12 +80,12 @@ def cut_mr(
 
 
 def cut_mask(mask: Volume, grid: SliceGrid) -> UInt8[np.ndarray, "z h w"]:
-    """A mask as slices: 1 where at least half of a pixel lies inside."""
+    """A mask as slices; a pixel is 1 if at least half of it lies inside."""
     return (to_slices(mask, grid) >= 0.5).astype(np.uint8)
 
 
 def _middle(mask: Volume) -> tuple[float, float]:
-    """The centre of the box around the mask, as (y, x) voxel index of the upright volume."""
+    """The centre of the mask's bounding box, as a (y, x) voxel index of the upright volume."""
     x, y, _ = np.nonzero(canonical(mask).array)
     return (int(y.min()) + int(y.max())) / 2, (int(x.min()) + int(x.max())) / 2
 
@@ -103,24 +103,24 @@ def network_input(
     n4: bool = False,
     name: str = "the MR",
 ) -> NetworkInput:
-    """The whole of an MR volume as a network's conditioning; nothing is cropped.
+    """A whole MR volume, without cropping, as the conditioning of a network.
 
     Args:
       mr, spacing, size, multiple, n4, name: as for `cut_mr`; spacing and n4 as in training.
-      scaling: the MR map of the training.
-      mask: where draws are judged, on the grid of `mr` in any order of voxels; it does not
-        change the scaling. None takes the body.
+      scaling: the intensity map of the MR in training.
+      mask: the region in which draws are judged, on the grid of `mr` in any order of voxels. It
+        does not change the scaling. None means the body.
       further: the other contrasts, in the order of the training, on any grid.
-      neighbours: slices shown on each side, as in training.
+      neighbours: slices on each side of a slice, as in training.
 
     Raises:
-      InputError: as `cut_mr`; the mask is empty or lies on another grid; or the volume has fewer
-        than 1 + 2·neighbours slices.
+      InputError: as for `cut_mr`; or the mask is empty or lies on another grid; or the volume has
+        fewer than 1 + 2·neighbours slices.
     """
     if mask is not None and not same_grid(mr, mask := reordered(mask, mr.affine)):
         raise InputError(f"{name} and its mask lie on different grids: resample the mask")
     if mask is not None and not mask.array.any():
-        raise InputError(f"The mask of {name} is empty: give another mask, or none")
+        raise InputError(f"The mask of {name} is empty: give another mask, or no mask")
     cut = cut_mr(mr, spacing=spacing, size=size, multiple=multiple, n4=n4, name=name)
     require_slices(len(cut.mr), neighbours, name)
     contrasts = [(cut.mr, cut.percentiles)]
@@ -147,7 +147,10 @@ def _air(cut: CutMR, mr: Volume) -> Bool[np.ndarray, "z h w"]:
 
 
 def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) -> np.ndarray:
-    """[n, 1 + 2·neighbours] slices around each z, below first; the end slices are repeated."""
+    """Indices [n, 1 + 2·neighbours] of the slices around each z, upwards.
+
+    The end slices are repeated.
+    """
     around = np.arange(-neighbours, neighbours + 1)
     return np.clip(np.asarray(z)[:, None] + around, 0, depth - 1)
 
@@ -158,6 +161,6 @@ def require_slices(depth: int, neighbours: int, name: str) -> None:
         raise InputError(f"neighbours = {neighbours}: give 0 or more")
     if depth < 1 + 2 * neighbours:
         raise InputError(
-            f"{name} has {depth} slices, the network needs {1 + 2 * neighbours}: "
-            f"give a longer volume or a network with fewer neighbours than {neighbours}"
+            f"{name} has {depth} slices, but the network needs {1 + 2 * neighbours}: give a "
+            f"longer volume or a network with fewer neighbours than {neighbours}"
         )

@@ -1,7 +1,7 @@
-"""Between physical intensities and the [-1, 1] that networks see, or the [0, 1] of the paper's.
+"""Map physical intensities to the [-1, 1] that networks see, or to the paper's [0, 1], and back.
 
-The maps turn into plain JSON values that a checkpoint holds, so that training and synthesis use
-the same pair, `Intensity`.
+A checkpoint stores the pair of maps, `Intensity`, as plain JSON values, so that training and
+synthesis use the same pair.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,9 @@ from jaxtyping import Float, Shaped
 
 from sde_ct.errors import InputError
 
-# Percentiles of the MR inside the body that are recorded for every volume.
-HISTOGRAM = tuple(map(float, range(5, 100, 5)))  # those that describe its shape
+# These percentiles of the MR inside the body are recorded for every volume.
+# Percentiles that describe the shape of the histogram.
+HISTOGRAM = tuple(map(float, range(5, 100, 5)))
 PERCENTILES = (0.0, 0.1, 0.5, 1.0, 2.0, *HISTOGRAM, 98.0, 99.0, 99.5, 99.9, 100.0)
 Percentiles = Mapping[float, float]
 
@@ -43,16 +44,16 @@ class HUWindow:
         return _rescale(hu, self.low, self.high)
 
     def to_hu(self, x: Shaped[np.ndarray, "*d"]) -> Float[np.ndarray, "*d"]:
-        """[-1, 1] to HU, float32; not clipped, so that a spread can be computed afterwards."""
+        """[-1, 1] to HU, float32, without clipping, so that a spread can be computed afterwards."""
         return _restore(x, self.low, self.high)
 
 
 @dataclass(frozen=True)
 class RobustMR:
-    """The MR between two percentiles of its own body voxels to [-1, 1], clipped.
+    """Map the MR between two percentiles of its own body voxels to [-1, 1], clipped.
 
-    The lowest signal in a body is that of cortical bone and gas, as dark as air: air is near -1.
-    Percentiles must be among `PERCENTILES`, which are recorded with prepared data.
+    Cortical bone and gas have the lowest signal in a body and are as dark as air, so that air is
+    near -1. The percentiles must be among `PERCENTILES`, which are recorded with prepared data.
     """
 
     low_percentile: float = 0.5
@@ -75,13 +76,13 @@ class RobustMR:
 
 @dataclass(frozen=True)
 class SliceMinMax:
-    """Each slice from its own minimum and maximum to [0, 1], for MR and CT (arXiv 2209.12104).
+    """Map each slice from its own minimum and maximum to [0, 1], for MR and CT (arXiv 2209.12104).
 
     The inverse for a CT would need the range of the very slice that is to be predicted, which
     is unknown. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the
-    median slice range of the training patients (`dataset.fit_intensity`). HU found this way are
-    wrong where a slice differs from the median, in bone and metal most: use it only to
-    repeat the paper exactly.
+    median slice range of the training patients (`dataset.fit_intensity`). These HU are wrong where
+    a slice differs from the median, most of all in bone and metal. Use this map only to repeat the
+    paper exactly.
     """
 
     low: float = -1000.0
@@ -90,7 +91,7 @@ class SliceMinMax:
     def to_model(
         self, slices: Shaped[np.ndarray, "*z h w"], percentiles: Percentiles | None = None
     ) -> Float[np.ndarray, "*z h w"]:
-        """HU or a.u. to [0, 1], float32; `percentiles` are not used; a flat slice becomes 0."""
+        """HU or a.u. to [0, 1], float32. `percentiles` is not used, and a flat slice becomes 0."""
         low = slices.min(axis=(-2, -1), keepdims=True)
         high = slices.max(axis=(-2, -1), keepdims=True)
         return (_rescale(slices, low, high) + 1) / 2
@@ -111,13 +112,13 @@ class Intensity:
     ct: HUWindow | SliceMinMax = field(default_factory=HUWindow)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` takes back without loss."""
+        """Plain values from which `from_json` restores the maps without loss."""
         names = {kind: name for name, kind in KINDS.items()}
         return {k: {"kind": names[type(m)], **asdict(m)} for k, m in vars(self).items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Intensity":
-        """The maps that `to_json` described; InputError where `values` describes none."""
+        """The maps from `to_json`. Raises InputError if `values` describes no maps."""
         try:
             maps = {
                 key: KINDS[values[key]["kind"]](
@@ -134,7 +135,8 @@ class Intensity:
 
 def _rescale(value: np.ndarray, low: Any, high: Any) -> np.ndarray:
     value, low, high = (np.asarray(v, np.float32) for v in (value, low, high))
-    # A flat volume or slice holds no information: -1 everywhere, not a division by zero.
+    # A flat volume or slice holds no information. It becomes -1 everywhere, without a division by
+    # zero.
     span = np.where(high > low, high - low, np.float32(1))
     return np.clip(2 * ((value - low) / span) - 1, -1, 1)
 

@@ -1,18 +1,18 @@
-"""A prepared data set on disk, opened and checked. It holds all that it needs and can be moved.
+"""Open and check a prepared data set, which needs no other files and can be moved.
 
-DIR/dataset.json              what it is: source, slice grid, split, and a record of every case
+DIR/dataset.json              the index: source, slice grid, split, and the record of every case
 DIR/cases/<id>/mr.npy         float32 [z, h, w], a.u.
-DIR/cases/<id>/mr_T1.npy      the same of a further contrast called T1, if there are several
+DIR/cases/<id>/mr_T1.npy      the same for a further contrast with the name T1
 DIR/cases/<id>/ct.npy         int16   [z, h, w], HU; where valid is 0: 0 in the body, -1000 outside
-DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: the mask where valid
-DIR/cases/<id>/valid.npy      uint8   [z, h, w], 1 where the CT was measured and may teach
-DIR/cases/<id>/*.nii.gz       mr, ct, mask, valid, body on the MR's own grid, the CT as measured,
-                              and further volumes that the source gives
-DIR/cases/<id>/case.json      the record, kept for a run that continues
-DIR/report.json               what was chosen, refused and warned of, for people
-DIR/qc/<id>.png               what the patient looks like
-DIR/request.json              what was asked for
-DIR/lock                      held by the process that prepares it
+DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: in the mask and valid
+DIR/cases/<id>/valid.npy      uint8   [z, h, w], 1 where the CT was measured and trains the network
+DIR/cases/<id>/*.nii.gz       mr, ct, mask, valid and body on the MR's own grid, with the measured
+                              CT, and further volumes of the source
+DIR/cases/<id>/case.json      the patient's record, which a repeated run reads
+DIR/report.json               a report for people on choices, refusals and warnings
+DIR/qc/<id>.png               a picture of the patient
+DIR/request.json              the settings of the preparation
+DIR/lock                      held by the process that prepares the data
 """
 
 import os
@@ -42,25 +42,25 @@ UNITS["body"] = "mask"
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One patient; slices and volumes are read from disk when they are asked for."""
+    """One patient, whose slices and volumes are read from disk on request."""
 
     id: str
     folder: Path
-    grid: SliceGrid  # leads from the slices back to the MR's own voxels
+    grid: SliceGrid  # the map between the slices and the MR's own voxels
     percentiles: dict[float, float]  # of the MR inside the body, a.u.
-    record: Mapping[str, Any]  # what preparation recorded of the patient
+    record: Mapping[str, Any]  # the record from preparation
 
     def __len__(self) -> int:
         return self.grid.size[0]
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """The names of the MR contrasts, of which the first is the volume "mr"."""
+        """The names of the MR contrasts; the first is stored as the volume "mr"."""
         return tuple(self.record.get("contrasts", SINGLE))
 
     @property
     def mrs(self) -> dict[str, dict[float, float]]:
-        """The names that `load` and `volume` know the MR contrasts by, and their percentiles."""
+        """The names of the MR contrasts in `load` and `volume`, and their percentiles."""
         further = {
             file_name(name): {float(p): float(v) for p, v in values.items()}
             for name, values in self.record.get("further_percentiles", {}).items()
@@ -69,14 +69,14 @@ class PreparedCase:
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The names that `load` takes."""
+        """The names that `load` accepts."""
         return (*DTYPES, *list(self.mrs)[1:])
 
     def load(self, name: str) -> Shaped[np.ndarray, "z h w"]:
         """The slices "mr" (a.u.), "ct" (HU), "mask" or "valid", or those of a further contrast.
 
-        They are mapped from disk, read only. The map keeps one file descriptor open for as long as
-        the array lives.
+        The array is mapped from disk, read only, and keeps one file descriptor open for as long as
+        it exists.
         """
         path, dtype = self.folder / f"{name}.npy", DTYPES.get(name, np.float32)
         try:
@@ -98,7 +98,7 @@ class PreparedCase:
         return UNITS | self.record.get("extra", {})
 
     def volume(self, name: str) -> Volume:
-        """One of `volumes` on the MR's own grid; the CT is as it was measured."""
+        """One of `volumes` on the MR's own grid; the CT has its measured values."""
         unit = self.volumes[name]
         array = read_volume(self.folder / f"{name}.nii.gz", unit).array
         return self.grid.frame.with_array(array, unit)
@@ -110,15 +110,15 @@ class Prepared:
 
     folder: Path
     source: str
-    spacing: tuple[float, float] | None  # in plane (y, x), mm; None: each case its own
+    spacing: tuple[float, float] | None  # in plane (y, x), mm; None if each case has its own
     size: tuple[int, int]  # (h, w) of every slice
-    n4: bool  # the MR's slices are corrected for bias field, its volume is not
+    n4: bool  # whether the MR's slices, but not its volume, are corrected for the bias field
     split: Split
     cases: dict[str, PreparedCase]
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """The names of the MR contrasts, the same for every case."""
+        """The names of the MR contrasts, which are the same in every case."""
         return next(iter(self.cases.values())).contrasts
 
     def of(self, split: str) -> tuple[PreparedCase, ...]:
@@ -176,14 +176,14 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
         source=values["source"],
         spacing=spacing,  # type: ignore[arg-type]
         size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
-        n4=bool(values.get("n4", False)),  # older sets do not name it
+        n4=bool(values.get("n4", False)),  # older sets lack this field
         split={"train": (), "validation": (), "test": (), **split},
         cases=cases,
     )
 
 
 def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
-    # Results are written under this name.
+    # Results are written to files of this name.
     if PurePosixPath(name).name != name or PureWindowsPath(name).name != name or name == "..":
         raise InputError(f"{folder / INDEX}: the case name {name!r} is a path: prepare it again")
     return PreparedCase(

@@ -1,7 +1,7 @@
-"""A few figures of the MRs that a network was trained on, and warnings for an MR beyond them.
+"""Figures of the MRs that a network was trained on, and warnings about an MR outside their range.
 
-A network synthesizes from any image, even of an anatomy, contrast or resolution that was not in
-its training. The figures reveal only plain cases: an MR within all ranges may still be unusual.
+A network turns any image into a CT, even one of an anatomy, contrast or resolution that was not in
+its training. The figures reveal only obvious cases: an MR within all ranges may still be unusual.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,12 @@ class Figure(NamedTuple):
 
     words: str
     unit: str
-    slack: float  # in units of the figure's `unit`, or of its value where it is relative
+    slack: float  # in the figure's `unit`, or as a fraction of its value if `relative`
     relative: bool = True
 
 
-# Patients differ: 10 % of a length, 20 % of an area, 10 % of the way from dark to bright.
+# Patients differ by about 10 % of a length, 20 % of an area, and 10 % of the way from dark to
+# bright.
 FIGURES = {
     "voxel_x": Figure("voxel size from left to right", "mm", 0.1),
     "voxel_y": Figure("voxel size from back to front", "mm", 0.1),
@@ -39,21 +40,25 @@ FIGURES = {
     "mr_50": Figure("median of the scaled MR", "%", 10.0, relative=False),
     "mr_95": Figure("95th percentile of the scaled MR", "%", 10.0, relative=False),
 }
-UPWARDS = ("body_z",)  # a short piece of a known body is acceptable
+# These figures have no lower limit, because a short piece of a known body is acceptable.
+UPWARDS = ("body_z",)
 DARK, BRIGHT = 0.5, 99.5  # the percentiles at 0 and 100 % of the scaled MR
-FEWEST = 5  # training patients from which a limit of contrast is set
-# With these, 1.5 % of 100 phantoms and 0.6 % of 25 heads like the 35 of the training are warned of.
+FEWEST = 5  # a limit of the contrast needs at least so many training patients
+# With the following values, 1.5 % of 100 phantoms and 0.6 % of 25 heads like the 35 training heads
+# get a warning.
 DEVIATIONS, ROUNDING = 3.0, 1.0  # standard deviations; percent from dark to bright
-SPREAD = 0.25  # of a range's width, by which a new patient may exceed it
+SPREAD = 0.25  # a new patient may exceed a range by this fraction of its width
 
 
 def figures(
     grid: SliceGrid, mask: Shaped[np.ndarray, "z h w"], percentiles: Percentiles
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """The `FIGURES` of one MR: one value, or one a slice for width, depth and area (NaN: no body).
+    """The `FIGURES` of one MR.
+
+    Width, depth and area have one value per slice (NaN without body), the others one value.
 
     Args:
-      grid: of the slices.
+      grid: the grid of the slices.
       mask: 1 inside the body.
       percentiles: of the MR inside the body, a.u.
     """
@@ -99,7 +104,7 @@ def warnings(
     """A sentence for every figure of an MR that lies outside the training's range.
 
     Args:
-      seen: from `ranges`; None, of a checkpoint without these figures, gives a warning.
+      seen: from `ranges`. None, for a checkpoint without these figures, gives a warning.
       mr: from `figures`.
     """
     if seen is None:
@@ -116,13 +121,13 @@ def warnings(
 
 
 def contrast(cases: Sequence[Percentiles]) -> dict[str, Any] | None:
-    """The mean histogram of the training's MRs, and how far from it a new one may be; plain JSON.
+    """The mean histogram of the training's MRs and the limit for a new MR, as plain JSON.
 
     The distance of two histograms is the mean difference of their `HISTOGRAM` percentiles, in
     percent of the way from dark to bright: the first Wasserstein distance. The limit is the mean
-    distance of a training patient from the mean of the others, and `DEVIATIONS` standard
-    deviations more. None for fewer than `FEWEST` patients, or where these percentiles were not
-    recorded.
+    distance of a training patient from the mean of the others, plus `DEVIATIONS` standard
+    deviations. The result is None for fewer than `FEWEST` patients, or if these percentiles were
+    not recorded.
     """
     shapes = [shape for one in cases if (shape := _shape(one)) is not None]
     if len(shapes) < max(FEWEST, len(cases)):
@@ -130,13 +135,13 @@ def contrast(cases: Sequence[Percentiles]) -> dict[str, Any] | None:
     total = np.sum(shapes, axis=0)
     distances = [
         np.abs(shape - (total - shape) / (len(shapes) - 1)).mean() for shape in shapes
-    ]  # of each patient from the mean of the others
+    ]  # distance of each patient from the mean of the others
     limit = np.mean(distances) + DEVIATIONS * np.std(distances, ddof=1) + ROUNDING
     return {"mean": (total / len(shapes)).round(2).tolist(), "limit": round(float(limit), 2)}
 
 
 def contrast_warning(seen: Mapping[str, Any] | None, percentiles: Percentiles) -> str | None:
-    """The warning that an MR of another contrast than the training's needs, or None."""
+    """A warning if the MR's contrast differs from the training's; otherwise None."""
     trained, shape = (seen or {}).get("contrast"), _shape(percentiles)
     if trained is None or shape is None:
         return None
@@ -151,7 +156,7 @@ def contrast_warning(seen: Mapping[str, Any] | None, percentiles: Percentiles) -
 
 
 def _shape(percentiles: Percentiles) -> Float[np.ndarray, " n"] | None:
-    """The `HISTOGRAM` percentiles, 0 at dark and 100 at bright; None where they are not known."""
+    """The `HISTOGRAM` percentiles, 0 at dark and 100 at bright; None if they are unknown."""
     if not set(HISTOGRAM) <= set(percentiles):
         return None
     low, span = percentiles[DARK], percentiles[BRIGHT] - percentiles[DARK]
@@ -160,24 +165,24 @@ def _shape(percentiles: Percentiles) -> Float[np.ndarray, " n"] | None:
 
 
 def positions(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The DICOM Patient Positions of the training patients, as far as their records hold them."""
+    """The DICOM Patient Positions of the training patients whose records hold them."""
     return sorted({one["patient_position"] for one in records if one.get("patient_position")})
 
 
 def position_warning(seen: Mapping[str, Any] | None, position: str | None) -> str | None:
-    """The warning that an MR in this DICOM Patient Position needs, or None.
+    """A warning if no training patient had this DICOM Patient Position; otherwise None.
 
-    The image needs no turn, because DICOM's coordinates are those of the patient. But gravity
-    shapes the body, and moves gas and fluid, in a way that the network has not seen. Head first
-    or feet first makes no difference. Unknown positions are not judged.
+    The image need not be rotated, because DICOM's coordinates are those of the patient. But gravity
+    deforms the body and moves gas and fluid in a way that the network has not seen. Head first or
+    feet first makes no difference. Unknown positions are not judged.
     """
     trained = (seen or {}).get("positions")
     if not trained or not position or position[2:] in {one[2:] for one in trained}:
         return None
     return (
         f"The patient's position is {position}; the network was trained on {', '.join(trained)}. "
-        "Its image is turned as the patient's coordinates say, but the shape of the body and the "
-        "place of gas differ."
+        "Its image is oriented by the patient's coordinates, but the shape of the body and the "
+        "position of gas differ."
     )
 
 
@@ -189,13 +194,13 @@ def _sentence(
         where = np.flatnonzero(outside) + 1
         place = f"slice {where[0]}" if len(where) == 1 else f"slices {where[0]} to {where[-1]}"
         among = "" if len(where) == where[-1] - where[0] + 1 else f" ({len(where)} of them)"
-        here += f" in {place}{among} of {len(values)}, counted upwards"
+        here += f" in {place}{among} of {len(values)}, counted from feet to head"
     trained = f"the network was trained on {_range(low, high, figure.unit)}"
     return f"The {figure.words} is {here}; {trained}."
 
 
 def _range(low: float, high: float, unit: str) -> str:
-    ends = dict.fromkeys((f"{low:.3g}", f"{high:.3g}"))  # a single number where both look alike
+    ends = dict.fromkeys((f"{low:.3g}", f"{high:.3g}"))  # a single number if both ends look alike
     return f"{' to '.join(ends)} {unit}"
 
 

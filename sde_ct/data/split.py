@@ -1,4 +1,4 @@
-"""Training, validation and test patients: always whole patients, never slices of one."""
+"""Split patients into training, validation and test. All slices of a patient stay together."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -23,18 +23,18 @@ def split_patients(
 ) -> Split:
     """Divide patients; the same arguments give the same split in any order of the names.
 
-    A fraction is rounded to whole patients and is at least one where it is above 0. Training
-    always keeps one; with few patients validation is left empty first, then test.
+    A fraction is rounded to whole patients and is at least one where it is above 0. Training always
+    keeps one patient. With few patients, validation becomes empty first, then test.
 
     Args:
       patients: their names.
       validation, test: fractions of all patients, or names.
-      seed: of the random choice.
-      before: name -> part of an earlier split, which these patients keep.
+      seed: seed of the random choice.
+      before: the part of each patient in an earlier split, which the patient keeps.
 
     Raises:
       InputError: there are no patients, a fraction lies outside [0, 1), a name is unknown, a
-        patient is in two parts, or nobody is left for training.
+        patient is in two parts, or no patient is left for training.
     """
     if not patients:
         raise InputError("no patients to split: check the input folder and the patterns")
@@ -63,10 +63,10 @@ def split_patients(
 def check_split(
     split: Mapping[str, Sequence[str]], patients: Sequence[str], *, complete: bool = True
 ) -> Split:
-    """The split, checked: no patient is in two parts, and none is unknown.
+    """Check that no patient is in two parts of the split and none is unknown.
 
-    With `complete` every patient must be in a part and one must train. InputError names patient
-    and parts.
+    With `complete`, every patient must be in a part, and at least one must be in training. The
+    InputError names patient and parts.
     """
     part_of: dict[str, str] = {}
     for key, names in split.items():
@@ -86,7 +86,7 @@ def check_split(
 
 
 def parse_share(text: str, patients: Sequence[str]) -> Share:
-    """A share from the command line: `0.2`, or names `1PA001,1PA004`; empty is 0."""
+    """Read a share from the command line: `0.2`, or the names `1PA001,1PA004`. Empty text is 0."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names and all(name in patients for name in names):
         return tuple(names)

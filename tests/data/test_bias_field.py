@@ -108,7 +108,10 @@ def test_the_program_records_it_and_refuses_a_mixture(cohort, tmp_path):
     ]
     assert call("prepare", *usual).status == 0
     assert "n4" not in json.loads((tmp_path / "d" / "request.json").read_text())
-    assert "was prepared otherwise (n4: None -> True)" in call("prepare", *usual, "--n4").error
+    assert (
+        "was prepared with other settings (n4: None -> True)"
+        in call("prepare", *usual, "--n4").error
+    )
 
 
 def test_a_set_without_it_is_described_as_before(cohort, tmp_path):

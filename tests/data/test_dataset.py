@@ -244,13 +244,13 @@ BAD = {
     ),
     "few": (
         lambda d, s: Slices(d, "train", Intensity(), neighbours=4),
-        "case 1PA000 has 7 slices, the network needs 9",
+        "case 1PA000 has 7 slices, but the network needs 9",
     ),
     "few to show": (
         lambda d, s: network_input(
             Volume(patient()["mr"], AFFINE, "a.u."), RobustMR(), neighbours=4, name="x.nii"
         ),
-        "x.nii has 7 slices, the network needs 9",
+        "x.nii has 7 slices, but the network needs 9",
     ),
     "negative": (lambda d, s: Slices(d, "train", Intensity(), neighbours=-1), "0 or more"),
     "notation": (lambda d, s: parse_slices("even"), "start:stop:step"),

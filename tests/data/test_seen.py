@@ -102,7 +102,7 @@ OUTSIDE = {
     "thick": ["distance of slices is 15", "length of the body along z is 12"],
     "small": ["voxel size from left to right is 3.", "field of view from back to front", "area of"],
     "half": ["field of view from left to right is 20", "width of the body is"],
-    "limb": ["area of the body is 47", "in slices 3 to 4 of 8, counted upwards"],
+    "limb": ["area of the body is 47", "in slices 3 to 4 of 8, counted from feet to head"],
 }
 
 

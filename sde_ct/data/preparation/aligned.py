@@ -17,16 +17,16 @@ from sde_ct.volumes.volume import Volume, corners_apart, reordered, same_grid
 class Aligned(NamedTuple):
     """A patient whose volumes all lie on the MR's grid."""
 
-    patient: Patient  # its mask is where results are judged: the given mask, else the body; valid
-    valid: Volume  # 1 where the CT was measured and may teach, in the body and outside
+    patient: Patient  # its mask, restricted to `valid`, is the region in which results are judged
+    valid: Volume  # 1 where the CT was measured and trains the network, in the body and outside
 
 
 def aligned(patient: Patient, kind: Kind | None) -> Aligned:
-    """Put the CT on the MR's grid, registered where that is asked for, and find the regions.
+    """Put the CT on the MR's grid, register it if requested, and determine the regions.
 
     Raises:
-      InputError: CT, mask and MR lie on different grids, a mask is empty, or no voxel of the body
-        was measured by the CT.
+      InputError: CT, mask and MR lie on different grids, a mask is empty, or the CT did not measure
+        any voxel of the body.
     """
     patient = _with_contrasts(_on_grid_of_mr(patient, "mask"))
     moves = kind is not None and not patient.registered
@@ -45,13 +45,16 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
     if moves:
         return _registered(patient, kind)  # type: ignore[arg-type]
     if kind:
-        note = {"registration": "none: the CT is deformed onto the MR already"}
+        note = {"registration": "none, because the CT is deformed onto the MR already"}
         patient = patient._replace(chosen={**patient.chosen, **note})
     return _judged(patient, np.ones(patient.mr.array.shape, bool))
 
 
 def _with_contrasts(patient: Patient) -> Patient:
-    """The patient with all contrasts on the first one's grid, measured where all of them are."""
+    """The patient with all contrasts on the grid of the first.
+
+    A voxel counts as measured by the MR if all contrasts cover it.
+    """
     for name, volume in patient.further.items():
         path = str(patient.files[file_name(name)])
         volume, there = on_first(volume, patient.mr, path)
@@ -70,17 +73,21 @@ def _registered(patient: Patient, kind: Kind) -> Aligned:
     if quality.get("least_jacobian", 1.0) <= 0:
         warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     if "kept" in quality:
-        warnings.append(f"{kind} registration raised no mutual information: {quality['kept']} kept")
+        warnings.append(
+            f"{kind} registration did not increase the mutual information, so "
+            f"another CT was kept ({quality['kept']})"
+        )
     facts = {**patient.facts, "registration": quality}
     patient = patient._replace(ct=ct, ct_measured=there, facts=facts, warnings=tuple(warnings))
     return _judged(patient, there)
 
 
 def _judged(patient: Patient, there: np.ndarray) -> Aligned:
-    """Restrict the mask to where the CT was measured, and warn of what that leaves out."""
+    """Restrict the mask to voxels that the CT measured, and warn if this removes voxels."""
     seen = patient.ct_measured
     valid = there & (measured(patient.ct, body_mask(patient.mr)) if seen is None else seen)
-    if patient.mr_measured is not None:  # dark padding beside the body shows air, as the CT does
+    # Dark padding of the MR beside the body is correct, because the CT shows air there.
+    if patient.mr_measured is not None:
         valid &= patient.mr_measured | (ct_body(patient.ct).array == 0)
     mask = patient.mask.array > 0  # type: ignore[union-attr]
     inside = mask & valid
@@ -90,7 +97,7 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
             "pair the right files, or give --register"
         )
     share = round(1 - float(inside.sum() / mask.sum()), 4)
-    warned = f"{100 * share:.1f} % of the body lie outside a field of view: masked"
+    warned = f"{100 * share:.1f} % of the body lie outside a field of view and are masked"
     patient = patient._replace(
         mask=patient.mr.with_array(inside.astype(np.uint8), "mask"),
         facts={**patient.facts, "body_outside_field_of_view": share},
@@ -100,7 +107,10 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
 
 
 def _on_grid_of_mr(patient: Patient, kind: str) -> Patient:
-    """The patient with its mask or CT in the MR's order of voxels. InputError on another grid."""
+    """The patient with its mask or CT in the MR's order of voxels.
+
+    Raises InputError if the grids differ.
+    """
     volume: Volume | None = getattr(patient, kind)
     if volume is None:
         return patient

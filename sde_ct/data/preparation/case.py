@@ -1,4 +1,4 @@
-"""One patient -> its slices, its record and its picture, in a folder of its own."""
+"""Prepare one patient: write the slices, the record and the picture to a folder."""
 
 import json
 import os
@@ -27,21 +27,23 @@ from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.slice_grid import to_slices
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
-SOFT_TISSUE, AIR = 0, -1000  # HU that stand for what a CT did not measure, in training slices
-HU = (-1024, 3071)  # the range of 12 bits: padding lies below, metal above
+SOFT_TISSUE, AIR = 0, -1000  # HU of voxels that the CT did not measure, in training slices
+HU = (-1024, 3071)  # the range of 12 bits; padding lies below it, and metal above
 RECORD = "case.json"
-LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient usually reach more
-LEAST_INSIDE = 0.999  # share of the body's voxels within the slices
+LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient usually exceed it
+LEAST_INSIDE = 0.999  # share of the body's voxels that the slices must hold
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done to every patient."""
+    """The settings of the preparation, the same for every patient."""
 
-    spacing: tuple[float, float] | None = None  # in-plane pixel (y, x), mm; None: each MR's own
-    size: tuple[int, int] | None = None  # (h, w) to cut or pad to; None needs MRs of one size
-    crop_to_body: bool = False  # cut about the middle of the body, else about the slice's
-    register: Kind | None = None  # the CT to the MR, unless the source did; None: no registration
+    # In-plane pixel (y, x), mm; None keeps each MR's own.
+    spacing: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None  # (h, w) of the slices; None requires MRs of the same size
+    crop_to_body: bool = False  # centre the slices on the body instead of the image
+    # Kind of registration of the CT, unless it is registered; None for no registration.
+    register: Kind | None = None
     n4: bool = False  # correct the bias field of the MR that a network sees
     pictures: bool = False  # draw qc/ID.png
 
@@ -56,13 +58,13 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
-        if not self.n4:  # older requests do not name it
+        if not self.n4:  # older requests lack this field
             del values["n4"]
         return values
 
 
 def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | None:
-    """The record of a patient prepared before from the same files; None where there is none."""
+    """The record of a patient that was prepared before from the same files, or None."""
     try:
         folder = output / "cases" / case.id
         values = json.loads((folder / RECORD).read_text("utf-8"))
@@ -91,18 +93,18 @@ def prepare_case(
 ) -> dict[str, Any]:
     """Write `output`/cases/ID, whole or not at all, and return its record.
 
-    The folder holds slices and volumes (see `prepared`) and `case.json`. `others`: [h, w] of the
-    slices of an existing data set.
+    The folder holds slices and volumes (see `prepared`) and `case.json`. `others` is the size [h,
+    w] of the slices of an existing data set.
 
-    Raises InputError with the reason where the patient is unusable.
+    Raises InputError with the reason if the patient is unusable.
     """
     stamp, patient = _read(case)
     on_mr = aligned(patient, settings.register)
     record, cut, slices = _sliced(on_mr, settings)
     if others and list(cut.grid.size[1:]) != others:
         raise InputError(
-            f"its slices have {list(cut.grid.size[1:])} pixels, those of {output} {others}: leave "
-            "it out, or prepare all anew with one --size"
+            f"its slices have {list(cut.grid.size[1:])} pixels, but those of {output} have "
+            f"{others}: leave it out, or prepare all anew with one --size"
         )
     folder = output / "cases" / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")
@@ -124,16 +126,17 @@ def prepare_case(
 
 
 def _read(case: Source) -> tuple[str, Patient]:
-    """The stamp of the patient's files and what they hold."""
+    """The stamp of the patient's files, and the patient that they hold."""
     try:
         return case.stamp(), case.read()
-    except OSError as error:  # only reading may refuse a patient; a failed write ends the run
+    # A patient is refused if reading fails; if writing fails, the run ends.
+    except OSError as error:
         reason = f"{error.filename or case.id} cannot be read ({error.strerror}): check the file"
         raise InputError(reason) from error
 
 
 def _volumes(on_mr: Aligned, cut: CutMR) -> dict[str, Volume]:
-    """All that is kept on the MR's own grid, by name."""
+    """All volumes that are kept on the MR's own grid, by name."""
     patient = on_mr.patient
     regions = {"mask": patient.mask, "valid": on_mr.valid, "body": cut.outline}
     return {"mr": patient.mr, "ct": patient.ct, **regions, **patient.extra}  # type: ignore[dict-item]
@@ -146,10 +149,10 @@ def picture_of(output: Path, name: str) -> Path:
 def _sliced(
     on_mr: Aligned, settings: Settings
 ) -> tuple[dict[str, Any], CutMR, dict[str, np.ndarray]]:
-    """The record, the slices of the MR, and all slices by name, the CT's in whole HU."""
+    """The record, the cut MR, and the slices by name; those of the CT hold whole HU."""
     (patient, valid), size = on_mr, settings.size
     mr, ct, judged = patient.mr, patient.ct, patient.mask
-    assert judged is not None  # `aligned` sees to it
+    assert judged is not None  # `aligned` guarantees this
     cut = cut_mr(
         mr,
         spacing=settings.spacing,
@@ -172,7 +175,8 @@ def _sliced(
     clipped = np.clip(ct.array, *HU)
     taught = np.where(known, clipped, np.where(body, SOFT_TISSUE, AIR))
     hu = np.rint(to_slices(ct.with_array(taught), cut.grid, fill=AIR))
-    # Interpolation must take nothing from unmeasured voxels; beyond the volume there is air.
+    # A pixel counts only if no unmeasured voxel enters its interpolation. Outside the volume there
+    # is air.
     trusted = to_slices(valid, cut.grid, fill=1.0) > 1 - 1e-3
     in_ct = (ct_body(ct.with_array(clipped)).array > 0) & known
     metal = float((ct.array > HU[1]).sum() * np.prod(ct.spacing)) / 1000
@@ -204,8 +208,8 @@ def _warnings(record: Mapping[str, Any]) -> list[str]:
     found = []
     if (overlap := record["body_overlap_dice"]) < LEAST_OVERLAP:
         found.append(
-            f"the bodies of MR and CT overlap by {overlap:.2f} (Dice): look at the picture, they "
-            "may not be registered"
+            f"the bodies of MR and CT overlap by {overlap:.2f} (Dice): look at the picture, "
+            "because they may not be registered"
         )
     if record["metal_ml"]:
         found.append(f"{record['metal_ml']:g} ml lie above {HU[1]} HU (metal) and were clipped")
@@ -215,21 +219,21 @@ def _warnings(record: Mapping[str, Any]) -> list[str]:
 
 
 def _share_inside(cut: CutMR) -> float:
-    """The share of the body's area within the slices, by the areas of pixel and voxel."""
+    """The share of the body that the slices hold, from the areas of pixels and voxels."""
     area = float(cut.outline.array.sum())
     return min(1.0, round(float(cut.body.sum()) * np.prod(cut.grid.scale) / area, 4))
 
 
 def _draw(path: Path, name: str, cut: CutMR, slices: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    measured = np.where(slices["valid"], slices["ct"], AIR)  # what stands in for the rest is no CT
+    measured = np.where(slices["valid"], slices["ct"], AIR)  # unmeasured voxels are shown as air
     picture = overview(cut.mr, measured, slices["mask"], pixel=cut.grid.pixel_mm, title=name)
     with whole(path) as partial:
         picture.savefig(partial)
 
 
 def _replace(partial: Path, folder: Path) -> None:
-    """Give a finished folder its place, which an outdated one may hold."""
+    """Move a finished folder to its place, and replace an outdated one."""
     old = partial.with_name(f"{partial.name}-old")
     if folder.exists():
         os.rename(folder, old)

@@ -10,8 +10,8 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.lps import itk_grid, swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
-CONTROL_MM = 50.0  # between control points of the cubic B-spline, at the last resolution
-BENDING = 500.0  # weight of the bending energy beside the mutual information
+CONTROL_MM = 50.0  # distance of the control points of the cubic B-spline at the last resolution
+BENDING = 500.0  # weight of the bending energy relative to the mutual information
 SETTINGS = {
     "Metric": ("AdvancedMattesMutualInformation", "TransformBendingEnergyPenalty"),
     "Metric0Weight": ("1",),
@@ -25,7 +25,7 @@ SETTINGS = {
     "ImageSampler": ("RandomCoordinate",),
     "NumberOfSpatialSamples": ("4000",),
     "MaximumNumberOfIterations": ("250",),
-    "RandomSeed": ("1",),  # the same files register alike
+    "RandomSeed": ("1",),  # the same files give the same registration
     "ErodeMask": ("false",),
 }
 
@@ -36,8 +36,8 @@ def deformation(
     """The displacement, RAS mm, from every voxel of the MR to the same tissue in the CT.
 
     Args:
-      mr, ct: on one grid, nearly aligned, in the intensities for the metric.
-      around: mask of the voxels in the metric.
+      mr, ct: nearly aligned volumes on one grid, with the intensities for the metric.
+      around: mask of the voxels that enter the metric.
 
     Raises:
       InputError: itk-elastix is not installed, or elastix failed.
@@ -62,10 +62,11 @@ def deformation(
             moving,
             parameter_object=settings,
             fixed_mask=mask,
-            number_of_threads=1,  # patients run side by side
+            number_of_threads=1,  # several patients are processed at once
             log_to_console=False,
         )
-        with tempfile.TemporaryDirectory() as folder:  # otherwise it writes to the current folder
+        # Otherwise elastix writes to the current folder.
+        with tempfile.TemporaryDirectory() as folder:
             field = itk.transformix_deformation_field(
                 moving, found, output_directory=folder, log_to_console=False
             )

@@ -1,4 +1,4 @@
-"""The folder that a preparation writes to: one request, and a split that does not change."""
+"""The output folder of a preparation, which keeps one request and one split."""
 
 import json
 import os
@@ -16,7 +16,10 @@ REQUEST = "request.json"
 
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
-    """Make `output` with the request in it. False where the folder already holds this request."""
+    """Create `output` with the request in it.
+
+    Returns False if the folder already holds this request.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     if not output.exists():
         partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
@@ -26,7 +29,7 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
             partial.chmod(0o755)
             os.rename(partial, output)
             return True
-        except OSError:  # unless another process was first
+        except OSError:  # another process may have created it first
             if not (output / REQUEST).exists():
                 raise
         finally:
@@ -38,18 +41,20 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
         raise InputError(f"{output} exists: choose another output or remove it first") from None
     if changed:
         was = ", ".join(f"{key}: {before.get(key)} -> {request.get(key)}" for key in changed)
-        raise InputError(f"{output} was prepared otherwise ({was}): choose another output")
+        raise InputError(
+            f"{output} was prepared with other settings ({was}): choose another output"
+        )
     return False
 
 
 def sweep(output: Path) -> None:
-    """Remove what a killed run left half-written; only the process with the lock may do so."""
+    """Remove partly written files of a killed run; only the process with the lock may do so."""
     for leftover in (output / "cases").glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def index_of(output: Path) -> dict[str, Any]:
-    """The index of an existing data set; empty where there is none or it is damaged."""
+    """The index of an existing data set; empty if there is none or it is damaged."""
     try:
         index = json.loads((output / INDEX).read_text("utf-8"))
         return index if isinstance(index, dict) else {}
@@ -58,7 +63,7 @@ def index_of(output: Path) -> dict[str, Any]:
 
 
 def sides(output: Path) -> dict[str, str]:
-    """The part of the split that every patient of an existing data set is in."""
+    """The part of the split to which each patient of an existing data set belongs."""
     try:
         split = index_of(output).get("split", {})
         return {name: part for part, names in split.items() for name in names}
@@ -67,19 +72,22 @@ def sides(output: Path) -> dict[str, str]:
 
 
 def require_same_sides(output: Path, split: Split) -> None:
-    """Raise InputError where a patient would change sides: a network may have been trained."""
+    """Raise InputError if a patient would change to another part of the split.
+
+    A network may already have been trained on the existing split.
+    """
     before = sides(output)
     for part, names in split.items():
         for name in names:
             if before.get(name, part) != part:
                 raise InputError(
-                    f"{output} has patient {name} in {before[name]}, now it would be in {part}: "
-                    "leave it there, or give another output"
+                    f"{output} has patient {name} in {before[name]}, but now it would be in "
+                    f"{part}: leave it in {before[name]}, or give another output"
                 )
 
 
 def require_apart(output: Path, source: Path) -> None:
-    """Raise InputError unless the output lies beside the patients' folder."""
+    """Raise InputError if the output is, contains or lies in the patients' folder."""
     out, patients = output.resolve(), source.resolve()
     wrong = {
         f"{output} is the input folder": out == patients,
@@ -88,4 +96,4 @@ def require_apart(output: Path, source: Path) -> None:
     }
     for what, applies in wrong.items():
         if applies:
-            raise InputError(f"{what}: give another output beside it")
+            raise InputError(f"{what}: give an output beside the input folder")

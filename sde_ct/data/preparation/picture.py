@@ -1,4 +1,4 @@
-"""A picture of one prepared patient: MR, CT, mask, and MR and CT in a checkerboard."""
+"""Draw one prepared patient: MR, CT, mask, and a checkerboard of MR and CT."""
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -9,8 +9,8 @@ from scipy import ndimage
 DPI = 150
 WIDTH, EDGE, TITLE = 9.0, 0.08, 0.34  # inches
 FONT = 9  # points
-LEVELS = (0.25, 0.5, 0.75)  # of the body's length along z
-FIELDS = 6  # of the checkerboard across a slice
+LEVELS = (0.25, 0.5, 0.75)  # fractions of the body's length along z
+FIELDS = 6  # fields of the checkerboard across a slice
 CT_WINDOW = (-250.0, 750.0)  # HU
 OUTLINE = np.array([1.0, 0.75, 0.0])
 TITLES = ("MR", "CT, -250 to 750 HU", "judged region", "MR and CT")
@@ -24,14 +24,16 @@ def overview(
     pixel: tuple[float, float],
     title: str,
 ) -> Figure:
-    """Three axial slices from feet to head, upwards; patient's right on the left, anterior up.
+    """Draw three axial slices, the lowest one at the bottom.
+
+    The patient's right is on the left, and anterior is up.
 
     Args:
       mr: a.u., shown from its 1st to its 99.5th percentile in the body.
       ct: HU.
       mask: 1 where results are judged, in at least one slice.
       pixel: size (y, x), mm.
-      title: in the corner.
+      title: text in the corner.
     """
     levels = np.flatnonzero((mask > 0).any(axis=(1, 2)))
     shown = [int(levels[int(share * (len(levels) - 1))]) for share in LEVELS]
@@ -58,7 +60,7 @@ def overview(
 
 
 def _row(mr, ct, body, window) -> Float[np.ndarray, "h w4 3"]:
-    """The four views of a slice beside each other, RGB from 0 to 1."""
+    """The four views of a slice side by side, as RGB from 0 to 1."""
     views = [_grey(mr, *window), _grey(ct, *CT_WINDOW)]
     outlined = views[0].copy()
     outlined[body & ~ndimage.binary_erosion(body, border_value=0)] = OUTLINE
@@ -66,7 +68,8 @@ def _row(mr, ct, body, window) -> Float[np.ndarray, "h w4 3"]:
     field = max(1, max(mr.shape) // FIELDS)
     board = ((y // field + x // field) % 2).astype(bool)
     mixed = np.where(board[..., None], views[1], views[0])
-    # Rows run to posterior and columns to the patient's left: both axes of the slice backwards.
+    # Both axes of the slice are reversed, so that rows run to posterior and columns to the
+    # patient's left.
     return np.concatenate([view[::-1, ::-1] for view in (*views, outlined, mixed)], axis=1)
 
 

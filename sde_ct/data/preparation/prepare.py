@@ -1,4 +1,4 @@
-"""Patients -> the prepared data set that training reads (its layout: `prepared.py`)."""
+"""Prepare patients as the data set that training reads; `prepared.py` describes its layout."""
 
 import json
 import os
@@ -25,13 +25,14 @@ from sde_ct.storage.versions import versions
 from sde_ct.storage.whole import write_json
 
 REPORT = "report.json"
-# Entries of a record that programs read in the index and that the report leaves out.
+# Entries of a record that programs need and that the report omits.
 OF_PROGRAMS = {
     *("sha256", "mr_voxels_sha256", "grid", "mr_percentiles", "further_percentiles", "seen"),
     "extra",
 }
 Records = dict[str, dict[str, Any]]  # by patient
-Outcome = tuple[str, dict[str, Any] | str]  # a patient's record, or why the patient was refused
+# A patient's name, and the record or the reason for a refusal.
+Outcome = tuple[str, dict[str, Any] | str]
 
 
 def prepare(
@@ -48,22 +49,22 @@ def prepare(
     """Write the prepared data set to `output`; each patient is written whole or not at all.
 
     An unusable patient is refused with a reason, which `report.json` repeats, and the others are
-    prepared. The same call again prepares only what is missing and what comes from changed files.
+    prepared. The same call again prepares only missing patients and patients whose files changed.
 
     Args:
       cases: as `find_cases` returns them.
-      output: a folder that does not exist yet, or that the same request wrote before.
-      source: recorded.
-      split: from `split_patients`; recorded without the refused patients.
-      workers: processes; 1 stays in this one.
-      progress: wraps the outcomes; its second argument is their number.
-      report: takes one line per patient.
+      output: a folder that does not exist yet, or that an earlier call with the same request wrote.
+      source: name of the source, for the record.
+      split: from `split_patients`; the record omits refused patients.
+      workers: number of processes; with 1, this process does all the work.
+      progress: wraps the iterator of outcomes; its second argument is the number of patients.
+      report: called with one line per patient.
       settings: of `Settings`.
 
     Raises:
-      InputError: `output` holds something else or another process prepares it, there are no
-        cases, none is usable, none is left for training, or slices differ in size. A new
-        `output` is removed then, and an old one stays as it was.
+      InputError: `output` holds something else or is in use by another process; there are no cases;
+        no case is usable or left for training; or slices differ in size. In all these cases a new
+        `output` is removed, and an old one stays as it was.
     """
     output = Path(output)
     if not cases:
@@ -89,7 +90,7 @@ def prepare(
 def _finish(
     output: Path, request: dict[str, Any], split: Split, records: Records, refused: dict[str, str]
 ) -> None:
-    """Write report and index. Raises InputError where nobody is left for training."""
+    """Write report and index. Raises InputError if no patient is left for training."""
     left = {part: tuple(n for n in names if n not in refused) for part, names in split.items()}
     if not left["train"]:
         raise InputError(_nobody(refused, len(records) + len(refused)))
@@ -124,7 +125,7 @@ def _finish(
 def _run(
     cases, output, settings, split, workers, progress, report
 ) -> tuple[Records, dict[str, str]]:
-    """The records of the usable patients in the order of `cases`, and why others are refused."""
+    """The records of usable patients in the order of `cases`, and the reasons for refusals."""
     outcomes: dict[str, dict[str, Any] | str] = {}
     for case in cases:
         if (record := kept(case, output, settings)) is not None:
@@ -144,7 +145,7 @@ def _run(
                 report(_line(name, outcome, split))
     records: Records = {}
     refused: dict[str, str] = {}
-    same_mr: dict[str, str] = {}  # one patient under two names could be in two splits
+    same_mr: dict[str, str] = {}  # a patient with two names could be in two splits
     for case in cases:
         outcome = outcomes[case.id]
         if isinstance(outcome, str):
@@ -178,7 +179,7 @@ def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[
 
 
 def _require_one_size(outcomes: Mapping[str, dict[str, Any] | str], output: Path) -> None:
-    """Raise InputError where slices differ in size; patients of an unusual size are removed."""
+    """Raise InputError if slices differ in size, and remove patients of an unusual size."""
     sizes = {
         name: tuple(record["grid"]["size"][1:])
         for name, record in outcomes.items()
@@ -192,12 +193,13 @@ def _require_one_size(outcomes: Mapping[str, dict[str, Any] | str], output: Path
     for name in odd:
         shutil.rmtree(output / "cases" / name)
     raise InputError(
-        f"slices of {like} are {usual}, of {odd[0]} {sizes[odd[0]]} pixels: give one --size"
+        f"slices of {like} have {usual} pixels, but those of {odd[0]} have {sizes[odd[0]]}: give "
+        "one --size"
     )
 
 
 def _nobody(refused: dict[str, str], patients: int) -> str:
-    """Why nobody is left for training; the reason itself where there is only one."""
+    """Why no patient is left for training; the reason of a refusal if it is the only one."""
     name, reason = next(iter(refused.items()))
     if len(refused) == patients == 1:
         return reason

@@ -1,7 +1,8 @@
-"""A CT moved onto the MR of the same patient.
+"""Register a CT to the MR of the same patient.
 
 Rigid: Euler angles and a shift that maximise the mutual information of Mattes et al. (IEEE Trans.
-Med. Imaging 22(1):120, 2003), by SimpleITK. Deformable: a cubic B-spline after that, by elastix.
+Med. Imaging 22(1):120, 2003), by SimpleITK. Deformable: a cubic B-spline after the rigid
+registration, by elastix.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -21,30 +22,31 @@ from sde_ct.volumes.volume import Volume
 Kind = Literal["rigid", "deformable"]
 KINDS: tuple[Kind, ...] = ("rigid", "deformable")
 AIR = -1024.0  # HU
-HU = (-400.0, 800.0)  # the range of tissues; beyond it lies air or dense bone and metal
-BRIGHT = 99.5  # percentile of the MR in the body; what is brighter lies beside a coil
-MARGIN_MM = 12.0  # around the body, so that its edge counts
+HU = (-400.0, 800.0)  # the range of tissues; air lies below it, dense bone and metal above
+BRIGHT = 99.5  # percentile of the MR in the body; brighter voxels lie near a coil
+MARGIN_MM = 12.0  # margin around the body, so that the body's edge is in the metric
 BINS = 32
-SAMPLES = 60_000  # voxels in the metric
-SIGMAS_MM = (8.0, 4.0, 1.0)  # smoothing, coarse to fine
-ALONG_MM = np.arange(-90, 91, 15)  # starts along z: a CT often sees more of the body than an MR
-SEED = 1  # of the sampled voxels: the same files register alike, except for rounding
+SAMPLES = 60_000  # number of voxels in the metric
+SIGMAS_MM = (8.0, 4.0, 1.0)  # sigma of the smoothing, from coarse to fine
+# Shifts along z from which the search starts, because a CT often shows more of the body.
+ALONG_MM = np.arange(-90, 91, 15)
+SEED = 1  # seed of the sampled voxels; the same files give the same result, except for rounding
 
 
 class Registered(NamedTuple):
     """A CT on the MR's grid."""
 
     ct: Volume  # HU; AIR where the CT was not measured
-    measured: Bool[np.ndarray, "x y z"]  # where it was
-    matrix: Float[np.ndarray, "4 4"]  # the rigid part: RAS mm of the MR to those of the CT
-    quality: dict[str, Any]  # for the report
+    measured: Bool[np.ndarray, "x y z"]  # where the CT was measured
+    matrix: Float[np.ndarray, "4 4"]  # the rigid part, from RAS mm of the MR to RAS mm of the CT
+    quality: dict[str, Any]  # figures for the report
 
 
 def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
     """Register the CT to the MR and resample it on the MR's grid, linearly and once.
 
-    The result is the CT as given, moved rigidly or deformed, whichever shares most information
-    with the MR; `quality["kept"]` names it where it is not the requested kind.
+    The result is the given, the rigidly moved or the deformed CT, whichever has the largest mutual
+    information with the MR. If it is not of the requested kind, `quality["kept"]` names it.
 
     Args:
       ct: HU, any grid and frame of reference.
@@ -53,7 +55,7 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
       kind: "rigid" or "deformable".
 
     Raises:
-      InputError: no start brings the bodies together, or elastix is not installed.
+      InputError: the bodies do not overlap at any start of the search, or elastix is not installed.
     """
     steps = [2 * max(1, round(MARGIN_MM / s)) + 1 for s in mr.spacing]
     around = ndimage.binary_dilation(body.array > 0, np.ones(steps, bool)).astype(np.uint8)
@@ -79,7 +81,7 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
         facts = _size(ways, mr, body)
     shared = {when: _shared(mr, moved, body) for when, (moved, _) in made.items()}
     best = max(shared, key=shared.__getitem__)
-    if best != kind:  # a search can end beside the best place, as where it began there
+    if best != kind:  # a search that begins at the best position can end away from it
         facts["kept"] = "as given" if best == "before" else best
         matrix = np.eye(4) if best == "before" else matrix
     quality = {
@@ -96,13 +98,13 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
 
 
 def _centre(mask: Volume) -> Float[np.ndarray, "3"]:
-    """LPS mm."""
+    """Centre of the mask, LPS mm."""
     middle = np.argwhere(mask.array > 0).mean(axis=0)
     return (swap_lps_ras(mask.affine) @ [*middle, 1])[:3]
 
 
 def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]:
-    """Starting points: as the files say, and body centres together with shifts along the body."""
+    """Starts of the search: positions as in the files, and aligned body centres shifted along z."""
     centre = _centre(body)
     there = ct_body(ct)
     between = _centre(there) - centre if there.array.any() else np.zeros(3)
@@ -118,7 +120,7 @@ def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]
 
 def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # patients run side by side
+    method.SetNumberOfThreads(1)  # several patients are processed at once
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(around)
     method.SetMetricSamplingStrategy(method.RANDOM)
@@ -134,8 +136,9 @@ def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
     for start in starts:
         method.SetInitialTransform(start)
         try:
-            scores.append(method.MetricEvaluate(*coarse))  # minus the information
-        except RuntimeError:  # nothing in common
+            # The metric is the negative mutual information.
+            scores.append(method.MetricEvaluate(*coarse))
+        except RuntimeError:  # the images have nothing in common
             scores.append(np.inf)
     best = sitk.Euler3DTransform(starts[int(np.argmin(scores))])
     method.SetInitialTransform(best, inPlace=True)
@@ -143,7 +146,8 @@ def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
         learningRate=2.0, minStep=1e-3, numberOfIterations=200, relaxationFactor=0.6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([1] * len(SIGMAS_MM))  # few slices: only sampling is sparse
+    # There are few slices, so that images are not shrunk and only the sampling is sparse.
+    method.SetShrinkFactorsPerLevel([1] * len(SIGMAS_MM))
     method.SetSmoothingSigmasPerLevel(list(SIGMAS_MM))
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.Execute(fixed, moving)
@@ -157,10 +161,11 @@ def _moved(
     matrix: Float[np.ndarray, "4 4"],
     ways: np.ndarray | None,
 ) -> tuple[Volume, Bool[np.ndarray, "x y z"]]:
-    """The CT on the MR's grid, by `ways` (RAS mm) and then by `matrix`, and where it was measured.
+    """The CT on the MR's grid, and the voxels where it was measured.
 
-    `known` is where it was measured on its own grid; interpolation uses no other voxels. The
-    work is done by slice because the coordinates of all voxels take more memory than the volumes.
+    A point of the MR is moved by the displacement `ways` (RAS mm) and then by `matrix`. `known`
+    marks the measured voxels on the CT's own grid, and interpolation uses no others. The work is
+    done slice by slice, because the coordinates of all voxels take more memory than the volumes.
     """
     to_index = np.linalg.inv(ct.affine) @ matrix
     array = np.empty(mr.array.shape, np.float32)
@@ -187,7 +192,7 @@ def _shared(mr: Volume, ct: Volume, body: Volume) -> float:
 
 
 def _size(ways: Float[np.ndarray, "x y z 3"], mr: Volume, body: Volume) -> dict[str, Any]:
-    """How far voxels of the body moved, and the least Jacobian: at 0 or below tissue folds."""
+    """Displacements of the body's voxels, and the least Jacobian; at 0 or below, tissue folds."""
     inside = body.array > 0
     length = np.linalg.norm(ways, axis=-1)[inside]
     by_voxel = np.stack(np.gradient(ways, axis=(0, 1, 2)), axis=-1)  # d way / d index
@@ -202,7 +207,7 @@ def _size(ways: Float[np.ndarray, "x y z 3"], mr: Volume, body: Volume) -> dict[
 
 
 def mutual_information(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    """Of two images' values at the same places, in nats, from `BINS`² bins of equal width."""
+    """Mutual information of two images' values, in nats, from `BINS`² bins of equal width."""
     joint = np.histogram2d(a, b, BINS)[0] / len(a)
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     filled = joint > 0

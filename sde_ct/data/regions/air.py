@@ -1,12 +1,15 @@
-"""Where an MR shows that there is air, so that a CT of it must show air too."""
+"""Find voxels that an MR shows to be air, where a CT must show air too."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy import ndimage
 
-MARGIN_MM = 20.0  # in plane, to all that may not be air: the body's outline is not exact
-SMOOTHING_MM = 3.0  # in plane: averages the noise of air below the threshold
-SIGNAL = 0.25  # of the way from the darkest voxels of the body to its median: no air above it
+# In-plane distance from anything that may not be air, because the body's outline is not exact.
+MARGIN_MM = 20.0
+# In plane; smoothing averages the noise of air, so that it stays below the threshold.
+SMOOTHING_MM = 3.0
+# Air is darker than this fraction of the way from the darkest voxels of the body to its median.
+SIGNAL = 0.25
 
 
 def air_around(
@@ -17,18 +20,18 @@ def air_around(
     median: float,
     pixel_mm: tuple[float, float],
 ) -> Bool[np.ndarray, "z h w"]:
-    """Where there is surely air beside the body, `MARGIN_MM` from anything that may be another.
+    """Voxels beside the body that are surely air, `MARGIN_MM` away from anything else.
 
-    Left out are whatever has signal, such as arms outside the outline, and all rows but those
-    `MARGIN_MM` above the lowest and below the highest of the body, because a couch lies there that
-    the MR does not show.
+    Voxels with signal, such as arms outside the outline, are left out. Rows below the body, above
+    it, or within `MARGIN_MM` of its lowest and highest rows are left out too, because a couch may
+    lie there that the MR does not show.
 
     Args:
       mr: a.u.
       body: 1 inside the body.
-      imaged: where the MR's volume reaches.
-      dark, median: of the MR inside the body, a.u.
-      pixel_mm: (y, x).
+      imaged: true inside the MR's volume.
+      dark, median: dark end and median of the MR inside the body, a.u.
+      pixel_mm: pixel size (y, x).
     """
     inside = np.asarray(body) > 0
     rows = np.flatnonzero(inside.any(axis=(0, 2)))

@@ -1,4 +1,4 @@
-"""The body outline of an MR volume, for patients that come without a mask."""
+"""Outline the body in an MR volume, for patients without a mask."""
 
 import numpy as np
 from scipy import ndimage
@@ -6,18 +6,21 @@ from skimage.filters import threshold_multiotsu, threshold_otsu
 
 from sde_ct.volumes.volume import Volume, canonical, restore
 
-SMOOTHING_MM = 1.0  # in plane: averages the noise of air below the threshold
-CLOSING_MM = 6.0  # in plane: bridges dark skin, cortical bone and gas that opens to the outside
-BRIGHT_PERCENTILE = 99.0  # fat near a coil must not draw the threshold into the tissue
+# In plane; smoothing averages the noise of air, so that it stays below the threshold.
+SMOOTHING_MM = 1.0
+# In plane; closing bridges dark skin, cortical bone and gas that opens to the outside.
+CLOSING_MM = 6.0
+# Brighter voxels are clipped, because fat near a coil must not raise the threshold into tissue.
+BRIGHT_PERCENTILE = 99.0
 
 
 def body_mask(mr: Volume) -> Volume:
     """1 inside the body, 0 in the air around it, as uint8 on the grid of `mr`.
 
-    The lower of Otsu's thresholds for three classes (air, dim and bright tissue; IEEE Trans. SMC
-    9(1):62, 1979) on the square root of the smoothed signal, the largest connected component,
-    then closing and hole filling in every axial slice, so that gas, bone and marrow inside the
-    outline belong to the body. Empty where `mr` is constant.
+    The square root of the smoothed signal is cut at the lower of Otsu's thresholds for three
+    classes (air, dim and bright tissue; IEEE Trans. SMC 9(1):62, 1979). The largest connected
+    component is kept. Closing and filling of holes in every axial slice then add gas, bone and
+    marrow inside the outline. The mask is empty if `mr` is constant.
     """
     upright = canonical(mr)
     foreground = _foreground(np.asarray(upright.array, np.float32), upright.spacing)
@@ -32,14 +35,15 @@ def _foreground(signal: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     sigma = (SMOOTHING_MM / spacing[0], SMOOTHING_MM / spacing[1], 0.0)
     smooth = ndimage.gaussian_filter(signal, sigma, mode="nearest")
     smooth = smooth - smooth.min()
-    # The root narrows the bright tail, which holds fat and fluid but says nothing about air.
+    # The square root shortens the bright tail of fat and fluid, which says nothing about air.
     smooth = np.sqrt(np.minimum(smooth, np.percentile(smooth, BRIGHT_PERCENTILE)))
     if smooth.max() == smooth.min():
         return np.zeros(signal.shape, bool)
     try:
-        # Flat: a volume of three or four slices would be taken for a coloured image.
+        # The array is flattened, because scikit-image would take three or four slices for a colour
+        # image.
         return smooth > threshold_multiotsu(smooth.ravel(), classes=3)[0]
-    except ValueError:  # fewer than three grey values
+    except ValueError:  # there are fewer than three grey values
         return smooth > threshold_otsu(smooth)
 
 
@@ -54,7 +58,7 @@ def _fill_axial(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 
 def _close(plane: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    # Closing with a disc of CLOSING_MM by two distance maps: its cost does not grow with the disc.
+    # Two distance maps close with a disc of CLOSING_MM, at a cost that does not grow with the disc.
     margin = tuple(int(np.ceil(CLOSING_MM / step)) + 1 for step in spacing)
     padded = np.pad(plane, [(m, m) for m in margin])
     if not padded.any():

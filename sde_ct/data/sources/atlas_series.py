@@ -1,4 +1,4 @@
-"""The series in a patient's folder of DICOM files, and which of them are T2, T1 and CT."""
+"""Find the T2, T1 and CT series in a patient's folder of DICOM files."""
 
 import re
 from collections import Counter
@@ -21,12 +21,15 @@ from sde_ct.volumes.dicom.series import Series, slice_files
 from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header
 from sde_ct.volumes.volume import corners_apart
 
-SAME = 0.01  # voxels between the corners of two grids that are one
+SAME = 0.01  # voxels; largest distance between the corners of two equal grids
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
 
 
 class Image(NamedTuple):
-    """One series of images; `series` is None, and `broken` says why, where it is no volume."""
+    """One series of images.
+
+    If it is no volume, `series` is None and `broken` gives the reason.
+    """
 
     slices: tuple[Slice, ...]
     series: Series | None
@@ -46,24 +49,24 @@ class Image(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The series in a sentence."""
+        """The series in words."""
         return f"{self.slices[0].description!r} ({self.modality}, {len(self.slices)} slices)"
 
 
 class Found(NamedTuple):
-    """What a folder holds."""
+    """The contents of a folder."""
 
     images: tuple[Image, ...]
     structures: tuple[Path, ...]  # RTSTRUCT files
-    others: dict[str, int]  # files by modality
-    unreadable: tuple[str, ...]  # a sentence a file
-    secrets: frozenset[str]  # what names the patient, which no report may hold
+    others: dict[str, int]  # number of files of each modality
+    unreadable: tuple[str, ...]  # a sentence per file
+    secrets: frozenset[str]  # the patient's names and IDs, which no report may hold
 
 
 def scan(folder: Path) -> Found:
-    """Everything in a folder and below, by series. Raises InputError for several patients."""
+    """Scan a folder and its subfolders. Raises InputError if they hold several patients."""
     slices: list[Slice] = []
-    headers: dict[str, Dataset] = {}  # the first of each series
+    headers: dict[str, Dataset] = {}  # the first header of each series
     structures, unreadable = [], []
     others: Counter[str] = Counter()
     secrets: set[str] = set()
@@ -108,7 +111,7 @@ def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
 
 
 def weighting(image: Image) -> tuple[str, str]:
-    """T1, T2 or "", and why: by the description or else by the echo and repetition times."""
+    """T1, T2 or "", and the reason: the description or else the echo and repetition times."""
     description = image.slices[0].description.casefold()
     named = [w for w in ("T1", "T2") if re.search(rf"(?<![a-z0-9]){w.lower()}", description)]
     if len(named) == 1:
@@ -123,7 +126,7 @@ def weighting(image: Image) -> tuple[str, str]:
 
 
 def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
-    """The T1 or T2 series and the reason for it. InputError where there is none, or several."""
+    """The T1 or T2 series and the reason for it. Raises InputError unless there is exactly one."""
     candidates = [i for i in found.images if i.modality == "MR"]
     matches = [image for image in candidates if weighting(image)[0] == wanted]
     if len(matches) != 1:
@@ -138,11 +141,11 @@ def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
 def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
     """The CT that lies on the MR, the reason for it, and whether it is deformed onto the MR.
 
-    The deformed CT is in the MR's frame of reference. Of several the one on the MR's grid is
-    chosen, then the one whose description says so. If no CT is deformed, the native CT is
-    taken, provided that there is only one.
+    The deformed CT is in the MR's frame of reference. If there are several, the only one on the
+    MR's grid is chosen, or else the only one whose description says that it is deformed. If no CT
+    is deformed, the native CT is taken, provided that there is only one.
 
-    Raises InputError where there is none, or the choice is unclear.
+    Raises InputError if there is no CT or the choice is unclear.
     """
     cts = [image for image in found.images if image.modality == "CT"]
     here = [i for i in cts if mr.slices[0].frame and i.slices[0].frame == mr.slices[0].frame]
@@ -166,7 +169,7 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
 
 
 def shift_of(image: Image, mr: Image) -> int | None:
-    """The slice of `image` that lies on the first of `mr`; None where the grids are two."""
+    """The index of `image`'s slice at the first slice of `mr`; None if the grids differ."""
     if image.series is None or mr.series is None or image.series.shape[:2] != mr.series.shape[:2]:
         return None
     to_index = np.linalg.inv(image.series.affine) @ mr.series.affine
@@ -177,7 +180,7 @@ def shift_of(image: Image, mr: Image) -> int | None:
 
 
 def describe(image: Image, role: str) -> dict[str, Any]:
-    """A series for the report."""
+    """The facts about a series for the report."""
     first = image.slices[0]
     facts = {
         "role": role,

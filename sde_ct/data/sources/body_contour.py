@@ -1,4 +1,4 @@
-"""The outline of the body that people drew, from the structure sets of a patient."""
+"""Make a body mask from outlines in a patient's structure sets."""
 
 import re
 from collections.abc import Sequence
@@ -13,37 +13,40 @@ from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
 from sde_ct.volumes.overlap import dice
 from sde_ct.volumes.volume import Volume
 
-# Whole names: "External iliac nodes" is none of them.
+# The pattern matches whole names only, so that "External iliac nodes" is no body.
 BODY = re.compile(
     r"\W*(external|body|skin|outer[ _.-]?contour)"
     r"([ _.-]*(contour|outline|surface|observer|obs|consensus|staple|\d+))*\W*$",
     re.IGNORECASE,
 )
-AGREED = ("consensus", "staple")  # of several observers; the first is preferred
-MAJORITY, ALIKE = 3, 0.8  # outlines, and the Dice of each with what most of them agree in
-LEAST_LIKE = 0.85  # Dice of an outline with the body that the MR shows
-JUMP = 2.0  # times the area of the slices on both sides, or a part of it
-BESIDE = 3  # slices on each side whose median area a slice is compared with
+# Outlines agreed on by several observers; the first kind is preferred.
+AGREED = ("consensus", "staple")
+# Least number of outlines for a majority, and least Dice of each with that majority.
+MAJORITY, ALIKE = 3, 0.8
+LEAST_LIKE = 0.85  # least Dice of an outline with the body that the MR shows
+JUMP = 2.0  # the area jumps if it is larger or smaller than on both sides by this factor
+BESIDE = 3  # a slice is compared with the median area of so many slices on each side
 
 
 class BodyContour(NamedTuple):
-    """A mask, or why there is none."""
+    """A mask, or the reason why there is none."""
 
     mask: Volume | None
-    chosen: str  # a sentence: which contours, and why
+    chosen: str  # a sentence that says which contours were chosen, and why
     warnings: tuple[str, ...]
 
 
 def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
     """The mask on the MR's grid from the best outline that can be read.
 
-    The order is: the observers' consensus, STAPLE, the majority of the other outlines, and, where
-    fewer than three agree, the one most like the body that the MR shows.
+    In this order, the mask is made from the observers' consensus, STAPLE, or the majority of the
+    other outlines. If fewer than three outlines agree, the outline most similar to the body in the
+    MR is used.
 
     Args:
       files: RTSTRUCT files.
       mr: the MR.
-      frame: its frame of reference; outlines in another are ignored.
+      frame: its frame of reference; outlines in another frame are ignored.
     """
     outlines, warnings = _outlines(files, frame)
     for group, why in _ranked(outlines):
@@ -72,9 +75,10 @@ def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
 
 
 def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
-    """The outlines of the body in the MR's frame, and warnings of what was ignored.
+    """The body outlines in the MR's frame of reference, and warnings about ignored ones.
 
-    They are those of type EXTERNAL in each structure set, or else those with such a name.
+    In each structure set, the outlines of type EXTERNAL are taken, or else those with the name of a
+    body.
     """
     found: list[Roi] = []
     warnings, known = [], set()
@@ -85,7 +89,8 @@ def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
             warnings.append(f"a structure set was ignored: {error}")
             continue
         structures = tuple(roi for roi in structures if roi.instance not in known)
-        known |= {roi.instance for roi in structures}  # a set that was exported twice counts once
+        # A structure set that was exported twice counts once.
+        known |= {roi.instance for roi in structures}
         typed = [roi for roi in structures if roi.kind == "EXTERNAL"]
         found += typed or [roi for roi in structures if BODY.match(roi.name)]
     here = [roi for roi in found if not roi.frame or not frame or roi.frame == frame]
@@ -96,7 +101,7 @@ def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
 
 
 def _ranked(outlines: Sequence[Roi]) -> list[tuple[list[Roi], str]]:
-    """Groups of outlines, the best first, and what each is."""
+    """Groups of outlines, from best to worst, each with a description."""
     ranked = []
     left = list(outlines)
     for word in AGREED:
@@ -107,7 +112,7 @@ def _ranked(outlines: Sequence[Roi]) -> list[tuple[list[Roi], str]]:
 
 
 def _jumps(mask: Volume) -> list[int]:
-    """Slices, from 1, far smaller or far larger than the slices on both sides of them."""
+    """Numbers, from 1, of slices whose area is far smaller or larger than on both sides."""
     area = mask.array.sum(axis=(0, 1), dtype=float)
     inner = np.flatnonzero(area)[[0, -1]] if area.any() else (0, 0)
     jumps = []
@@ -119,14 +124,14 @@ def _jumps(mask: Volume) -> list[int]:
 
 
 def _agreed(drawn: Sequence[tuple[Roi, Volume]], why: str, body: Volume) -> tuple[Volume, str]:
-    """One mask of a group of outlines, and which it is."""
+    """One mask for a group of outlines, and a description of it."""
     masks = [mask.array for _, mask in drawn]
     most = np.mean(masks, axis=0) > 0.5
     alike = [mask for mask in masks if dice(mask, most) >= ALIKE]
     if len(alike) >= MAJORITY:
         agreed = (np.mean(alike, axis=0) > 0.5).astype(np.uint8)
-        return body.with_array(agreed), f"what most of {len(masks)} outlines agree in"
+        return body.with_array(agreed), f"the majority of {len(masks)} outlines"
     roi, mask = max(drawn, key=lambda pair: dice(pair[1].array, body.array))
     if len(drawn) > 1:
-        why = f"of {len(drawn)} outlines the one most like the body that the MR shows"
+        why = f"the most similar of {len(drawn)} outlines to the body that the MR shows"
     return mask, f"{roi.name!r} of {roi.set!r}: {why}"

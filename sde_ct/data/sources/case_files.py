@@ -1,4 +1,4 @@
-"""One patient given by files of any format that `volumes/files.py` reads."""
+"""One patient whose files have any format that `volumes/files.py` reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from sde_ct.volumes.dicom.series import Series, require_same_frame
 from sde_ct.volumes.files import files_of, open_source, read_mask, read_mr, read_volume
 
 KINDS = ("mr", "ct", "mask")
-Files = Mapping[str, Path | None]  # of one patient, by kind
+Files = Mapping[str, Path | None]  # files of one patient, by kind
 
 
 @dataclass(frozen=True)
 class Case:
-    """The files of one patient; `mask` is None where the body outline is to be computed."""
+    """The files of one patient; if `mask` is None, the body outline is computed."""
 
     id: str
     mr: Path  # a file, or a folder that holds one DICOM series
@@ -27,7 +27,7 @@ class Case:
     mask: Path | None
     contrasts: tuple[str, ...] = SINGLE  # the names of the MR contrasts; the first is `mr`
     further: tuple[Path, ...] = ()  # the others
-    choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
+    choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
 
     @property
     def files(self) -> dict[str, Path | None]:
@@ -35,9 +35,10 @@ class Case:
         return {kind: getattr(self, kind) for kind in KINDS} | dict(others)
 
     def read(self) -> Patient:
-        """The volumes as they are in the files.
+        """The volumes without any change.
 
-        Raises InputError as `read_volume`, or where DICOM places contrasts in different frames.
+        Raises InputError as `read_volume` does, or if DICOM contrasts have different frames of
+        reference.
         """
         sources = {
             kind: open_source(path, self.choices if kind == "mr" else ())
@@ -81,15 +82,18 @@ class Case:
 def case_of(
     name: str, files: Files, contrasts: tuple[str, ...], further: Sequence[Path | None]
 ) -> Source:
-    """The case of these files and further contrasts, or the reason why there is none."""
+    """The case of these files and further contrasts, or the reason why it is unusable."""
     mr, ct = files["mr"], files["ct"]
     if mr is None or ct is None:
         return Unusable(name, f"{name} has no {'MR' if mr is None else 'CT'}: add the file")
     if mr == ct:
-        return Unusable(name, f"{mr} matches as MR and as CT: fix the patterns")
+        return Unusable(name, f"{mr} matches the patterns of both MR and CT: fix the patterns")
     for contrast, path in zip(contrasts[1:], further, strict=True):
         if path is None:
             return Unusable(name, f"{name} has no {contrast}: add the file")
         if path in (mr, ct):
-            return Unusable(name, f"{path} matches as {contrast} and as MR or CT: fix the patterns")
+            return Unusable(
+                name,
+                f"{path} matches the patterns of both {contrast} and MR or CT: fix the patterns",
+            )
     return Case(name, mr, ct, files["mask"], contrasts, tuple(path for path in further if path))

@@ -1,6 +1,7 @@
-"""The table of cohort layouts: where the MR, CT and mask of every patient lie.
+"""The table of cohort layouts, which say where the MR, CT and mask of every patient are.
 
-A new source is a function that returns the patients below a folder, and a row of `SOURCES`.
+To add a source, write a function that returns the patients below a folder, and add a row to
+`SOURCES`.
 """
 
 import os
@@ -30,28 +31,28 @@ from sde_ct.volumes.formats import image_stem
 
 @dataclass(frozen=True)
 class Patterns:
-    """Glob patterns of file or folder names, relative to a patient's; no mask where empty."""
+    """Glob patterns of names relative to a patient's folder; an empty one means no mask."""
 
     mr: str = "mr*"
     ct: str = "ct*"
     mask: str = ""
-    further: tuple[str, ...] = ()  # of the other MR contrasts
-    choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
+    further: tuple[str, ...] = ()  # patterns of the other MR contrasts
+    choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
 
 
 def find_cases(
     source: str, folder: str | os.PathLike, patterns: Patterns, *, t1: bool = False
 ) -> list[Source]:
-    """All patients below `folder`, sorted by name; one with missing files is refused when read.
+    """All patients below `folder`, by name; patients with missing files are refused on reading.
 
     Args:
       source: a row of `SOURCES`.
       folder: the input folder.
-      patterns: for "pairs".
-      t1: for "gold_atlas": keep the T1 too.
+      patterns: names of files or folders, for "pairs".
+      t1: keep the T1 too, for "gold_atlas".
 
     Raises:
-      InputError: there is no such folder, it holds no patients, or two have one name.
+      InputError: there is no such folder, it holds no patients, or two patients have the same name.
     """
     folder = Path(folder).absolute()
     if source not in SOURCES:
@@ -62,7 +63,7 @@ def find_cases(
 
 
 def _named(suffix: str) -> Callable[[Path, Patterns, bool], list[Source]]:
-    """SynthRAD's layout: any folder, however deep, with mr, ct and perhaps mask + `suffix`."""
+    """SynthRAD's layout: folders at any depth with the files mr, ct and perhaps mask + `suffix`."""
 
     def find(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
         exact = Patterns(*(f"{kind}{suffix}" for kind in KINDS))  # type: ignore[arg-type]
@@ -74,16 +75,17 @@ def _named(suffix: str) -> Callable[[Path, Patterns, bool], list[Source]]:
 
 
 def _pairs(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
-    """Volumes that `patterns` match, directly in `folder` (one patient) or in a folder each."""
+    """Volumes that match `patterns`, directly in `folder` (one patient) or in its subfolders."""
 
     def matches(place: Path) -> list[Path]:
         return [p for pattern in (patterns.mr, patterns.ct) for p in _matches(place, pattern)]
 
-    # A folder of NIfTI files with the name mr01 is a patient and no MR.
+    # A folder with the name mr01 that holds NIfTI files is a patient and no MR.
     places = [folder]
     if not any(path.is_file() or slice_files(path) for path in matches(folder)):
         places = subfolders(folder)
-        if any(matches(place) for place in places):  # others were meant to be patients too
+        # Other folders were probably meant to be patients too.
+        if any(matches(place) for place in places):
             places = [p for p in places if matches(p) or is_empty(p) or _holds_volumes(p)]
         else:
             places = []
@@ -111,7 +113,7 @@ def _nnunet(contrasts: tuple[str, ...], found: Mapping[str, Files]) -> list[Sour
 
 
 def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Source]:
-    """A patient for each place, whose files have the names in `patterns`."""
+    """A patient for each folder in `places`, with the files that match `patterns`."""
     if not places:
         raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
     first: dict[str, Path] = {}
@@ -133,9 +135,9 @@ def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Sou
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
-    """The only match in a patient's folder, or one of the files of the only series that matches.
+    """The only match in a patient's folder, or a file of the only matching series.
 
-    Raises InputError for several, or if one is missing.
+    Raises InputError if there are several, or if a required one is missing.
     """
     paths = _matches(place, pattern) if pattern else []
     if len(paths) > 1 and all(path.is_file() and not image_stem(path) for path in paths):
@@ -157,9 +159,10 @@ def _one(place: Path, kind: str, pattern: str) -> Path | None:
 
 
 def _one_series(place: Path, kind: str, pattern: str, paths: list[Path]) -> list[Path]:
-    """One of the DICOM files, which stands for them all. InputError where they are not one series.
+    """One DICOM file, which represents its series.
 
-    A file that cannot be read stands for its series too: reading it reports what is wrong.
+    A file that cannot be read is returned, so that reading it reports the fault. Raises InputError
+    if the files are not one series.
     """
     images = []
     for path in paths:
@@ -187,13 +190,13 @@ def _matches(place: Path, pattern: str) -> list[Path]:
 
 
 def _may_be_a_volume(path: Path) -> bool:
-    """A volume by its name, a file that begins as DICOM does, or a folder that holds files."""
+    """Whether a path has the name of a volume, begins like DICOM, or is a folder with files."""
     if path.is_dir():
         return any(f.is_file() for f in path.iterdir())
     return path.is_file() and (image_stem(path) is not None or may_be_dicom(path))
 
 
 def _holds_volumes(place: Path) -> bool:
-    """Whether volumes are in a folder, whatever their names."""
+    """Whether a folder holds volumes of any name."""
     inside = [path for path in place.iterdir() if not path.name.startswith(".")]
     return any(slice_files(p) if p.is_dir() else _may_be_a_volume(p) for p in inside)

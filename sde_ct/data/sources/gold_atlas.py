@@ -43,7 +43,7 @@ from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Unit, Volume
 
 AIR = -1024.0  # HU
-# The split used most in the literature: site 3 left out, these four test.
+# The most common split in the literature leaves site 3 out and tests on these four patients.
 LITERATURE_TEST = ("1_03", "1_06", "2_04", "2_11")
 LITERATURE_WITHOUT = ("3_",)
 
@@ -57,7 +57,7 @@ class AtlasCase:
     t1: bool = False  # keep the T1 too, resampled onto the T2's grid
 
     def stamp(self) -> str:
-        """A text that changes when a file changes or the T1 is wanted."""
+        """A text that changes when a file or the field `t1` changes."""
         return stamp_of(folders(self.folder)) + (" T1" if self.t1 else "")
 
     def clean(self, text: str) -> str:
@@ -65,7 +65,10 @@ class AtlasCase:
         return withhold(text, secrets_in(folders(self.folder)), self.id)
 
     def read(self) -> Patient:
-        """T2, CT and body mask, and what was chosen; no text holds the patient's name or ID."""
+        """T2, CT and body mask, with notes on the choice of series.
+
+        No note holds the patient's name or ID.
+        """
         try:
             found = scan(self.folder)
             return _without_names(self._read(found), found.secrets, self.id)
@@ -87,7 +90,7 @@ class AtlasCase:
         facts: dict[str, Any] = {
             "series": [describe(i, roles.get(id(i), "not used")) for i in found.images],
             "other_files": found.others,
-            # A file stands for its series; its name is left out where it names the patient.
+            # A file represents its series. The name of the file is omitted if it names the patient.
             **{
                 f"{role}_file": image.slices[0].file.name
                 for role, image in (("mr", t2), ("ct", ct))
@@ -116,17 +119,17 @@ class AtlasCase:
         try:
             t1, why = choose_mr(found, "T1")
             if t1.slices[0].frame != t2.slices[0].frame:
-                return {}, {"t1": f"left out: {t1.text} lies in another frame of reference"}
+                return {}, {"t1": f"left out, because {t1.text} lies in another frame of reference"}
             return {"t1": resample_on(_read(t1), mr, fill=0.0)}, {"t1": f"{why}; on the T2's grid"}
         except InputError as error:
             return {}, {"t1": f"left out: {error}"}
 
 
 def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
-    """A case for every folder with slices in it or below, or for `folder` itself if it has some.
+    """A case for every folder that holds slices at any depth, or for `folder` if it holds some.
 
-    Notes and directories beside the patients' folders are ignored; a folder without any file is a
-    patient that is refused. Raises InputError where there are no patients.
+    Other files and DICOMDIRs beside the patients' folders are ignored. A folder without any file
+    counts as a patient and is refused. Raises InputError if there are no patients.
     """
     if any(may_be_dicom(f) for f in slice_files(folder)):
         return [AtlasCase(folder.name, folder, t1)]
@@ -144,15 +147,18 @@ def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
 
 
 def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The most used split in the literature: patients left out, and patients that test.
+    """The most common split in the literature: the patients left out, and the test patients.
 
-    Raises InputError where a test patient is missing.
+    Raises InputError if a test patient is missing.
     """
     test = []
     for number in LITERATURE_TEST:
         matches = [name for name in names if name == number or name.startswith(f"{number}_")]
         if len(matches) != 1:
-            raise InputError(f"the literature's split tests on {number}: add it, or name --test")
+            raise InputError(
+                f"the literature's split tests on {number}: add this patient, or "
+                "name the patients for --test"
+            )
         test += matches
     return [name for name in names if name.startswith(LITERATURE_WITHOUT)], test
 
@@ -170,12 +176,13 @@ def _read(image: Image) -> Volume:
 def _on_grid(
     hu: Volume, mr: Volume, shift: int | None
 ) -> tuple[Volume, Bool[np.ndarray, "x y z"], list[str]]:
-    """The deformed CT on the T2's grid, where it was measured there, and notes for the report.
+    """The deformed CT on the T2's grid, its measured voxels, and notes for the report.
 
     Args:
       hu: the CT.
       mr: the T2.
-      shift: from slices of the T2 to those of the CT on the same grid; None resamples the CT.
+      shift: number to add to a slice index of the T2 to get that of the CT on the same grid. None
+        resamples the CT.
     """
     if shift is None:
         note = "the deformed CT lies on another grid than the T2 and was resampled onto it"

@@ -1,4 +1,4 @@
-"""nnU-Net's raw layout, as used for synthesis: MR and CT as channels, or the CT as label."""
+"""nnU-Net's raw layout for synthesis, with MR and CT as channels or the CT as label."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,8 @@ from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import read_json
 
-ROLES = {  # a role's pattern among the names of channels, and its folder where it is no channel
+# For each role: the pattern of its channel's name, and its folder if there is no such channel.
+ROLES = {
     "mr": (re.compile(r"\b(mr|mri|t1w?|t2w?)\b", re.IGNORECASE), None),
     "ct": (re.compile(r"\bs?ct\b", re.IGNORECASE), "labelsTr"),
     "mask": (re.compile(r"\b(mask|body)\b", re.IGNORECASE), "masksTr"),
@@ -15,18 +16,18 @@ ROLES = {  # a role's pattern among the names of channels, and its folder where 
 
 
 def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None]]]:
-    """The names of the MR contrasts, and the files of every patient; None where one is absent.
+    """The names of the MR contrasts, and the files of every patient (None for absent ones).
 
-    Files are "mr", "ct", "mask" and, from the second contrast on, those of `file_name`.
+    The keys of the files are "mr", "ct", "mask" and, for further contrasts, those of `file_name`.
 
     `dataset.json` names the channels (`channel_names`, or `modality` in version 1): X_0000.nii.gz
-    in `imagesTr` is channel 0 of patient X, and so on. The MR is the channel with its name, or
-    the only channel; several channels with such names are its contrasts, in their order. The CT is
-    the channel with its name or else `labelsTr/X`; the mask the channel with its name or else
-    `masksTr/X`.
+    in `imagesTr` is channel 0 of patient X, and so on. The MR is the channel with the name of an
+    MR, or the only channel. Several channels with such names are the contrasts, in their order. The
+    CT is the channel with the name of a CT or else `labelsTr/X`, and the mask is the channel with
+    the name of a mask or else `masksTr/X`.
 
     Raises:
-      InputError: there is no dataset.json or imagesTr, or the names leave the MR open.
+      InputError: there is no dataset.json or imagesTr, or the names do not determine the MR.
     """
     path = folder / "dataset.json"
     if not path.is_file():
@@ -56,7 +57,7 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
 
 
 def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """The channel of each role, {"mr": 0, …}, where the names say so, and of each MR contrast."""
+    """The channel of each role that the names show, as in {"mr": 0, …}, and of each MR contrast."""
     if not isinstance(channels, dict):
         raise InputError(f"{path}: channel_names is no table: write it anew")
     try:

@@ -1,4 +1,4 @@
-"""One patient as a source gives it to preparation, and a walk through patients' folders."""
+"""The form in which sources give a patient to preparation, and a walk through folders."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -22,26 +22,29 @@ class Patient(NamedTuple):
 
     mr: Volume  # a.u.
     ct: Volume  # HU, on any grid
-    mask: Volume | None  # body, on the MR's grid; None: to be computed
-    files: Mapping[str, Path | None]  # "mr", "ct", "mask": a file, or a folder of one series
-    registered: bool | None = None  # CT to MR by its source; None: unknown
-    ct_measured: np.ndarray | None = None  # where, on the MR's grid; None: by the CT's values
-    mr_measured: np.ndarray | None = None  # where, on the MR's grid; None: everywhere
+    mask: Volume | None  # body, on the MR's grid; None if it must be computed
+    # "mr", "ct" and "mask"; each is a file or a folder of one series.
+    files: Mapping[str, Path | None]
+    # Whether the source registered the CT to the MR; None if unknown.
+    registered: bool | None = None
+    # Measured voxels, on the MR's grid; None derives them from the CT's values.
+    ct_measured: np.ndarray | None = None
+    mr_measured: np.ndarray | None = None  # measured voxels, on the MR's grid; None means all
     further: Mapping[str, Volume] = NOTHING  # other MR contrasts by name, on any grid
     extra: Mapping[str, Volume] = NOTHING  # further volumes on the MR's grid, kept as NIfTI
-    chosen: Mapping[str, str] = NOTHING  # what was chosen and why, a sentence each
-    facts: Mapping[str, Any] = NOTHING  # for the report, JSON
+    chosen: Mapping[str, str] = NOTHING  # notes on what was chosen and why, a sentence each
+    facts: Mapping[str, Any] = NOTHING  # facts for the report, as JSON
     warnings: tuple[str, ...] = ()
 
 
 class Source(Protocol):
-    """A patient; pickled to the process that prepares it."""
+    """A patient, which is pickled for the process that prepares it."""
 
     @property
     def id(self) -> str: ...
 
     def read(self) -> Patient:
-        """Everything of the patient. Raises InputError with the reason why it is unusable."""
+        """Read the patient. Raises InputError with the reason if the patient is unusable."""
         ...
 
     def stamp(self) -> str:
@@ -70,10 +73,10 @@ class Unusable(NamedTuple):
 
 
 def stamp_of(paths: Iterable[Path | None]) -> str:
-    """A digest of the names, sizes and times of files and of those that belong to them.
+    """A digest of the names, sizes and times of files, including files that belong to them.
 
-    A folder stands for its files, a header for the voxels that it names, and a DICOM file for
-    its folder, which holds the rest of its series; no DICOM header is read.
+    The files of a folder belong to it, the file of voxels belongs to its header, and all files in
+    the folder of a DICOM file belong to that file. No DICOM header is read.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -86,14 +89,14 @@ def stamp_of(paths: Iterable[Path | None]) -> str:
 def _going_with(path: Path) -> list[Path]:
     if path.is_dir() or format_of(path) == "DICOM":
         folder = path if path.is_dir() else path.parent
-        return [file for file in folder.iterdir() if file.is_file()]  # no link to nowhere
+        return [file for file in folder.iterdir() if file.is_file()]  # a broken link is no file
     return files_of(path)
 
 
 def folders(root: Path) -> list[Path]:
     """`root` and every folder below, sorted, without those that begin with a dot.
 
-    Links are followed, except to a folder that they lie in.
+    Links are followed, except links to a folder that contains them.
     """
     return _below(root, frozenset())
 

@@ -22,7 +22,7 @@ from .test_prepare import prepared_of, times
 def test_another_request_for_the_same_folder_is_refused(cohort, tmp_path):
     output = tmp_path / "data"
     data = prepared_of(cohort, output, size=(16, 16))
-    with pytest.raises(InputError, match=r"otherwise \(size: \[16, 16\] -> None\)"):
+    with pytest.raises(InputError, match=r"with other settings \(size: \[16, 16\] -> None\)"):
         prepared_of(cohort, output)
     names = list(data.cases)
     (moved,) = data.split["test"]
@@ -73,7 +73,7 @@ def test_slices_of_another_size_spoil_no_data_that_are_there(cohort, tmp_path):
         assert sorted(data.cases) == ["1PA001", "1PA002", "1PA003", "1PA004"]
         refused = json.loads((output / "report.json").read_text())["refused"]
         assert sorted(refused) == ["1PA000", "1PA009"] and not (output / "cases/1PA009").exists()
-        assert "its slices have [18, 22] pixels, those of" in refused["1PA009"]
+        assert "its slices have [18, 22] pixels, but those of" in refused["1PA009"]
 
 
 def test_an_interrupted_run_of_two_sizes_is_found_by_the_next(cohort, tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_an_interrupted_run_of_two_sizes_is_found_by_the_next(cohort, tmp_path, 
         with pytest.raises(InputError, match="does not exist"):
             prepared_of(cohort, output)
     (tmp_path / "never").rename(output)
-    with pytest.raises(InputError, match=r"slices of 1PA000 are .*, of 1PA004"):
+    with pytest.raises(InputError, match=r"slices of 1PA000 have .*, but those of 1PA004"):
         prepared_of(cohort, output)
     assert sorted(times(output)) == ["1PA000", "1PA001", "1PA002", "1PA003"]
 

@@ -181,7 +181,9 @@ def test_where_nobody_is_left_nothing_is(cohort, tmp_path):
 def test_slices_of_two_sizes_stop_everything(cohort, tmp_path):
     for kind, array in patient((22, 18, 7)).items():
         save(cohort / "Task1" / "pelvis" / "1PA002" / f"{kind}.nii.gz", array)
-    sentence = r"slices of 1PA000 are \(18, 20\), of 1PA002 \(18, 22\) pixels: give one --size"
+    sentence = (
+        r"1PA000 have \(18, 20\) pixels, but those of 1PA002 have \(18, 22\): give one --size"
+    )
     with pytest.raises(InputError, match=sentence):
         prepared_of(cohort, tmp_path / "out" / "data")
     assert not list((tmp_path / "out").iterdir())

@@ -261,7 +261,12 @@ UNUSABLE = {
     ),
     "no CT": (("a/mr.nii", "b/mr.nii", "b/ct.nii"), "pairs", Patterns(), "/a holds no CT"),
     "no MR": (("1PA1/ct.nii.gz",), "synthrad2023", Patterns(), "1PA1 holds no MR"),
-    "one file twice": (("mr.nii",), "pairs", Patterns("*.nii", "*.nii"), "as MR and as CT"),
+    "one file twice": (
+        ("mr.nii",),
+        "pairs",
+        Patterns("*.nii", "*.nii"),
+        "patterns of both MR and CT",
+    ),
 }
 
 

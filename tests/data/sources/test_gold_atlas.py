@@ -378,7 +378,9 @@ def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, t
     assert (ct.array[inside] > -1020).all()  # neither filled nor mixed with padding
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["2_04_P"]
     assert report["body_outside_field_of_view"] > 0.2
-    assert any("outside a field of view: masked" in warning for warning in report["warnings"])
+    assert any(
+        "outside a field of view and are masked" in warning for warning in report["warnings"]
+    )
 
 
 def test_what_lies_beside_the_patients_makes_them_no_single_one(atlas, tmp_path):

@@ -179,7 +179,7 @@ SETS = {
         "consensus",
     ),
     "staple": ({"a": OBSERVERS, "staple": {"BODY": 12}}, 12, "staple"),
-    "most": ({"a": OBSERVERS}, 19, "most of 5 outlines"),
+    "most": ({"a": OBSERVERS}, 19, "majority of 5 outlines"),
     "only": ({"a": {"Skin": 16, "Rectum": 4}}, 16, "only outline"),
 }
 
@@ -222,7 +222,7 @@ def test_few_outlines_that_differ_are_not_intersected(tmp_path):
         files = write(tmp_path / str(count), frame(), some)
         found = body_contour(files, body_of(16), OWNER.frame("MR"))
         assert volume_radius(found.mask) == pytest.approx(17, abs=0.3)
-        assert found.chosen.startswith(f"'Body' of 'b': of {count} outlines the one most like")
+        assert found.chosen.startswith(f"'Body' of 'b': the most similar of {count} outlines")
 
 
 def test_an_outline_of_something_else_is_warned_of(tmp_path):
@@ -259,7 +259,7 @@ def test_a_set_that_was_exported_twice_counts_once(tmp_path):
     assert found == body_contour(files, frame(), OWNER.frame("MR"))._replace(mask=found.mask)
     observers = write(tmp_path / "o", frame(), {"a": OBSERVERS})
     twice = [observers[0], shutil.copy(observers[0], tmp_path / "o2.dcm")]
-    assert "most of 5" in body_contour(twice, frame(), OWNER.frame("MR")).chosen
+    assert "majority of 5" in body_contour(twice, frame(), OWNER.frame("MR")).chosen
 
 
 def test_structures_that_cannot_be_used_are_passed_over_with_a_reason(tmp_path):
