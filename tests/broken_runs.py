@@ -361,7 +361,7 @@ SYNTHESIZE = {
     ),
     "a calibration of another network": (
         FITTED,
-        "fitted for another request",
+        "fitted with other settings",
         text(STORED, json.dumps(CALIBRATION)),
     ),
     "one evaluation of none": (

@@ -1,4 +1,4 @@
-"""Which MR volumes belong together as the contrasts of one patient."""
+"""Group MR volumes that are the contrasts of one patient."""
 
 import re
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from sde_ct.synthesis.sources import Source, find_sources, volumes_of
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.formats import image_stem
 
-CHANNEL = re.compile(r"(.+)_\d{4}")  # nnU-Net's names of a patient's images
+CHANNEL = re.compile(r"(.+)_\d{4}")  # names of a patient's images in nnU-Net
 
 
 def find_contrasts(
     arguments: Sequence[str], names: Sequence[str], choices: Sequence[Choice] = ()
 ) -> list[Source]:
-    """The volumes that the arguments name, each with its further contrasts.
+    """The volumes that the arguments name, each with its other contrasts.
 
     A network of one contrast takes any number of arguments, see `find_sources`. A network of
-    several takes one for each contrast: NAME=PATH, or paths in the order of `names`. An argument
-    that names several volumes must name the same patients as the others; a patient is a folder, or
-    X in nnU-Net's X_0000.nii.gz.
+    several contrasts takes one argument for each: NAME=PATH, or paths in the order of `names`. If
+    arguments name several volumes, all must name the same patients. A patient is a folder, or X in
+    nnU-Net's X_0000.nii.gz.
 
     Raises:
       InputError: the arguments do not name every contrast once, or a patient lacks one.
@@ -36,7 +36,9 @@ def find_contrasts(
     patients = [{_patient(source.path): source for source in sources} for sources in found]
     for name, sources, by_patient in zip(names, found, patients, strict=True):
         if len(by_patient) < len(sources):
-            raise InputError(f"--mr={name}=…: a folder holds several such images: name one of each")
+            raise InputError(
+                f"--mr={name}=…: a folder holds several such images: name one image per patient"
+            )
     for place in dict.fromkeys(place for by_patient in patients for place in by_patient):
         for name, by_patient in zip(names, patients, strict=True):
             if place not in by_patient:
@@ -64,7 +66,7 @@ def _in_order(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _joined(first: Source, others: Sequence[Source], name: str) -> Source:
-    """The first contrast with the others, under a name without nnU-Net's number."""
+    """The first contrast together with the others; the name loses nnU-Net's channel number."""
     channel = CHANNEL.fullmatch(name)
     further = tuple(source.path for source in others)
     if first.path in further or len(set(further)) < len(further):
@@ -73,6 +75,6 @@ def _joined(first: Source, others: Sequence[Source], name: str) -> Source:
 
 
 def _patient(path: Path) -> Path:
-    """What the contrasts of one patient have in common."""
+    """The part of the path that all contrasts of one patient share."""
     channel = CHANNEL.fullmatch(image_stem(path) or "")
     return path.parent / channel[1] if channel else path.parent

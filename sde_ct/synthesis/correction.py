@@ -1,4 +1,4 @@
-"""The correction of a network's spread that launch/calibrate.py fitted, found and applied."""
+"""Read and apply the correction of a network's spread that launch/calibrate.py fitted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +13,23 @@ from sde_ct.uncertainty import recalibration
 from sde_ct.uncertainty.recalibration import Recalibration
 
 UNLIKE = (
-    "The stated coverage holds for patients like those of the fit; it is unknown for an MR that "
+    "The stated coverage holds for patients like those of the fit. It is unknown for an MR that "
     "differs from those of the training."
 )
 
 
 def network(trained: Trained) -> dict[str, Any]:
-    """What a correction belongs to, in plain JSON values: the weights and how they are sampled."""
+    """The weights and the sampling to which a correction belongs, as plain JSON values."""
     return {**trained.identity(), "sampling": to_dict(trained.config)["sampling"]}
 
 
 def correction_for(
     workdir: Path, trained: Trained, sampler: str | None, draws: int
 ) -> Recalibration:
-    """The correction in a work directory; InputError if it is missing or of another request."""
+    """The correction in a work directory.
+
+    Raises InputError if it is missing or was fitted with other settings.
+    """
     path = Path(workdir) / recalibration.NAME
     if not trained.is_random:
         raise InputError(f"A {trained.config.method} has no spread: leave out --calibrated.")
@@ -37,14 +40,14 @@ def correction_for(
     )
     if changed:
         raise InputError(
-            f"{path} was fitted for another request ({changed[0]}): synthesize as it was fitted, "
-            "or remove it and calibrate anew (launch/calibrate.py)."
+            f"{path} was fitted with other settings ({changed[0]}): synthesize with the fitted "
+            "settings, or remove the file and calibrate again (launch/calibrate.py)."
         )
     return fitted
 
 
 def apply(correction: Recalibration, ct: SyntheticCT) -> SyntheticCT:
-    """The CT with its spread corrected and its bounds set; InputError if it has no spread."""
+    """The CT with corrected spread and with bounds. Raises InputError if it has no spread."""
     if ct.spread is None:
         raise InputError("A single draw has no spread to correct: give 2 draws or more.")
     spread, lower, upper = correction.apply(ct.mean.array, ct.spread.array)

@@ -1,4 +1,4 @@
-"""Several networks of one recipe on one MR: what each leaves open, and where they disagree.
+"""Apply several networks of one recipe to one MR, to separate ambiguity from disagreement.
 
 Deep ensembles (Lakshminarayanan et al., NeurIPS 2017): networks that differ in the seed of their
 training agree where the data taught them and disagree where it did not.
@@ -16,14 +16,14 @@ from sde_ct.volumes.volume import Volume
 
 
 class DeepEnsemble:
-    """Synthesizers of several networks as one; it is called as a `Synthesizer` is."""
+    """Several synthesizers that are called as one `Synthesizer`."""
 
     def __init__(self, members: Sequence[Synthesizer]):
-        """`members`: 2 or more with one sampler, whose networks `require_alike` accepts."""
+        """`members` are 2 or more, with the same sampler and networks that pass `require_alike`."""
         self._members = tuple(members)
 
     def require_draws(self, draws: int) -> None:
-        """Raise InputError for a number of draws that the networks cannot share equally."""
+        """Raise InputError if the networks cannot share the draws equally."""
         count = len(self._members)
         if draws < 1 or draws % count:
             raise InputError(f"draws={draws} for {count} networks: give a multiple of {count}.")
@@ -36,10 +36,10 @@ class DeepEnsemble:
             )
 
     def __call__(self, mr: Volume, *, case: str, draws: int = 10, **options: Any) -> SyntheticCT:
-        """As a `Synthesizer`, with `within` and `between`; the networks share `draws`.
+        """As `Synthesizer`, but the networks share `draws`, and the CT has `within` and `between`.
 
-        The networks' draws are numbered consecutively, so that no two use the same noise. The
-        draws of the first network equal those that it gives alone.
+        The networks' draws are numbered consecutively, so that no two use the same noise. The first
+        network gives the same draws as it does alone.
         """
         self.require_draws(draws)
         each = draws // len(self._members)
@@ -51,10 +51,10 @@ class DeepEnsemble:
 
 
 def require_alike(networks: Sequence[tuple[str, Trained]]) -> None:
-    """Raise InputError where networks differ in a property of `_properties`, or two are the same.
+    """Raise InputError if networks differ in a property of `_properties`, or two are equal.
 
     Args:
-      networks: each with the name of its work directory.
+      networks: each network with the name of its work directory.
     """
     (first, one), *others = networks
     for name, other in others:
@@ -75,7 +75,7 @@ def require_alike(networks: Sequence[tuple[str, Trained]]) -> None:
 
 
 def _properties(network: Trained) -> dict[str, Any]:
-    """What networks must share to draw the same thing, by the words of an error message."""
+    """The properties that networks must share, by their words in an error message."""
     maps, data = network.intensity, network.data
     return {
         "method": network.config.method,

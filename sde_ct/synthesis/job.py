@@ -1,4 +1,4 @@
-"""One request for any number of MR volumes: read, synthesize and write each of them."""
+"""Read, synthesize and write each of any number of MR volumes, by one request."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,40 +33,40 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for every volume."""
+    """The settings of a synthesis, the same for every volume."""
 
-    workdirs: tuple[str, ...]  # of one network, or of several that share the draws
+    workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
     output: Path
     sampler: str | None = None  # one of `methods.samplers.SAMPLERS`; None for a CNN or GAN
-    draws: int | None = None  # of all networks; None: about ten, or one per CNN or GAN
-    evaluations: int | None = None  # of the network per draw; None: as in the recipe
+    draws: int | None = None  # of all networks together; None: about ten, or one per CNN or GAN
+    evaluations: int | None = None  # network evaluations per draw; None takes those of the recipe
     seed: int = 0
-    mask: Path | None = None  # where draws are judged, or a folder of masks; None: in the body
+    mask: Path | None = None  # region of the judged draws, or a folder of masks; None: the body
     calibrated: bool = False  # correct the spread and write intervals
-    batch: int | None = None  # samples per device; None: what the memory holds
+    batch: int | None = None  # samples per device; None means as many as the memory holds
     each: bool = False  # write every draw too
-    dicom: bool = False  # write a CT series, and maps, too
-    choices: tuple[Choice, ...] = ()  # of the MR's images, by DICOM tags
-    patient_id: str = ""  # for a CT series whose MR gives none
+    dicom: bool = False  # also write a CT series and maps as DICOM
+    choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
+    patient_id: str = ""  # PatientID of the CT series, if the MR has none
     study: Path | None = None  # the DICOM series that a NIfTI or MetaImage was made from
-    axial: bool = False  # with `dicom`: write a CT series in straight axial slices beside it
-    checkpoint: str = "best"  # by validation loss; or "newest"
+    axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
+    checkpoint: str = "best"  # "best" by validation loss, or "newest"
 
 
 class Done(NamedTuple):
-    """What was made of one volume."""
+    """The result for one volume."""
 
     name: str
     sentence: str
-    warnings: tuple[str, ...] = ()  # about the MR or the spread
-    notes: tuple[str, ...] = ()  # what is unusual, or was made up, in the files
+    warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
+    notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
 
 
 class Job:
-    """A request with its networks loaded; one job serves all volumes."""
+    """A request with its networks loaded, which is used for all volumes."""
 
     def __init__(self, request: Request):
-        """Raises InputError where the request does not fit the networks."""
+        """Raises InputError if the request does not fit the networks."""
         if request.output.exists() and not request.output.is_dir():
             raise InputError(f"{request.output} is a file: give a folder as --output.")
         self._request = request
@@ -101,7 +101,7 @@ class Job:
         return self._networks[0].contrasts
 
     def lines(self) -> list[str]:
-        """Which checkpoint is used of every network, one sentence each."""
+        """A sentence for each network that says which checkpoint is used."""
         return [
             f"{workdir}: the {network.chosen} checkpoint is used, that of step {network.step}."
             for workdir, network in zip(self._request.workdirs, self._networks, strict=True)
@@ -110,18 +110,18 @@ class Job:
     def __call__(self, source: Source) -> Done:
         """Synthesize one volume, unless its outputs are complete.
 
-        While another process synthesizes the same volume to the same place, this waits.
+        If another process is synthesizing the same volume to the same place, this waits for it.
 
-        Raises InputError where the volume cannot be used, or other results are in the way.
+        Raises InputError if the volume cannot be used, or if other results occupy the output.
         """
         request = self._request
         kind = format_of(source.path)
-        choices = () if request.study else request.choices  # with a study, of its images
+        choices = () if request.study else request.choices  # else they select in the study
         given = source.series or open_source(source.path, choices)
         opened = given if isinstance(given, Series) else None
         if request.study:
             if opened:
-                raise InputError(f"{source.path} is DICOM and has a study: leave --study out.")
+                raise InputError(f"{source.path} is DICOM with its own study: leave out --study.")
             opened = open_study(request.study, request.choices)
         doubts = (*opened.warnings, *self._unlike_training(opened)) if opened else ()
         mr = read_mr(given)
@@ -138,7 +138,7 @@ class Job:
             doubts = (*doubts, *warnings)
         name, series, notes = source.name, None, place_notes(mr)
         if opened and identity.named_in(name):
-            name = f"mr-{voxel_sha256(mr.array)[:12]}"  # it contains the patient's name
+            name = f"mr-{voxel_sha256(mr.array)[:12]}"  # a name without the patient's
         if request.dicom:
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)
@@ -179,7 +179,7 @@ class Job:
         )
 
     def _unlike_training(self, opened: Series) -> dict[str, None]:
-        """The warnings that the patient's position and the acquisition need, each once."""
+        """Warnings about the patient's position and the acquisition, without repeats."""
         trained = [network.data.get("seen") for network in self._networks]
         said = [position_warning(seen, opened.position) for seen in trained]
         facts = acquisition.facts(opened)
@@ -187,7 +187,7 @@ class Job:
         return dict.fromkeys(text for text in said if text)
 
     def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:
-        """The other MR contrasts by name. InputError where DICOM places them elsewhere."""
+        """The other MR contrasts by name; InputError if frames of reference differ."""
         found = {}
         for name, path in zip(self.contrasts[1:], source.further, strict=True):
             series = open_series(path) if format_of(path) == "DICOM" else None
@@ -203,7 +203,7 @@ class Job:
         if (count := len(self._networks)) > 1:
             raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
         if request.evaluations is not None:
-            raise InputError("--calibrated holds for the recipe's steps: leave out --evaluations.")
+            raise InputError("--calibrated needs the recipe's steps: leave out --evaluations.")
         return correction.correction_for(
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )
@@ -233,12 +233,12 @@ class Job:
             return cost
         return (
             f"{cost}; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
-            "within the bounds, provided the patient resembles those that the bounds were fitted on"
+            "within the bounds, provided that the patient resembles those of the fit"
         )
 
 
 def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
-    """The batches, with a bar that counts the finished slices."""
+    """Yield the batches, and show a bar that counts the finished slices."""
     depth = batches.stop // draws
     with bar(total=depth, desc=name, unit="slice", leave=False) as progress:
         for first in batches:

@@ -1,4 +1,4 @@
-"""The mask that a user gives for an MR: an image on its grid, or contours drawn on it."""
+"""Read the mask that a user gives for an MR, either an image or contours."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def mask_of(path: Path, mr: Volume, frame: str) -> tuple[Volume, tuple[str, ...]
     """The mask in a file, and warnings about its contours.
 
     Args:
-      path: a mask that `read_mask` reads, or an RTSTRUCT, of which the outline of the body is taken
-        (see `body_contour`).
-      mr: what the contours are filled in on.
-      frame: its frame of reference; empty where it did not come as DICOM.
+      path: a mask that `read_mask` reads, or an RTSTRUCT with an outline of the body (see
+        `body_contour`).
+      mr: the volume on whose grid contours become a mask.
+      frame: the frame of reference of `mr`; empty if it is no DICOM.
 
     Raises:
       InputError: the mask cannot be used, or the RTSTRUCT holds no outline of the body on the MR.

@@ -1,4 +1,4 @@
-"""Which files are written of a synthetic CT."""
+"""Determine and write the files of a synthetic CT."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from sde_ct.volumes.dicom.parametric_map import write_map
 from sde_ct.volumes.dicom.write import write_ct_series
 from sde_ct.volumes.files import write_volume
 
-# Folder: the field of a `SyntheticCT` that is written to it, HU.
+# The folders of outputs, each with the field of `SyntheticCT` that is written to it in HU.
 KINDS = {
     "sct": "mean",
     "sct_std": "spread",
@@ -23,7 +23,7 @@ KINDS = {
 
 
 def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
-    """The `KINDS` that draws of so many networks give, `intervals` with calibrated bounds."""
+    """The `KINDS` of output for these numbers; `intervals` adds calibrated bounds."""
     wanted = {
         "sct": True,
         "sct_std": draws > 1,
@@ -36,7 +36,10 @@ def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
 
 
 def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool) -> tuple[str, ...]:
-    """The paths that `write` creates, with `draws` single draws; the CT series is a folder."""
+    """The paths that `write` creates, of which each CT series is a folder.
+
+    `draws` is the number of single draws that are written.
+    """
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
         *(_draw(name, number) for number in range(draws)),
@@ -48,15 +51,15 @@ def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool)
 def write(
     folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity | None, axial: bool
 ) -> None:
-    """Write a synthetic CT as int16 HU, its maps as float32 in DICOM.
+    """Write a synthetic CT as int16 HU; in DICOM, its maps are float32.
 
     Args:
       folder: the folder of all outputs.
       name: the volume's name.
-      ct: what is written.
+      ct: the synthetic CT.
       each: whether every draw is written.
-      joined: whose study the CT series and maps join; None writes no DICOM.
-      axial: whether a CT series in straight axial slices is written beside the MR's.
+      joined: the identity whose study the CT series and maps join; None writes no DICOM.
+      axial: whether a CT series in straight axial slices is written too.
 
     Raises:
       InputError: as in `write_ct_series`.

@@ -1,4 +1,4 @@
-"""How a synthetic CT was made, in plain JSON values, without anything that names the patient."""
+"""Record how a synthetic CT was made, as plain JSON values that do not name the patient."""
 
 import hashlib
 import hmac
@@ -13,14 +13,14 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 def checkpoint(trained: Trained) -> dict[str, Any]:
-    """The network, independent of its place on the disk."""
+    """The network, independent of its path."""
     return {**trained.identity(), "configuration": to_dict(trained.config)}
 
 
 def image(
     mr: Volume, format: str, mask: Volume | None, further: Mapping[str, Volume]
 ) -> dict[str, Any]:
-    """The MR that was read, and further contrasts and the mask if they were given."""
+    """The MR that was read, and the further contrasts and the mask if there are any."""
     hashes = {name: voxel_sha256(volume.array) for name, volume in further.items()}
     return {
         "format": format,
@@ -34,9 +34,9 @@ def image(
 
 
 def series(identity: Identity, mr: Volume) -> str:
-    """A hash, in hex, of the patient, study, frame and slices that CT series join.
+    """A hash, in hex, of the patient, study, frame and slices that the CT series join.
 
-    It is salted with the voxels, so that a list of hashed names cannot reveal the patient.
+    The hash is salted with the voxels, so that a list of hashed names cannot reveal the patient.
     """
     salt = voxel_sha256(mr.array).encode()
     return hmac.new(salt, joined(identity).encode(), hashlib.sha256).hexdigest()

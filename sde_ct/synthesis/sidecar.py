@@ -1,9 +1,10 @@
 """The outputs of one volume, and the JSON sidecar that describes them.
 
-Outputs are written to a folder `.partial-NAME` and moved to their places when all are complete, the
-sidecar `NAME.json` last. The sidecar lists the SHA-256 of every output: outputs that match it are
-kept, missing ones are made, and any other file in their place is refused. If a process is killed
-while it moves files, the next one completes the moves.
+Outputs are written to a folder `.partial-NAME`. When all are complete, they are moved to their
+places, and the sidecar `NAME.json` is moved last. The sidecar lists the SHA-256 of every output.
+Outputs that match their hash are kept, missing outputs are made, and any other file in the place of
+an output is refused. If a process is killed while it moves files, the next process completes the
+moves.
 """
 
 import os
@@ -20,19 +21,20 @@ from sde_ct.storage.lock import awaited
 from sde_ct.storage.whole import read_json, write_json
 
 Record = dict[str, Any]  # the content of a sidecar, plain JSON values
-RESULTS = "results"  # in a sidecar: {path: SHA-256}
-SERIES = "joined_series"  # in a sidecar: `VolumeOutputs.series`
+RESULTS = "results"  # key of {path: SHA-256} in a sidecar
+SERIES = "joined_series"  # key of `VolumeOutputs.series` in a sidecar
 
 
 @dataclass(frozen=True)
 class VolumeOutputs:
-    """What is asked for one volume, and where it is written."""
+    """The outputs of one volume, where they are written, and the request that they answer."""
 
-    folder: Path  # of all outputs
-    name: str  # of the volume
-    request: Record  # what determines the results, plain JSON values; part of the sidecar
-    paths: tuple[str, ...]  # below `folder`: files, or folders of DICOM slices
-    series: str | None = None  # identifies what DICOM series join, see `provenance.series`
+    folder: Path  # folder of all outputs
+    name: str  # name of the volume
+    request: Record  # the settings that determine the results, as plain JSON values for the sidecar
+    paths: tuple[str, ...]  # files or folders of DICOM slices, relative to `folder`
+    # Identifies the study that DICOM series join, see `provenance.series`.
+    series: str | None = None
 
     def locked(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
         """Keep other processes off this volume; `notify` is called before waiting for one."""
@@ -41,21 +43,21 @@ class VolumeOutputs:
     def are_complete(self) -> bool:
         """Whether all outputs are in place, after completing the moves of a killed process.
 
-        Raises InputError where other results or somebody else's files are in the way.
+        Raises InputError if other files occupy the place of an output.
         """
         self._move_into_place()
         return not self._missing(_read(self._sidecar))
 
     def put(self, write: Callable[[Path], None], details: Record) -> None:
-        """Write the missing outputs and the sidecar; call it inside `locked`.
+        """Write the missing outputs and the sidecar. Call this inside `locked`.
 
         Args:
-          write: writes all of `paths` below the folder that it is given.
-          details: what else the sidecar records.
+          write: function that writes all of `paths` below its argument, a folder.
+          details: further entries of the sidecar.
         """
         stage, record = self._stage, _read(self._sidecar)
         missing = self._missing(record)
-        shutil.rmtree(stage, ignore_errors=True)  # left by a process that was killed
+        shutil.rmtree(stage, ignore_errors=True)  # a killed process may have left it
         stage.mkdir(parents=True)
         try:
             write(stage)
@@ -82,7 +84,7 @@ class VolumeOutputs:
         return self.folder / f".partial-{self.name}"
 
     def _missing(self, record: Record | None) -> list[str]:
-        """The outputs that are still to be made; InputError as in `are_complete`."""
+        """The outputs that are still missing. Raises InputError as `are_complete` does."""
         if record is not None and (changed := differences(record, self.request)):
             raise InputError(
                 f"{self._sidecar} describes another request ({'; '.join(changed[:3])}): give "
@@ -108,7 +110,10 @@ class VolumeOutputs:
         return missing
 
     def _move_into_place(self) -> None:
-        """Move complete outputs out of the partial folder, the sidecar last; overwrite nothing."""
+        """Move complete outputs from the partial folder to their places, the sidecar last.
+
+        No file is overwritten.
+        """
         try:
             record = _read(self._stage / self._sidecar.name)
         except InputError:
@@ -128,7 +133,7 @@ class VolumeOutputs:
 
 
 def differences(record: Record, request: Record) -> list[str]:
-    """Where a request differs from a record, as "name: recorded -> requested"."""
+    """The differences between a record and a request, as "name: recorded -> requested"."""
     left = dict(_leaves({key: record.get(key) for key in request}))
     right = dict(_leaves(request))
     return [

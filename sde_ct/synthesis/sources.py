@@ -1,4 +1,4 @@
-"""Which MR volumes a user names: files, DICOM series, folders of either, glob patterns."""
+"""Find the MR volumes that a user names by files, DICOM series, folders or glob patterns."""
 
 import glob
 import os
@@ -18,24 +18,25 @@ class Source(NamedTuple):
 
     path: Path
     name: str
-    series: Series | None = None  # of a DICOM file, whose headers were read to group files
+    series: Series | None = None  # series of a DICOM file, whose headers were read to group files
     further: tuple[Path, ...] = ()  # the other MR contrasts of the same patient
 
 
 def find_sources(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list[Source]:
-    """The volumes that the arguments name, each once, in their order.
+    """The volumes that the arguments name, in the order of the arguments and without repeats.
 
     An argument is an image file (NIfTI or MetaImage), a DICOM series (its folder or one of its
-    files), a folder, or a glob pattern of any of them. Of a folder, its image files are taken, or
-    only its `mr` file if it has one, as in SynthRAD; a folder of DICOM files is one volume; of any
-    other folder, the volumes in its subfolders are taken, DICOM series only if they are MR.
+    files), a folder, or a glob pattern of any of them. From a folder with image files, all of these
+    files are taken, or only the `mr` file if there is one, as in SynthRAD. A folder of DICOM files
+    is one volume. From any other folder, the volumes in its subfolders are taken, but DICOM series
+    only if they are MR.
 
     A volume is named after its file, or after its folder if the file is called `mr`. A DICOM series
-    is named after its folders below the given folder or the pattern's fixed part: `patient_series`.
-    Of a series that holds several volumes, `choices` names one.
+    is named after its folders below the given folder or the fixed part of the pattern, as in
+    `patient_series`. If a series holds several volumes, `choices` selects one.
 
     Raises:
-      InputError: nothing is there, or two volumes have one name.
+      InputError: an argument matches nothing, or two volumes have the same name.
     """
     by_name: dict[str, Source] = {}
     for source in volumes_of(arguments, choices):
@@ -48,7 +49,7 @@ def find_sources(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> li
 
 
 def volumes_of(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list[Source]:
-    """As `find_sources`, but several volumes may have one name."""
+    """As `find_sources`, but several volumes may have the same name."""
     sources: dict[Path, Source] = {}
     for argument in arguments:
         for source in _expand(argument):
@@ -57,24 +58,24 @@ def volumes_of(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list
 
 
 def find_mask(masks: Path, source: Source) -> Path:
-    """The mask of one volume: the given file or series, or the file of its name in a folder.
+    """The mask of one volume: the given file or series, or the file with the volume's name.
 
-    Raises InputError where the folder holds none or several of that name.
+    Raises InputError if the folder `masks` does not hold exactly one file of that name.
     """
     if not masks.is_dir() or any(_is_slice(p) for p in masks.iterdir()):
         return masks
     named = [p for p in masks.iterdir() if image_stem(p) and case_name(p) == source.name]
     if len(named) != 1:
         raise InputError(
-            f"{masks} holds {len(named)} masks called {source.name}: give it one, such as "
+            f"{masks} holds {len(named)} masks called {source.name}: keep one, such as "
             f"{source.name}.nii.gz."
         )
     return named[0]
 
 
 def case_name(mr: Path) -> str:
-    """The name of an image file's case: the file's, or its folder's in SynthRAD's layout."""
-    mr = Path(os.path.abspath(mr))  # unlike `resolve`, this keeps the names of links
+    """The case of an image file: the file's name, or its folder's name in SynthRAD's layout."""
+    mr = Path(os.path.abspath(mr))  # unlike `resolve`, `abspath` keeps the names of links
     stem = image_stem(mr) or mr.name
     return mr.parent.name if stem == "mr" else stem
 
@@ -99,10 +100,10 @@ def _expand(argument: str) -> Iterator[Source]:
 
 
 def _volumes(place: Path, visited: set[Path]) -> list[Path]:
-    """The volumes that a path is or holds."""
+    """The volume at a path, or the volumes in a folder."""
     if not place.is_dir():
         return [place]
-    if (real := place.resolve()) in visited:  # a link that leads back
+    if (real := place.resolve()) in visited:  # a link that leads to a folder above
         return []
     visited.add(real)
     inside = sorted(p for p in place.iterdir() if not p.name.startswith("."))
@@ -123,7 +124,7 @@ def _name(volume: Path, base: Path) -> str:
 
 
 def _one_per_series(sources: Sequence[Source], choices: Sequence[Choice]) -> list[Source]:
-    """Drop every DICOM file whose series an earlier file stands for."""
+    """Drop every DICOM file that belongs to the series of an earlier file."""
     kept, covered = [], set()
     for source in sources:
         path = source.path
@@ -135,9 +136,10 @@ def _one_per_series(sources: Sequence[Source], choices: Sequence[Choice]) -> lis
             try:
                 series = open_series(path, choices)
                 source = source._replace(series=series)
-                # With choices, the others may be of the same series and not chosen.
+                # If there are choices, other files may belong to the same series without being
+                # chosen.
                 covered |= beside if choices else {image.file for image in series.slices}
-            except InputError:  # reading the first file later reports what is wrong
+            except InputError:  # the fault is reported later, when the first file is read
                 covered |= beside
         kept.append(source)
     return kept
@@ -148,7 +150,7 @@ def _is_slice(file: Path) -> bool:
 
 
 def _may_be_mr(folder: Path) -> bool:
-    """Whether the first slice in a folder is of an MR, or cannot be read."""
+    """Whether the first slice in a folder belongs to an MR or cannot be read."""
     first = next(p for p in sorted(folder.iterdir()) if _is_slice(p))
     try:
         return str(read_header(first).get("Modality") or "MR") == "MR"

@@ -1,4 +1,4 @@
-"""The study that a CT series joins where the MR is a NIfTI or MetaImage made from DICOM."""
+"""Find the study that a CT series joins if the MR is a NIfTI or MetaImage made from DICOM."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +17,9 @@ from sde_ct.volumes.volume import CORNER_MM, Volume, corners_apart, reordered
 
 
 def open_study(study: Path, choices: Sequence[Choice] = ()) -> Series:
-    """The MR series in a folder, or of one of its files.
+    """The MR series in a folder, or the series of one file.
 
-    Raises InputError as `open_series`, or where it is no DICOM or of another modality.
+    Raises InputError as `open_series` does, or if the path is no DICOM or no MR.
     """
     if format_of(study) != "DICOM":
         raise InputError(f"--study={study} is no DICOM: give the folder of the MR series")
@@ -30,18 +30,18 @@ def open_study(study: Path, choices: Sequence[Choice] = ()) -> Series:
 
 
 def identity_in(series: Series, mr: Volume, name: str, patient_id: str = "") -> Identity:
-    """The identity of a series, for an MR that was made from it; messages call the MR `name`.
+    """The identity of a series, for an MR that was made from it; errors call the MR `name`.
 
-    Where voxels of the MR are voxels of the series, in any order of axes, the slices refer to
-    those of the series. Otherwise they have the MR's own grid, and a note says so.
+    If the MR's voxels are voxels of the series, in any order of axes, the CT's slices refer to
+    slices of the series. Otherwise they have the MR's own grid, and a note says so.
 
-    Raises InputError where the MR does not lie within the series, or as `identity_of`.
+    Raises InputError as `identity_of` does, or if the MR does not lie within the series.
     """
     beyond = _beyond_mm(series, mr)
     if beyond > CORNER_MM:
         raise InputError(
-            f"{name} lies neither on the grid of {series.path} nor within it, but reaches "
-            f"{beyond:.3g} mm beyond it: give as --study the MR series that it was made from"
+            f"{name} does not lie within {series.path} but reaches {beyond:.3g} mm beyond it: "
+            "give as --study the MR series from which the MR was made"
         )
     identity = identity_of(series, patient_id)
     near = reordered(mr, series.affine)
@@ -62,10 +62,10 @@ def identity_in(series: Series, mr: Volume, name: str, patient_id: str = "") -> 
 
 
 def _beyond_mm(series: Series, mr: Volume) -> float:
-    """How far the MR reaches beyond a series.
+    """How far the MR extends beyond a series, mm.
 
-    Either the centres of the outermost voxels or their outer edges may coincide, because programs
-    that resample keep the one or the other.
+    Either the centres of the outermost voxels or their outer edges may coincide, because some
+    programs that resample keep the centres and others the edges.
     """
     index = np.linalg.inv(series.affine) @ mr.affine
     last, spacing = np.array(series.shape) - 1, np.linalg.norm(series.affine[:3, :3], axis=0)

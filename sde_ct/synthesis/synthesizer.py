@@ -1,4 +1,4 @@
-"""Synthetic CTs of MR volumes by one trained network."""
+"""Make synthetic CTs of MR volumes with one trained network."""
 
 import time
 import zlib
@@ -22,11 +22,11 @@ from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
-# Samples per device where its free memory is unknown; the same for any number of devices, so that
-# voxels do not depend on that number.
+# Samples per device if its free memory is unknown. The number of devices does not change it, so
+# that voxels do not depend on this number.
 BATCH = 10
-LARGEST = 256  # larger batches gain nothing, even on the largest GPUs
-SHARE = 0.8  # of the free memory that a batch may take
+LARGEST = 256  # larger batches are not faster, even on the largest GPUs
+SHARE = 0.8  # fraction of the free memory that a batch may take
 
 
 class Synthesizer:
@@ -49,10 +49,10 @@ class Synthesizer:
         Args:
           trained: the network.
           sampler: one of `methods.samplers.SAMPLERS`; None for a CNN or GAN.
-          devices: of this process; None takes all of them.
-          batch: samples per device; None finds what the memory holds. Another batch size changes
-            voxels by rounding alone, unless `config.sampling.batch_mean_step` makes each sample
-            depend on its batch.
+          devices: devices of this process; None takes all of them.
+          batch: samples per device; None takes as many as the memory holds. Another batch size
+            changes voxels by rounding alone, unless `config.sampling.batch_mean_step` makes each
+            sample depend on its batch.
         """
         if batch is not None and batch < 1:
             raise InputError(f"batch={batch}: give 1 or more.")
@@ -73,7 +73,7 @@ class Synthesizer:
 
     @property
     def air(self) -> float:
-        """The HU where no slice reaches."""
+        """The HU of voxels that no slice reaches."""
         return self._trained.intensity.ct.low
 
     def __call__(self, mr: Volume, *, case: str, draws: int = 10, **options: Any) -> SyntheticCT:
@@ -98,16 +98,16 @@ class Synthesizer:
           mr: T2w MR in arbitrary units, any orientation and spacing.
           case: the patient's name, which enters the random keys.
           draws: the number of independent draws; 1 for a CNN or GAN.
-          first: the number of the first draw; draws of different numbers are independent.
+          first: the number of the first draw; draws with different numbers are independent.
           seed: the seed of the draws.
           further: the other MR contrasts, in the order of the training, on any grid.
-          mask: where draws are judged, on the MR's grid; None takes the body.
-          progress: wraps the range of the batches' first places in the list of slices and draws,
-            in which the draws of a slice are neighbours.
+          mask: the region in which draws are judged, on the MR's grid; None takes the body.
+          progress: wraps the range of the batches' first indices in the list of slices and draws.
+            In this list, the draws of one slice are adjacent.
 
         Raises:
-          InputError: the number of draws is not possible, `network_input` refuses MR or mask, or a
-            draw is not finite or did not reach its end.
+          InputError: the number of draws is not possible, `network_input` refuses MR or mask, a
+            draw is not finite, or a sampler did not reach its end.
         """
         self.require_draws(draws)
         config, data = self._trained.config, self._trained.data
@@ -141,7 +141,7 @@ class Synthesizer:
         return Drawn(hu, given, evaluations, seconds, tuple(unseen), air)
 
     def require_draws(self, draws: int) -> None:
-        """Raise InputError for a number of draws that this network cannot give."""
+        """Raise InputError if this network cannot give the number of draws."""
         if draws < 1:
             raise InputError(f"draws={draws}: give 1 or more.")
         if draws > 1 and not self.is_random:
@@ -158,7 +158,7 @@ class Synthesizer:
         seed: int,
         progress: Callable[[range], Any],
     ) -> tuple[Float[np.ndarray, "m z h w"], float, float]:
-        """All draws in model units; evaluations and seconds per slice and draw."""
+        """All draws in model units, and the evaluations and seconds per slice and draw."""
         depth, count = len(given.mr), len(self._devices)
         slices, numbers = (a.ravel() for a in np.meshgrid(np.arange(depth), draws, indexing="ij"))
         draw, each = self._draw_for(given.mr.shape[1:])
@@ -169,7 +169,8 @@ class Synthesizer:
         results, start = [], time.perf_counter()
         for begin in progress(range(0, len(slices), batch)):
             rows = padded[begin : begin + batch]
-            # Keys of one batch at a time: keys of all would be compiled for each number of slices.
+            # Keys are made for one batch at a time, because keys for all slices would be compiled
+            # for each number of slices.
             keys = slice_keys(seed, case_number, slices[rows] * own_noise, numbers[rows])
             sharded = parallel.shard((keys, given.mr[slices[rows]]), count)
             samples = jax.device_get(draw(self._params, sharded))
@@ -207,6 +208,9 @@ class Synthesizer:
 
 
 def samples_that_fit(free: float, each: float) -> int:
-    """The largest power of two of samples of `each` bytes within `SHARE` of `free` bytes."""
+    """The largest power of two of samples that fits, each of `each` bytes.
+
+    The samples may take `SHARE` of the `free` bytes.
+    """
     most = min(LARGEST, SHARE * free / max(each, 1.0))
     return 2 ** int(np.log2(max(most, 1.0)))

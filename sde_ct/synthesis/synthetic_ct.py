@@ -20,22 +20,22 @@ class SyntheticCT:
     draws: tuple[Volume, ...]
     mean: Volume
     spread: Volume | None  # standard deviation over draws, HU; None for a single draw
-    evaluations: float  # network evaluations per slice and draw, mean
-    seconds: float  # per slice and draw, without compilation
+    evaluations: float  # mean network evaluations per slice and draw
+    seconds: float  # seconds per slice and draw, without compilation
     slices: int
-    unseen: tuple[str, ...] = ()  # how the MR differs from those of the training
+    unseen: tuple[str, ...] = ()  # sentences on how the MR differs from those of the training
     collapsed: str | None = None  # a warning that the draws are nearly equal
-    air: AirFigures | None = None  # of the draws, beside the body
-    # Only of several networks, see `combine`; standard deviations, HU.
+    air: AirFigures | None = None  # figures of air beside the body in the draws
+    # Standard deviations in HU, only for several networks, see `combine`.
     within: Volume | None = None
     between: Volume | None = None
-    # Only with calibrated intervals, see `correction.apply`; bounds, HU.
+    # Bounds in HU, only with calibrated intervals, see `correction.apply`.
     lower: Volume | None = None
     upper: Volume | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must know before trusting the voxels."""
+        """Sentences that a reader must know before trusting the voxels."""
         failed = self.air.warning if self.air else None
         return (*self.unseen, *filter(None, [failed, self.collapsed]))
 
@@ -45,23 +45,23 @@ class Drawn(NamedTuple):
 
     hu: Float[np.ndarray, "m z h w"]
     given: NetworkInput
-    evaluations: float  # network evaluations per slice and draw, mean
-    seconds: float  # per slice and draw, without compilation
-    unseen: tuple[str, ...]  # how the MR differs from those of the training
-    air: AirFigures | None = None  # of the draws, beside the body
+    evaluations: float  # mean network evaluations per slice and draw
+    seconds: float  # seconds per slice and draw, without compilation
+    unseen: tuple[str, ...]  # sentences on how the MR differs from those of the training
+    air: AirFigures | None = None  # figures of air beside the body in the draws
 
 
 def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
     """The draws of one or more networks on the MR's grid, with their mean and spread.
 
-    Mean and spread are taken after the interpolation to the MR's grid, which blurs what differs
+    Mean and spread are computed after the interpolation to the MR's grid, which blurs differences
     between draws. The squared spread of several networks is the sum of `within`², the ambiguity
-    that each network leaves, and `between`², their disagreement; an estimate below 0 is set to 0.
-    Networks that draw once each, such as CNNs, have no `within`.
+    that each network leaves, and `between`², the disagreement of the networks. An estimate below 0
+    is set to 0. Networks that draw once each, such as CNNs, have no `within`.
 
     Args:
-      networks: with equal numbers of draws of one MR.
-      air: HU where no slice reaches.
+      networks: the draws of each network, in equal numbers and of one MR.
+      air: HU of voxels that no slice reaches.
     """
     hu, given = np.concatenate([one.hu for one in networks]), networks[0].given
     draws = tuple(from_slices(draw, given.grid, fill=air) for draw in hu)

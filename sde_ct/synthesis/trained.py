@@ -1,4 +1,4 @@
-"""A trained network, read from its work directory."""
+"""Read a trained network from its work directory."""
 
 import dataclasses
 from pathlib import Path
@@ -28,7 +28,7 @@ class Trained(NamedTuple):
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """The names of the MR contrasts that it was trained on, in order."""
+        """The names of the MR contrasts of the training, in their order."""
         return tuple(self.data.get("contrasts", SINGLE))
 
     @property
@@ -46,11 +46,11 @@ class Trained(NamedTuple):
 
 
 def load(workdir: Path, checkpoint: str = "best") -> Trained:
-    """A checkpoint of a work directory, with its sampling weights.
+    """Load a checkpoint of a work directory, with its sampling weights.
 
     Args:
-      workdir: of the training.
-      checkpoint: "best", that with the smallest validation loss, or "newest". Where no validation
+      workdir: work directory of the training.
+      checkpoint: "best", the one with the smallest validation loss, or "newest". If no validation
         loss was measured, the best is the newest.
 
     Raises:
@@ -60,9 +60,9 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
-    """The network with a sampler's steps set to take `evaluations` of the network per draw.
+    """The network with the sampler's steps set so that a draw takes `evaluations`.
 
-    Raises InputError where the method or the sampler has no such choice.
+    Raises InputError if the method or the sampler has no such choice.
     """
     if not trained.is_random or trained.config.diffusion.times == "listed":
         raise InputError("This network's number of evaluations is fixed: leave out --evaluations.")

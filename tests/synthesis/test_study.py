@@ -99,12 +99,12 @@ def test_a_resampled_mr_within_the_series_keeps_its_own_grid_and_says_so(runs, s
 
 
 REFUSED = {
-    "elsewhere": (["--dicom"], "lies neither on the grid of .*in t2 nor within it, .* 30 mm"),
+    "elsewhere": (["--dicom"], "does not lie within .*in t2 but reaches .*30 mm"),
     "without DICOM": ([], "--study is written into DICOM alone: add --dicom"),
     "two MRs": (["--dicom", "--mr={mr}"], "--study is of one MR: give one --mr, not 2"),
     "a NIfTI": (["--dicom", "--study={mr}"], r"mr.nii.gz is no DICOM: give the folder of the MR"),
     "a CT": (["--dicom", "--study={ct}"], "holds a series of CT: give one of MR"),
-    "a DICOM MR": (["--dicom", "--mr={study}"], "is DICOM and has a study: leave --study out"),
+    "a DICOM MR": (["--dicom", "--mr={study}"], "is DICOM with its own study: leave out --study"),
 }
 
 
