@@ -21,12 +21,12 @@ from sde_ct.volumes.volume import Unit, Volume, canonical, reordered, same_grid
 
 
 class Evaluated(NamedTuple):
-    """The results of one method; `judged` has the patients with draws."""
+    """The results of one method; `judged` holds the patients with draws."""
 
     rows: list[Row]
     refused: list[Refusal]
     judged: dict[str, Judged]
-    doubts: dict[str, str]  # by patient: why the prediction may not be in HU
+    doubts: dict[str, str]  # reason by patient why the prediction may not be in HU
 
 
 class EvaluatedCase(NamedTuple):
@@ -34,7 +34,7 @@ class EvaluatedCase(NamedTuple):
 
     row: Row
     judged: Judged | None  # None without draws
-    doubt: str  # why the prediction may not be in HU; empty if nothing suggests it
+    doubt: str  # reason why the prediction may not be in HU; empty if there is none
 
 
 def evaluate_methods(
@@ -43,7 +43,7 @@ def evaluate_methods(
     z_slices: slice = slice(None),
     progress: Callable[[list[CaseFiles], str], Iterable[CaseFiles]] = lambda cases, method: cases,
 ) -> dict[str, Evaluated]:
-    """Evaluate every method on the patients whom all methods have: their means can be compared.
+    """Evaluate every method on the patients that all methods have, so that means are comparable.
 
     Args:
         progress: wraps the cases of one method, whose name is its second argument.
@@ -87,10 +87,10 @@ def _evaluate_cases(
 def evaluate_files(
     files: CaseFiles, protocol: Protocol, method: str, z_slices: slice = slice(None)
 ) -> EvaluatedCase:
-    """Read, check and evaluate one case, and its draws if there are any.
+    """Read, check and evaluate one case, with its draws if there are any.
 
-    A prediction or draw that does not look like HU is named in `doubt`, and its figures count: a
-    method must not gain by its worst cases. A reference that is not in HU is refused.
+    A prediction or draw that does not look like HU is named in `doubt`. Its figures still count,
+    because a method must not gain from its worst cases. A reference that is not in HU is refused.
 
     Args:
         z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined
@@ -109,7 +109,8 @@ def evaluate_files(
             f"{files.reference} has no body in the chosen slices: choose other slices."
         )
 
-    predicted = np.where(seen, predicted, real)  # as exact where a protocol counts whole slices
+    # Unmeasured voxels count as exact if a protocol scores whole slices.
+    predicted = np.where(seen, predicted, real)
     figures: dict[str, float | None] = {**evaluate_case(protocol, real, predicted, mask)}
     if share := 1 - float(mask.sum() / (whole > 0).sum()):
         figures[UNMEASURED.name] = 100 * share
@@ -138,12 +139,12 @@ def _doubt(path: Path, sct: Volume) -> str:
     fix = "give it in HU" if problem.fix == ORIGINAL else problem.fix
     return (
         f"{path} may not be in HU (values {sct.array.min():g} to {sct.array.max():g}): "
-        f"{problem.what}. Its figures count as they are; if the units are wrong, {fix}."
+        f"{problem.what}. Its figures count without a correction; if the units are wrong, {fix}."
     )
 
 
 def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
-    """The real CT, the prediction and the body on the CT's grid, axes closest to RAS+.
+    """The real CT, the prediction and the body on the CT's grid, with axes closest to RAS+.
 
     Raises:
         InputError: a file cannot be used, grids differ, or the mask is empty.
@@ -166,7 +167,7 @@ def read_on_grid(path: Path, unit: Unit, ct: Volume, reference: Path) -> Volume:
 
 
 def read_sct(path: Path) -> Volume:
-    """A synthetic CT in HU, whose values may be as poor as the method makes them."""
+    """Read a synthetic CT in HU without checking that its values look like HU."""
     volume = read_any(path, "CT")
     return volume.with_array(volume.array, "HU")
 

@@ -1,4 +1,4 @@
-"""The figures of a case, from which every table and file takes its columns.
+"""The figures of a case, which are the columns of every table and file.
 
 To add a figure to all protocols, write a function of (ct, sct, mask) and add an entry here. To add
 it to one protocol, add the entry to that protocol's `columns` (see `protocols`).
@@ -20,10 +20,10 @@ class Column(NamedTuple):
     Attributes:
         name: in metrics.csv and metrics.json.
         title: heading in tables, with the unit.
-        digits: after the decimal point, in tables.
+        digits: number of digits after the decimal point, in tables.
         group: the table in which it is shown.
-        measure: computes the figure from the real CT, the synthetic CT (both HU) and the mask;
-            None where the protocol, the draws or the synthesis give the figure.
+        measure: computes the figure from the real CT, the synthetic CT (both HU) and the mask. None
+            if the protocol, the draws or the synthesis give the figure.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
     @property
     def always(self) -> bool:
-        """Whether tables and files have the column even where no case has the figure."""
+        """Whether tables and files have the column even if no case has the figure."""
         return self in SHARED and self.name not in ("ssim", "ms_ssim")
 
 
@@ -46,12 +46,12 @@ def _by_tissue(measure: Callable[..., float], prefix: str, words: str) -> list[C
     ]
 
 
-SHARED = (  # by all protocols, in the order of metrics.csv
+SHARED = (  # columns of all protocols, in the order of metrics.csv
     Column("mae", "MAE (HU, body)", 1, "main", metrics.mae),
     Column("psnr", "PSNR (dB)", 2, "main"),
-    Column("ssim", "SSIM", 4, "main"),  # by the protocol's `similarity`, one of these two
+    Column("ssim", "SSIM", 4, "main"),  # the protocol's `similarity` fills one of these two columns
     Column("ms_ssim", "MS-SSIM", 4, "main"),
-    Column("nfe", "evaluations/slice", 0, "main"),  # of the network, all draws together
+    Column("nfe", "evaluations/slice", 0, "main"),  # network evaluations of all draws together
     Column("seconds", "seconds/slice", 3, "main"),  # wall-clock time, all draws together
     Column("spearman", "rank correlation of spread and error", 2, "draws"),
     Column("spread_skill", "spread-skill", 2, "draws"),
@@ -65,4 +65,4 @@ SHARED = (  # by all protocols, in the order of metrics.csv
     Column("histogram_distance", "histogram distance (HU)", 1, "more", metrics.histogram_distance),
     Column("through_plane", "change between slices", 2, "more", metrics.through_plane),
 )
-UNMEASURED = Column("unmeasured", "body that the CT did not measure (%)", 1)  # if there is any
+UNMEASURED = Column("unmeasured", "body that the CT did not measure (%)", 1)  # only if there is any

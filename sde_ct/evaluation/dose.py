@@ -7,12 +7,12 @@ Each case has one folder, with everything on the grid of the real CT:
     CASE/structures/BODY.mha      the body mask
     CASE/structures/<NAME>.mha    other structures, if there are any
 
-matRad: `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`. pyRadPlan:
-`pyRadPlan.io.load_binary_patient("CASE/sct.mha", "CASE/structures")`. Both take the
-names of structures from the files, and BODY as the patient's outline. pyRadPlan's dialog for
-single images guesses what a file holds; CTs are stored as int16 and structures as uint8, so that
-the guess is right. A spread would be taken for a CT, for structures or for a dose: none is
-exported.
+matRad reads it by `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`, and
+pyRadPlan by `pyRadPlan.io.load_binary_patient("CASE/sct.mha", "CASE/structures")`. Both take the
+names of structures from the files, and BODY as the patient's outline. pyRadPlan's dialog for single
+images guesses the content of a file from its data type. CTs are stored as int16 and structures as
+uint8, so that the guess is right. A spread would be taken for a CT, structures or a dose and is
+therefore not exported.
 """
 
 import os
@@ -35,14 +35,14 @@ from sde_ct.volumes.volume import Volume, canonical, left_posterior_superior, sa
 
 NAME = "gamma.json"
 CRITERIA = ((3.0, 3.0), (2.0, 2.0))  # % of the reference's maximum, mm
-CUTOFF = 10.0  # % of the reference's maximum: lower doses do not count
-MOST = 2.0  # gamma above which the search stops
+CUTOFF = 10.0  # % of the reference's maximum; lower doses do not count
+MOST = 2.0  # the search for gamma stops at this value
 
 
 def export_case(
     folder: Path, ct: Volume, sct: Volume, mask: Volume, structures: Mapping[str, Volume] = {}
 ) -> None:
-    """Write one case in the layout that the module describes.
+    """Write one case in the layout of the module's docstring.
 
     Raises:
         InputError: the folder exists or volumes lie on different grids.
@@ -55,21 +55,23 @@ def export_case(
         if not same_grid(canonical(volume), canonical(ct)):
             raise InputError(f"{folder.name}: {name} lies on another grid than the CT: resample.")
     for name, volume in volumes.items():
-        # matRad ignores the direction of the axes: they must be those of DICOM in all volumes.
+        # matRad ignores the direction of the axes, so all volumes must have the axes of DICOM.
         write_volume(folder / f"{name}.mha", left_posterior_superior(volume))
 
 
-Export = tuple[CaseFiles, dict[str, Structure]]  # a case and its structures by name
+Export = tuple[CaseFiles, dict[str, Structure]]  # the files of a case, and its structures by name
 
 
 def plan_exports(
     place: Path, structures: Path | None, cases: Sequence[CaseFiles]
 ) -> tuple[dict[str, Export], list[str]]:
-    """{case: its files and structures}, checked before anything is evaluated, and what is left out.
+    """Check all exports before anything is evaluated.
+
+    Returns the files and structures of each case, and notes on omitted structures.
 
     Args:
-        structures: holds a folder of masks and RTSTRUCT files for every case; None for no
-            structures.
+        structures: a folder that holds a folder of masks and RTSTRUCT files for every case; None
+            for no structures.
 
     Raises:
         InputError: a case was exported before, or its structures cannot be used (see
@@ -87,14 +89,15 @@ def plan_exports(
             masks, without = find_structures(structures / case.name, case.reference)
             left_out += without
         exports[case.name] = case, masks
-    return exports, list(dict.fromkeys(left_out))  # several methods share the structures
+    # Several methods share the structures, so that messages repeat.
+    return exports, list(dict.fromkeys(left_out))
 
 
 def export_files(place: Path, cases: Sequence[Export]) -> list[str]:
     """Read the cases and export them to `place`/CASE, either all of them or none.
 
     Returns:
-        The ROIs that have no mask on the grid of their CT, with the reason.
+        The ROIs without a mask on the grid of their CT, each with the reason.
     """
     made, stage = not place.exists(), place / f".partial-{os.getpid()}"
     left_out: list[str] = []
@@ -119,12 +122,12 @@ class Gamma(NamedTuple):
     dose_percent: float
     distance_mm: float
     passed: float  # share of voxels with gamma of at most 1
-    mean: float  # capped at `MOST`
+    mean: float  # mean gamma, capped at `MOST`
     voxels: int
 
 
 def gamma_of_files(paths: Sequence[Path]) -> list[Gamma]:
-    """`gamma` of a reference and an evaluated dose in Gy: RTDOSE, NIfTI or MetaImage files."""
+    """`gamma` of a reference and an evaluated dose (Gy) in RTDOSE, NIfTI or MetaImage files."""
     if len(paths) != 2:
         raise InputError("--gamma: give two dose grids, REFERENCE,EVALUATED.")
     if not find_spec("pymedphys"):
@@ -157,7 +160,9 @@ def gamma(reference: Volume, evaluated: Volume) -> list[Gamma]:
     grids: list[Any] = []
     for name, dose in zip(("reference", "evaluated"), pair, strict=True):
         if not np.isfinite(dose.array).all() or dose.array.min() < 0 or dose.array.max() <= 0:
-            raise InputError(f"The {name} dose is empty, negative or not finite: give Gy.")
+            raise InputError(
+                f"The {name} dose is empty, negative or not finite: give a dose in Gy."
+            )
         steps = zip(first.T @ dose.affine[:3, 3], dose.spacing, dose.array.shape, strict=True)
         axes = tuple(start + step * np.arange(n) for start, step, n in steps)  # mm
         grids += [axes, dose.array.astype(np.float64)]

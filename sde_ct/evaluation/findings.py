@@ -2,8 +2,8 @@
 
 Each finding is split into claims that a figure can refute. It is confirmed if all claims hold,
 partly confirmed if some do, and not confirmed if none does. "Better" means a better mean over
-patients, by whatever margin: few patients cannot support a significance test, so each verdict
-comes with its figures.
+patients by any margin. Few patients cannot support a significance test, so each verdict comes with
+its figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,17 +15,18 @@ from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Summary, summari
 Answer = tuple[list[bool], str]  # whether each claim holds, and the figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
 
-SMOOTH_BELOW = 0.8  # of the real CT's fine detail; resampling alone loses less than a fifth
-ARTEFACT_FACTOR = 1.1  # the GAN's share of large errors relative to the CNN's
+# Fraction of the real CT's fine detail; resampling alone loses less than a fifth.
+SMOOTH_BELOW = 0.8
+ARTEFACT_FACTOR = 1.1  # least ratio of the GAN's share of large errors to the CNN's
 SIMILARITY = (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))  # title, figure, digits
 
 
 class NotMeasured(Exception):
-    """The rows lack a figure that a question needs; the message names the figure."""
+    """The rows lack a figure that a finding needs; the message names the figure."""
 
 
 class Finding(NamedTuple):
-    """A finding of the paper and the verdict of the rows, with the figures."""
+    """A finding of the paper, and the verdict of the rows with its figures."""
 
     claim: str
     verdict: Verdict
@@ -36,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
-    """The five findings in the paper's order; "not measured" where rows or figures are missing."""
+    """The five findings in the paper's order; "not measured" if rows or figures are missing."""
     summary = summarise(rows)
     questions = (
         ("Diffusion and score models beat CNN and GAN", _against_baselines),
@@ -117,7 +118,7 @@ def _speed(summary: Summary) -> Answer:
         holds.append(all(cost["ODE"] < cost[m] for m in PAPER if m != "ODE"))
         holds.append(all(cost["PC"] > cost[m] for m in PAPER if m != "PC"))
     evaluations, seconds = listed(summary, "nfe", PAPER, 0), listed(summary, "seconds", PAPER, 3)
-    return holds, f"evaluations a slice {evaluations}; seconds a slice {seconds}"
+    return holds, f"evaluations per slice {evaluations}; seconds per slice {seconds}"
 
 
 def _ddpm(summary: Summary) -> Answer:
@@ -136,15 +137,15 @@ def _ddpm(summary: Summary) -> Answer:
 
 
 def _artefacts(summary: Summary) -> Answer:
-    """CNN: less fine detail than `SMOOTH_BELOW`. GAN: more large errors than the CNN.
+    """Whether the CNN lacks fine detail, and whether the GAN has more large errors than the CNN.
 
-    Large errors stand for artefacts, because bone or gas where there is none is wrong by hundreds
-    of HU. Fine detail does not: texture like that of noise is no artefact.
+    Large errors measure artefacts, because false bone or gas is wrong by hundreds of HU. Fine
+    detail does not measure artefacts, because texture like that of noise is none.
     """
     detail = mean(summary, "CNN", "detail")
     cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))
     figures = (
-        f"fine detail against the real CT, over-smooth below {SMOOTH_BELOW}: "
+        f"fine detail relative to the real CT, over-smooth below {SMOOTH_BELOW}: "
         f"{listed(summary, 'detail', ('CNN', 'GAN'), 2)}; body wrong by more than "
         f"{LARGE_ERROR:.0f} HU, artefacts from {ARTEFACT_FACTOR} times the CNN's: "
         f"CNN {cnn:.2f} %, GAN {gan:.2f} %"

@@ -1,4 +1,4 @@
-"""Predictions and references on disk, matched by case."""
+"""Match predictions and references on disk by case."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import NamedTuple
 from sde_ct.errors import InputError
 from sde_ct.volumes.formats import image_stem, image_suffixes
 
-KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}  # names in a case's folder
+# Names of files in a case's folder, and their words in messages.
+KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,18 @@ class CaseFiles:
     reference: Path
     mask: Path | None
     spread: Path | None
-    draws: tuple[Path, ...] = ()  # none, or at least 2
+    draws: tuple[Path, ...] = ()  # either none or at least 2
 
 
 class Refusal(NamedTuple):
-    """A case without figures, and the sentence that gives the reason and the remedy."""
+    """A case without figures, and a sentence with the reason and the remedy."""
 
     case: str
     reason: str
 
 
 class Matched(NamedTuple):
-    """The cases with all their files, and those without, sorted by name."""
+    """The complete and the incomplete cases, sorted by name."""
 
     cases: list[CaseFiles]
     refused: list[Refusal]
@@ -51,11 +52,12 @@ def match_cases(
     reference without a prediction is listed as missing, because the method may have failed on it.
 
     Args:
-        prediction: a folder of `<case>.nii.gz`, another format, or one file.
-        reference: the same, or any folder above SynthRAD's layout, `<case>/ct.nii.gz`.
-        mask: the same, with `mask.nii.gz`. None: the `mask.nii.gz` beside the reference's
-            `ct.nii.gz`, if there is one.
-        spread: a folder of `<case>.nii.gz`, or one file: standard deviations of the draws.
+        prediction: a folder of `<case>.nii.gz` or of files in another format, or one file.
+        reference: a folder or file in the same form, or any folder above SynthRAD's layout,
+            `<case>/ct.nii.gz`.
+        mask: in the same form as `reference`, with `mask.nii.gz`. None takes the `mask.nii.gz`
+            beside the reference's `ct.nii.gz`, if there is one.
+        spread: standard deviations of the draws: a folder of `<case>.nii.gz`, or one file.
         draws: a folder of `<case>_00.nii.gz`, `<case>_01.nii.gz` …, or of folders `<case>` that
             contain the draws of that case and nothing else.
 
@@ -102,12 +104,12 @@ def match_cases(
 
 
 def volumes_in(place: Path) -> dict[str, Path]:
-    """The volumes of one folder by their names; an `InputError` if two have the same name."""
+    """The volumes of one folder by name. Raises `InputError` if two have the same name."""
     return {name: _only(paths, name) for name, paths in _flat(place).items()}
 
 
 def _stem(path: Path) -> str | None:
-    """The case that a volume's file is named after; None for hidden and for other files."""
+    """The case after which a volume's file is named; None for hidden and for other files."""
     return None if path.name.startswith(".") else image_stem(path)
 
 
@@ -130,7 +132,7 @@ def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
 
 
 def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | None) -> Path:
-    """The case's file of that kind; `place` itself if it is a file and has no index."""
+    """The case's file of one kind; `place` itself if it is a file and has no index."""
     if index is None:
         return place
     if name not in index:
@@ -148,7 +150,7 @@ def _draws_of(name: str, place: Path, index: dict[str, list[Path]]) -> tuple[Pat
     draws = _flat(place / name) if (place / name).is_dir() else numbered
     if len(draws) < 2:
         raise InputError(
-            f"{place} holds {len(draws)} draws of {name} and a spread needs 2: name them "
+            f"{place} holds {len(draws)} draws of {name}, but a spread needs 2: name them "
             f"{name}_00.nii.gz and so on, or put them into a folder {name}."
         )
     return tuple(_only(draws[s], s) for s in sorted(draws, key=lambda s: (len(s), s)))

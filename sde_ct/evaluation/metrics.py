@@ -1,6 +1,6 @@
 """Image similarity between a synthetic and the real CT.
 
-Volumes are [x, y, z] in HU with axial slices along z; the mask says which voxels count. Every
+Volumes are [x, y, z] in HU with axial slices along z; only voxels inside the mask count. Every
 function raises an `InputError` for arrays of different shape, an empty mask and voxels inside the
 mask that are not finite.
 """
@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 from sde_ct.errors import InputError
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
-LARGE_ERROR = 300.0  # HU: bone taken for soft tissue, or soft tissue for gas
+LARGE_ERROR = 300.0  # HU, as when bone is taken for soft tissue, or soft tissue for gas
 
 SsimWindow = Literal["uniform", "gaussian"]
 SSIM_SIDE = {"uniform": 7, "gaussian": 11}  # voxels along each side of the window
@@ -36,18 +36,18 @@ def mae(ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None) -> f
     """Mean absolute error over the mask, HU, without clipping.
 
     Args:
-        tissue: "air", "soft" or "bone" restricts the mean to the voxels that are such tissue in
-            the *reference* CT; it is NaN where there is none.
+        tissue: "air", "soft" or "bone" restricts the mean to voxels of this tissue in the
+            *reference* CT. The result is NaN if there are none.
     """
     error = np.abs(_errors(ct, sct, mask, tissue))
     return float(error.mean()) if error.size else float("nan")
 
 
 def mean_error(ct: CtVolume, sct: CtVolume, mask: Mask, tissue: str | None = None) -> float:
-    """Mean of prediction - reference, HU; it is negative where the prediction is not dense enough.
+    """Mean of prediction - reference, HU; negative if the prediction is not dense enough.
 
-    `tissue` is as for `mae`: within one tissue, bone predicted too soft cannot cancel gas predicted
-    too dense.
+    `tissue` has the same meaning as for `mae`. Within one tissue, bone that is not dense enough
+    cannot cancel gas that is too dense.
     """
     error = _errors(ct, sct, mask, tissue)
     return float(error.mean()) if error.size else float("nan")
@@ -61,18 +61,19 @@ def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 def histogram_distance(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Wasserstein distance of the two distributions of HU over the mask, HU.
 
-    It is the mean change in HU that would give the prediction the real CT's histogram, and at most
-    the `mae`. A CT with the right HU in the wrong places has a distance of 0 and a large `mae`.
+    This distance is the mean change in HU that would give the prediction the real CT's histogram.
+    It is never larger than the `mae`. A CT with the right HU in the wrong places has a distance of
+    0 and a large `mae`.
     """
     mask = as_mask(mask, ct, prediction=sct)
     return float(stats.wasserstein_distance(ct[mask].astype(np.float64), sct[mask]))
 
 
 def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
-    """Change from slice to slice relative to the real CT; above 1, the slices jump.
+    """Change from slice to slice relative to the real CT; above 1, slices are inconsistent.
 
-    It is the ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, with v clipped to
-    `DETAIL_WINDOW`, and is large for networks that see single slices. NaN where the mask has no
+    The result is the ratio of Σ|v(z + 1) - v(z)| over neighbours within the mask, with v clipped to
+    `DETAIL_WINDOW`. It is large for networks that see single slices. It is NaN if the mask has no
     neighbouring slices or the real CT does not change.
     """
     mask = as_mask(mask, ct, prediction=sct)
@@ -89,10 +90,10 @@ def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Fine detail of the prediction relative to the real CT; below 1 it is too smooth.
 
-    It is the ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of
+    The result is the ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of
     `DETAIL_SIGMA` voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask do
-    not count, because the skin, which all predictions have alike, would outweigh the anatomy. NaN
-    where nothing is left of the mask or the real CT has no detail.
+    not count, because the skin, which is alike in all predictions, would outweigh the anatomy. The
+    result is NaN if no voxel of the mask is left or the real CT has no detail.
     """
     mask = as_mask(mask, ct, prediction=sct)
     cross = ndimage.generate_binary_structure(2, 1)[..., None]
@@ -140,7 +141,8 @@ def ssim_map(
     )
     _, similarity = structural_similarity(
         ct.astype(np.float64), sct.astype(np.float64), data_range=data_range,
-        K1=SSIM_K[0], K2=SSIM_K[1], channel_axis=-1,  # a slice is a channel: slices stay apart
+        # Each slice is a channel, so that slices are not mixed.
+        K1=SSIM_K[0], K2=SSIM_K[1], channel_axis=-1,
         full=True, **form,
     )  # fmt: skip
     return similarity

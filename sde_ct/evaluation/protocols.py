@@ -1,13 +1,13 @@
 """Named evaluation protocols, with every constant behind a reported figure.
 
-`volume` is the protocol for comparing methods: it judges the body alone, on the intensity window
-that the networks are trained on. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole
-slices scaled to [0, 1]; the easy air around the patient raises its figures. `synthrad2023` and
-`synthrad2025` follow the challenges of those years and are comparable with their results: 2023 with
-the 3D SSIM of `ssim3d` in the column `ssim`, 2025 with its 3D MS-SSIM in the column `ms_ssim`.
+`volume` is the protocol for comparing methods: it judges only the body, on the intensity window of
+the training. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole slices scaled to [0,
+1]; the easy air around the patient raises its figures. `synthrad2023` and `synthrad2025` follow the
+challenges of those years and are comparable with their results. 2023 has the 3D SSIM of `ssim3d` in
+the column `ssim`, and 2025 has its 3D MS-SSIM in the column `ms_ssim`.
 
-To add a protocol, add an entry to `PROTOCOLS`. A metric of its own is a function in a new file,
-and a `Column` with that function in the entry's `columns`.
+To add a protocol, add an entry to `PROTOCOLS`. To give it a metric of its own, write a function in
+a new file and add a `Column` with this function to the entry's `columns`.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class Protocol:
 
     Attributes:
         window: lowest and highest HU, to which both volumes are clipped; its width is the peak
-            of PSNR and the range of SSIM. None: each slice's own range in the *reference* CT.
-        region: "body" counts the mask's voxels; "slice" counts whole slices, those that contain
-            some of the body, and averages the slices' figures.
+            of PSNR and the range of SSIM. None takes each slice's own range in the *reference* CT.
+        region: "body" counts the voxels of the mask. "slice" counts all voxels of the slices that
+            contain some of the body, and averages the figures of these slices.
         similarity: "ssim" of axial slices or "ssim_3d" of the volume, in the column `ssim`, or
             "ms_ssim_3d" of the volume, in the column `ms_ssim`. Outside the body, volumes are set
-            to the window's low end, except for whole slices.
+            to the window's low end, except if whole slices count.
         columns: figures that this protocol has in addition to `columns.SHARED`.
     """
 
@@ -58,7 +58,8 @@ def constants(protocol: Protocol) -> dict[str, Any]:
     """The protocol and every constant behind its figures, JSON-ready."""
     window = protocol.window
     record = {name: value for name, value in vars(protocol).items() if name != "columns"} | {
-        "data_range": window[1] - window[0] if window else None,  # Q of PSNR and SSIM
+        # Q in the equations of PSNR and SSIM.
+        "data_range": window[1] - window[0] if window else None,
         "outside_mask_hu": window[0] if window and protocol.region == "body" else None,
         "ssim_side": metrics.SSIM_SIDE[protocol.ssim_window],
         "ssim_k": metrics.SSIM_K,
@@ -80,7 +81,7 @@ def constants(protocol: Protocol) -> dict[str, Any]:
 
 
 def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> dict[str, float]:
-    """All figures of one case by the names of their columns; NaN where one is not defined.
+    """All figures of one case by the names of their columns; NaN if a figure is not defined.
 
     Args:
         ct: the real CT [x, y, z], HU, axial slices along z.
@@ -122,13 +123,14 @@ def _whole_slices(
     low, high = protocol.window or (ct.min(axis=(0, 1)), ct.max(axis=(0, 1)))
     if np.any(np.equal(low, high)):
         raise InputError(
-            f"The protocol '{protocol.name}' scales by each slice's own range, and a slice of the "
-            "reference CT holds one value only: leave that slice out."
+            f"The protocol '{protocol.name}' scales by each slice's own range, but a slice of "
+            "the reference CT holds only one value: leave this slice out."
         )
     ct, sct = (np.clip((v - low) / (high - low), 0, 1) for v in (ct, sct))
     whole = np.ones((*ct.shape[:2], 1), bool)
     slices = zip(*(np.split(v, v.shape[-1], axis=-1) for v in (ct, sct)), strict=True)
     psnr = [metrics.psnr(a, b, whole, 0, 1) for a, b in slices]
-    margin = metrics.SSIM_SIDE[protocol.ssim_window] // 2  # no mirrored voxel counts
+    # Windows with mirrored voxels do not count.
+    margin = metrics.SSIM_SIDE[protocol.ssim_window] // 2
     ssim = metrics.ssim_map(ct, sct, 1.0, protocol.ssim_window)
     return float(np.mean(psnr)), float(ssim[margin:-margin, margin:-margin].mean())

@@ -1,4 +1,4 @@
-"""The figures as files: `metrics.csv`, a line per case, and `metrics.json` with the summary."""
+"""Write the figures: `metrics.csv` with a line per case, and `metrics.json` with a summary."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from sde_ct.storage.whole import whole, write_json
 from sde_ct.uncertainty.intervals import LEVEL, RESAMPLES, SEED, bootstrap_interval, caveat
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
-COST = ("nfe", "seconds")  # measures of cost, which no test compares
+COST = ("nfe", "seconds")  # measures of cost, which no statistical test compares
 STATISTICS = {
     "interval": "bias-corrected and accelerated bootstrap of the mean over patients",
     "interval_level": LEVEL,
@@ -37,19 +37,19 @@ def write_metrics(
     """Write both files; the same arguments give the same bytes.
 
     `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV),
-    `refused`, `warnings`, and over patients `summary`: mean, std, min, max, median, q25, q75, n and
-    the interval of the mean per method and figure; `comparisons` of the methods in the figures of
-    group "main" except `COST`; `statistics`, how those two were computed; and `caveat`, null where
-    there are enough patients. A figure that was not measured or is not finite is empty in the CSV
-    and null in the JSON.
+    `refused` and `warnings`. Its `summary` over patients holds mean, std, min, max, median, q25,
+    q75, n and the interval of the mean per method and figure. `comparisons` compares the methods in
+    the figures of group "main" except `COST`. `statistics` says how these two were computed.
+    `caveat` is null if there are enough patients. A figure that was not measured or is not finite
+    is empty in the CSV and null in the JSON.
 
     Args:
-        settings: how the predictions were made (draws, steps, slices ...), JSON-ready.
+        settings: how the predictions were made (draws, steps, slices and so on), JSON-ready.
         refused: the cases that could not be evaluated and why, JSON-ready.
         warnings: the cases whose prediction may not be in HU and why, JSON-ready.
 
     Raises:
-        InputError: a file exists already, or `summarise` refuses the rows.
+        InputError: a file already exists, or `summarise` refuses the rows.
     """
     names = [column.name for column in columns_of(rows)]
     cases = [

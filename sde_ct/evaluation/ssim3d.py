@@ -1,8 +1,9 @@
 """Structural similarity in three dimensions, at one and at several scales, as in SynthRAD.
 
-The window is uniform, 7 x 7 x 7 voxels, with the sample (co)variance; the mean is over the body.
-Both volumes are clipped to [low, high], set to `low` outside the mask and shifted to start at 0.
-The three outermost layers of voxels never count, because their windows would leave the volume.
+The window is uniform, 7 x 7 x 7 voxels, with the sample (co)variance, and the mean is taken over
+the body. Both volumes are clipped to [low, high], set to `low` outside the mask and shifted to
+start at 0. The three outermost layers of voxels never count, because their windows would leave the
+volume.
 """
 
 from typing import NamedTuple
@@ -18,8 +19,8 @@ from sde_ct.volumes.masks import CtVolume, Mask, as_mask
 
 SIDE = SSIM_SIDE["uniform"]  # voxels along each side of the window
 CROP = SIDE // 2  # voxels taken off every face
-MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
-MS_SIDE = 97  # voxels; halved four times, rounding up, it leaves the window's 7
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of the scales, finest first
+MS_SIDE = 97  # voxels; halving this four times, rounding up, leaves the 7 of the window
 
 
 def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:
@@ -29,8 +30,8 @@ def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) ->
     C2 = (0.03 Q)², Q = high - low (Wang et al., IEEE TIP 13(4), 2004).
 
     Raises:
-        InputError: an axis is shorter than the window, the mask has no voxel further than `CROP`
-            from the volume's faces, or `as_mask` refuses the mask.
+        InputError: an axis is shorter than the window, all voxels of the mask lie within `CROP` of
+            the volume's faces, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
     x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
@@ -47,7 +48,7 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
 
     MS-SSIM = Π_j mean_M(L^w_j C^w_j S^w_j) over five scales, every mean cut to [0, 1]. Wang et
     al. (Asilomar Conf. 2003) use the luminance L at the coarsest scale alone; here, as in
-    SynthRAD2025, it counts at every scale with that scale's weight. Axes shorter than `MS_SIDE`
+    SynthRAD2025, L counts at every scale with the weight of this scale. Axes shorter than `MS_SIDE`
     are padded with their edge voxels, in the mask too, with the smaller half at the start.
 
     Raises:
@@ -69,12 +70,15 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
 
 
 def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
-    """Values from 0: SSIM compares means as ratios, which HU with water at 0 do not allow."""
+    """Shift values to start at 0.
+
+    SSIM compares means as ratios, which needs values above 0, but water has 0 HU.
+    """
     return np.where(mask, np.clip(volume, low, high).astype(np.float64) - low, 0.0)
 
 
 class _Window(NamedTuple):
-    """The part of a volume that the similarity depends on, and its mask without `CROP`."""
+    """The part of a volume on which the similarity depends, and its mask without `CROP`."""
 
     box: tuple[slice, ...]
     mask: Mask
@@ -97,7 +101,7 @@ def _crop(volume: np.ndarray) -> np.ndarray:
 
 
 def _halved(volume: CtVolume) -> CtVolume:
-    """The mean of voxels i - 1 and i along each axis, zero outside, at every second voxel."""
+    """The mean of voxels i - 1 and i along each axis (zero outside), at every second voxel."""
     return ndimage.uniform_filter(volume, 2, mode="constant")[::2, ::2, ::2]
 
 

@@ -16,17 +16,17 @@ class Comparison(NamedTuple):
 
     first: str
     second: str
-    median_difference: float  # of first - second, over patients; NaN for no patient
-    p: float  # Wilcoxon's signed-rank test, two-sided
-    p_holm: float  # corrected for all comparisons made together
-    n: int  # patients with a finite figure of both
+    median_difference: float  # median of first - second over patients; NaN without patients
+    p: float  # p-value of Wilcoxon's signed-rank test, two-sided
+    p_holm: float  # p-value, corrected for all comparisons that are made together
+    n: int  # number of patients with a finite figure of both methods
 
 
 def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
     """Compare every pair of methods by Wilcoxon's signed-rank test, corrected after Holm.
 
     A pair leaves out patients without a finite figure of both methods, and its test leaves out
-    equal figures (Wilcoxon, Biometrics Bull. 1, 1945). Without any difference p is 1.
+    equal figures (Wilcoxon, Biometrics Bull. 1, 1945). If there is no difference, p is 1.
 
     Args:
         figures: {method: one figure per patient}, patients in the same order.
@@ -58,10 +58,10 @@ def _wilcoxon(differences: Float[np.ndarray, " patients"]) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p-values for their number (Holm, Scand. J. Stat. 6, 1979), in the given order.
+    """Correct p-values for the number of tests (Holm, Scand. J. Stat. 6, 1979), in the given order.
 
-    The k-th smallest of m is multiplied by m - k + 1, limited to 1, and raised to the corrected
-    value of the one before it if that is larger.
+    The k-th smallest of m values is multiplied by m - k + 1 and limited to 1. If the corrected
+    value before it is larger, it takes that value.
     """
     order = np.argsort(p, kind="stable")
     raised = np.array(p, np.float64)[order] * np.arange(len(p), 0, -1)

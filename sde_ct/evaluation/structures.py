@@ -1,4 +1,4 @@
-"""The structures of a case for dose engines, from files of masks and from RTSTRUCT files."""
+"""Read the structures of a case for dose engines, from masks and RTSTRUCT files."""
 
 import re
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume
 
 BODY = "BODY"  # the name of the body mask
-OUTLINES = (BODY, "EXTERNAL")  # names of the body's outline among the ROIs
-LONGEST = 60  # characters of a file's name
+OUTLINES = (BODY, "EXTERNAL")  # names of ROIs that outline the body
+LONGEST = 60  # most characters in the name of a file
 
 
 class Contours(NamedTuple):
@@ -29,24 +29,26 @@ class Contours(NamedTuple):
         return f"{self.file}, ROI '{printable(self.roi.name)}'"
 
 
-Structure = Path | Contours  # a file of a mask, or contours
+Structure = Path | Contours  # a mask file, or contours
 
 
 def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure], list[str]]:
-    """The structures in a folder by the names of their exported files, and those left out, why.
+    """The structures in a folder by the names of their exported files, and notes on omitted ones.
 
-    The outline of the body is left out, because the body mask takes its place: a mask called
-    `BODY`, and an ROI called `BODY` or `EXTERNAL`, in any case of letters, or of type EXTERNAL.
+    Outlines of the body are omitted, because the body mask takes their place. These are a mask
+    called `BODY`, and an ROI that is called `BODY` or `EXTERNAL` (in upper or lower case) or has
+    the type EXTERNAL.
 
     Raises:
-        InputError: there are no structures, a file is damaged, two structures have one name, or
-            contours lie in another frame of reference than the real CT, where that is DICOM.
+        InputError: there are no structures, a file is damaged, two structures have the same name,
+            or the real CT is DICOM and contours lie in another frame of reference.
     """
     masks = volumes_in(folder) if folder.is_dir() else {}
     drawn = _contours_in(folder) if folder.is_dir() else []
     if not masks and not drawn:
         raise InputError(
-            f"{folder} holds no structures: put a mask for each, or an RTSTRUCT file, there."
+            f"{folder} holds no structures: put a mask for each structure, or an RTSTRUCT file, "
+            "there."
         )
     frame = _frame(reference) if drawn else ""
     structures: dict[str, Structure] = {}
@@ -82,9 +84,9 @@ def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure]
 def read_masks(
     structures: Mapping[str, Structure], ct: Volume, reference: Path
 ) -> tuple[dict[str, Volume], list[str]]:
-    """The masks of structures on the grid of `ct`, and the ROIs that have none there, why.
+    """The masks of structures on the grid of `ct`, and notes on ROIs without a mask there.
 
-    Raises InputError where a file cannot be used or lies on another grid.
+    Raises InputError if a file cannot be used or lies on another grid.
     """
     masks, left_out = {}, []
     for name, structure in structures.items():
@@ -99,7 +101,7 @@ def read_masks(
 
 
 def _contours_in(folder: Path) -> list[Contours]:
-    """The ROIs of all RTSTRUCT files in a folder. Other DICOM files are passed over."""
+    """The ROIs of all RTSTRUCT files in a folder. Other DICOM files are ignored."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
     return [
         Contours(file, roi)
@@ -110,10 +112,10 @@ def _contours_in(folder: Path) -> list[Contours]:
 
 
 def _frame(reference: Path) -> str:
-    """The frame of reference of a CT; empty where the format has none."""
+    """The frame of reference of a CT; empty if the format has none."""
     return open_series(reference).slices[0].frame if format_of(reference) == "DICOM" else ""
 
 
 def _file_name(name: str) -> str:
-    """An ROI's name with an underscore for each run of characters that a file's may not have."""
+    """An ROI's name with an underscore for each run of characters that file names may not have."""
     return re.sub(r"[^\w.+()%-]+", "_", name.strip())[:LONGEST].strip(".") or "unnamed"

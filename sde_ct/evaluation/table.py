@@ -18,7 +18,7 @@ AVERAGES = tuple(f"{name}-M" for name in DRAWN)
 METHODS = ("lookup", "CNN", "GAN", *DRAWN, *AVERAGES)  # in order
 
 _ALL = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
-# Protocols may share a column; the first of a name stands for all.
+# Protocols may share a column. The first column of a name represents all of them.
 COLUMNS = tuple(c for i, c in enumerate(_ALL) if c.name not in {other.name for other in _ALL[:i]})
 
 
@@ -27,8 +27,8 @@ class Row:
     """One method on one patient.
 
     Attributes:
-        method: any name; the demo's are `METHODS`.
-        figures: by the names of `COLUMNS`; None or absent where a figure was not measured.
+        method: any name; those of the demo are `METHODS`.
+        figures: figures by the names of `COLUMNS`; None or absent if a figure was not measured.
     """
 
     method: str
@@ -37,7 +37,7 @@ class Row:
 
 
 class Statistics(NamedTuple):
-    """Over the patients for whom the figure is finite; `std` is NaN for one patient."""
+    """Statistics over patients with a finite figure; `std` is NaN for a single patient."""
 
     mean: float
     std: float  # sample standard deviation (n - 1)
@@ -57,16 +57,16 @@ Summary = dict[str, dict[str, Statistics]]  # method -> figure -> statistics
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """The columns of a file of these rows."""
+    """The columns for a file with these rows."""
     return [c for c in COLUMNS if c.always or any(c.name in r.figures for r in rows)]
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
-    """Every figure of every method over patients, methods in the order of their first row.
+    """Statistics of every figure over patients, with methods in the order of their first rows.
 
     Raises:
-        InputError: no rows, a method with two rows for a patient, or methods that were not
-            evaluated on the same patients, whose means cannot be compared.
+        InputError: there are no rows; a method has two rows for a patient; or methods were
+            evaluated on different patients, so that their means cannot be compared.
     """
     if not rows:
         raise InputError("There is no row to summarise: evaluate at least one case.")
