@@ -1,1 +1,1 @@
-"""Reports on a file or folder: what it is, what is wrong with it, how to fix that, and its cost."""
+"""Reports on a file or folder: its content, its faults and their fixes, and the cost of its use."""

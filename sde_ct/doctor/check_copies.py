@@ -1,4 +1,4 @@
-"""Checks of patients against each other: copies, splits that share a patient, odd voxel sizes."""
+"""Checks between patients: copies, patients in two parts of a split, and unusual voxel sizes."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from sde_ct.doctor.check_geometry import millimetres
 from sde_ct.doctor.finding import Finding, error, warning
 from sde_ct.volumes.volume import Volume, canonical, voxel_sha256
 
-LEAK = "prepare the data again with each patient in one split, because scores are now too good"
+LEAK = "prepare the data again with each patient in one split; until then scores are too good"
 
 
 def fingerprint(volume: Volume) -> str:
@@ -26,14 +26,14 @@ def copies(prints: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 
 def check_copies(prints: Mapping[str, str], kind: str) -> Iterator[Finding]:
-    """Patients with the same voxels in their MR or CT (`kind`)."""
+    """Report patients with the same voxels in their MR or CT (`kind`)."""
     for names in copies(prints):
         what = f"{', '.join(names)} have the same {kind}, voxel for voxel"
         yield error(what, "remove the copies, so that each patient counts once")
 
 
 def check_split(split: Mapping[str, Sequence[str]], prints: Mapping[str, str]) -> Iterator[Finding]:
-    """Patients in two parts of a split, by their name or by their voxels."""
+    """Report patients that are in two parts of a split, by name or by voxels."""
     parts = defaultdict(set)
     for part, names in split.items():
         for name in names:
@@ -48,7 +48,7 @@ def check_split(split: Mapping[str, Sequence[str]], prints: Mapping[str, str]) -
 
 
 def check_spacings(spacings: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-    """Patients whose voxels (mm) differ by more than half from those of most others."""
+    """Report patients whose voxel sizes (mm) differ by more than half from the usual ones."""
     if len(spacings) < 3:
         return
     usual = sorted(map(tuple, spacings.values()))[len(spacings) // 2]

@@ -1,4 +1,4 @@
-"""Checks of a folder of DICOM files, which find every fault and not only the first one."""
+"""Checks of a folder of DICOM files, which report all faults and not only the first."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from sde_ct.volumes.dicom.slice import (
 
 
 class Survey(NamedTuple):
-    """What is in a folder of DICOM files."""
+    """The contents of a folder of DICOM files."""
 
     series: dict[str, list[Slice]]  # readable images by SeriesInstanceUID
     findings: list[Finding]
-    secrets: frozenset[str]  # what names the patient; never shown
-    files: int  # in the folder, or of the file's series
-    modalities: list[str]  # of these files, readable or not
+    secrets: frozenset[str]  # names and IDs of the patient, which are never shown
+    files: int  # number of files in the folder, or in the file's series
+    modalities: list[str]  # modalities of these files, readable or not
 
     @property
     def is_volume(self) -> bool:
@@ -41,12 +41,12 @@ class Survey(NamedTuple):
 def survey(path: Path) -> Survey:
     """Read the header, without the voxels, of every file in a folder or in a file's series.
 
-    The names in other series of the folder are secrets too.
+    Names in other series of the folder are secrets too.
     """
     folder = path if path.is_dir() else path.parent
     images: list[Slice] = []
     counts: Counter[Finding] = Counter()
-    modalities: list[str] = []  # one a file
+    modalities: list[str] = []  # one per file
     headers: dict[Path, Dataset] = {}
     secrets: set[str] = set()
     files = slice_files(folder)
@@ -79,7 +79,7 @@ def survey(path: Path) -> Survey:
 
 
 def _tags(header: Dataset, file: Path) -> Iterator[Finding]:
-    """What a header says about its voxels."""
+    """Report what a header says about its voxels."""
     try:
         require_decoder(UID(header.file_meta.get("TransferSyntaxUID", "")), file)
     except InputError as problem:
@@ -118,6 +118,6 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]
 
 
 def _anonymous(problem: InputError, file: Path) -> Finding:
-    """The finding without its file, so that many files share one."""
+    """The finding without the name of its file, so that many files share one finding."""
     finding = refused(problem)
     return finding._replace(what=finding.what.replace(f"{file} ", "").replace(str(file), "a file"))

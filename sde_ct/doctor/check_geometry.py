@@ -13,15 +13,15 @@ from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume, reordered, same_grid
 
-VOXEL_MM = (0.05, 25.0)  # spacings of scanners and of this package's phantoms
-BODY_MM = (40.0, 2500.0)  # extent in plane
-SHEAR = 0.01  # cosine between axes that should be perpendicular; 0.6 degrees
-SHIFT_MM = 5.0  # between the bodies' centres; half a voxel at the least
+VOXEL_MM = (0.05, 25.0)  # least and largest spacing of scanners and of this package's phantoms
+BODY_MM = (40.0, 2500.0)  # least and largest in-plane extent
+SHEAR = 0.01  # cosine between axes that should be perpendicular; it is that of 0.6 degrees
+SHIFT_MM = 5.0  # largest distance between the bodies' centres, or half a voxel if that is larger
 COMMON = 0.2  # share of the MR's body that the CT must show
 
 
 def check_geometry(volume: Volume) -> list[Finding]:
-    """Everything that spacing, extent, axes and origin show."""
+    """Report every fault in spacing, extent, axes and origin."""
     return [*_size(volume), *_axes(volume), *_origin(volume)]
 
 
@@ -31,7 +31,7 @@ def _size(volume: Volume) -> Iterator[Finding]:
         what = f"no scanner makes voxels of {millimetres(spacing)}"
         yield error(what, "write the spacing in mm in the header")
     elif sorted(extent)[1] < BODY_MM[0] or extent.max() > BODY_MM[1]:
-        what = f"the volume measures {millimetres(np.rint(extent))}, which is no body's size"
+        what = f"the volume measures {millimetres(np.rint(extent))}, which is no possible size of a body"
         yield warning(what, "check spacing and unit")
     if (least := min(volume.array.shape)) < 3:
         yield warning(f"an axis has {least} voxels", "give a volume of more slices")
@@ -48,18 +48,19 @@ def _axes(volume: Volume) -> Iterator[Finding]:
 
 
 def _origin(volume: Volume) -> Iterator[Finding]:
-    """Find what a converter leaves that lost the geometry: an origin of 0 and straight axes."""
+    """Report an origin of 0 with straight axes, as converters that lose the geometry write it."""
     straight = np.count_nonzero(np.abs(volume.affine[:3, :3]) > 1e-6) == 3
     if straight and np.abs(volume.affine[:3, 3]).max() <= 1e-6:
         yield warning(
             "the first voxel lies at exactly (0, 0, 0) along straight axes: the place in the "
             "patient looks made up, and left and right cannot be told apart",
-            "convert from the original DICOM, or compare with an image of known sides",
+            "convert from the original DICOM, or compare with an image whose left and right are "
+            "known",
         )
 
 
 def check_alignment(mr: Volume, ct: Volume) -> Iterator[Finding]:
-    """Compare the bodies of MR (a.u.) and CT (HU, on any grid) where both images show them."""
+    """Compare the bodies in MR (a.u.) and CT (HU, on any grid) within the part that both show."""
     if not same_grid(mr, reordered(ct, mr.affine)):
         yield error("MR and CT lie on different grids", "prepare with --register=rigid")
     in_mr = body_mask(mr).array > 0

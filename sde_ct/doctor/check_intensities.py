@@ -22,17 +22,18 @@ WORDS = {
     "mask": {"mask", "seg", "label", "labels", "body"},
 }
 LEVELS = 256  # grey levels of 8 bits
-CLIPPED, PLATEAU = 1e-3, 8  # share of the body at the highest value, and number of voxels
-RELATED = 0.3  # correlation of neighbouring voxels; images have 0.8 and more
-SNR = 12.0  # signal of tissue over the noise in air
-CUT = 0.4  # share of a side of the volume that is tissue
-METAL, METAL_CM3 = 2500, 0.5  # HU, denser than enamel; and cm3, larger than fillings
+# Least share of the body, and least number of voxels, at the highest value.
+CLIPPED, PLATEAU = 1e-3, 8
+RELATED = 0.3  # least correlation of neighbouring voxels; images have 0.8 or more
+SNR = 12.0  # least ratio of the signal of tissue to the noise in air
+CUT = 0.4  # largest share of tissue on a side of the volume
+METAL, METAL_CM3 = 2500, 0.5  # HU, denser than enamel; volume in cm3, larger than fillings
 CEILING = 3071  # HU, the highest value that 12 bits hold
 SEVERAL = 8  # voxels
 
 
 def kind_of(name: str, volume: Volume) -> str:
-    """MR, CT or mask, by a word of the file's name, else by the voxels."""
+    """MR, CT or mask, from a word in the file's name or else from the voxels."""
     stem = PurePath(name).name.split(".")[0]
     words = set(re.split(r"[^a-z0-9]+", stem.lower()))
     named = [kind for kind, some in WORDS.items() if words & some]
@@ -45,7 +46,7 @@ def kind_of(name: str, volume: Volume) -> str:
 
 
 def check_intensities(volume: Volume, kind: str) -> list[Finding]:
-    """Everything that the voxels of an MR, CT or mask (`kind`) show."""
+    """Report every fault in the voxels of an MR, CT or mask (`kind`)."""
     if kind == "mask":
         return list(_mask(volume))
     if unreadable := [*_constant(volume), *_scrambled(volume)]:
@@ -81,7 +82,7 @@ def _constant(volume: Volume) -> Iterator[Finding]:
 
 
 def _scrambled(volume: Volume) -> Iterator[Finding]:
-    """Unrelated neighbours show that byte order, size or type of the voxels is wrong."""
+    """Report unrelated neighbours, as a wrong byte order, size or type of voxels gives them."""
     array = volume.array.astype(np.float64)
     related = [_correlation(array, axis) for axis in range(3) if array.shape[axis] > 2]
     if related and max(related) < RELATED:
@@ -98,7 +99,7 @@ def _correlation(array: np.ndarray, axis: int) -> float:
 
 
 def _flat_slices(volume: Volume) -> Iterator[Finding]:
-    """Slices of one value along the axis whose spacing differs, or else the upward axis."""
+    """Report slices of one value, along the axis whose spacing differs or else the upward axis."""
     apart = np.abs(volume.spacing - np.median(volume.spacing))
     own = apart.max() > 0.1 * np.median(volume.spacing)
     axis = int(np.argmax(apart)) if own else _upward(volume)
@@ -124,7 +125,7 @@ def _few_levels(volume: Volume) -> Iterator[Finding]:
 
 
 def _clipped(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
-    """Many voxels of the body have the highest value."""
+    """Report clipping if many voxels of the body have the highest value."""
     top = volume.array[body] == volume.array.max()
     if top.mean() >= CLIPPED and top.sum() >= PLATEAU:
         yield warning(
@@ -135,9 +136,9 @@ def _clipped(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
 
 
 def _noisy(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
-    """Noise is measured in air, where magnitudes have a median of 1.18 sigma (Rayleigh)."""
+    """Report noise, measured in air, where magnitudes have a median of 1.18 sigma (Rayleigh)."""
     air = volume.array[~ndimage.binary_dilation(body, iterations=2)]
-    air = air[air > 0]  # zeros were filled in, not measured
+    air = air[air > 0]  # zeros are padding and were not measured
     if air.size < 0.02 * volume.array.size:
         return
     ratio = float(np.median(volume.array[body]) / (np.median(air) / np.sqrt(2 * np.log(2))))
@@ -150,7 +151,7 @@ def _noisy(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
 
 
 def _cut(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
-    """The body leaves the field of view through a side other than top and bottom."""
+    """Report a body that leaves the field of view through a side other than top and bottom."""
     sides = [np.moveaxis(body, axis, 0)[[0, -1]] for axis in {0, 1, 2} - {_upward(volume)}]
     if (most := max(side.mean() for pair in sides for side in pair)) >= CUT:
         yield warning(
@@ -180,7 +181,7 @@ def _metal(volume: Volume) -> Iterator[Finding]:
 
 
 def _saturated(volume: Volume) -> Iterator[Finding]:
-    """Voxels at the highest value of 12 bits, which stands for every higher density too."""
+    """Report voxels at the highest value of 12 bits, which also represents all higher densities."""
     count = int((volume.array == CEILING).sum())
     if volume.array.max() == CEILING and count >= SEVERAL:
         yield warning(

@@ -1,4 +1,4 @@
-"""Checks for files that name a patient in their header, text or own name."""
+"""Check for files that name a patient in their header, their text or their own name."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from sde_ct.volumes.formats import FORMATS, format_of, image_stem
 FIELDS = re.compile(r"Patient_?s?_?(Name|ID|BirthDate|Address)", re.IGNORECASE)
 TAG_LINES = re.compile(r"^0010[|,](0010|0020|0030)\s*=\s*\S", re.MULTILINE)  # ITK's MetaImage
 TEXT = {".json", ".csv", ".txt", ".log", ".jsonl"}
-LARGEST = 4_000_000  # bytes of a text file that is searched
+LARGEST = 4_000_000  # bytes; larger text files are not searched
 
 
 def check_names(folder: Path, secrets: Collection[str]) -> list[Finding]:
@@ -40,7 +40,7 @@ def check_names(folder: Path, secrets: Collection[str]) -> list[Finding]:
 
 
 def _naming(path: Path, secrets: Collection[str]) -> Iterator[str]:
-    """Which parts of a file name a patient."""
+    """The parts of a file that name a patient."""
 
     def names(text: str) -> bool:
         return bool(PERSON.search(text)) or mentions(text, secrets)
@@ -50,7 +50,7 @@ def _naming(path: Path, secrets: Collection[str]) -> Iterator[str]:
     if not path.is_file():
         return
     if image_stem(path) is not None:
-        with suppress(InputError):  # a damaged header is reported when the file is read
+        with suppress(InputError):  # a damaged header is reported elsewhere, when the file is read
             text = FORMATS[format_of(path)].text(path)
             if TAG_LINES.search(text) or names(text):
                 yield f"a {format_of(path)} header"

@@ -1,4 +1,4 @@
-"""Find out what a path holds, examine it, and estimate the cost of training or synthesis."""
+"""Determine what a path holds, examine it, and estimate the cost of training or synthesis."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ from sde_ct.training.cost import Cost, estimate
 from sde_ct.volumes.dicom.series import slice_files
 
 UNFINISHED = error("the preparation was interrupted", "give the same command again")
-SIZE = (256, 256)  # pixels of a slice in the recipe for real pelves
-SLICES, DRAWS = 80, 10  # of a synthesized volume
+SIZE = (256, 256)  # pixels per slice in the recipe for real pelves
+SLICES, DRAWS = 80, 10  # slices and draws of a synthesized volume
 
 
 def diagnose(path: Path, advised: Path | None, progress: Progress = iter) -> Report:
@@ -25,11 +25,11 @@ def diagnose(path: Path, advised: Path | None, progress: Progress = iter) -> Rep
 
     Args:
       path: a volume, a folder of patients, a prepared set or a work directory.
-      advised: the recipe whose cost is estimated for data; None leaves out all costs.
-      progress: wraps the patients.
+      advised: the recipe whose cost is estimated for data; None omits all costs.
+      progress: wraps the iterator of patients.
 
     Raises:
-      InputError: the path does not exist, cannot be read or is none of these.
+      InputError: the path does not exist, cannot be read, or is nothing of this kind.
     """
     path = path.absolute()
     try:
@@ -47,7 +47,8 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
         report, volume, kind = examine(path)
         if advised and volume is not None and kind == "MR":
             costs = _synthesis(recipe(advised), SIZE, volume.array.shape[2], advised)
-    elif (path / INDEX).is_file() and not (path / "imagesTr").is_dir():  # nnU-Net has this name too
+    # nnU-Net's data sets have a file of this name too.
+    elif (path / INDEX).is_file() and not (path / "imagesTr").is_dir():
         report, data = examine_prepared(path, progress)
         costs = _training(advised, data.size) if advised and data else ()
     elif (path / "request.json").is_file() and (path / "cases").is_dir():

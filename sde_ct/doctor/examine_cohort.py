@@ -21,12 +21,13 @@ from sde_ct.volumes.formats import image_stem
 from sde_ct.volumes.volume import Volume
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
-Item = tuple[str, Path, str | None]  # name on the screen, path, and MR, CT, mask or None: unknown
+# Name on the screen, path, and kind (MR, CT or mask; None if unknown).
+Item = tuple[str, Path, str | None]
 LABELS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
 class Patient(NamedTuple):
-    """What is wrong with one patient, the readable volumes by kind, and the patient's names."""
+    """The findings on one patient, the readable volumes by kind, and the patient's names."""
 
     findings: list[Finding]
     volumes: Mapping[str, Volume]
@@ -34,7 +35,7 @@ class Patient(NamedTuple):
 
 
 def layout_of(folder: Path) -> str | None:
-    """The --source that `prepare.py` needs for a folder; None where no layout fits."""
+    """The --source that `prepare.py` needs for a folder; None if no layout fits."""
     if (folder / "imagesTr").is_dir():
         return "nnunet"
     everywhere = folders(folder)
@@ -51,7 +52,10 @@ def layout_of(folder: Path) -> str | None:
 
 
 def _is_pair(place: Path) -> bool:
-    """Whether MR and CT have the usual names; slices such as mr0001.dcm do not count."""
+    """Whether a folder holds MR and CT with the usual names.
+
+    Slices such as mr0001.dcm do not count.
+    """
     return all(
         any(p.is_dir() or image_stem(p) is not None for p in place.glob(pattern))
         for pattern in (Patterns().mr, Patterns().ct)
@@ -90,7 +94,7 @@ def examine_cohort(folder: Path, progress: Progress) -> tuple[Report, int]:
 
 
 def _files(case: Case) -> Patient:
-    """A patient of one file or series per volume."""
+    """Examine a patient with one file or series per volume."""
     paths = {kind: getattr(case, name) for name, kind in LABELS.items()}
     findings, volumes, secrets = _examined(
         (f"{case.id} {kind}", path, kind) for kind, path in paths.items() if path
@@ -99,7 +103,7 @@ def _files(case: Case) -> Patient:
 
 
 def _read(case: Source, root: Path) -> Patient:
-    """A patient whose files must be read together, as `prepare.py` reads them."""
+    """Examine a patient whose files must be read together, as `prepare.py` reads them."""
     patient = attempt(case.read)
     folder = root / case.id if (root / case.id).is_dir() else root
     secrets = secrets_in(folders(folder))
@@ -119,7 +123,7 @@ def _read(case: Source, root: Path) -> Patient:
 
 
 def _unpaired(folder: Path, root: Path) -> list[Finding]:
-    """Each volume of a patient who cannot be read, and each CT against the MR if there is one."""
+    """Examine the volumes of a patient that cannot be read, and compare CTs with a single MR."""
     findings, volumes, _ = _examined(_images(folder, root))
     mrs = [volume for kind, volume in volumes.values() if kind == "MR"]
     for name, (kind, volume) in volumes.items():
@@ -129,11 +133,11 @@ def _unpaired(folder: Path, root: Path) -> list[Finding]:
 
 
 def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
-    """Volumes in no known layout, each by itself."""
+    """Examine volumes in no known layout, each by itself."""
     images = _images(folder, folder)
     if not images:
         raise InputError(
-            f"{folder} holds no images and is no prepared set or workdir: check the path"
+            f"{folder} holds no images and is no prepared set or work directory: check the path"
         )
     findings, volumes, _ = _examined(progress(images))
     findings += check_names(folder, ())
@@ -151,7 +155,7 @@ def _images(folder: Path, root: Path) -> list[Item]:
 def _examined(
     items: Iterable[Item],
 ) -> tuple[list[Finding], dict[str, tuple[str, Volume]], frozenset[str]]:
-    """The findings, the kind and voxels of readable volumes, and what names patients."""
+    """The findings, the readable volumes with their kind, and the names of patients."""
     findings: list[Finding] = []
     volumes: dict[str, tuple[str, Volume]] = {}
     secrets: frozenset[str] = frozenset()

@@ -28,7 +28,7 @@ class Examined(NamedTuple):
 def examine(path: Path, kind: str | None = None) -> Examined:
     """Examine an image file, or the series of a DICOM folder or file.
 
-    `kind`: MR, CT or mask; None takes it from the tags, the name or the voxels.
+    `kind` is MR, CT or mask; None derives the kind from the tags, the name or the voxels.
     """
     is_dicom = format_of(path) == "DICOM"
     if is_dicom:
@@ -40,7 +40,7 @@ def examine(path: Path, kind: str | None = None) -> Examined:
         report = Report(f"{path.name}: a file that cannot be used")
     volume = attempt(lambda: read_any(path))
     if isinstance(volume, Finding):
-        # The headers of a series already told why it cannot be read.
+        # The check of the headers has already reported why a series cannot be read.
         told = any(finding.severity == "error" for finding in report.findings)
         return Examined(report if told else report._replace(findings=(*report.findings, volume)))
     kind = kind or kind_of("" if is_dicom else path.name, volume)
@@ -56,12 +56,12 @@ def examine(path: Path, kind: str | None = None) -> Examined:
 
 
 def check_volume(volume: Volume, kind: str) -> list[Finding]:
-    """Check the geometry and the voxels of an MR, CT or mask (`kind`)."""
+    """Report every fault in geometry and voxels of an MR, CT or mask (`kind`)."""
     return [*check_geometry(volume), *check_intensities(volume, kind)]
 
 
 def _dicom(path: Path) -> tuple[Report, str | None]:
-    """The report on DICOM headers, and the modality; None where a folder is not one volume."""
+    """The report on DICOM headers, and the modality; None if the folder is not one volume."""
     folder = survey(path)
     modalities = sorted({images[0].modality for images in folder.series.values()})
     findings = folder.findings
@@ -78,7 +78,7 @@ def _dicom(path: Path) -> tuple[Report, str | None]:
 
 
 def attempt(read: Callable[[], T]) -> T | Finding:
-    """What was read, or the finding that it cannot be."""
+    """The result of reading, or the finding that the path cannot be read."""
     try:
         return read()
     except InputError as problem:

@@ -1,4 +1,4 @@
-"""What the doctor reports, and how one screen shows it."""
+"""The findings of the doctor, and their layout on one screen."""
 
 import re
 import textwrap
@@ -8,18 +8,21 @@ from typing import Literal, NamedTuple
 from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.patient_names import WITHHELD, withhold
 
-WIDTH, GROUPS = 100, 18  # columns, and kinds of findings on a screen
-SHOWN, PLACES = 3, 4  # findings of one kind, and places named for each
+WIDTH, GROUPS = 100, 18  # columns of a screen, and most kinds of findings on it
+SHOWN, PLACES = 3, 4  # most findings of one kind, and most places that are named for each
 PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # a name as DICOM writes it: Doe^Jane
 
 
 class Finding(NamedTuple):
-    """One problem. An error makes results wrong or impossible; a warning may make them wrong."""
+    """One problem, which is an error or a warning.
+
+    An error makes results wrong or impossible; the problem of a warning may make them wrong.
+    """
 
     severity: Literal["error", "warning"]
     what: str
     fix: str
-    where: str = ""  # a patient or file; empty for the whole
+    where: str = ""  # a patient or file; empty if the finding concerns the whole
 
 
 class Report(NamedTuple):
@@ -41,13 +44,13 @@ def warning(what: str, fix: str) -> Finding:
 
 
 def refused(problem: InputError) -> Finding:
-    """A reader's refusal; its fix follows the last colon."""
+    """The finding for an InputError, whose fix follows the last colon."""
     what, _, fix = str(problem).rpartition(": ")
     return error(what or fix, fix)
 
 
 def at(where: str, findings: Iterable[Finding]) -> list[Finding]:
-    """The findings with their place."""
+    """The findings, marked with the place `where`."""
     return [finding._replace(where=where) for finding in findings]
 
 
@@ -73,7 +76,7 @@ def screen(report: Report) -> str:
 
 
 def _lines(group: list[Finding]) -> list[str]:
-    """Findings of one severity and one fix: each different one, with the places that share it."""
+    """Lines for findings of one severity and fix; equal findings share a line with their places."""
     severity, _, fix, _ = group[0]
     places: dict[str, list[str]] = {}
     for finding in group:
@@ -90,7 +93,7 @@ def _lines(group: list[Finding]) -> list[str]:
 
 
 def _listed(places: list[str]) -> str:
-    """How many more places, and the first few by name."""
+    """The number of further places, and the names of the first few."""
     named = [place for place in places if place][:PLACES]
     names = ", ".join([*named, *(["…"] if len(places) > len(named) else [])])
     return f"{len(places)} more" + (f": {names}" if named else "")

@@ -10,17 +10,17 @@ MINUTE = 60.0  # seconds
 
 
 def bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
-    """`tqdm.tqdm(items, **options)`, which in a log is updated once a minute."""
+    """`tqdm.tqdm(items, **options)`, which is updated only once a minute in a log."""
     if sys.stderr.isatty():
         return tqdm(items, mininterval=0.2, **options)
-    # A bar that a terminal removes at its end appears in a log only if it takes a minute.
+    # A bar that is removed at its end appears in a log only if it takes more than a minute.
     delay = 0 if options.get("leave", True) else MINUTE
     pace = {"mininterval": MINUTE, "maxinterval": MINUTE, "delay": delay}
     return tqdm(items, file=_Lines(sys.stderr), **pace, **options)
 
 
 class _Lines:
-    """Writes every state of a bar as a line of its own."""
+    """Writes each state of a bar as a separate line."""
 
     def __init__(self, log: TextIO):
         self._log = log

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 with contextlib.suppress(ImportError):
-    from compression import zstd  # from Python 3.14 on, where JAX uses it
+    from compression import zstd  # only Python 3.14 and later have this module, which JAX then uses
 
 
 def folder(name: str) -> Path:
@@ -34,7 +34,7 @@ def remove_truncated(programs: Path) -> None:
 
 
 def _is_whole(content: bytes) -> bool:
-    """Whether a compressed stream reaches its end; a format that is unknown counts as whole."""
+    """Whether a compressed stream reaches its end. A stream of unknown format counts as whole."""
     stream: Any
     if content[:1] == b"\x78":
         stream, error = zlib.decompressobj(), zlib.error

@@ -1,4 +1,4 @@
-"""How every program in `launch/` starts and ends: errors are sentences instead of tracebacks."""
+"""Start and end the programs in `launch/`, with sentences instead of tracebacks for errors."""
 
 import signal
 import sys
@@ -11,22 +11,22 @@ from absl import app, logging
 from sde_ct.errors import InputError, Interrupted
 
 USAGE_ERROR = 2
-TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may queue the same command again
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
 
 
 def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn:
     """Parse the flags, call `main`, and exit with a status.
 
     Args:
-      main: returns the status, None for 0. Its heavy imports belong inside it, so that --help and
-        errors in the flags come at once.
-      operand: the name of the one argument without a dash that the program takes, if it takes one;
-        `main` is then called with it.
+      main: returns the status, or None for 0. Heavy imports belong inside `main`, so that --help
+        and errors in the flags appear at once.
+      operand: the name of the single argument without a dash, if the program takes one. `main` is
+        then called with this argument.
 
-    The status is 2, with `error: …` on stderr, where the input cannot be used (InputError), a file
-    cannot be read or written (OSError), or an override of `--config` names no field. It is 75 where
-    SIGTERM ended the program in order (Interrupted). absl reports unknown flags and values of
-    another type.
+    The status is 2, with `error: …` on stderr, if the input cannot be used (InputError), a file
+    cannot be read or written (OSError), or an override of `--config` names no field. The status is
+    75 if the program ended in order after SIGTERM (Interrupted). absl reports unknown flags and
+    values of the wrong type.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             return _complain(f"{len(argv) - 1} arguments: give one {operand}")
         if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
-        logging.set_verbosity(logging.WARNING)  # Orbax logs every step of a save otherwise
+        logging.set_verbosity(logging.WARNING)  # otherwise Orbax logs every step of a save
         try:
             return main(*argv[1:]) or 0
         except InputError as error:
@@ -42,7 +42,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         except Interrupted as end:
             print(f"stopped: {end}", file=sys.stderr)
             return TRY_AGAIN if end.signal == signal.SIGTERM else 128 + end.signal
-        except OSError as error:  # a full disk, a folder without permission, no such recipe
+        except OSError as error:  # for example a full disk, missing permissions or a missing recipe
             return _complain(_last_line(error))
 
     app.run(guarded, flags_parser=_parse)
@@ -55,13 +55,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(_complain(str(error)))
     except OSError as error:
         sys.exit(_complain(_last_line(error)))
-    except SyntaxError as error:  # a recipe is Python
+    except SyntaxError as error:  # recipes are written in Python
         given = next((word for word in argv if word.startswith("--config=")), "--config")
         sys.exit(_complain(f"{given} is not Python ({error.msg}): give a recipe as in configs/"))
-    except (KeyError, AttributeError) as error:  # ml_collections: an override without its field
+    # ml_collections raises these for an override without a field.
+    except (KeyError, AttributeError) as error:
         sentence = " ".join(str(error.args[0]).split())
         sys.exit(_complain(f"--config: {sentence}: check the field's name"))
-    except Exception as error:  # the recipe's own, which is Python and runs here
+    except Exception as error:  # a recipe is Python code, which runs here and may raise anything
         given = next((word for word in argv if word.startswith("--config=")), "--config")
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
         what = f"{type(error).__name__}: {error}, in line {line}"
@@ -69,7 +70,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _last_line(error: OSError) -> str:
-    """The cause: ml_collections first lists, line by line, where it looked for a recipe."""
+    """The cause of an error, without the lines in which ml_collections lists where it searched."""
     return (str(error).strip().splitlines() or [f"{type(error).__name__} without a text"])[-1]
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the step is finished and saved before the program ends."""
+"""After SIGTERM or Ctrl-C, finish and save the step before the program ends."""
 
 import signal
 import threading
@@ -12,16 +12,17 @@ from sde_ct.runtime import peers
 class Interruption:
     """A context manager that notes the first SIGTERM or SIGINT instead of ending the program.
 
-    The second signal ends the program at once, as usual. Where there are several processes, each
-    leaves SIGTERM to JAX, which informs all of them, and treats Ctrl-C as a SIGTERM.
+    The second signal ends the program at once, as usual. If there are several processes, JAX
+    handles SIGTERM and informs all of them, and Ctrl-C is treated as a SIGTERM.
     """
 
     def __init__(self):
-        self.signal: signal.Signals | None = None  # the one that came
+        self.signal: signal.Signals | None = None  # the signal that was received
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():  # Python allows no other
+        # Python allows handlers only in the main thread.
+        if threading.current_thread() is threading.main_thread():
             if jax.process_count() == 1:
                 handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._note)
             else:
@@ -42,7 +43,7 @@ class Interruption:
         signal.raise_signal(signal.SIGTERM)
 
     def before(self, step: int) -> bool:
-        """Whether to end before training `step`; the same on every process of the run."""
+        """Whether to end before training `step`; all processes of the run get the same answer."""
         if peers.stop_requested(step):
             self.signal = signal.SIGTERM
         return self.signal is not None

@@ -1,4 +1,4 @@
-"""pmap over the devices of all processes.
+"""Run pmap over the devices of all processes.
 
 A batch is split by process, then by device. Every device holds the whole state.
 """
@@ -17,15 +17,16 @@ import numpy as np
 from sde_ct.runtime import cache
 
 AXIS = "devices"
-CORES = 8  # CPU cores used as devices, at most, since each holds a batch of its own
+CORES = 8  # most CPU cores that are used as devices, because each device holds its own batch
 
 
 def set_up() -> None:
-    """Settings of JAX, made before it looks for devices; those that are set already are kept.
+    """Configure JAX before it looks for devices, and keep settings that exist already.
 
     Compiled programs are kept on disk from one start to the next. On a CPU each core becomes a
-    device, because inside a loop XLA runs a network on one core only. Random numbers are those of
-    JAX's default, whatever JAX_THREEFRY_PARTITIONABLE says: the same seed gives the same result.
+    device, because inside a loop XLA runs a network on only one core. Random numbers are those of
+    JAX's default, whatever JAX_THREEFRY_PARTITIONABLE says, so that the same seed gives the same
+    result.
     """
     jax.config.update("jax_threefry_partitionable", True)
     _keep_memory()
@@ -44,9 +45,10 @@ def _keep_memory() -> None:
     of a training step of the paper's network.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "gnu_get_libc_version"):
-        library.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink the heap
-        library.mallopt(-4, 0)  # M_MMAP_MAX: large arrays lie in the heap too
-        library.mallopt(-8, 1)  # M_ARENA_MAX: one heap; those of threads hold 64 MB at most
+        library.mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap never shrinks
+        library.mallopt(-4, 0)  # M_MMAP_MAX: large arrays are in the heap too
+        # M_ARENA_MAX: there is one heap, because those of threads hold at most 64 MB.
+        library.mallopt(-8, 1)
 
 
 def _cores() -> int:
@@ -59,8 +61,8 @@ def _cores() -> int:
 def devices_for(batch_size: int) -> list[jax.Device]:
     """The devices of all processes between which a training batch is split.
 
-    All accelerators are used; of CPU cores, as many as divide the batch, the same number in every
-    process.
+    All accelerators are used. On CPUs, the number of cores divides the batch and is the same in
+    every process.
     """
     devices = jax.devices()
     if devices[0].platform != "cpu":
@@ -77,13 +79,13 @@ def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
 
 
 def seldom(function: Callable) -> Callable:
-    """`function` jitted for few calls: on a CPU without optimisation, so that it compiles fast."""
+    """`function`, jitted for few calls: a CPU compiles it fast, without optimisation."""
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return jax.jit(function, compiler_options=options)
 
 
 def free_memory(device: jax.Device) -> int | None:
-    """Bytes that a device has left; None where that is not known, as on a CPU."""
+    """Free bytes of a device; None if they are unknown, as on a CPU."""
     stats = device.memory_stats()
     return stats["bytes_limit"] - stats["bytes_in_use"] if stats else None
 
@@ -97,10 +99,10 @@ def describe_devices() -> str:
 def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
     """`step(state, keys, batch) -> (state, metrics)`, pmapped over the devices of all processes.
 
-    The state lies on the devices of this process (`replicate`) and is donated. State and metrics
-    have no leading device axis; keys and batch have one (`shard`). `step` must average gradients
-    and metrics over the axis name `AXIS`. Otherwise the devices drift apart without an error, which
-    `replicas_agree` finds out.
+    The state is on the devices of this process (see `replicate`) and is donated. State and metrics
+    have no leading device axis, but keys and batch have one (see `shard`). `step` must average
+    gradients and metrics over the axis name `AXIS`. Otherwise the devices drift apart without an
+    error; `replicas_agree` detects this.
     """
     return jax.pmap(
         step, AXIS, in_axes=(None, 0, 0), out_axes=None, donate_argnums=0, devices=devices
@@ -111,7 +113,7 @@ def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) 
     """`function(shared, *rest)` over devices, called as `mapped(shared, rest)`.
 
     `shared` is replicated; the leaves of `rest` and the result have a leading device axis.
-    `mapped.lower(shared, rest).compile()` compiles without a run.
+    `mapped.lower(shared, rest).compile()` compiles it without running it.
     """
     return jax.pmap(
         lambda shared, rest: function(shared, *rest), in_axes=(None, 0), devices=devices
@@ -119,9 +121,8 @@ def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) 
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """The tree on every device, placed as `data_parallel` returns it.
-
-    For a state placed in another way the step would be compiled twice.
+    """The tree on every device, with the placement that `data_parallel` returns. With another
+    placement the step would be compiled twice.
     """
     mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
@@ -134,7 +135,7 @@ def share(batch_size: int) -> range:
 
 
 def shard(tree: Any, count: int) -> Any:
-    """[n, ...] -> [count, n/count, ...] in every leaf."""
+    """Reshape [n, ...] to [count, n/count, ...] in every leaf."""
     return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count, *x.shape[1:])), tree)
 
 

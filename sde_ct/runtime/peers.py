@@ -1,8 +1,8 @@
-"""The processes of one run: how they find each other, agree, and end when one of them is lost.
+"""Let the processes of one run find each other, agree, and end if one of them is lost.
 
 When a process dies, JAX ends the others within `HEARTBEAT` seconds, or at once if process 0 died.
-It does so by abort(), which prints a stack trace and runs neither `except` nor `atexit`. So each
-process starts a witness, a tiny process that outlives it and prints in one sentence what to do.
+It calls abort(), which prints a stack trace and runs neither `except` nor `atexit`. Each process
+therefore starts a witness, a tiny process that outlives it and prints one sentence on what to do.
 """
 
 import atexit
@@ -24,14 +24,14 @@ from orbax.checkpoint import multihost
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime import parallel
 
-HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
+HEARTBEAT = 30  # seconds; a process without a sign of life for so long counts as dead
 LOST = 69  # exit status (EX_UNAVAILABLE) when a peer is lost: the same command may succeed
-LONGEST = 2000  # bytes of a message between processes
+LONGEST = 2000  # most bytes of a message between processes
 MEETING = 3600  # seconds to wait for the slowest process
-REMEDY = "start all of them again, and they go on from what was saved."
+REMEDY = "start all of them again, and they continue from the last save."
 
-# Texts by which errors of JAX are recognised: failures of the network between the processes, and
-# among them those that mean that another process is gone.
+# Texts by which errors of JAX are recognised. The first pattern matches failures of the network
+# between the processes, and the second those that mean that another process is gone.
 _NETWORK = re.compile(r"Gloo|NCCL|oordination")
 _STATUS = re.compile(r"^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
 _GONE = re.compile(
@@ -42,19 +42,19 @@ _WITNESS = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
 
 
 class Agreed(InputError):
-    """An error of one process, with which all processes of the run end."""
+    """An error of one process that ends all processes of the run."""
 
 
 def way_to_start(
     coordinator: str | None = None, count: int | None = None, index: int | None = None
 ) -> dict[str, Any] | None:
-    """The arguments of `jax.distributed.initialize`; None for a process alone.
+    """The arguments of `jax.distributed.initialize`; None for a single process.
 
-    Without arguments, SLURM's variables decide (one task per GPU), or JAX itself if it is installed
-    for TPUs.
+    Without arguments, they come from SLURM's variables (one task per GPU), or from JAX itself if it
+    is installed for TPUs.
 
     Args:
-      coordinator: HOST:PORT where process 0 can be reached.
+      coordinator: HOST:PORT at which process 0 can be reached.
       count: number of processes.
       index: of this process, from 0.
 
@@ -85,8 +85,9 @@ def together(
     """Connect to the other processes, run the block, and disconnect; a process alone only runs it.
 
     If the block fails, this process ends without waiting for the others. At the end of the program
-    JAX would wait for them, while they would wait for this process in their next collective.
-    Interrupted and Agreed reach all processes at the same point, so they can disconnect.
+    JAX would wait for the others, while the others would wait for this process in their next
+    collective. Interrupted and Agreed reach all processes at the same point, so they can
+    disconnect.
 
     Args:
       coordinator, count, index: see `way_to_start`.
@@ -109,7 +110,7 @@ def together(
         except ValueError:
             if options:
                 raise
-            # JAX is installed for TPUs, but this machine is not part of a pod.
+            # JAX is installed for TPUs, but this machine belongs to no pod.
         yield
     except (Interrupted, Agreed):
         _disconnect(dismiss)
@@ -122,10 +123,12 @@ def together(
             _leave(LOST)
         if is_network_error(error):
             error = InputError(
-                f"The processes can't exchange data ({cause}): check that all were started alike, "
-                "and the network interface and driver that Gloo or NCCL is set to use."
+                f"The processes can't exchange data ({cause}): check that all were started with "
+                "the same settings, and check the network interface and driver that Gloo or "
+                "NCCL uses."
             )
-        # Runs after the message is printed and before JAX's handler, which was registered earlier.
+        # This runs after the message is printed and before JAX's handler, which was registered
+        # earlier.
         atexit.register(_leave, 2 if isinstance(error, (InputError, OSError)) else 1)
         raise error
     _disconnect(dismiss)
@@ -133,12 +136,12 @@ def together(
 
 def _disconnect(dismiss: Callable[[], Any]) -> None:
     if jax.distributed.is_initialized():
-        jax.distributed.shutdown()  # waits for the others
+        jax.distributed.shutdown()  # this waits for the other processes
     dismiss()
 
 
 def _witness() -> Callable[[], Any]:
-    """Start the witness of this process; returns the function that ends it without a word."""
+    """Start the witness of this process, and return a function that ends it silently."""
     sentence = (
         "error: this process ended because it was killed, or because another process of the run "
         f"died or never connected; {REMEDY}\n"
@@ -147,7 +150,7 @@ def _witness() -> Callable[[], Any]:
         [sys.executable, "-S", "-c", _WITNESS, sentence],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # signals to the group, such as Ctrl-C, do not reach it
+        start_new_session=True,  # signals to the group, such as Ctrl-C, do not reach the witness
     )
     return lambda: process.communicate(b"done")
 
@@ -160,7 +163,7 @@ def is_network_error(error: BaseException) -> bool:
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether it failed because another process is gone, and not because a setting is wrong."""
+    """Whether the error means that another process is gone, and not that a setting is wrong."""
     text = str(error)
     return is_network_error(error) and bool(_GONE.search(text) or _STATUS.search(text))
 
@@ -183,10 +186,10 @@ _meetings = itertools.count()  # the same number in every process
 
 @contextlib.contextmanager
 def agreed() -> Iterator[None]:
-    """A block that every process runs; if one raises InputError or OSError, all processes end.
+    """Run a block in every process, and end all processes if one raises InputError or OSError.
 
-    The others would otherwise wait in their next collective, end as if a machine had been lost, and
-    be restarted by the scheduler. Raises Agreed, or the error itself in a process alone.
+    Otherwise the other processes would wait in their next collective, end as if a machine had been
+    lost, and be restarted by the scheduler. Raises Agreed, or the error itself in a single process.
     """
     trouble = ""
     try:
@@ -216,17 +219,16 @@ def connect(devices: Sequence[jax.Device]) -> None:
 
 
 def from_primary(number: int | None) -> int | None:
-    """The `number` of the primary, 0 or more, or None. Every process must call this."""
+    """The `number` of the primary process: 0 or more, or None. Every process must call this."""
     meet()
     received = multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number))
     return None if int(received) < 0 else int(received)
 
 
 def stop_requested(step: int) -> bool:
-    """Whether any process of the run received SIGTERM, so that all stop after `step`.
-
-    The answer is the same on all processes, and each must ask after every step. It is False in a
-    process alone, which handles signals itself.
+    """Whether any process of the run received SIGTERM, so that all stop after `step`. The answer is
+    the same in all processes, and each must ask after every step. The answer is False in a single
+    process, which handles signals itself.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 

@@ -1,4 +1,4 @@
-"""Honest timings: whole calls, contenders in turn, medians."""
+"""Fair timings: whole calls, contenders in turn, and medians."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-LOOP = 8  # steps of the DDPM loop that is timed: each is one evaluation
+LOOP = 8  # steps of the timed DDPM loop, each with one evaluation
 
 
 def race(contenders: Mapping[str, Callable[[], object]], repeats: int = 7) -> dict[str, float]:
     """Median seconds of a call of each contender, until its result is ready.
 
-    Every contender is called once before, to compile, then all in turn: a machine that slows down
-    for a while slows down all of them, and their ratios stand.
+    Every contender is called once to compile, and then all are called in turn. A machine that slows
+    down for a while then slows down all of them, and their ratios remain valid.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for call in contenders.values():

@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
 
 
 def fault(folder: Path) -> str | None:
-    """What is wrong with the folder, in a few words; None where all files are as written.
+    """The fault of the folder in a few words; None if all files are unchanged.
 
     Files without an entry in the digest are ignored, because network drives add their own.
     """

@@ -1,7 +1,7 @@
-"""Locks that keep two processes from writing to one place.
+"""Locks that keep two processes from writing to the same place.
 
-The operating system frees a lock when its process ends, even by `kill -9`. On NFS, Linux asks the
-server, so that other machines are kept out too. A file system without locks (some Lustre mounts)
+The operating system frees a lock when its process ends, even by `kill -9`. On NFS, the server keeps
+the locks, so that other machines are kept out too. A file system without locks (some Lustre mounts)
 is used with a warning.
 """
 
@@ -20,11 +20,11 @@ from sde_ct.errors import InputError
 
 @contextlib.contextmanager
 def locked(folder: Path, doing: str, flag: str) -> Iterator[None]:
-    """Hold `folder/lock`, which stays as a file; InputError where another process holds it.
+    """Hold the lock file `folder/lock`. Raises InputError if another process holds it.
 
     Args:
-      folder: made if it is absent.
-      doing: what the holder does in the folder, as a sentence says it: "training".
+      folder: created if it is absent.
+      doing: what the holder does in the folder, as a word for the message, such as "training".
       flag: the flag that names the folder.
     """
     folder = Path(folder)
@@ -48,7 +48,7 @@ def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting while another process holds it, then remove the file.
 
     Args:
-      path: its folder is made if it is absent, and removed at the end if it is then empty.
+      path: its folder is created if it is absent, and removed at the end if it is empty.
       notify: called with the holder ("process 12 on host") before waiting.
     """
     new = not path.parent.exists()
@@ -63,7 +63,8 @@ def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
                     notify(_holder(file))
                     _lock(file, wait=True)
                 if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    continue  # the last holder removed this file, and another made a new one
+                    # The last holder removed this file, and another process made a new one.
+                    continue
             except FileNotFoundError:  # the last holder removed the file or its folder
                 continue
             _sign(file)
@@ -72,7 +73,8 @@ def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
                 if new:
-                    with contextlib.suppress(OSError):  # it holds results
+                    # A folder with results is not empty and stays.
+                    with contextlib.suppress(OSError):
                         path.parent.rmdir()
             return
 
@@ -83,7 +85,7 @@ def _lock(file: IO[str], *, wait: bool) -> None:
     except BlockingIOError:
         raise
     except OSError as error:
-        logging.warning("%s can't be locked (%s): start no second process", file.name, error)
+        logging.warning("%s can't be locked (%s): do not start a second process", file.name, error)
 
 
 def _sign(file: IO[str]) -> None:

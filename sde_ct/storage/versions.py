@@ -10,7 +10,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """{"python": "3.13.1", "jax": "0.12.0", …}, for the records written beside results."""
+    """Versions such as {"python": "3.13.1", "jax": "0.12.0", …} for the records of results."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files so that they appear whole or not at all."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from typing import Any
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a name to write to; the file takes the place of `path` when the block succeeds.
+    """Yield a name to write to, and move the file to `path` if the block succeeds.
 
-    The name lies in the same folder and has the same suffix, because libraries choose a format by
-    the suffix.
+    The name is in the same folder and has the same suffix, because libraries choose a format by the
+    suffix.
     """
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
@@ -24,7 +24,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """A tree of JSON's types. Raises OSError, or ValueError where the file holds something else."""
+    """Read a tree of JSON's types. Raises OSError, or ValueError if the file holds no JSON."""
     try:
         return json.loads(path.read_text("utf-8"))
     except RecursionError:
