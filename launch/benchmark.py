@@ -7,9 +7,10 @@ python launch/benchmark.py --mode=speed --output=out/speed
 python launch/benchmark.py --mode=scaling --output=out/scaling
 python launch/benchmark.py --mode=reliability --output=out/reliability
 
-The mode reliability makes phantoms whose MR shows the probability of bone in the ambiguous region,
-trains the demo's DDPM on them, and compares the share of draws that show bone with that
-probability. This takes about an hour on two CPU cores, and continues where it was interrupted.
+The mode reliability makes phantoms whose MR shows the probability of bone in the ambiguous region.
+It trains the demo's DDPM on them, and compares the share of draws that show bone with that
+probability. This takes about an hour on two CPU cores; an interrupted run continues where it
+stopped.
 """
 
 import dataclasses
@@ -37,9 +38,9 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tru
 WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion network.")
 REGRESSION = flags.DEFINE_string("regression", None, "frontier: a CNN to compare with.")
 DATA = flags.DEFINE_string("data", None, "frontier: prepared data with validation patients.")
-PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: number; 0 takes all.", lower_bound=0)
+PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: number of them; 0 is all.", lower_bound=0)
 CHOSEN = flags.DEFINE_list(
-    "samplers", [], "frontier: all if not given; reliability: those of the demo's table."
+    "samplers", [], "Default: frontier takes all, reliability those of the demo's table."
 )
 BUDGETS = flags.DEFINE_list(
     "evaluations",
@@ -47,13 +48,15 @@ BUDGETS = flags.DEFINE_list(
     "frontier: network evaluations for each draw.",
 )
 REFERENCE = flags.DEFINE_integer(
-    "reference", 1000, "frontier: evaluations of the DDPM that is the reference.", lower_bound=1
+    "reference", 1000, "frontier: evaluations of the reference DDPM.", lower_bound=1
 )
-DRAWS = flags.DEFINE_integer("draws", 10, "frontier, reliability: draws of each slice.", 2)
-SEED = flags.DEFINE_integer("seed", 0, "frontier, reliability: seed of draws.", 0, LARGEST_SEED)
+DRAWS = flags.DEFINE_integer("draws", 10, "frontier, reliability: draws per slice.", 2)
+SEED = flags.DEFINE_integer("seed", 0, "frontier, reliability: seed of the draws.", 0, LARGEST_SEED)
 SIZES = flags.DEFINE_list("sizes", ["64", "128"], "speed: sides of the square slices.")
-BATCH = flags.DEFINE_integer("batch", 4, "speed: slices at once.", lower_bound=1)
-DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "speed: of the network.")
+BATCH = flags.DEFINE_integer("batch", 4, "speed: slices per batch.", lower_bound=1)
+DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", ["float32", "bfloat16"], "speed: type of the network."
+)
 REPEATS = flags.DEFINE_integer("repeats", 7, "speed: timed calls of each program.", lower_bound=3)
 TORCH = flags.DEFINE_bool("torch", False, "speed: compare with PyTorch and MONAI (extra `bench`).")
 
@@ -94,7 +97,7 @@ def _frontier(table: Path) -> list[str]:
     budgets = [int(n) for n in BUDGETS.value]
     options = trained.config.sampling
     if not any(frontier.settings(options, samplers, budgets, REFERENCE.value)):
-        raise InputError(f"{given}: too few for any sampler.")
+        raise InputError(f"{given}: give more, because no sampler can take so few.")
     output = table.parent
     output.mkdir(parents=True, exist_ok=True)
     points = []
@@ -111,7 +114,8 @@ def _frontier(table: Path) -> list[str]:
         progress=partial(bar, desc="frontier", unit="setting"),
     ):
         points.append(point)
-        frontier.write_points(points, table)  # at once, so that an interruption leaves the points
+        # Points are written at once, so that they survive an interruption.
+        frontier.write_points(points, table)
     about = {
         "workdir": WORKDIR.value,
         "step": trained.step,

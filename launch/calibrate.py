@@ -2,10 +2,10 @@
 
     python launch/calibrate.py --workdir=out/demo/runs/ddpm --data=out/demo/data --sampler=ddpm
 
-synthesizes the validation patients of the data that the network was trained on, fits the
-corrections, writes them to calibration.json in the work directory, and reports the share of the
-test patients' voxels that the intervals cover before and after. The corrections hold for this
-sampler, this number of draws and this checkpoint.
+This synthesizes the validation patients of the data that the network was trained on, fits the
+corrections, and writes them to calibration.json in the work directory. It reports the share of the
+test patients' voxels that the intervals cover before and after the correction. The corrections hold
+for this sampler, this number of draws and this checkpoint.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", required=True)
-DATA = flags.DEFINE_string("data", None, "The prepared data that it was trained on.", required=True)
+DATA = flags.DEFINE_string("data", None, "The prepared data of its training.", required=True)
 SAMPLER = flags.DEFINE_string(
     "sampler", None, "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde.", required=True
 )
@@ -64,7 +64,9 @@ def main() -> None:
     recalibration.write(path, replace(fitted, verified=figures))
     print(f"{path}: fitted on {', '.join(prepared.split['validation'])}.")
     if not test:
-        print("There is no test patient: the figures below are of the validation patients.")
+        print(
+            "There is no test patient, so the figures below are those of the validation patients."
+        )
     print(*lines(fitted, verified), sep="\n")
 
 
@@ -77,13 +79,13 @@ def _require_unseen(trained, prepared) -> None:
     for part in ("validation", "test"):
         if both := sorted(seen & set(prepared.split[part])):
             raise InputError(
-                f"{', '.join(both)} of the {part} patients in {DATA.value} trained the network: "
-                "give the data it was trained with."
+                f"the network was trained on {', '.join(both)} of the {part} patients in "
+                f"{DATA.value}: give the data of its training."
             )
 
 
 def _synthesized(synthesize, case):
-    """One patient of the prepared set, whose mask is the body where the CT was measured."""
+    """Synthesize one patient of the prepared set; its mask is the measured part of the body."""
     from sde_ct.uncertainty.recalibration_fit import Validation
 
     ct, mask = case.volume("ct"), case.volume("mask")

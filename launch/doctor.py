@@ -2,9 +2,9 @@
 
     python launch/doctor.py PATH
 
-prints one screen: what PATH is, what is wrong with it, how to fix that, and what training or
-synthesis would cost on this machine. It writes nothing and names no patient. Exit status: 0 if
-it is healthy, 1 if something is wrong, 2 if the path cannot be used.
+This prints one screen: what PATH is, what is wrong with it, how to fix it, and what training or
+synthesis would cost on this machine. It writes no file and names no patient. Exit status: 0 if it
+is healthy, 1 if something is wrong, 2 if the path cannot be used.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from absl import flags
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
-COST = flags.DEFINE_bool("cost", True, "Estimate the cost too, which takes some seconds.")
+COST = flags.DEFINE_bool("cost", True, "Also estimate the cost, which takes some seconds.")
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "ddpm.py"
 
 

@@ -1,11 +1,11 @@
-"""Kill a training many times: it must end in the same state, bit for bit, as an undisturbed one.
+"""Kill a training many times, and check that it ends in the same state as an undisturbed one.
 
 python launch/drill.py --config=configs/demo/gan.py --data=out/demo/data --output=out/drill \\
     --kills=100 --config.training.steps=2000 --config.training.checkpoint_every=20
 
 It trains twice with `launch/train.py`. The second training is killed (SIGKILL) at random moments:
-during the first save, other saves, steps, and the start of the program. The status is 1 if the
-final states differ or there were too few kills.
+during the first save, other saves, steps, and the start of the program. The final states must agree
+bit for bit. The status is 1 if they differ or there were too few kills.
 """
 
 import collections
@@ -39,7 +39,7 @@ def main() -> int:
     if output.exists() and any(output.iterdir()):
         raise InputError(f"--output={output} is not empty: give a new folder.")
     output.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_platforms", "cpu")  # the accelerator is for the trainings
+    jax.config.update("jax_platforms", "cpu")  # only the trainings use the accelerator
     # The many short starts share all compiled programs, also those that compile fast.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -1,6 +1,7 @@
 """Compare the synthetic CTs of this or any other method with real CTs.
 
-It prints a table and writes metrics.csv, metrics.json and report.html, a page to look at the cases.
+It prints a table, and writes metrics.csv, metrics.json and report.html, a page that shows the
+cases.
 
     python launch/evaluate.py --prediction=out/sct --reference=data/pelvis --output=out/scores
     python launch/evaluate.py --prediction=out/ours --prediction=out/theirs \\
@@ -17,10 +18,10 @@ and the ROIs of RTSTRUCT files in --structures=DIR/<case>/. --gamma=REFERENCE,EV
 dose grids in Gy (RTDOSE, NIfTI or MetaImage; extra `dose`) and writes gamma.json.
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, no reference of its
-name) is named on stderr and in metrics.json under `refused`; the others are evaluated, and the
-exit status is 0. A prediction that does not look like HU counts, and a warning names it; it is not
-exported for dose. If no case is left, nothing is written and the status is 2. The same files
-and flags give the same bytes, wherever the folders lie.
+name) is named on stderr and in metrics.json under `refused`. The others are evaluated, and the exit
+status is 0. A prediction that does not look like HU is evaluated with a warning, but it is not
+exported for dose. If no case is left, nothing is written and the status is 2. The same files and
+flags give the same bytes, wherever the folders are.
 """
 
 import sys
@@ -47,10 +48,10 @@ _DRAWS = flags.DEFINE_multi_string(
     "draws", [], "Folder of the draws whose mean is the prediction; repeat for each method."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for metrics.csv, metrics.json, report.html ..."
+    "output", None, "Folder for metrics.csv, metrics.json, report.html and so on."
 )
 _PROTOCOL = flags.DEFINE_string(
-    "protocol", "volume", "How to score: volume, paper, synthrad2023 or synthrad2025."
+    "protocol", "volume", "Protocol of the scores: volume, paper, synthrad2023 or synthrad2025."
 )
 _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices to evaluate, such as 1::2.")
 _METHOD = flags.DEFINE_multi_string(
@@ -60,10 +61,12 @@ _EXPORT = flags.DEFINE_string(
     "export-dose", None, "Folder to write CT, synthetic CT and structures to, for dose engines."
 )
 _STRUCTURES = flags.DEFINE_string(
-    "structures", None, "Folder of folders <case> of masks or RTSTRUCT files."
+    "structures",
+    None,
+    "Folder that holds a folder <case> of masks or RTSTRUCT files for each case.",
 )
 _GAMMA = flags.DEFINE_list(
-    "gamma", [], "Doses on the real and on the synthetic CT, Gy: A,B; RTDOSE, NIfTI or MetaImage."
+    "gamma", [], "Two doses in Gy, REAL_CT,SYNTHETIC_CT, as RTDOSE, NIfTI or MetaImage."
 )
 flags.mark_flags_as_required(["prediction", "reference", "output"])
 
@@ -125,7 +128,7 @@ def main() -> None:
         first = refused[0]["reason"]
         raise InputError(first if len(refused) == 1 else f"No case is left to evaluate: {first}")
     names = sorted({row.patient for row in rows})
-    if exports:  # no dose may be computed on a CT that is not in HU
+    if exports:  # dose must not be computed on a CT that is not in HU
         doubtful = sorted({doubt["case"] for doubt in doubts})
         if doubtful:
             print(f"not exported for dose: {', '.join(doubtful)}", file=sys.stderr)
@@ -182,7 +185,7 @@ def _methods() -> dict[str, Path]:
 
 
 def _unmeasured(rows) -> list[str]:
-    """A sentence for each patient whose real CT shows only a part of the body."""
+    """A sentence for each patient whose real CT shows only part of the body."""
     shares = {row.patient: row.figures.get("unmeasured") for row in rows}
     return [
         f"{patient}: {share:.1f} % of the body was not measured by the real CT and is left out."
@@ -192,14 +195,14 @@ def _unmeasured(rows) -> list[str]:
 
 
 def _mask_of(case) -> str:
-    """Where the body comes from."""
+    """The origin of the body mask."""
     if _MASK.value:
         return "given"
     return "beside the reference CT" if case.mask else "computed from the reference CT"
 
 
 def _by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
-    """Method, cases and reason, once for all cases with the same reason."""
+    """Method, cases and reason, with one entry for all cases of the same reason."""
     cases: dict[tuple[str, str], list[str]] = {}
     for one in refused:
         cases.setdefault((one["method"], one["reason"]), []).append(one["case"])
@@ -207,9 +210,9 @@ def _by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
 
 
 def _without_parents(reason: str, places: Sequence[Path]) -> str:
-    """The reason without the parents of the given folders, so that it is the same anywhere."""
+    """The reason without the parents of the given folders, which differ between machines."""
     for place in sorted(places, key=lambda path: -len(str(path))):
-        if place.name and place.parent != Path():  # "." and "/" name no folder
+        if place.name and place.parent != Path():  # "." and "/" have no name
             reason = reason.replace(str(place), place.name)
     return reason
 

@@ -23,7 +23,7 @@ PATIENTS = flags.DEFINE_integer("patients", 7, "Number of patients.", lower_boun
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.", lower_bound=0)
 SCANNER = flags.DEFINE_enum("scanner", "A", ["A", "B"], "MR scanner (synthrad2023).")
 T1 = flags.DEFINE_bool("t1", False, "Write a T1-weighted MR too, t1.nii.gz (synthrad2023).")
-SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; few if not given.")
+SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; the default is a small volume.")
 SPACING = flags.DEFINE_list("spacing", [], "Size of the voxels in mm, as x,y,z.")
 
 

@@ -1,4 +1,4 @@
-"""Patients' images -> a prepared data set, with a report and a picture of each patient.
+"""Prepare patients' images as a data set, with a report and a picture of each patient.
 
     python launch/prepare.py --source=synthrad2023 --input=Task1/pelvis --output=data/pelvis \\
         --spacing=1 --size=384
@@ -33,40 +33,51 @@ SOURCE = flags.DEFINE_string(
 )
 INPUT = flags.DEFINE_string("input", None, "Folder of the patients.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write, or to complete.", required=True)
-SPACING = flags.DEFINE_list("spacing", [], "In-plane mm, one number or y,x; default: as scanned.")
-SIZE = flags.DEFINE_list("size", [], "Pixels a slice, one number or h,w; default: as scanned.")
-CROP_TO_BODY = flags.DEFINE_boolean("crop_to_body", False, "Centre slices of --size on the body.")
+SPACING = flags.DEFINE_list(
+    "spacing", [], "In-plane pixel in mm, one number or y,x; default: as scanned."
+)
+SIZE = flags.DEFINE_list("size", [], "Pixels per slice, one number or h,w; default: as scanned.")
+CROP_TO_BODY = flags.DEFINE_boolean(
+    "crop_to_body", False, "Centre the slices of --size on the body."
+)
 MR = flags.DEFINE_multi_string(
     "mr", ["mr*"], "Glob of the MR in a patient's folder (pairs); repeat it for each contrast."
 )
 CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
-MASK = flags.DEFINE_string("mask", "", "Glob of the mask to evaluate in (pairs); empty: the body.")
-CHOOSE = flags.DEFINE_multi_string(
-    "choose", [], "Of an MR series of several volumes, one by a DICOM tag: EchoTime=100 (pairs)."
+MASK = flags.DEFINE_string(
+    "mask", "", "Glob of the mask to evaluate in (pairs); default: the body."
 )
-VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names: a,b.")
-TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names: a,b.")
+CHOOSE = flags.DEFINE_multi_string(
+    "choose", [], "Choose one volume of an MR series by a DICOM tag, as in EchoTime=100 (pairs)."
+)
+VALIDATION = flags.DEFINE_string("validation", "0.1", "Fraction of patients, or names as in a,b.")
+TEST = flags.DEFINE_string("test", "0.2", "Fraction of patients, or names as in a,b.")
 SPLIT = flags.DEFINE_enum(
     "split",
     "",
     ["", "literature"],
-    "Gold Atlas as most papers split it: without site 3, testing on 1_03, 1_06, 2_04 and 2_11.",
+    "The common split of Gold Atlas: without site 3, testing on 1_03, 1_06, 2_04 and 2_11.",
 )
-SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the split by patient.", lower_bound=0)
+SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the split of patients.", lower_bound=0)
 REGISTER = flags.DEFINE_enum(
     "register",
     None,
     ["rigid", "deformable"],
-    "Move every CT onto its MR, unless it is deformed onto it already.",
+    "Register every CT to its MR, unless it is already deformed onto the MR.",
 )
 N4 = flags.DEFINE_boolean(
-    "n4", False, "Correct the bias field of every MR by N4; synthesis then repeats it."
+    "n4", False, "Correct the bias field of every MR by N4; synthesis then corrects it too."
 )
 T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (gold_atlas).")
 WORKERS = flags.DEFINE_integer(
-    "workers", None, "Processes; default: one a core, for two patients each.", lower_bound=1
+    "workers",
+    None,
+    "Number of processes; default: one per core, for at least two patients each.",
+    lower_bound=1,
 )
-PATIENTS = flags.DEFINE_integer("patients", 8, "Phantoms to generate in --input, if absent.")
+PATIENTS = flags.DEFINE_integer(
+    "patients", 8, "Number of phantoms to generate in --input, if it is absent."
+)
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 
 
@@ -101,7 +112,9 @@ def main() -> None:
     )
     split = draw(before=sides(output))
     if split != draw():
-        print(f"{output} keeps the sides of its patients: shares and seed are for new ones")
+        print(
+            f"{output} keeps the split of its patients: fractions and seed apply only to new ones"
+        )
     if left_out:
         print(f"left out by --split={SPLIT.value}: {', '.join(left_out)}")
     prepared = prepare(
@@ -125,13 +138,13 @@ def main() -> None:
     print(f"{output}: {len(prepared.cases)} of {len(cases)} patients; report.json, qc/")
     if refused := [case.id for case in cases if case.id not in prepared.cases]:
         raise InputError(
-            f"{len(refused)} of {len(cases)} patients were refused, the others are prepared: "
+            f"{len(refused)} of {len(cases)} patients were refused, and the others are prepared: "
             f"{', '.join(refused)}."
         )
 
 
 def _require_effect() -> None:
-    """Raise InputError for a flag that would change nothing."""
+    """Raise InputError for a flag that would have no effect."""
     for source, given in OF_SOURCE.items():
         for flag in given:
             if flag.present and source != SOURCE.value:
@@ -139,7 +152,7 @@ def _require_effect() -> None:
     if CHOOSE.value and len(MR.value) > 1:
         raise InputError("--choose is for one MR contrast: give one --mr")
     if SPLIT.value and TEST.present:
-        raise InputError(f"--split={SPLIT.value} says which patients test: leave out --test")
+        raise InputError(f"--split={SPLIT.value} determines the test patients: leave out --test")
 
 
 def _cases() -> list:

@@ -1,27 +1,27 @@
-"""Synthesize the CT of MR volumes: mean and spread on each MR's own grid, int16 HU.
+"""Synthesize CTs of MR volumes: mean and spread on each MR's own grid, int16 HU.
 
     python launch/synthesize.py --workdir=runs/score --mr=patient/mr.nii.gz --output=out \\
         --sampler=ode --draws=10 --seed=0
 
-writes out/sct/NAME.nii.gz and, for two draws or more, out/sct_std/NAME.nii.gz. The sidecar
-out/NAME.json records how they were made. --mr takes a NIfTI, a MetaImage or a DICOM series: its
-folder, or one of its files if the folder holds several series. --dicom adds what joins the MR's
-study: a CT series, out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on.
-For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
+This writes out/sct/NAME.nii.gz and, for two draws or more, out/sct_std/NAME.nii.gz. The sidecar
+out/NAME.json records how the outputs were made. --mr takes a NIfTI, a MetaImage or a DICOM series:
+its folder, or one of its files if the folder holds several series. --dicom adds a CT series,
+out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on, which join the MR's
+study. For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
 --dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
 refuse tilted ones.
 
-Several networks, trained from different seeds: repeat --workdir. The networks share the draws.
-out/sct_std_within/ holds the ambiguity that each network leaves, out/sct_std_between/ the
+For several networks, trained from different seeds, repeat --workdir. The networks share the draws.
+out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
 disagreement of the networks.
 
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
 corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. The coverage that
 out/NAME.json states holds for voxels of the body.
 
-Many volumes: repeat --mr, or give a folder of files or DICOM series, or a pattern such as
+For many volumes, repeat --mr, or give a folder of files or DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason while the others are
-synthesized; the exit status is then 2. The same command again makes only what is missing. Outputs
+synthesized; the exit status is then 2. The same command again makes only missing outputs. Outputs
 that match the sidecar's hash are kept, and outputs that were changed are refused.
 
 A network of several MR contrasts needs one --mr for each, such as --mr=t2=a/t2.nii.gz
@@ -29,10 +29,10 @@ A network of several MR contrasts needs one --mr for each, such as --mr=t2=a/t2.
 patterns; images in one folder, or with nnU-Net's names X_0000 and X_0001, belong together.
 
 Several processes share the volumes. Under SLURM's `srun` and on a TPU pod they find each other;
-elsewhere give each --coordinator=HOST:PORT --processes=N --process=I.
+elsewhere give each process --coordinator=HOST:PORT --processes=N --process=I.
 
-NAME is the file's name, or its folder's if the file is called mr.nii.gz as in SynthRAD, or the
-DICOM folder's. If that contains the patient's name, NAME is a hash of the voxels.
+NAME is the name of the file, of its folder if the file is called mr.nii.gz as in SynthRAD, or of
+the DICOM folder. If this name contains the patient's name, NAME is a hash of the voxels.
 """
 
 import sys
@@ -46,21 +46,23 @@ from sde_ct.runtime.bars import bar, say
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "Folder of a training.", required=True)
-MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders, patterns.", required=True)
+MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders or patterns.", required=True)
 CHOOSE = flags.DEFINE_multi_string(
     "choose",
     [],
-    "Of a series of several volumes, one by a DICOM tag: EchoTime=100. May be repeated.",
+    "Choose one volume of a series by a DICOM tag, as in EchoTime=100; may be repeated.",
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 SAMPLER = flags.DEFINE_string(
-    "sampler", None, "For a diffusion network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun."
+    "sampler",
+    None,
+    "Sampler of a diffusion network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun.",
 )
 DRAWS = flags.DEFINE_integer(
-    "draws", None, "Monte-Carlo draws of all networks; default 10, or 1 per CNN or GAN."
+    "draws", None, "Monte-Carlo draws of all networks together; default 10, or 1 per CNN or GAN."
 )
 EVALUATIONS = flags.DEFINE_integer(
-    "evaluations", None, "Network evaluations per draw; default as in the recipe."
+    "evaluations", None, "Network evaluations per draw; default: as in the recipe."
 )
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
@@ -72,26 +74,31 @@ MASK = flags.DEFINE_string(
     "mask",
     None,
     "Region in which the spread is checked for collapse: a mask on the MR's grid, an RTSTRUCT "
-    "file, or a folder of masks by NAME. Default: the body, as found in the MR.",
+    "file, or a folder of masks by NAME. Default: the body in the MR.",
 )
 SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/draws too.")
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread and write intervals.")
 DICOM = flags.DEFINE_bool("dicom", False, "Write a CT series and maps to OUTPUT/dicom too.")
 PATIENT_ID = flags.DEFINE_string(
-    "patient_id", "", "PatientID of the CT series, where the MR's is empty or it is no DICOM."
+    "patient_id", "", "PatientID of the CT series, if the MR has none or is no DICOM."
 )
 STUDY = flags.DEFINE_string(
     "study", None, "Folder of the MR's DICOM series, whose study the CT joins, if --mr is no DICOM."
 )
 AXIAL = flags.DEFINE_bool(
-    "dicom_axial", False, "As --dicom, with a CT series in straight axial slices beside it."
+    "dicom_axial", False, "As --dicom, and also write a CT series in straight axial slices."
 )
 CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "best", ["best", "newest"], "Best by validation loss, or the newest."
+    "checkpoint",
+    "best",
+    ["best", "newest"],
+    "The best checkpoint by validation loss, or the newest.",
 )
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of several.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0, if there are several processes."
+)
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes share the volumes.")
-PROCESS = flags.DEFINE_integer("process", None, "This process's number, from 0.")
+PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 PATIENCE = 7 * 24 * 3600  # seconds that a finished process waits for the others
 
 
@@ -101,18 +108,22 @@ def main() -> None:
     parallel.set_up()
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value, PATIENCE):
         refused, total = _synthesize()
-    # Raised after the processes have parted, because a refusal does not concern the others.
+    # The error is raised after the processes have disconnected, because a refusal does not concern
+    # the others.
     if refused and total == 1:
         raise next(iter(refused.values()))
     if refused:
         raise InputError(
-            f"{len(refused)} of {total} volumes were refused, the others are done: "
+            f"{len(refused)} of {total} volumes were refused, and the others are done: "
             f"{', '.join(refused)}."
         )
 
 
 def _synthesize() -> tuple[dict[str, InputError], int]:
-    """Synthesize this process's share of the volumes; the refused ones, and the share's size."""
+    """Synthesize this process's share of the volumes.
+
+    Returns the refused volumes with their errors, and the number of volumes in the share.
+    """
     import jax
 
     from sde_ct.synthesis.contrasts import find_contrasts
@@ -120,12 +131,15 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     from sde_ct.volumes.dicom.choice import parse_choices
 
     if STUDY.value and not (DICOM.value or AXIAL.value):
-        raise InputError("--study is written into DICOM alone: add --dicom.")
+        raise InputError("--study affects only DICOM outputs: add --dicom.")
     if PATIENT_ID.value:
         if not (DICOM.value or AXIAL.value):
-            raise InputError("--patient_id is written into DICOM alone: add --dicom.")
-        if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:  # the standard's limits, VR LO
-            raise InputError("--patient_id is too long: give up to 64 characters, no backslash.")
+            raise InputError("--patient_id affects only DICOM outputs: add --dicom.")
+        # The standard's limits of the VR LO.
+        if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:
+            raise InputError(
+                "--patient_id is too long or holds a backslash: give up to 64 other characters."
+            )
     choices = parse_choices(CHOOSE.value)
     job = Job(
         Request(
@@ -153,9 +167,9 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
     if PATIENT_ID.value and len(sources) > 1:
-        raise InputError(f"--patient_id is of one patient: give one MR, not {len(sources)}.")
+        raise InputError(f"--patient_id is for one patient: give one MR, not {len(sources)}.")
     if STUDY.value and len(sources) > 1:
-        raise InputError(f"--study is of one MR: give one --mr, not {len(sources)}.")
+        raise InputError(f"--study is for one MR: give one --mr, not {len(sources)}.")
     mine = sources[jax.process_index() :: jax.process_count()]
     refused: dict[str, InputError] = {}
     for source in bar(mine, unit="volume", disable=len(mine) == 1):

@@ -1,4 +1,4 @@
-"""Train one network; the same command again goes on where the last one stopped.
+"""Train one network. The same command again continues where the last one stopped.
 
 python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
 python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
@@ -6,9 +6,9 @@ python launch/train.py --config=configs/demo/score.py --config.training.steps=14
 python launch/train.py --config=configs/demo/score.py --data=data/other --workdir=runs/other \
     --init=runs/score
 
-The newest checkpoints are kept, and the one with the smallest validation loss, which
-synthesize.py uses. More steps continue a training, by the learning rates of the longer schedule.
---init starts from the best weights of another work directory, for example on a new scanner's data.
+The newest checkpoints and the one with the smallest validation loss, which synthesize.py uses, are
+kept. More steps continue a training with the learning rates of the longer schedule. --init starts
+from the best weights of another work directory, for example on a new scanner's data.
 
 After SIGTERM or Ctrl-C the current step is finished and saved, and the status is 75 (130 after
 Ctrl-C where there is only one process). --dry_run runs a few steps and prints data, shapes, memory
@@ -28,13 +28,19 @@ from sde_ct.runtime.cli import run
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/score.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Receives checkpoints and logs.", required=True)
-INIT = flags.DEFINE_string("init", None, "Work directory whose best weights it starts from.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if several train.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.", required=True)
+INIT = flags.DEFINE_string(
+    "init", None, "Work directory whose best weights the training starts from."
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0, if there are several processes."
+)
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
-PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what it would read, need and cost, and end.")
-WANDB_PROJECT = flags.DEFINE_string("wandb_project", None, "W&B project to send the figures to.")
+PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print what the training would read, need and cost, and end."
+)
+WANDB_PROJECT = flags.DEFINE_string("wandb_project", None, "W&B project to which figures are sent.")
 flags.mark_flag_as_required("config")
 
 

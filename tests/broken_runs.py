@@ -477,7 +477,7 @@ CALIBRATE = {
     ),
     "a training patient": (
         "",
-        "trained the network: give the data",
+        "give the data of its training",
         record(INDEX, lambda v: v["split"]["validation"].append(v["split"]["train"].pop())),
     ),
 }

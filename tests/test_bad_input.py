@@ -96,7 +96,7 @@ def test_prepare_refuses_a_file(name, place):
     before = listing(place)
     done = prepare(place)
     assert done.status == 2 and "Traceback" not in done.err
-    assert done.error.endswith("1 of 2 patients were refused, the others are prepared: bert.")
+    assert done.error.endswith("1 of 2 patients were refused, and the others are prepared: bert.")
     (line,) = (line for line in done.out.splitlines() if line.startswith("bert"))
     assert line.startswith("bert  refused  ") and sentence in line
     assert name == "missing" or path.name in line
@@ -131,7 +131,7 @@ FLAGS = {
     ),
     "patients": (["--patients=3"], "--patients is for --source=phantom alone"),
     "mask": (["--source=synthrad2023", "--mask=m*"], "--mask is for --source=pairs alone"),
-    "two ways to split": (["--split=literature"], "says which patients test: leave out --test"),
+    "two ways to split": (["--split=literature"], "determines the test patients: leave out --test"),
     "input": (["--output=INPUT"], "in is the input folder: give an output beside the input folder"),
     "in the input": (["--output=INPUT/data"], "in/data lies in the input folder"),
     "around the input": (["--output=INPUT/.."], "holds the input folder"),
@@ -292,7 +292,7 @@ def test_a_request_is_refused_and_nothing_is_lost(name, sound_place, tmp_path):
     done = call(run.program, *sound.flags(root, run.program, run.flags))
     if done.status == 1 and run.program == "doctor":  # which tells a fault on its screen
         said = " ".join(done.out.split())
-    elif done.status == 2 and re.search("patients were refused, the others", done.err):
+    elif done.status == 2 and re.search("patients were refused, and the others", done.err):
         said = done.out
     else:
         assert done.status == 2, done.out + done.err

@@ -1,10 +1,10 @@
-"""The dry run of the scripts here: checks of a training that need no cluster.
+"""The dry run of the scripts in this folder, which checks a training without a cluster.
 
 python launch/cluster/check.py --devices=16 --memory=80 --config=configs/gold_atlas/ddpm.py \
     --data=data --workdir=runs/ddpm
 
-It checks recipe, data and work directory, whether the batch divides over the devices, and whether
-it fits into their memory.
+It checks the recipe, the data and the work directory, whether the batch divides over the devices,
+and whether the batch fits into their memory.
 """
 
 from pathlib import Path

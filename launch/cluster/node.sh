@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# One training on all GPUs of this machine, in one process, which is started again if it breaks.
+# Run one training on all GPUs of this machine, in one process that is restarted if it fails.
 #
 #   bash launch/cluster/node.sh --dry_run --config=... --data=... --workdir=...
 #   bash launch/cluster/node.sh --config=... --data=... --workdir=...
 #
-# Variables: PYTHON; RESTARTS, the most often that it is started again (3); for the dry run GPUS,
-# counted by default, and MEMORY of each in GB.
+# Variables: PYTHON; RESTARTS, the largest number of restarts (3); and for the dry run GPUS, the
+# number of GPUs (by default those of this machine), and MEMORY, the memory of each in GB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . launch/cluster/requeue.sh
@@ -19,7 +19,7 @@ fi
 for ((left = ${RESTARTS:-3}; ; left--)); do
   status=0
   run_and_forward "${python[@]}" launch/train.py "$@" || status=$?
-  case $status in 0 | 2 | 75) exit "$status" ;; esac # done; unusable input; told to stop
+  case $status in 0 | 2 | 75) exit "$status" ;; esac # done, unusable input, or stopped by a signal
   [ "$left" -gt 0 ] || exit "$status"
   echo "status $status: started again" >&2
 done

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# One training on all hosts of a TPU VM, which find each other.
+# Run one training on all hosts of a TPU VM, which find each other.
 #
 #   TPU=name ZONE=zone bash launch/cluster/tpu_vm.sh --dry_run --config=... --data=... --workdir=...
 #   TPU=name ZONE=zone bash launch/cluster/tpu_vm.sh --config=... --data=... --workdir=...
 #
-# The checkout with its environment (`pip install -e . 'jax[tpu]'`) lies in CHECKOUT on every host,
-# data and work directory on a file system they share. The dry run is for one of the hosts: it takes
-# CHIPS, how many there are in all, and MEMORY of each in GB, and prints the command. After a
-# preemption start the same command again.
+# The checkout with its environment (`pip install -e . 'jax[tpu]'`) is in CHECKOUT on every host.
+# Data and work directory are on a file system that all hosts share. The dry run is started on one
+# of the hosts. It reads CHIPS, the total number of chips, and MEMORY, the memory of each in GB, and
+# prints the command. After a preemption start the same command again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . launch/cluster/requeue.sh

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# One training as a JobSet on TPU slices of a GKE cluster, through xpk (`pip install xpk`).
+# Run one training as a JobSet on TPU slices of a GKE cluster, through xpk (`pip install xpk`).
 #
 #   CLUSTER=name IMAGE=image TPU_TYPE=v5litepod-16 SLICES=2 bash launch/cluster/xpk.sh \
 #       [--dry_run] --config=... --data=... --workdir=...
 #
 # IMAGE is built from the Dockerfile with --build-arg=EXTRA=tpu. --data and --workdir are paths in
-# the pods, on the xpk storage STORAGE if it is given. The dry run checks the paths where it is
-# started, and writes the JobSet that would be created to jobset.yaml. Pods that are taken away (75),
-# left by another one (69), killed or aborted restart; unusable input (2) ends the job.
+# the pods, on the xpk storage STORAGE if it is given. The dry run checks these paths on the machine
+# where it is started, and writes the JobSet to jobset.yaml. Pods restart if they were preempted
+# (75), lost another pod (69), or were killed or aborted. Unusable input (2) ends the job.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . launch/cluster/requeue.sh
@@ -29,7 +29,8 @@ run=(xpk workload create --cluster="$CLUSTER" --workload="${NAME:-sde-ct}"
 
 if [ -n "$dry_run" ]; then
   chips=${TPU_TYPE##*-}
-  case $TPU_TYPE in v2-* | v3-* | v4-* | v5p-*) chips=$((chips / 2)) ;; esac # named by their cores
+  # The names of these types count cores.
+  case $TPU_TYPE in v2-* | v3-* | v4-* | v5p-*) chips=$((chips / 2)) ;; esac
   check $((chips * slices)) 16 "${given[@]}"
   exec "${run[@]}" --dry-run --skip-validation --output-manifest-file=jobset.yaml
 fi

@@ -31,7 +31,7 @@ def _size(volume: Volume) -> Iterator[Finding]:
         what = f"no scanner makes voxels of {millimetres(spacing)}"
         yield error(what, "write the spacing in mm in the header")
     elif sorted(extent)[1] < BODY_MM[0] or extent.max() > BODY_MM[1]:
-        what = f"the volume measures {millimetres(np.rint(extent))}, which is no possible size of a body"
+        what = f"the volume measures {millimetres(np.rint(extent))}, which no body has"
         yield warning(what, "check spacing and unit")
     if (least := min(volume.array.shape)) < 3:
         yield warning(f"an axis has {least} voxels", "give a volume of more slices")

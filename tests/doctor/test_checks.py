@@ -120,7 +120,7 @@ PLACES = {
     "made up": (np.diag([6.0, 6.0, 10.0, 1.0]), "looks made up, and left and right"),
     "metres": (np.diag([0.006, 0.006, 0.01, 1.0]), "no scanner makes voxels"),
     "microns": (np.diag([6000.0, 6000.0, 9000.0, 1.0]), "no scanner makes voxels"),
-    "small": (np.diag([0.3, 0.3, 10.0, 1.0]), "no body's size"),
+    "small": (np.diag([0.3, 0.3, 10.0, 1.0]), "which no body has"),
     "sheared": (SHEARED, "11.3 degrees off a right angle"),
 }
 

@@ -160,7 +160,7 @@ def test_cases_without_draws_are_refused(drawn):
         path.unlink()
     found = match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws")
     assert [case.name for case in found.cases] == ["1PA001"]
-    assert "holds 1 draws of 1PA002 but a spread needs 2" in found.refused[0].reason
+    assert "holds 1 draws of 1PA002, but a spread needs 2" in found.refused[0].reason
     with pytest.raises(InputError, match="give the folder of all draws"):
         match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws/1PA001_00.nii.gz")
 

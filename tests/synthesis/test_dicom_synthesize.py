@@ -204,7 +204,7 @@ def test_an_empty_patient_id_is_noted_and_can_be_filled_in(runs, mr_folder, tmp_
 
 PATIENT_IDS = {
     "another": (["--patient_id=K-42", "--dicom"], "has another PatientID than --patient_id"),
-    "no DICOM": (["--patient_id=K-42"], "--patient_id is written into DICOM alone: add --dicom"),
+    "no DICOM": (["--patient_id=K-42"], "--patient_id affects only DICOM outputs: add --dicom"),
     "long": (["--patient_id=" + 65 * "9", "--dicom"], "give up to 64 characters"),
     "two MRs": (["--patient_id=K-42", "--dicom", "--mr=OTHER"], "give one MR, not 2"),
 }

@@ -147,7 +147,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(usual, cohort, tmp_pa
     nib.save(nib.Nifti1Image(poisoned, AFFINE), folder / "dora.nii")
     finished = call("synthesize", *usual, "--draws=1", f"--mr={folder}")
     assert finished.status == 2
-    assert finished.error == "2 of 4 volumes were refused, the others are done: anna, dora."
+    assert finished.error == "2 of 4 volumes were refused, and the others are done: anna, dora."
     refused = [line for line in finished.err.splitlines() if line.startswith("refused: ")]
     assert len(refused) == 2
     assert "anna.nii.gz is damaged" in refused[0] and "dora.nii holds 1280 voxels" in refused[1]

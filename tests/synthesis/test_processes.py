@@ -90,7 +90,7 @@ def test_two_processes_give_what_one_gives_and_part_though_one_refuses(alone, tm
     for i, names in enumerate((("anna", "carl"), ("bert",))):
         for name in NAMES:
             assert (f"sct/{name}.nii.gz: " in log(i)) == (name in names)
-    assert "1 of 2 volumes were refused, the others are done: dora." in log(1)
+    assert "1 of 2 volumes were refused, and the others are done: dora." in log(1)
     same(expected, out)
 
 

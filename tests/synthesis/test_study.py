@@ -100,8 +100,8 @@ def test_a_resampled_mr_within_the_series_keeps_its_own_grid_and_says_so(runs, s
 
 REFUSED = {
     "elsewhere": (["--dicom"], "does not lie within .*in t2 but reaches .*30 mm"),
-    "without DICOM": ([], "--study is written into DICOM alone: add --dicom"),
-    "two MRs": (["--dicom", "--mr={mr}"], "--study is of one MR: give one --mr, not 2"),
+    "without DICOM": ([], "--study affects only DICOM outputs: add --dicom"),
+    "two MRs": (["--dicom", "--mr={mr}"], "--study is for one MR: give one --mr, not 2"),
     "a NIfTI": (["--dicom", "--study={mr}"], r"mr.nii.gz is no DICOM: give the folder of the MR"),
     "a CT": (["--dicom", "--study={ct}"], "holds a series of CT: give one of MR"),
     "a DICOM MR": (["--dicom", "--mr={study}"], "is DICOM with its own study: leave out --study"),

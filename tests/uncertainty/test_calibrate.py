@@ -88,7 +88,7 @@ def test_what_is_refused(calibrated, workdir, phantoms, tmp_path):
     (elsewhere / "dataset.json").write_text(json.dumps(index))
     asked = ["calibrate", "--sampler=em", f"--workdir={fresh}"]
     error = call(*asked, f"--data={elsewhere}").error
-    assert f"{names[0]} of the validation patients" in error and "trained the network" in error
+    assert f"{names[0]} of the validation patients" in error and "was trained on" in error
     index["split"] |= {"train": [*names, *others], "validation": []}
     (elsewhere / "dataset.json").write_text(json.dumps(index))
     assert "has no validation patients" in call(*asked, f"--data={elsewhere}").error

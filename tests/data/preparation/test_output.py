@@ -39,7 +39,7 @@ def test_sides_are_kept_where_a_patient_is_added(cohort, tmp_path):
     first = call(
         "prepare", "--source=synthrad2023", f"--input={cohort}", f"--output={tmp_path / 'd'}"
     )
-    assert first.status == 0 and "keeps the sides" not in first.out
+    assert first.status == 0 and "keeps the split" not in first.out
     before = read_prepared(tmp_path / "d").split
     for number in range(5, 8):
         for kind, array in patient(seed=number).items():

@@ -99,7 +99,10 @@ def test_a_small_frontier_is_measured(runs, phantoms, tmp_path):
 BAD = {
     "sampler": ({"samplers": "dpm,euler"}, "unknown 'euler'; give some of ddpm, em"),
     "evaluations": ({"evaluations": "5,few"}, "--evaluations=5,few: give whole numbers"),
-    "few": ({"samplers": "dpm", "evaluations": "1"}, "--evaluations=1: too few for any sampler"),
+    "few": (
+        {"samplers": "dpm", "evaluations": "1"},
+        "--evaluations=1: give more, because no sampler",
+    ),
     "workdir": ({"workdir": ""}, "give --workdir=RUN and --data=PREPARED"),
     "no workdir": ({"workdir": "nowhere"}, "nowhere is no work directory"),
 }
