@@ -173,7 +173,7 @@ def _methods() -> dict[str, Path]:
     if not all(name.strip() for name in names):
         raise InputError("--method is empty: give each prediction a name.")
     if _STRUCTURES.value and not _EXPORT.value:
-        raise InputError("--structures are for --export-dose alone: give both, or leave it out.")
+        raise InputError("--structures works only with --export-dose: give both, or leave it out.")
     for flag, value in (("spread", _SPREAD.value), ("export-dose", _EXPORT.value)):
         if value and len(predictions) > 1:
             raise InputError(f"--{flag} belongs to one method: give one --prediction with it.")

@@ -20,7 +20,7 @@ LAYOUTS = ["gold_atlas", "synthrad2023"]
 LAYOUT = flags.DEFINE_enum("layout", None, LAYOUTS, "Layout of files and folders.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder of the cohort.", required=True)
 PATIENTS = flags.DEFINE_integer("patients", 7, "Number of patients.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0)
 SCANNER = flags.DEFINE_enum("scanner", "A", ["A", "B"], "MR scanner (synthrad2023).")
 T1 = flags.DEFINE_bool("t1", False, "Write a T1-weighted MR too, t1.nii.gz (synthrad2023).")
 SHAPE = flags.DEFINE_list("shape", [], "Voxels x,y,z of the MR; the default is a small volume.")
@@ -44,7 +44,9 @@ def main() -> None:
     else:
         for flag in (SCANNER, T1):
             if flag.present:
-                raise InputError(f"--{flag.name} is for --layout=synthrad2023 alone: leave it out.")
+                raise InputError(
+                    f"--{flag.name} works only with --layout=synthrad2023: leave it out."
+                )
         names = gold_atlas.PATIENTS[: PATIENTS.value]
         if len(names) < PATIENTS.value:
             raise InputError(f"--patients={PATIENTS.value}: Gold Atlas has {len(names)} patients.")

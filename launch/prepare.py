@@ -128,7 +128,7 @@ def main() -> None:
         register=REGISTER.value,
         n4=N4.value,
         pictures=True,
-        # Starting a process costs as much as a small patient.
+        # Starting a process takes as long as preparing a small patient.
         workers=WORKERS.value or max(1, min(os.cpu_count() or 1, len(cases) // 2)),
         progress=lambda outcomes, total: bar(
             outcomes, desc="prepare", unit="patient", total=total, disable=not total
@@ -148,7 +148,7 @@ def _require_effect() -> None:
     for source, given in OF_SOURCE.items():
         for flag in given:
             if flag.present and source != SOURCE.value:
-                raise InputError(f"--{flag.name} is for --source={source} alone: leave it out")
+                raise InputError(f"--{flag.name} works only with --source={source}: leave it out")
     if CHOOSE.value and len(MR.value) > 1:
         raise InputError("--choose is for one MR contrast: give one --mr")
     if SPLIT.value and TEST.present:

@@ -16,8 +16,8 @@ out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_st
 disagreement of the networks.
 
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
-corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. The coverage that
-out/NAME.json states holds for voxels of the body.
+corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. out/NAME.json states
+their coverage, which holds for voxels of the body.
 
 For many volumes, repeat --mr, or give a folder of files or DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason while the others are
@@ -83,7 +83,7 @@ PATIENT_ID = flags.DEFINE_string(
     "patient_id", "", "PatientID of the CT series, if the MR has none or is no DICOM."
 )
 STUDY = flags.DEFINE_string(
-    "study", None, "Folder of the MR's DICOM series, whose study the CT joins, if --mr is no DICOM."
+    "study", None, "Folder of the DICOM series whose study the CT joins, if --mr is no DICOM."
 )
 AXIAL = flags.DEFINE_bool(
     "dicom_axial", False, "As --dicom, and also write a CT series in straight axial slices."

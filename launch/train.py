@@ -11,11 +11,10 @@ kept. More steps continue a training with the learning rates of the longer sched
 from the best weights of another work directory, for example on a new scanner's data.
 
 After SIGTERM or Ctrl-C the current step is finished and saved, and the status is 75 (130 after
-Ctrl-C where there is only one process). --dry_run runs a few steps and prints data, shapes, memory
-and cost.
+Ctrl-C in a single process). --dry_run runs a few steps and prints data, shapes, memory and cost.
 
 Several processes train one network together. Under SLURM's `srun` and on a TPU pod they find each
-other; elsewhere give each of them --coordinator=HOST:PORT --processes=N --process=I.
+other; elsewhere give each process --coordinator=HOST:PORT --processes=N --process=I.
 """
 
 from pathlib import Path

@@ -440,7 +440,7 @@ EVALUATE = {
         "report.html exists already",
         text("out/report.html", "precious"),
     ),
-    "structures for nothing": (BERT + "--structures={in}", "are for --export-dose alone"),
+    "structures for nothing": (BERT + "--structures={in}", "works only with --export-dose"),
     "a file as export": (
         BERT + "--export-dose={root}/x",
         "x is a file: choose another",

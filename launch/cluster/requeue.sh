@@ -13,7 +13,7 @@ check() {
 # Prints the value of a `#SBATCH --NAME=VALUE` line of the calling script.
 header() { sed -n "s/^#SBATCH --$1=\([^ ]*\).*/\1/p" "$0"; }
 
-# Passes a SIGTERM on to the command with this process number.
+# Passes a SIGTERM on to the command with the given process number.
 hand_on() { kill -TERM "$1" 2>/dev/null; }
 
 # Runs a command, passes SIGTERM and Ctrl-C on to it as SIGTERM, and returns its status.

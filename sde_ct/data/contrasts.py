@@ -62,7 +62,7 @@ def on_first(volume: Volume, first: Volume, name: str) -> tuple[Volume, Bool[np.
 def cut(
     volume: Volume, grid: SliceGrid, outline: Volume, name: str, *, n4: bool = False
 ) -> tuple[Float[np.ndarray, "z h w"], Percentiles]:
-    """Slices (a.u.) and percentiles inside the body of a further contrast.
+    """The slices (a.u.) of a further contrast, and its percentiles inside the body.
 
     Args:
       volume: the contrast, on any grid.

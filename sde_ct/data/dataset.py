@@ -77,7 +77,7 @@ class Slices:
         return self._cases[number].id, z
 
     def __getitem__(self, i: int) -> Example:
-        """Raises InputError where an array holds NaN or infinite values."""
+        """Raises InputError if an array holds NaN or infinite values."""
         number, z = self._index[i]
         # Memory maps are closed at once, because a cohort may have more files than a process may
         # open.
@@ -108,7 +108,7 @@ def _finite(case: PreparedCase, name: str, shown: np.ndarray) -> Float[np.ndarra
 
 
 def parse_slices(text: str) -> slice:
-    """ "start:stop:step" as in Python's brackets."""
+    """Parse "start:stop:step", as in Python's brackets."""
     try:
         if not re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
             raise ValueError
@@ -152,7 +152,9 @@ def train_iterator(
         raise InputError(f"batch_size = {batch_size}: give a multiple of {shard_count} hosts")
     height, width = source[0]["ct"].shape[:2]
     if rotate90 and height != width:
-        raise InputError(f"rotate90 needs square slices, these are {height} x {width}: turn it off")
+        raise InputError(
+            f"rotate90 needs square slices, but these are {height} x {width}: turn it off"
+        )
     stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     stream = stream.random_map(lambda example, rng: augment(example, rng, flip, rotate90))
     share = batch_size // shard_count

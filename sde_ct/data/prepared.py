@@ -127,7 +127,7 @@ class Prepared:
 
 
 def read_prepared(folder: str | os.PathLike) -> Prepared:
-    """Open and check what `prepare` wrote.
+    """Open and check a data set that `prepare` wrote.
 
     Raises:
       InputError: the folder or a file in it is missing, damaged or of another version, or a
@@ -140,7 +140,7 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     try:
         values = read_json(path)
         if (version := values["version"]) != VERSION:
-            it = f"{path} has version {version}, this program reads {VERSION}"
+            it = f"{path} has version {version}, but this program reads version {VERSION}"
             raise InputError(f"{it}: prepare the data again")
         prepared = _from_json(folder, values)
     except InputError:

@@ -16,7 +16,7 @@ from sde_ct.volumes.volume import canonical
 
 
 class Figure(NamedTuple):
-    """The name of a figure, and how far beyond the training's range a new patient may lie."""
+    """The name of a figure, and how far a new patient may lie beyond the training's range."""
 
     words: str
     unit: str

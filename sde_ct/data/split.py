@@ -21,10 +21,10 @@ def split_patients(
     seed: int = 0,
     before: Mapping[str, str] = NOBODY,
 ) -> Split:
-    """Divide patients; the same arguments give the same split in any order of the names.
+    """Divide patients. The order of the names has no effect on the split.
 
-    A fraction is rounded to whole patients and is at least one where it is above 0. Training always
-    keeps one patient. With few patients, validation becomes empty first, then test.
+    A fraction is rounded to whole patients; if it is above 0, it gives at least one patient.
+    Training always keeps one patient. With few patients, validation becomes empty first, then test.
 
     Args:
       patients: their names.

@@ -52,8 +52,8 @@ def _origin(volume: Volume) -> Iterator[Finding]:
     straight = np.count_nonzero(np.abs(volume.affine[:3, :3]) > 1e-6) == 3
     if straight and np.abs(volume.affine[:3, 3]).max() <= 1e-6:
         yield warning(
-            "the first voxel lies at exactly (0, 0, 0) along straight axes: the place in the "
-            "patient looks made up, and left and right cannot be told apart",
+            "the first voxel lies at exactly (0, 0, 0) along straight axes: the position in the "
+            "patient looks made up, and left and right cannot be distinguished",
             "convert from the original DICOM, or compare with an image whose left and right are "
             "known",
         )

@@ -44,7 +44,7 @@ def layout_of(folder: Path) -> str | None:
         named = [p for p in everywhere if all((p / f"{k}{suffix}").is_file() for k in ("mr", "ct"))]
         if named and {*pairs} <= {
             *named
-        }:  # other pairs have another format: this source omits them
+        }:  # this source omits other pairs, which have another format
             return source
     if pairs:
         return "pairs"

@@ -24,7 +24,7 @@ from sde_ct.volumes.volume import Volume
 
 
 def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:
-    """The report on a prepared data set; None where it cannot be opened."""
+    """The report on a prepared data set, and the data set; None if it cannot be opened."""
     title = f"{folder.name}: a prepared data set"
     findings = check_names(folder, ())
     try:
@@ -60,7 +60,7 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
 
 
 def _shared_names(folder: Path) -> list[Finding]:
-    """Names in two splits, of an index that is otherwise refused."""
+    """Report names in two splits, which also make `read_prepared` refuse the index."""
     try:
         split = read_json(folder / INDEX)["split"]
         return list(check_split({part: list(names) for part, names in split.items()}, {}))
@@ -95,7 +95,7 @@ def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int,
     then = recorded.get("sde-ct") if isinstance(recorded, dict) else None
     now = metadata.version("sde-ct")
     if then not in (None, now):
-        what = f"trained with sde-ct {then}, this is {now}"
+        what = f"trained with sde-ct {then}, but this is {now}"
         findings.append(error(what, "install that version, or train again"))
     findings += check_split(split, {})
     report = report._replace(facts=tuple(facts), findings=tuple(findings))

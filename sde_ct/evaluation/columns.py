@@ -1,7 +1,7 @@
 """The figures of a case, which are the columns of every table and file.
 
 To add a figure to all protocols, write a function of (ct, sct, mask) and add an entry here. To add
-it to one protocol, add the entry to that protocol's `columns` (see `protocols`).
+a figure to one protocol, add the entry to the `columns` of this protocol (see `protocols`).
 """
 
 from collections.abc import Callable

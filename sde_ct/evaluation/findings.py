@@ -1,7 +1,7 @@
 """The paper's five findings (Lyu & Wang, arXiv 2209.12104), checked against the rows.
 
-Each finding is split into claims that a figure can refute. It is confirmed if all claims hold,
-partly confirmed if some do, and not confirmed if none does. "Better" means a better mean over
+Each finding is split into claims that a figure can refute. A finding is confirmed if all its claims
+hold, partly confirmed if some do, and not confirmed if none does. "Better" means a better mean over
 patients by any margin. Few patients cannot support a significance test, so each verdict comes with
 its figures.
 """

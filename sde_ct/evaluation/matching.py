@@ -48,7 +48,7 @@ def match_cases(
 ) -> Matched:
     """Find the files of every prediction and every reference.
 
-    A prediction is refused if its reference, mask, spread or draws are missing or exist twice. A
+    A prediction is refused if its reference, mask, spread or draws are missing or ambiguous. A
     reference without a prediction is listed as missing, because the method may have failed on it.
 
     Args:
@@ -123,7 +123,7 @@ def _flat(place: Path) -> dict[str, list[Path]]:
 
 
 def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
-    """The volumes named after their kind, at any depth, by the names of their folders."""
+    """The files at any depth with a kind as name, such as ct.nii.gz, by their folders' names."""
     volumes: dict[str, list[Path]] = {}
     for path in sorted(place.rglob(f"{kind}.*")):
         if path.is_file() and _stem(path) == kind:

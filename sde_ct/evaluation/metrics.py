@@ -21,7 +21,8 @@ SsimWindow = Literal["uniform", "gaussian"]
 SSIM_SIDE = {"uniform": 7, "gaussian": 11}  # voxels along each side of the window
 SSIM_K = (0.01, 0.03)  # Wang et al.'s K1 and K2
 DETAIL_SIGMA = 1.0  # voxels
-DETAIL_WINDOW = (-1000.0, 2000.0)  # HU, so that a metal implant does not decide the ratio
+# HU; values are clipped so that a metal implant does not dominate the ratio.
+DETAIL_WINDOW = (-1000.0, 2000.0)
 
 
 def _errors(

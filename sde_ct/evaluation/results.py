@@ -109,7 +109,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
 
 
 def refuse_existing(directory: Path, others: Sequence[str] = ()) -> None:
-    """Raise an `InputError` if `write_metrics`, or a file named in `others`, would overwrite."""
+    """Raise an `InputError` if `write_metrics` or a file in `others` would overwrite a file."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file: choose another output directory.")
     for name in (CSV_NAME, JSON_NAME, *others):
@@ -118,7 +118,7 @@ def refuse_existing(directory: Path, others: Sequence[str] = ()) -> None:
 
 
 def write_figures(path: Path, record: Any) -> None:
-    """Write a tree of JSON's types; figures that are not finite become null."""
+    """Write a tree of JSON's types, with null for figures that are not finite."""
     write_json(path, _finite(record), indent=2)
 
 

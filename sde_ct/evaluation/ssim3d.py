@@ -106,7 +106,7 @@ def _halved(volume: CtVolume) -> CtVolume:
 
 
 def _weighted(x: CtVolume, y: CtVolume, q: float, weight: float) -> Float[np.ndarray, "x y z"]:
-    """(L C S)^w of every voxel; each factor is cut off below 0, as are the variances."""
+    """(L C S)^w of every voxel. Negative factors and variances are set to 0."""
 
     def mean(volume: CtVolume) -> CtVolume:
         return ndimage.uniform_filter(volume, SIDE)

@@ -12,7 +12,7 @@ from sde_ct.errors import InputError
 
 
 class Comparison(NamedTuple):
-    """Two methods on the same patients."""
+    """The comparison of two methods on the same patients."""
 
     first: str
     second: str

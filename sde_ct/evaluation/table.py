@@ -24,7 +24,7 @@ COLUMNS = tuple(c for i, c in enumerate(_ALL) if c.name not in {other.name for o
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one patient.
+    """The figures of one method on one patient.
 
     Attributes:
         method: any name; those of the demo are `METHODS`.

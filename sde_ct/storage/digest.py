@@ -57,5 +57,5 @@ def fault(folder: Path) -> str | None:
             if sha256(path) != value:
                 return f"{name} has changed since it was written"
         except OSError as error:
-            return f"{name} can't be read, {error.strerror}"
+            return f"{name} can't be read ({error.strerror})"
     return None

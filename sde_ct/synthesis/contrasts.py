@@ -70,7 +70,9 @@ def _joined(first: Source, others: Sequence[Source], name: str) -> Source:
     channel = CHANNEL.fullmatch(name)
     further = tuple(source.path for source in others)
     if first.path in further or len(set(further)) < len(further):
-        raise InputError(f"{first.path} is given as two contrasts: give another image for one")
+        raise InputError(
+            f"{first.path} is given as two contrasts: give another image for one of them"
+        )
     return first._replace(name=channel[1] if channel else name, further=further)
 
 

@@ -48,7 +48,7 @@ class Request:
     dicom: bool = False  # also write a CT series and maps as DICOM
     choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
     patient_id: str = ""  # PatientID of the CT series, if the MR has none
-    study: Path | None = None  # the DICOM series that a NIfTI or MetaImage was made from
+    study: Path | None = None  # the DICOM series from which a NIfTI or MetaImage was made
     axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
     checkpoint: str = "best"  # "best" by validation loss, or "newest"
 

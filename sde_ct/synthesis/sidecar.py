@@ -37,7 +37,7 @@ class VolumeOutputs:
     series: str | None = None
 
     def locked(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Keep other processes off this volume; `notify` is called before waiting for one."""
+        """Lock this volume against other processes; `notify` is called before waiting for one."""
         return awaited(self.folder / f".{self.name}.lock", notify)
 
     def are_complete(self) -> bool:

@@ -51,7 +51,7 @@ class Synthesizer:
           sampler: one of `methods.samplers.SAMPLERS`; None for a CNN or GAN.
           devices: devices of this process; None takes all of them.
           batch: samples per device; None takes as many as the memory holds. Another batch size
-            changes voxels by rounding alone, unless `config.sampling.batch_mean_step` makes each
+            changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each
             sample depend on its batch.
         """
         if batch is not None and batch < 1:
@@ -60,7 +60,7 @@ class Synthesizer:
         self._trained = trained
         self._devices = list(devices or jax.local_devices())
         method = build_method(trained.config, sampler=sampler)
-        self.is_random = method.is_random  # whether draws differ; those of a CNN or GAN do not
+        self.is_random = method.is_random  # whether draws differ; those of a CNN or GAN are equal
         if method.is_random and sampler is None:
             raise InputError(
                 f"The method {trained.config.method!r} needs a sampler: give one of "

@@ -33,15 +33,15 @@ class Trained(NamedTuple):
 
     @property
     def is_random(self) -> bool:
-        """Whether draws differ; those of a CNN or GAN do not."""
+        """Whether draws differ; those of a CNN or GAN are equal."""
         return build_method(self.config).is_random
 
     def identity(self) -> dict[str, Any]:
-        """The checkpoint's step and weights, independent of the work directory; plain JSON."""
+        """The step and a hash of the weights, independent of the work directory, as plain JSON."""
         return {"step": self.step, "weights_sha256": self.sha256()}
 
     def sha256(self) -> str:
-        """A hash of the weights, hex."""
+        """A hash of the weights, in hex."""
         return weights.sha256(self.params)
 
 

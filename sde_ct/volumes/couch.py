@@ -21,9 +21,9 @@ def without_couch(
     removed.
 
     Args:
-      tissue: axes nearest to RAS+; the couch lies on the posterior side, or on the anterior one
-        of a prone patient.
-      spacing: mm.
+      tissue: mask whose axes are nearest to RAS+. The couch is on the posterior side, or on the
+        anterior side of a prone patient.
+      spacing: voxel size, mm.
     """
     for turn in (slice(None), slice(None, None, -1)):
         below = _below(tissue[:, turn], spacing)

@@ -1,4 +1,4 @@
-"""One sentence for whatever a library raises when it reads a damaged file."""
+"""Turn any error that a library raises on a damaged file into one sentence."""
 
 import logging
 import warnings
@@ -11,7 +11,7 @@ from sde_ct.errors import InputError
 
 @contextmanager
 def decoding(file: Path, kind: str = "DICOM") -> Iterator[None]:
-    """Turn any error of the block into an InputError that names the file and its `kind`.
+    """Turn any error in the block into an InputError that names the file and its `kind`.
 
     Libraries decode values when they are accessed, so any access to a damaged file may fail, with
     any exception. The warnings and log messages of the libraries are silenced, because the

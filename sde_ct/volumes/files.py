@@ -37,7 +37,7 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
 
     Raises:
       InputError: the file is missing, damaged or of another format; it is not one 3D volume of
-        finite voxels with a possible place in the patient; a CT is plainly not in HU; a DICOM
+        finite voxels with a possible position in the patient; a CT is plainly not in HU; or a DICOM
         series is not one volume or has another modality (see `open_series`).
     """
     volume = read_any(source, MODALITIES.get(unit))

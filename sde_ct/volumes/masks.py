@@ -1,12 +1,12 @@
-"""Masks over a CT, and the tissue classes of its voxels."""
+"""Read masks, and classify the voxels of a CT by tissue."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from sde_ct.errors import InputError
 
-AIR_BELOW = -200.0  # HU: gas and lung; fat, near -100, stays soft tissue
-BONE_ABOVE = 200.0  # HU: cortical and dense trabecular bone
+AIR_BELOW = -200.0  # HU; gas and lung lie below, and fat, near -100, is soft tissue
+BONE_ABOVE = 200.0  # HU; cortical and dense trabecular bone lie above
 
 CtVolume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]

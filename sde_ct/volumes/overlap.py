@@ -1,4 +1,4 @@
-"""Whether MR and CT show the same body in the same place."""
+"""Outline the body in a CT, and measure its overlap with another mask."""
 
 import numpy as np
 from jaxtyping import Bool, Shaped

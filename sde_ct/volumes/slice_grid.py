@@ -101,7 +101,7 @@ def slice_grid(
         wanted = cover if size is None else (size[axis] if crop else max(size[axis], cover))
         wanted = -(-wanted // multiple) * multiple
         before = (wanted - cover) // 2  # negative if the slice is cut
-        first = (native[axis] - 1 - scale[axis] * (cover - 1)) / 2  # both centres coincide
+        first = (native[axis] - 1 - scale[axis] * (cover - 1)) / 2  # so that both centres coincide
         plane.append(wanted)
         offset.append(first - scale[axis] * before)
         if centre is not None:

@@ -63,8 +63,8 @@ def is_perpendicular(affine: Float[np.ndarray, "4 4"], tolerance: float) -> bool
 def reordered(volume: Volume, affine: Float[np.ndarray, "4 4"]) -> Volume:
     """The volume with axes flipped and swapped, never interpolated, to lie closest to `affine`'s.
 
-    Volumes of one grid whose files store the voxels in different orders, such as a DICOM series
-    and the NIfTI file that dcm2niix makes of it, have the same arrays after this.
+    Files may store the same voxels in different orders, as do a DICOM series and the NIfTI file
+    that dcm2niix makes of it. After this function their arrays are equal.
     """
     orientation = nib.orientations.io_orientation(np.linalg.inv(affine) @ volume.affine)
     array = nib.orientations.apply_orientation(volume.array, orientation)
@@ -101,7 +101,7 @@ def rounded_hu(array: Shaped[np.ndarray, "*n"]) -> Int16[np.ndarray, "*n"]:
 
 
 def voxel_sha256(array: Shaped[np.ndarray, "x y z"]) -> str:
-    """SHA-256 in hex of shape and values (little-endian float32, last axis fastest).
+    """SHA-256, in hex, of shape and values (little-endian float32, last axis fastest).
 
     The hash identifies voxels whatever file holds them.
     """

@@ -118,7 +118,7 @@ def _on_grid_of_mr(patient: Patient, kind: str) -> Patient:
     if same_grid(volume, patient.mr):
         return patient._replace(**{kind: volume})  # type: ignore[arg-type]
     if volume.array.shape != patient.mr.array.shape:
-        what = f"shape {volume.array.shape} against {patient.mr.array.shape}"
+        what = f"shapes {volume.array.shape} and {patient.mr.array.shape}"
     else:
         gap = corners_apart(volume.affine, patient.mr.affine, volume.array.shape)
         what = f"corners {gap:.3g} mm apart"

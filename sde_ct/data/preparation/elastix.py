@@ -18,7 +18,7 @@ SETTINGS = {
     "Metric1Weight": (f"{BENDING}",),
     "FinalGridSpacingInPhysicalUnits": (f"{CONTROL_MM}",),
     "GridSpacingSchedule": ("2", "1"),
-    # A volume of few slices is smoothed in its planes and never downsampled.
+    # Volumes of few slices are smoothed in plane and not downsampled.
     "FixedImagePyramid": ("FixedSmoothingImagePyramid",),
     "MovingImagePyramid": ("MovingSmoothingImagePyramid",),
     "ImagePyramidSchedule": ("2", "2", "1", "1", "1", "1"),

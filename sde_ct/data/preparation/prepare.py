@@ -159,7 +159,7 @@ def _run(
 
 
 def _outcomes(todo: Sequence[Source], work: Callable, workers: int) -> Iterator[Outcome]:
-    """Each patient's outcome as soon as it is known."""
+    """Yield each patient's outcome as soon as it is known."""
     if min(workers, len(todo)) <= 1:
         for case in todo:
             yield case.id, work(case)

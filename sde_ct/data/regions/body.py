@@ -15,7 +15,7 @@ BRIGHT_PERCENTILE = 99.0
 
 
 def body_mask(mr: Volume) -> Volume:
-    """1 inside the body, 0 in the air around it, as uint8 on the grid of `mr`.
+    """A mask (uint8) on the grid of `mr`: 1 inside the body, 0 in the air around it.
 
     The square root of the smoothed signal is cut at the lower of Otsu's thresholds for three
     classes (air, dim and bright tissue; IEEE Trans. SMC 9(1):62, 1979). The largest connected

@@ -92,7 +92,7 @@ def scan(folder: Path) -> Found:
         if modality == "RTSTRUCT":
             structures.append(file)
     if len({image.patient for image in slices}) > 1:
-        raise InputError(f"{folder} holds images of several patients: keep one a folder")
+        raise InputError(f"{folder} holds images of several patients: keep one patient per folder")
     images = tuple(_image(some, headers[some[0].series], folder) for some in by_series(slices))
     return Found(images, tuple(structures), dict(others), tuple(unreadable), frozenset(secrets))
 
@@ -139,7 +139,8 @@ def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
 
 
 def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
-    """The CT that lies on the MR, the reason for it, and whether it is deformed onto the MR.
+    """The CT that is aligned with the MR, the reason for the choice, and whether the CT was
+    deformed.
 
     The deformed CT is in the MR's frame of reference. If there are several, the only one on the
     MR's grid is chosen, or else the only one whose description says that it is deformed. If no CT

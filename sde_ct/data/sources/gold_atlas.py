@@ -1,4 +1,5 @@
-"""Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): a folder of DICOM files a patient.
+"""Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): one folder of DICOM files per
+patient.
 
 Each folder holds about eight series: T2, T1, the CT as scanned and the CT deformed onto the T2, a
 registration, and structure sets of several observers. Any cohort of that shape can be read.
@@ -50,7 +51,7 @@ LITERATURE_WITHOUT = ("3_",)
 
 @dataclass(frozen=True)
 class AtlasCase:
-    """One patient's folder."""
+    """One patient, given by a folder."""
 
     id: str
     folder: Path

@@ -37,7 +37,7 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
         ending = str(values.get("file_ending", ".nii.gz"))
         channels = values.get("channel_names") or values.get("modality") or {"0": "MR"}
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: write it anew") from error
+        raise InputError(f"{path} is damaged: write it again") from error
     roles, contrasts = _roles(channels, path)
     images = folder / "imagesTr"
     pattern = re.compile(rf"([^.].*)_\d{{4}}{re.escape(ending)}")
@@ -57,9 +57,12 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
 
 
 def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """The channel of each role that the names show, as in {"mr": 0, …}, and of each MR contrast."""
+    """The channel of each role, such as {"mr": 0}, and of each MR contrast.
+
+    A role is absent if no channel has its name.
+    """
     if not isinstance(channels, dict):
-        raise InputError(f"{path}: channel_names is no table: write it anew")
+        raise InputError(f"{path}: channel_names is no table: write it as one")
     try:
         names = {int(number): str(name).replace("_", " ") for number, name in channels.items()}
     except ValueError:

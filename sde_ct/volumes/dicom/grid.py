@@ -24,8 +24,8 @@ def arrange(
 ) -> tuple[tuple[Slice, ...], Float[np.ndarray, "4 4"]]:
     """Order slices along their normal and place their voxels [column, row, slice] in the patient.
 
-    The affine takes voxel indices to RAS mm. Its first two columns follow the equation of DICOM
-    PS3.3, C.7.6.2.1.1; the third is the mean step from slice to slice.
+    The affine takes voxel indices to RAS mm. The first two columns of the affine follow the
+    equation of DICOM PS3.3, C.7.6.2.1.1, and the third is the mean step from slice to slice.
 
     Raises:
       InputError: there are fewer than two slices; slices differ in size, spacing or orientation;

@@ -80,7 +80,7 @@ def identity_of(series: Series, patient_id: str = "") -> Identity:
             if str(header.get("PatientID") or patient_id) != patient_id:
                 raise InputError(
                     f"{series.path} has another PatientID than --patient_id: leave the flag out, "
-                    "it only fills in an empty one"
+                    "because it only fills in an empty PatientID"
                 )
             header.PatientID = patient_id
         for keyword, remedy in NAMING.items():

@@ -43,11 +43,11 @@ class Roi(NamedTuple):
 def read_structures(file: Path) -> tuple[Roi, ...]:
     """The structures of an RTSTRUCT file that have closed planar contours.
 
-    Raises InputError where the file is damaged or holds no structure set.
+    Raises InputError if the file is damaged or holds no structure set.
     """
     header = read_header(file)
     with decoding(file):
-        # A sound file has all three; a file that was cut short lacks the last.
+        # An undamaged file has all three sequences; a file that was cut short lacks the last.
         if lacking := [keyword for keyword in SEQUENCES if keyword not in header]:
             raise InputError(f"{file} lacks {', '.join(lacking)}: export the structures again")
         rois, contours, observations = (_by_number(header[keyword].value) for keyword in SEQUENCES)
@@ -89,15 +89,16 @@ def _polygon(contour: Dataset, file: Path) -> Polygon:
 
 
 def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
-    """1 where a voxel's centre lies inside the contours, uint8 on the grid of `like`.
+    """A mask (uint8) on the grid of `like`: 1 where a voxel's centre lies inside the contours.
 
     Contours are planar along the slices (the last axis). Within a plane, contours that cross or
     repeat each other are united; one that lies inside another is a hole (even-odd rule), and so is
     the inner loop of a keyhole contour. A slice between two planes of contours takes the
     zero level of their signed distances, interpolated (Raya & Udupa, IEEE Trans. Med. Imaging
-    9(1):32, 1990); a slice up to half their distance beyond the last takes the last.
+    9(1):32, 1990); a slice beyond the last plane, by up to half the distance of planes, takes the
+    mask of that plane.
 
-    Raises InputError where contours are not drawn along the slices, or none reaches `like`.
+    Raises InputError if contours are not drawn along the slices, or all lie outside `like`.
     """
     planes = _planes(polygons, like)
     places = np.array(sorted(planes))

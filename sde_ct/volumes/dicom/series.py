@@ -79,7 +79,7 @@ def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
     other types are ignored.
 
     Args:
-      path: a folder that holds one series of images, or one file of the series wanted.
+      path: a folder that holds one series of images, or one file of the series.
       choices: only images with these values of tags are read.
 
     Raises:
@@ -95,7 +95,9 @@ def open_series(path: Path, choices: Sequence[Choice] = ()) -> Series:
         hint = below[0] if below and path == folder else ""
         raise InputError(f"{path} holds no DICOM image: give the folder of one series{hint}")
     if (patients := len({image.patient for image, _ in images})) > 1:
-        raise InputError(f"{folder} holds images of {patients} patients: keep one a folder")
+        raise InputError(
+            f"{folder} holds images of {patients} patients: keep one patient per folder"
+        )
     images = chosen(images, choices, folder)
     _require_one_series([image for image, _ in images], folder)
     require_one_volume(images, folder)

@@ -334,7 +334,7 @@ DAMAGED = {
     "no JSON object": (lambda f: (f / "dataset.json").write_text("3"), "is damaged"),
     "version": (
         rewrite(lambda i: i.update(version=9)),
-        "has version 9, this program reads 2",
+        "has version 9, but this program reads version 2",
     ),
     "two splits": (
         rewrite(lambda i: i["split"]["test"].append(i["split"]["train"][0])),

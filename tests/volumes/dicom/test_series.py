@@ -375,7 +375,7 @@ BAD = {
     ),
     "two patients": (
         lambda f: write_series(f, MR, number=2, prefix="B", PatientID="K-4"),
-        "holds images of 2 patients: keep one a folder",
+        "holds images of 2 patients: keep one patient per folder",
     ),
     "two series": (lambda f: write_series(f, MR, number=2, prefix="B"), "holds 2 series"),
     "copied twice": (
