@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _command(workdir: Path) -> list[str]:
-    """The same recipe with the same overrides."""
+    """The command that trains to `workdir`, with the recipe and overrides of this call."""
     flag = flags.FLAGS["config"]
     changed = config_flags.get_override_values(flag)
     return [

@@ -300,8 +300,8 @@ def test_the_cost_is_told(phantoms, tmp_path):
 
 
 REAL = {
-    "head_pair": ["8-bit intensities", "noisy", "left and right cannot be distinguished", "different grids",
-                  "clipped: 17 voxels at 3071 HU"],
+    "head_pair": ["8-bit intensities", "noisy", "left and right cannot be distinguished",
+                  "different grids", "clipped: 17 voxels at 3071 HU"],
     "head_pair/mr_T2.nii.gz": ["MR, NIfTI", "8-bit", "noisy", "left and right"],
     "pelvis_ct": ["metal: 11.0 cm3 above 2500 HU (up to 3382)"],
     "abdomen_mr/mr.nii.gz": ["MR, NIfTI", "healthy"],

@@ -98,7 +98,7 @@ def require_one_volume(images: Sequence[Image], folder: Path) -> None:
 
 
 def _are_mixed(slices: Sequence[Slice]) -> bool:
-    """Whether two slices lie in the same place, or slices differ in size or direction."""
+    """Whether any slices share a position or differ in size or direction."""
     first = slices[0]
     kinds = {(s.size, tuple(np.round(s.orientation, 3).ravel())) for s in slices}
     places = np.sort([float(s.position @ np.cross(*first.orientation)) for s in slices])
