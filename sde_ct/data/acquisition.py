@@ -121,10 +121,7 @@ def _agent(mr: Series) -> bool | None:
 
 
 def _manufacturer(mr: Series) -> str | None:
-    """The first word, in capitals.
-
-    The other words differ between scanners of one manufacturer.
-    """
+    """The first word, in capitals; the others differ between scanners of one manufacturer."""
     word = re.search(r"[^\W\d_]+", " ".join(_texts(mr, "Manufacturer")))
     with suppress(InputError), decoding(mr.slices[0].file):
         if word and not words_of(word[0]) & secrets_of(mr.header):

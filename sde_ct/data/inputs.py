@@ -147,10 +147,7 @@ def _air(cut: CutMR, mr: Volume) -> Bool[np.ndarray, "z h w"]:
 
 
 def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) -> np.ndarray:
-    """Indices [n, 1 + 2·neighbours] of the slices around each z, upwards.
-
-    The end slices are repeated.
-    """
+    """Indices [n, 1 + 2·neighbours] of slices around each z, upwards; end slices are repeated."""
     around = np.arange(-neighbours, neighbours + 1)
     return np.clip(np.asarray(z)[:, None] + around, 0, depth - 1)
 

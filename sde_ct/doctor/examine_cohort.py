@@ -52,10 +52,7 @@ def layout_of(folder: Path) -> str | None:
 
 
 def _is_pair(place: Path) -> bool:
-    """Whether a folder holds MR and CT with the usual names.
-
-    Slices such as mr0001.dcm do not count.
-    """
+    """Whether MR and CT have the usual names; slices such as mr0001.dcm do not count."""
     return all(
         any(p.is_dir() or image_stem(p) is not None for p in place.glob(pattern))
         for pattern in (Patterns().mr, Patterns().ct)

@@ -14,10 +14,7 @@ PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # a name as DICOM writes it:
 
 
 class Finding(NamedTuple):
-    """One problem, which is an error or a warning.
-
-    An error makes results wrong or impossible; the problem of a warning may make them wrong.
-    """
+    """One problem. An error makes results wrong or impossible; a warning may make them wrong."""
 
     severity: Literal["error", "warning"]
     what: str

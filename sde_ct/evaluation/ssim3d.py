@@ -70,10 +70,7 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
 
 
 def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
-    """Shift values to start at 0.
-
-    SSIM compares means as ratios, which needs values above 0, but water has 0 HU.
-    """
+    """Shift values to start at 0, because SSIM compares means as ratios, and water has 0 HU."""
     return np.where(mask, np.clip(volume, low, high).astype(np.float64) - low, 0.0)
 
 

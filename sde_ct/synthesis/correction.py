@@ -26,10 +26,7 @@ def network(trained: Trained) -> dict[str, Any]:
 def correction_for(
     workdir: Path, trained: Trained, sampler: str | None, draws: int
 ) -> Recalibration:
-    """The correction in a work directory.
-
-    Raises InputError if it is missing or was fitted with other settings.
-    """
+    """The correction in a work directory. Raises InputError if it is missing or does not fit."""
     path = Path(workdir) / recalibration.NAME
     if not trained.is_random:
         raise InputError(f"A {trained.config.method} has no spread: leave out --calibrated.")

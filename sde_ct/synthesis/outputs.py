@@ -36,10 +36,7 @@ def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
 
 
 def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool) -> tuple[str, ...]:
-    """The paths that `write` creates, of which each CT series is a folder.
-
-    `draws` is the number of single draws that are written.
-    """
+    """The paths that `write` creates for `draws` single draws; each CT series is a folder."""
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
         *(_draw(name, number) for number in range(draws)),

@@ -110,10 +110,7 @@ class VolumeOutputs:
         return missing
 
     def _move_into_place(self) -> None:
-        """Move complete outputs from the partial folder to their places, the sidecar last.
-
-        No file is overwritten.
-        """
+        """Move complete outputs to their places, the sidecar last, without overwriting files."""
         try:
             record = _read(self._stage / self._sidecar.name)
         except InputError:

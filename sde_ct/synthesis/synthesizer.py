@@ -208,9 +208,6 @@ class Synthesizer:
 
 
 def samples_that_fit(free: float, each: float) -> int:
-    """The largest power of two of samples that fits, each of `each` bytes.
-
-    The samples may take `SHARE` of the `free` bytes.
-    """
+    """The largest power of two of samples, of `each` bytes, that fits into `SHARE` of `free`."""
     most = min(LARGEST, SHARE * free / max(each, 1.0))
     return 2 ** int(np.log2(max(most, 1.0)))

@@ -79,9 +79,6 @@ def _thick(
 
 
 def moved(seen: Bool[np.ndarray, "x y z"], of: Volume, like: Volume) -> Bool[np.ndarray, "a b c"]:
-    """`seen`, moved from the grid of `of` to that of `like`.
-
-    A voxel is seen there if its interpolation uses only seen voxels.
-    """
+    """Move `seen` from the grid of `of` to that of `like`; interpolation uses only seen voxels."""
     share = resample_on(of.with_array(seen.astype(np.float32)), like, fill=0.0)
     return share.array > 1 - 1e-3

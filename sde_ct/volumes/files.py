@@ -51,20 +51,14 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
 
 
 def read_mr(source: VolumeSource) -> Volume:
-    """Read an MR.
-
-    Raises InputError as `read_volume` does, or if the volume is a CT, a mask or labels.
-    """
+    """Read an MR. Raises InputError as `read_volume` does, or for a CT, a mask or labels."""
     mr = read_volume(source, "a.u.")
     require_mr(mr, _path(source))
     return mr
 
 
 def read_mask(source: VolumeSource) -> Volume:
-    """Read a mask of a body.
-
-    Raises InputError as `read_volume` does, or if the mask marks every voxel.
-    """
+    """Read a body mask. Raises InputError as `read_volume` does, or if all voxels are marked."""
     mask = read_volume(source, "mask")
     if mask.array.all():
         raise InputError(

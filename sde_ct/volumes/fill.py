@@ -94,10 +94,7 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """The part without single voxels at its border that have its value by chance.
-
-    Every voxel that remains lies in a constant plate of 2 x 2 voxels.
-    """
+    """Remove border voxels that have the value by chance; the rest lies in plates of 2 x 2 voxels."""
     plates = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
     return np.logical_or.reduce([ndimage.binary_opening(part, plate) for plate in plates])
 

@@ -82,10 +82,7 @@ def write_metaimage(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file of the header and, if it is separate, that of the voxels.
-
-    Raises InputError as reading does.
-    """
+    """The file of the header and, if separate, of the voxels. Raises InputError as reading does."""
     with decoding(path, "MetaImage"):
         return list(dict.fromkeys(_beside(_header(path)[0], path)))
 
@@ -97,10 +94,7 @@ def header_text(path: Path) -> str:
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """The fields up to ElementDataFile, and the offset at which the header ends.
-
-    Raises ValueError if the file has no header.
-    """
+    """The fields, and where the header ends. Raises ValueError if there is no header."""
     with path.open("rb") as file:
         match = re.match(
             rb"([^\n=]+=[^\n]*\n)*?ElementDataFile *=[^\n]*\n", file.read(HEADER_BYTES)

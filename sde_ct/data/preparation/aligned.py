@@ -51,10 +51,7 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
 
 
 def _with_contrasts(patient: Patient) -> Patient:
-    """The patient with all contrasts on the grid of the first.
-
-    A voxel counts as measured by the MR if all contrasts cover it.
-    """
+    """The patient with all contrasts on the first grid; voxels that one lacks are unmeasured."""
     for name, volume in patient.further.items():
         path = str(patient.files[file_name(name)])
         volume, there = on_first(volume, patient.mr, path)
@@ -107,10 +104,7 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
 
 
 def _on_grid_of_mr(patient: Patient, kind: str) -> Patient:
-    """The patient with its mask or CT in the MR's order of voxels.
-
-    Raises InputError if the grids differ.
-    """
+    """Reorder the mask or CT as the voxels of the MR. Raises InputError if the grids differ."""
     volume: Volume | None = getattr(patient, kind)
     if volume is None:
         return patient

@@ -16,10 +16,7 @@ REQUEST = "request.json"
 
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
-    """Create `output` with the request in it.
-
-    Returns False if the folder already holds this request.
-    """
+    """Create `output` with the request in it; False if it already holds this request."""
     output.parent.mkdir(parents=True, exist_ok=True)
     if not output.exists():
         partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))

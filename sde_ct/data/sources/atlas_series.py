@@ -26,10 +26,7 @@ DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
 
 
 class Image(NamedTuple):
-    """One series of images.
-
-    If it is no volume, `series` is None and `broken` gives the reason.
-    """
+    """One series of images; if it is no volume, `series` is None and `broken` says why."""
 
     slices: tuple[Slice, ...]
     series: Series | None

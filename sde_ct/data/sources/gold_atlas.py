@@ -66,10 +66,7 @@ class AtlasCase:
         return withhold(text, secrets_in(folders(self.folder)), self.id)
 
     def read(self) -> Patient:
-        """T2, CT and body mask, with notes on the choice of series.
-
-        No note holds the patient's name or ID.
-        """
+        """T2, CT, body mask and notes, none of which holds the patient's name or ID."""
         try:
             found = scan(self.folder)
             return _without_names(self._read(found), found.secrets, self.id)

@@ -53,10 +53,7 @@ class Identity:
         return replace(self, affine=affine, sources=())
 
     def named_in(self, text: str) -> bool:
-        """Whether `text` contains a part of the patient's name.
-
-        A part of two letters counts only where it is a whole word.
-        """
+        """Whether `text` has a part of the patient's name; a part of two letters must be a word."""
         name, words = str(self.header.get("PatientName") or ""), words_of(text)
         return any(
             part in words or (len(part) > 2 and part in text.casefold()) for part in words_of(name)

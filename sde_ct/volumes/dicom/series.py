@@ -35,10 +35,7 @@ from sde_ct.volumes.dicom.slice import (
 
 @dataclass(frozen=True)
 class Series:
-    """A checked series with its headers, which were read once, and its geometry.
-
-    `read` reads the voxels.
-    """
+    """A checked series: its geometry, and its headers, read once. `read` reads the voxels."""
 
     path: Path  # the path that was given: the folder, or one file of the series
     slices: tuple[Slice, ...]  # in their order along the normal
