@@ -1,4 +1,4 @@
-"""Compare how an MR was acquired, by its DICOM header, with the MRs of the training."""
+"""Compare the acquisition in an MR's DICOM header with that of the training's MRs."""
 
 import math
 import re

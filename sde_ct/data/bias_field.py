@@ -49,7 +49,7 @@ def without_bias_field(mr: Volume, body: Volume) -> Volume:
         field = field[tuple(slice(n) for n in mr.array.shape)]
     except RuntimeError as error:
         raise InputError(
-            "N4 cannot fit a bias field to this MR: prepare without --n4, or leave it out"
+            "N4 cannot fit a bias field to this MR: prepare without --n4, or leave this MR out"
         ) from error
     field = np.clip(field, field[inside].min(), field[inside].max())
     return mr.with_array((mr.array / np.exp(field)).astype(np.float32))

@@ -48,7 +48,7 @@ def _axes(volume: Volume) -> Iterator[Finding]:
 
 
 def _origin(volume: Volume) -> Iterator[Finding]:
-    """Report an origin of 0 with straight axes, as converters that lose the geometry write it."""
+    """Report an origin of 0 with straight axes, a sign that a converter lost the geometry."""
     straight = np.count_nonzero(np.abs(volume.affine[:3, :3]) > 1e-6) == 3
     if straight and np.abs(volume.affine[:3, 3]).max() <= 1e-6:
         yield warning(

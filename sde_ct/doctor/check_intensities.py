@@ -82,7 +82,7 @@ def _constant(volume: Volume) -> Iterator[Finding]:
 
 
 def _scrambled(volume: Volume) -> Iterator[Finding]:
-    """Report unrelated neighbours, as a wrong byte order, size or type of voxels gives them."""
+    """Report unrelated neighbours, a sign of a wrong byte order, size or type of voxels."""
     array = volume.array.astype(np.float64)
     related = [_correlation(array, axis) for axis in range(3) if array.shape[axis] > 2]
     if related and max(related) < RELATED:

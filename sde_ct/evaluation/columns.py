@@ -18,7 +18,7 @@ class Column(NamedTuple):
     """One figure of a method on a patient.
 
     Attributes:
-        name: in metrics.csv and metrics.json.
+        name: the name in metrics.csv and metrics.json.
         title: heading in tables, with the unit.
         digits: number of digits after the decimal point, in tables.
         group: the table in which it is shown.

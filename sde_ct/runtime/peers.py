@@ -82,7 +82,7 @@ def together(
     index: int | None = None,
     patience: int = 300,
 ) -> Iterator[None]:
-    """Connect to the other processes, run the block, and disconnect; a process alone only runs it.
+    """Connect to the other processes, run the block, and disconnect; a single process only runs it.
 
     If the block fails, this process ends without waiting for the others. At the end of the program
     JAX would wait for the others, while the others would wait for this process in their next
@@ -95,7 +95,7 @@ def together(
 
     Raises:
       InputError: the arguments, or the settings of the network, are wrong.
-      SystemExit: with status `LOST` where another process is gone.
+      SystemExit: with status `LOST`, if another process is gone.
     """
     options = way_to_start(coordinator, count, index)
     if options is None:

@@ -208,6 +208,6 @@ class Synthesizer:
 
 
 def samples_that_fit(free: float, each: float) -> int:
-    """The largest power of two of samples, of `each` bytes, that fits into `SHARE` of `free`."""
+    """The largest power of two, n, such that n samples of `each` bytes fit in `SHARE` · `free`."""
     most = min(LARGEST, SHARE * free / max(each, 1.0))
     return 2 ** int(np.log2(max(most, 1.0)))

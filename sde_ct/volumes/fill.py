@@ -94,7 +94,7 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Remove border voxels that have the value by chance; the rest lies in plates of 2 x 2 voxels."""
+    """Remove border voxels that have the value by chance; the rest lies in plates of 2 x 2."""
     plates = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
     return np.logical_or.reduce([ndimage.binary_opening(part, plate) for plate in plates])
 

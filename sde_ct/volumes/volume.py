@@ -61,7 +61,7 @@ def is_perpendicular(affine: Float[np.ndarray, "4 4"], tolerance: float) -> bool
 
 
 def reordered(volume: Volume, affine: Float[np.ndarray, "4 4"]) -> Volume:
-    """The volume with axes flipped and swapped, never interpolated, to lie closest to `affine`'s.
+    """Flip and swap the axes, without interpolation, to bring them closest to those of `affine`.
 
     Files may store the same voxels in different orders, as do a DICOM series and the NIfTI file
     that dcm2niix makes of it. After this function their arrays are equal.
@@ -73,7 +73,7 @@ def reordered(volume: Volume, affine: Float[np.ndarray, "4 4"]) -> Volume:
 
 
 def canonical(volume: Volume) -> Volume:
-    """The volume with axes flipped and swapped, never interpolated, to lie closest to RAS+."""
+    """Flip and swap the axes, without interpolation, to bring them closest to RAS+."""
     return reordered(volume, np.eye(4))
 
 
@@ -87,7 +87,7 @@ def restore(volume: Volume, like: Volume) -> Volume:
 
 
 def left_posterior_superior(volume: Volume) -> Volume:
-    """The volume with axes flipped and swapped, never interpolated, to lie closest to LPS+.
+    """Flip and swap the axes, without interpolation, to bring them closest to LPS+.
 
     DICOM's axial slices have this order of voxels: first row anterior, first column right.
     """

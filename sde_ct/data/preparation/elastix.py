@@ -46,8 +46,8 @@ def deformation(
         import itk
     except ImportError as error:
         raise InputError(
-            "deformable registration needs itk-elastix: pip install '.[register]', or register "
-            "rigidly"
+            "deformable registration needs itk-elastix: pip install '.[register]', or give "
+            "--register=rigid"
         ) from error
     fixed, moving = (_image(itk, volume, np.float32) for volume in (mr, ct))
     mask = _image(itk, mr.with_array(around), np.uint8)
@@ -73,7 +73,7 @@ def deformation(
             field.Update()
     except RuntimeError as error:
         raise InputError(
-            "elastix could not register MR and CT: register them elsewhere, or rigidly"
+            "elastix could not register MR and CT: use another program, or give --register=rigid"
         ) from error
     ways = np.asarray(itk.array_from_image(field), np.float32).transpose(2, 1, 0, 3)
     return ways @ swap_lps_ras(np.eye(4))[:3, :3].astype(np.float32)

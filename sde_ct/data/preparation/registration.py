@@ -66,7 +66,8 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
         rigid = _rigid(*images, _starts(ct, mr, body))  # type: ignore[call-arg]
     except RuntimeError as error:
         raise InputError(
-            "MR and CT could not be registered: register them elsewhere, or leave them out"
+            "MR and CT could not be registered: register them with another program, or leave the "
+            "patient out"
         ) from error
     matrix = _matrix(rigid)
     known = measured(ct)
