@@ -80,7 +80,7 @@ FILES = {
     "missing": ("ct", Path.unlink, "holds no CT that matches 'ct*': add the file"),
     "truncated": ("mr", truncate, "is damaged or not NIfTI: copy or export it again"),
     "not finite": ("ct", poison, "holds 1 voxels that are not finite: replace them"),
-    "shape": ("ct", lambda p: save(p, load(p)[..., 1:]), "different grids (shape (16, 12, 4)"),
+    "shape": ("ct", lambda p: save(p, load(p)[..., 1:]), "different grids (shapes (16, 12, 4)"),
     "place": ("ct", lambda p: save(p, load(p), AFFINE + np.eye(4, k=3)), "(corners 1 mm apart"),
     "spacing": ("ct", lambda p: save(p, load(p), AFFINE * 1.01), "grids (corners 1.54 mm apart"),
     "offset": ("ct", lambda p: save(p, load(p) + 1024), "is not in HU (values 24 to 1193)"),
@@ -124,7 +124,10 @@ FLAGS = {
     "existing": (["--output=EMPTY"], "exists: choose another output"),
     "t1": (["--t1"], "--t1 works only with --source=gold_atlas: leave it out"),
     "no tag": (["--choose=TE=90"], "--choose=TE=90: write a keyword of DICOM and its value"),
-    "choose": (["--source=synthrad2023", "--choose=EchoTime=9"], "--choose is for --source=pairs"),
+    "choose": (
+        ["--source=synthrad2023", "--choose=EchoTime=9"],
+        "--choose works only with --source=pairs",
+    ),
     "choose of two": (
         ["--mr=m*", "--mr=t*", "--choose=EchoTime=9"],
         "--choose is for one MR contrast",

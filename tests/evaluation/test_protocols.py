@@ -71,7 +71,7 @@ def test_paper_refuses_what_it_cannot_scale():
     ct, sct, mask = _case()
     flat = ct.copy()
     flat[..., 2] = 0
-    with pytest.raises(InputError, match="one value only"):
+    with pytest.raises(InputError, match="only one value"):
         evaluate_case(PAPER, flat, sct, mask)
     with pytest.raises(InputError, match="outside the body"):
         evaluate_case(PAPER, ct, np.where(mask, sct, np.nan), mask)

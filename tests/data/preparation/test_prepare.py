@@ -137,7 +137,7 @@ def other_grid(path):
 BAD = {
     "shape": (
         lambda p: save(p / "ct.nii.gz", patient((20, 18, 8))["ct"]),
-        r"ct\.nii\.gz and .*mr\.nii\.gz lie on different grids \(shape \(20, 18, 8\) against",
+        r"ct\.nii\.gz and .*mr\.nii\.gz lie on different grids \(shapes \(20, 18, 8\) and",
     ),
     "geometry": (lambda p: other_grid(p / "ct.nii.gz"), "corners 1 mm apart"),
     "mask": (
