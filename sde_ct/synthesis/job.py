@@ -41,7 +41,7 @@ class Request:
     draws: int | None = None  # of all networks together; None: about ten, or one per CNN or GAN
     evaluations: int | None = None  # network evaluations per draw; None takes those of the recipe
     seed: int = 0
-    mask: Path | None = None  # region of the judged draws, or a folder of masks; None: the body
+    mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body
     calibrated: bool = False  # correct the spread and write intervals
     batch: int | None = None  # samples per device; None means as many as the memory holds
     each: bool = False  # write every draw too
@@ -116,7 +116,7 @@ class Job:
         """
         request = self._request
         kind = format_of(source.path)
-        choices = () if request.study else request.choices  # else they select in the study
+        choices = () if request.study else request.choices  # with a study, they select its images
         given = source.series or open_source(source.path, choices)
         opened = given if isinstance(given, Series) else None
         if request.study:
@@ -138,7 +138,7 @@ class Job:
             doubts = (*doubts, *warnings)
         name, series, notes = source.name, None, place_notes(mr)
         if opened and identity.named_in(name):
-            name = f"mr-{voxel_sha256(mr.array)[:12]}"  # a name without the patient's
+            name = f"mr-{voxel_sha256(mr.array)[:12]}"  # a hash replaces the patient's name
         if request.dicom:
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)

@@ -67,7 +67,7 @@ def find_mask(masks: Path, source: Source) -> Path:
     named = [p for p in masks.iterdir() if image_stem(p) and case_name(p) == source.name]
     if len(named) != 1:
         raise InputError(
-            f"{masks} holds {len(named)} masks called {source.name}: keep one, such as "
+            f"{masks} holds {len(named)} masks called {source.name}: it must hold one, such as "
             f"{source.name}.nii.gz."
         )
     return named[0]

@@ -1,5 +1,4 @@
-"""Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): one folder of DICOM files per
-patient.
+"""Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): one DICOM folder per patient.
 
 Each folder holds about eight series: T2, T1, the CT as scanned and the CT deformed onto the T2, a
 registration, and structure sets of several observers. Any cohort of that shape can be read.

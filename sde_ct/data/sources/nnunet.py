@@ -62,7 +62,7 @@ def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]
     A role is absent if no channel has its name.
     """
     if not isinstance(channels, dict):
-        raise InputError(f"{path}: channel_names is no table: write it as one")
+        raise InputError(f"{path}: channel_names is no table: write it again")
     try:
         names = {int(number): str(name).replace("_", " ") for number, name in channels.items()}
     except ValueError:
