@@ -138,7 +138,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
         # The standard's limits of the VR LO.
         if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:
             raise InputError(
-                "--patient_id is too long or holds a backslash: give up to 64 characters, no backslash."
+                "--patient_id is too long or has a backslash: give up to 64 characters without one."
             )
     choices = parse_choices(CHOOSE.value)
     job = Job(

@@ -191,7 +191,7 @@ def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
 
 
 def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
-    """The files of one file's series, and the files without a series."""
+    """The files in the series of one file, and the files without any series."""
     if wanted not in headers:
         return []
     uid = series_of(headers[wanted], wanted)
