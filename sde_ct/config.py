@@ -61,6 +61,13 @@ class AdversarialConfig:
 
 
 @dataclass
+class ResidualConfig:
+    folds: int = at_least(2, 2)  # copies of the regression, each without one part of the patients
+    shared_epochs: int = at_least(0, 16)  # of the regression before the copies part from it
+    denoiser_share: float = positive(0.5, below=1)  # of `training.steps`, at the end
+
+
+@dataclass
 class DataConfig:
     batch_size: int = positive(16)  # over all devices and hosts
     contrasts: int = positive(1)  # of the MR, as many as the prepared data have
@@ -127,11 +134,12 @@ class SamplingConfig:
 class Experiment:
     """Everything that determines a training run, apart from the data."""
 
-    method: str = choice("diffusion", "cnn", "gan")
+    method: str = choice("diffusion", "residual", "cnn", "gan")
     sde: SDEConfig = field(default_factory=SDEConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -181,6 +189,11 @@ def _check_together(config: Experiment) -> None:
         raise InputError(
             f"config.training.warmup={training.warmup} must be below "
             f"config.training.steps={training.steps}."
+        )
+    if config.method == "residual" and config.sampling.clip_denoised:
+        raise InputError(
+            "config.sampling.clip_denoised=True keeps a CT in its range, but the residual method "
+            "draws a difference of CTs: set it to False."
         )
     if not config.sampling.fast_end < (most := _noisiest(config.sde)):
         raise InputError(

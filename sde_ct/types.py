@@ -9,12 +9,15 @@ from jaxtyping import Array, Bool, Float, Int
 class Batch(NamedTuple):
     """Pairs of axial slices in model units: [-1, 1], or [0, 1] in the paper's per-slice scaling.
 
-    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other.
+    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other. Only
+    training batches have all fields; None stands for those that a batch lacks.
     """
 
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]
     valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and counts in losses, else 0
+    group: Int[Array, " b"] | None = None  # slices of different groups are of different patients
+    epoch: Int[Array, " b"] | None = None  # how often training has shown every slice before
 
 
 class ScoreFn(Protocol):

@@ -23,7 +23,9 @@ class Slices:
     """Random access to the slices of one split, in model units.
 
     `source[i]` is {"mr": [h, w, k], "ct": [h, w, 1], "valid": [h, w, 1]}, float32, with
-    k = contrasts·(1 + 2·neighbours). Slices that the CT did not measure anywhere are left out.
+    k = contrasts·(1 + 2·neighbours), and "group", the number of the patient. A single patient is
+    divided into two groups, the halves along z. Slices that the CT did not measure anywhere are
+    left out.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Slices:
             "mr": stacked(mr)[0],
             "ct": self._intensity.ct.to_model(np.array(case.load("ct")[z]))[..., None],
             "valid": np.array(case.load("valid")[z], np.float32)[..., None],
+            "group": np.int32(number if len(self._cases) > 1 else 2 * z // len(case)),
         }
 
 
@@ -130,7 +133,8 @@ def train_iterator(
 
     The seed fixes one endless stream of examples, whatever the number of hosts. Batch `step` begins
     at example step·batch_size of this stream, and shard i of n takes the i-th of n equal parts of
-    the batch.
+    the batch. The field "epoch" says how often the stream has shown every slice
+    before the first row of the batch.
 
     Args:
       source: the training slices.
@@ -158,14 +162,15 @@ def train_iterator(
 
     def batch(step: int) -> Example:
         first = step * batch_size + shard_index * share
-        return _stack([stream[row] for row in range(first, first + share)])
+        epoch = np.full(share, step * batch_size // len(source), np.int32)
+        return {**_stack([stream[row] for row in range(first, first + share)]), "epoch": epoch}
 
     steps = grain.MapDataset.range(sys.maxsize // batch_size).map(batch)
     return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
 
 
 def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bool) -> Example:
-    """Mirror and rotate all fields of an example [h, w, ·] alike."""
+    """Mirror and rotate all images [h, w, ·] of an example alike."""
     turns = int(rng.integers(1, 4)) if rotate90 and rng.random() < 0.5 else 0
     mirror = flip and rng.random() < 0.5
 
@@ -173,7 +178,7 @@ def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bo
         image = np.rot90(image, turns, axes=(0, 1))
         return np.ascontiguousarray(image[:, ::-1] if mirror else image)
 
-    return {key: turn(image) for key, image in example.items()}
+    return {key: turn(field) if field.ndim else field for key, field in example.items()}
 
 
 def eval_batches(source: Slices | Sequence[Example], batch_size: int) -> Iterator[Example]:

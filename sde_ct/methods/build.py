@@ -7,6 +7,7 @@ from sde_ct.errors import InputError
 from sde_ct.methods.adversarial import adversarial
 from sde_ct.methods.diffusion import diffusion
 from sde_ct.methods.regression import regression
+from sde_ct.methods.residual import residual
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.sde import SDE, VESDE, VPSDE
 from sde_ct.types import Method
@@ -42,9 +43,9 @@ def build_method(
       InputError: an unknown sampler, or a sampler for a CNN or GAN, which has none.
     """
     network = build_network(config)
-    if config.method == "diffusion":
-        name = "ddpm" if sampler is None else sampler
-        return diffusion(config, build_sde(config), network, axis_name, sampler=name)
+    if config.method in (drawn := {"diffusion": diffusion, "residual": residual}):
+        method, name = drawn[config.method], "ddpm" if sampler is None else sampler
+        return method(config, build_sde(config), network, axis_name, sampler=name)
     if sampler is not None:
         raise InputError(
             f"config.method={config.method!r} has no sampler: leave out sampler={sampler!r}."

@@ -77,13 +77,13 @@ def score_form() -> Form:
     )
 
 
-def form_of(config: Experiment) -> Form:
-    """The form that the configuration names."""
-    if config.diffusion.form == "epsilon":
-        return epsilon_form(config.diffusion.steps)
-    if config.diffusion.form == "score":
+def form_of(config: DiffusionConfig, data_mean: float, sigma_data: float) -> Form:
+    """The form that the configuration names, for data with this mean and standard deviation."""
+    if config.form == "epsilon":
+        return epsilon_form(config.steps)
+    if config.form == "score":
         return score_form()
-    return edm_form(config.data.ct_mean, config.data.ct_std)
+    return edm_form(data_mean, sigma_data)
 
 
 def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, ""]:
@@ -103,10 +103,35 @@ def sample_time(key: Array, sde: SDE, config: DiffusionConfig) -> Float[Array, "
     return jnp.clip(sde.time(ratio), config.time_min, 1.0)
 
 
-def _apply(network: UNet, params, form: Form, x, mr, t, alpha, std) -> Float[Array, "b h w 1"]:
+class Noised(NamedTuple):
+    """What the network sees of noised images, and what it has to predict."""
+
+    inputs: Float[Array, "b h w c"]
+    label: Float[Array, " b"]
+    target: Float[Array, "b h w 1"]
+
+
+def noised(
+    keys, ct: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], *, sde: SDE, form: Form,
+    config: DiffusionConfig,
+) -> Noised:
+    """Each image at a random time, with the MR as further channels."""
+
+    def noise(key):
+        for_time, for_noise = jax.random.split(key)
+        time = sample_time(for_time, sde, config)
+        return time, jax.random.normal(for_noise, ct.shape[1:])
+
+    t, z = jax.vmap(noise)(keys)
+    alpha, std = (expand(value, z) for value in sde.marginal(t))
+    shown = _shown(form, alpha * ct + std * z, mr, t, alpha, std)
+    return Noised(*shown, form.target(ct, z, alpha, std))
+
+
+def _shown(form: Form, x, mr, t, alpha, std) -> tuple[Array, Array]:
+    """The input channels and the noise label of the network."""
     inputs = jnp.concatenate([form.inputs(x, alpha, std), mr], axis=-1)
-    label = form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
-    return network.apply(params, inputs, label)  # type: ignore[return-value]
+    return inputs, form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
 
 
 def score_fn(
@@ -116,7 +141,7 @@ def score_fn(
 
     def score(x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Float[Array, "b h w 1"]:
         alpha, std = (expand(value, x) for value in sde.marginal(t))
-        output = _apply(network, params, form, x, mr, t, alpha, std)
+        output = network.apply(params, *_shown(form, x, mr, t, alpha, std))
         return form.score(x, output, alpha, std)
 
     return score
@@ -135,23 +160,19 @@ def diffusion(
     Pixels with valid = 0 count in the denominator, so that a step does not depend on how the batch
     is divided over devices. Raises InputError where the network cannot be sampled with `sampler`.
     """
-    form, run = form_of(config), sampler_fn(sampler, config, sde)
+    form = form_of(config.diffusion, config.data.ct_mean, config.data.ct_std)
+    run = sampler_fn(sampler, config, sde)
 
     def initialise(key, batch: Batch):
         x = jnp.concatenate([batch.ct, batch.mr], axis=-1)
         return network.init(key, x[:1], jnp.ones((1,)))
 
     def loss(params, keys, batch: Batch):
-        def noise(key):
-            for_time, for_noise = jax.random.split(key)
-            time = sample_time(for_time, sde, config.diffusion)
-            return time, jax.random.normal(for_noise, batch.ct.shape[1:])
-
-        t, z = jax.vmap(noise)(keys)
-        alpha, std = (expand(value, z) for value in sde.marginal(t))
-        x = alpha * batch.ct + std * z
-        output = _apply(network, params, form, x, batch.mr, t, alpha, std)
-        return jnp.mean(batch.valid * (output - form.target(batch.ct, z, alpha, std)) ** 2)
+        inputs, label, target = noised(
+            keys, batch.ct, batch.mr, sde=sde, form=form, config=config.diffusion
+        )
+        output = network.apply(params, inputs, label)
+        return jnp.mean(batch.valid * (output - target) ** 2)  # type: ignore[operator]
 
     def draw(params, keys, mr) -> Samples:
         score = score_fn(params, mr, sde=sde, network=network, form=form)
