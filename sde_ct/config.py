@@ -9,7 +9,6 @@ nor set an optional one back to None.
 import dataclasses
 import math
 import runpy
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -208,41 +207,6 @@ def _noisiest(sde: SDEConfig) -> float:
         return math.sqrt(sde.sigma_max**2 - sde.sigma_min**2)
     log = (sde.beta_min + sde.beta_max) / 2
     return math.sqrt(math.expm1(log)) if log < 700 else math.inf
-
-
-# Every record has had these sections since the first version.
-SECTIONS = ("method", "sde", "network", "diffusion", "adversarial", "data", "training", "sampling")
-
-
-def to_dict(config: Experiment) -> dict[str, Any]:
-    """Plain nested dictionaries, for JSON."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
-    """The inverse of `to_dict`; unknown fields and missing `SECTIONS` are an InputError.
-
-    Fields missing from older records take their earlier behaviour: the `earlier` of the field,
-    or its default where the default is what was done before. A section that is younger than the
-    record takes its defaults.
-    """
-    hints = typing.get_type_hints(kind)
-    wanted = set(SECTIONS) if kind is Experiment else set()
-    if odd := sorted((set(values) - set(hints)) | (wanted - set(values))):
-        raise InputError(f"The stored configuration does not fit this version: {', '.join(odd)}.")
-    earlier = {
-        item.name: item.metadata["earlier"]
-        for item in dataclasses.fields(kind)
-        if "earlier" in item.metadata
-    }
-    given = {name: _restore(value, hints[name]) for name, value in values.items()}
-    return kind(**(earlier | given))
-
-
-def _restore(value: Any, hint: type) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(value, hint)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def differences(a: Experiment, b: Experiment) -> list[str]:

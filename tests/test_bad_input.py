@@ -161,7 +161,10 @@ def test_train_refuses_and_leaves_no_trace(place):
         (["--config.data.neighbours=3"], "anna has 5 slices, but the network needs 7"),
         (["--config.network.patch=5"], "12 x 16, but this network needs multiples of 5"),
         (["--config.training.steps=0"], "config.training.steps=0: give a number above 0"),
-        (["--config.method=unet"], "config.method='unet': give one of diffusion, cnn, gan"),
+        (
+            ["--config.method=unet"],
+            "config.method='unet': give one of diffusion, residual, cnn, gan",
+        ),
         (["--config.network.multipliers=1,-2"], "config.network.multipliers=(1, -2)"),
         ([f"--config={place / 'nix.py'}"], "nix.py: there is no such recipe"),
         ([f"--workdir={place / 'recipe.py'}"], "recipe.py is a file"),

@@ -9,17 +9,15 @@ import jax
 import pytest
 
 from sde_ct.config import (
-    SECTIONS,
     Experiment,
     NetworkConfig,
     SDEConfig,
     differences,
     flatten,
-    from_dict,
     recipe,
-    to_dict,
     validate,
 )
+from sde_ct.config_record import SECTIONS, from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.samplers import SAMPLERS
@@ -236,7 +234,7 @@ def test_a_section_that_is_younger_than_a_record_takes_its_defaults():
         later: SDEConfig = dataclasses.field(default_factory=SDEConfig)
 
     hints = typing.get_type_hints(Younger)
-    assert set(hints) - set(SECTIONS) == {"later"}
+    assert set(hints) - set(SECTIONS) == {"later", "residual"}
     record = to_dict(Experiment(method="cnn"))
     assert from_dict(record, Younger).later == SDEConfig()
     assert from_dict(record, Younger).method == "cnn"

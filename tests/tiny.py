@@ -15,8 +15,8 @@ from sde_ct.config import (
     SamplingConfig,
     SDEConfig,
     TrainingConfig,
-    to_dict,
 )
+from sde_ct.config_record import to_dict
 from sde_ct.data.prepared import Prepared
 from sde_ct.lab.phantom.cohort import prepared_cohort
 from sde_ct.methods import build_method
@@ -59,7 +59,7 @@ def write_recipe(config: Experiment, path: Path) -> Path:
 
 
 RECIPE = """import json
-from sde_ct.config import from_dict
+from sde_ct.config_record import from_dict
 def get_config():
     return from_dict(json.loads('{}'))
 """

@@ -112,7 +112,12 @@ class Noised(NamedTuple):
 
 
 def noised(
-    keys, ct: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], *, sde: SDE, form: Form,
+    keys,
+    ct: Float[Array, "b h w 1"],
+    mr: Float[Array, "b h w k"],
+    *,
+    sde: SDE,
+    form: Form,
     config: DiffusionConfig,
 ) -> Noised:
     """Each image at a random time, with the MR as further channels."""

@@ -90,7 +90,7 @@ def residual(
         return noised(keys, rest, shown, sde=sde, form=form, config=config.diffusion)
 
     def denoising(state: Networks, keys, batch: Batch) -> _Task:
-        fold = (batch.group % plan.folds)[:, None, None, None]
+        fold = _fold(batch, plan)
         mean = jnp.zeros_like(batch.ct)
         for number in range(plan.folds):
             unseen = mean_of(weights(_member(state.stacked, 1 + number)), batch.mr)
@@ -99,8 +99,8 @@ def residual(
         return _Task(shown, batch.valid, jnp.zeros_like(batch.valid))
 
     def regressing(number, shared, batch: Batch) -> _Task:
-        own = batch.group % plan.folds == number - 1  # never for the regression itself
-        own = jnp.broadcast_to(own[:, None, None, None], batch.valid.shape)
+        # A copy does not learn from its own fold; the regression, number 0, has none.
+        own = jnp.broadcast_to(_fold(batch, plan) == number - 1, batch.valid.shape)
         shown = Noised(*regression_input(batch.mr), standard(batch.ct))
         return _Task(shown, batch.valid * ~own, batch.valid * (own | shared))
 
@@ -117,7 +117,7 @@ def residual(
         return Networks(jax.tree.map(lambda *x: jnp.stack(x), *states), variance, warm)
 
     def update(state: Networks, keys, batch: Batch):
-        number, shared = plan.turn(state.stacked.step, batch.epoch)
+        number, shared = plan.turn(state.stacked.step, batch.epoch[0])  # type: ignore[index]
         rate = plan.rate(state.stacked.step.sum())
         member = _begun(state, number, plan, config.training.ema)
         task = jax.lax.cond(
@@ -128,7 +128,7 @@ def residual(
 
         def loss(params):
             output = network.apply(params, task.shown.inputs, task.shown.label)
-            error = (output - task.shown.target) ** 2  # type: ignore[operator]
+            error = (output - task.shown.target) ** 2
             squares = jnp.mean(task.unseen * error), jnp.mean(task.unseen)
             return jnp.mean(task.weight * error), squares
 
@@ -137,13 +137,13 @@ def residual(
         metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
         trained = advance(member, gradient, plan.optimiser(rate), config.training.ema)
         newest = MEMORY * state.variance + (1 - MEMORY) * figures[1] / figures[2]
-        new = Networks(
-            jax.tree.map(lambda every, one: every.at[number].set(one), state.stacked, trained),
-            jnp.where(figures[2] > 0, newest, state.variance),
-            state.warm,
+        variance = jnp.where(figures[2] > 0, newest, state.variance)
+        (trained, variance), metrics["skipped"] = keep_finite(
+            (trained, variance), (member, state.variance), list(metrics.values())
         )
-        new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
-        return new, metrics | {"learning_rate": rate}
+        # Written into the donated state, of which the other networks are not touched.
+        stacked = jax.tree.map(lambda every, one: every.at[number].set(one), state.stacked, trained)
+        return Networks(stacked, variance, state.warm), metrics | {"learning_rate": rate}
 
     def loss(state: Networks, keys, batch: Batch):
         """The denoiser's loss, with residuals of the regression, and the regression's loss."""
@@ -191,6 +191,10 @@ def residual(
 def mirrored(image: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
     """Left and right exchanged."""
     return image[:, :, ::-1]
+
+
+def _fold(batch: Batch, plan: Plan) -> Int[Array, "b 1 1 1"]:
+    return (batch.group % plan.folds)[:, None, None, None]  # type: ignore[index, operator]
 
 
 def _member(stacked: TrainState, number: int | Int[Array, ""]) -> TrainState:

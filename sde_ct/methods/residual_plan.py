@@ -26,16 +26,16 @@ class Plan:
         self.first = config.training.steps - max(share, 1)  # the denoiser's first step
 
     def turn(
-        self, steps: Int[Array, " networks"], epoch: Int[Array, " b"]
+        self, steps: Int[Array, " networks"], epoch: Int[Array, ""]
     ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
         """The network to train, and whether it is the regression before the copies begin.
 
         Args:
           steps: the updates that each network has had.
-          epoch: of the batch, the same for all its examples.
+          epoch: of the batch.
         """
         parted = steps[1 : self.denoiser].sum() > 0
-        shared = ~parted & (epoch[0] < self._residual.shared_epochs)
+        shared = ~parted & (epoch < self._residual.shared_epochs)
         step = steps.sum()
         number = jnp.where(shared, 0, step % self.denoiser)
         number = jnp.where(step < self.first, number, self.denoiser)
@@ -46,7 +46,7 @@ class Plan:
         total = self._training.steps
 
         def part(steps: int):
-            warmup = min(self._training.warmup, max(steps // 4, 0))
+            warmup = min(self._training.warmup, steps // 4)
             return schedule(
                 replace(self._training, steps=steps, warmup=warmup), self._training.learning_rate
             )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sde_ct.config import to_dict
+from sde_ct.config_record import to_dict
 from sde_ct.errors import InputError
 from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.synthetic_ct import SyntheticCT

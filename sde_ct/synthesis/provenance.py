@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from sde_ct.config import to_dict
+from sde_ct.config_record import to_dict
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.dicom.identity import Identity
 from sde_ct.volumes.dicom.write import joined

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sde_ct.config import Experiment, to_dict
+from sde_ct.config import Experiment
+from sde_ct.config_record import to_dict
 from sde_ct.errors import InputError
 from sde_ct.training.experiment import RUN
 from sde_ct.training.telemetry import Report

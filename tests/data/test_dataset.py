@@ -48,8 +48,10 @@ def test_examples_are_the_prepared_slices_in_model_units(data):
         "mr": (16, 16, 3),
         "ct": (16, 16, 1),
         "valid": (16, 16, 1),
+        "group": (),
     }
-    assert {v.dtype for v in example.values()} == {np.dtype(np.float32)}
+    assert {example[k].dtype for k in ("mr", "ct", "valid")} == {np.dtype(np.float32)}
+    assert example["group"] == 1 and source[0]["group"] == 0  # the second patient, the first
     np.testing.assert_allclose(
         example["ct"][..., 0], np.clip(case.load("ct")[2] / 1000, -1, 1), atol=1e-6
     )
@@ -280,3 +282,21 @@ def test_turning_needs_square_slices(cohort, tmp_path):
     data = prepare(cases, tmp_path / "wide", source="s", split=SPLIT)
     with pytest.raises(InputError, match="18 x 20"):
         train_iterator(Slices(data, "train", Intensity()), batch_size=2, seed=0, rotate90=True)
+
+
+def test_a_single_patient_is_divided_into_two_halves(cohort, tmp_path):
+    cases = find_cases("synthrad2023", cohort, Patterns())
+    split = {"train": ("1PA000",), "validation": (), "test": ()}
+    data = prepare(cases[:1], tmp_path / "data", source="synthrad2023", split=split, size=(16, 16))
+    source = Slices(data, "train", Intensity(RobustMR(), HUWindow(-1000, 1000)))
+    groups = [int(source[i]["group"]) for i in range(len(source))]
+    assert groups == sorted(groups) and set(groups) == {0, 1}
+    assert abs(groups.count(0) - groups.count(1)) <= 1
+
+
+def test_the_epoch_counts_complete_passes(data):
+    source = Slices(data, "train", Intensity(RobustMR(), HUWindow(-1000, 1000)))
+    stream = train_iterator(source, batch_size=4, seed=0)
+    epochs = [next(stream)["epoch"] for _ in range(2 * len(source))]
+    for step, epoch in enumerate(epochs):
+        np.testing.assert_array_equal(epoch, np.full(4, 4 * step // len(source)))

@@ -48,7 +48,7 @@ def experiment(method: str, kind: str = "vp") -> Experiment:
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     mr = jax.random.uniform(jax.random.key(5), (4, 8, 8, 1), minval=-1.0)
-    return Batch(mr, -0.5 * mr, jnp.ones_like(mr))
+    return Batch(mr, -0.5 * mr, jnp.ones_like(mr), jnp.arange(4), jnp.zeros(4, jnp.int32))
 
 
 def begin(learner, batch: Batch):
@@ -72,7 +72,7 @@ def test_one_batch_can_be_learnt(method, batch):
     assert int(learnt.step) == 60
 
 
-@pytest.mark.parametrize("method", ["diffusion", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", "residual", "gan"])
 def test_step_is_the_same_on_one_and_four_devices(method, batch):
     config = experiment(method)
     learner = build_method(config, parallel.AXIS)
@@ -92,7 +92,7 @@ def test_step_is_the_same_on_one_and_four_devices(method, batch):
         np.testing.assert_allclose(one, four, atol=2e-4)
 
 
-@pytest.mark.parametrize("method", ["diffusion", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", "residual", "gan"])
 def test_an_update_that_is_not_finite_changes_nothing(method, batch):
     """One bad pixel on one of two devices: both skip it, in the one collective of a step."""
     learner, count = build_method(experiment(method), parallel.AXIS), 2

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from sde_ct.config import to_dict
+from sde_ct.config_record import to_dict
 from sde_ct.data.prepared import read_prepared
 from sde_ct.errors import InputError
 from sde_ct.training.experiment import record_start
