@@ -163,7 +163,7 @@ def test_train_refuses_and_leaves_no_trace(place):
         (["--config.training.steps=0"], "config.training.steps=0: give a number above 0"),
         (
             ["--config.method=unet"],
-            "config.method='unet': give one of diffusion, residual, cnn, gan",
+            "config.method='unet': give one of diffusion, residual",
         ),
         (["--config.network.multipliers=1,-2"], "config.network.multipliers=(1, -2)"),
         ([f"--config={place / 'nix.py'}"], "nix.py: there is no such recipe"),

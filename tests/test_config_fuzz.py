@@ -153,7 +153,11 @@ def valid(draw, networks):
         "training.steps": draw(st.integers(50, 2**31 - 1)),
         "training.seed": draw(st.integers(0, 2**31 - 1)),
         "adversarial.l1_weight": draw(floats(0, 100)),
+        "residual.folds": draw(st.integers(2, 4)),
+        "residual.denoiser_share": draw(floats(0.1, 0.9)),
     }  # fmt: skip
+    if values["method"] == "residual":
+        values["sampling.clip_denoised"] = False
     return validate(with_fields(values))
 
 
@@ -163,7 +167,11 @@ def arguments(config: Experiment):
     rng = np.random.default_rng(0)
     shapes = (1 + 2 * config.data.neighbours, 1, 1)
     images = [rng.uniform(-1, 1, (b, side, side, c)).astype(np.float32) for c in shapes]
-    return (side, side), example_keys(config.training.seed, 0, b), Batch(*images)
+    return (
+        (side, side),
+        example_keys(config.training.seed, 0, b),
+        Batch(*images, *2 * [np.arange(b)]),
+    )
 
 
 def builds(config: Experiment) -> None:
