@@ -146,13 +146,17 @@ def residual(
         return Networks(stacked, variance, state.warm), metrics | {"learning_rate": rate}
 
     def loss(state: Networks, keys, batch: Batch):
-        """The denoiser's loss, with residuals of the regression, and the regression's loss."""
+        """The denoiser's loss, with residuals of the regression, and the regression's loss.
+
+        The denoiser's loss is NaN while it is untrained: no checkpoint without draws is the best.
+        """
         params = for_synthesis(state)
         mean = mean_of(params.mean, batch.mr)
         shown = to_denoise(state, keys, batch, mean)
         output = network.apply(params.denoiser, shown.inputs, shown.label)
+        denoiser_loss = jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
         figures = (
-            jnp.mean(batch.valid * (output - shown.target) ** 2),  # type: ignore[operator]
+            jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
             jnp.mean(batch.valid * (mean - standard(batch.ct)) ** 2),
         )
         return dict(zip(("loss", "mean_loss"), mean_over(axis_name, figures)[0], strict=True))
@@ -186,6 +190,11 @@ def residual(
         return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
 
     return Method(init, update, loss, for_synthesis, draw, is_random=True)
+
+
+def has_draws(params: Any) -> bool:
+    """Whether there are draws with the weights of any method: not before a denoiser is trained."""
+    return not (isinstance(params, Params) and bool(jnp.isnan(params.scale)))
 
 
 def mirrored(image: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:

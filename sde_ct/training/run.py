@@ -184,7 +184,7 @@ class Run:
         if loss is None or not math.isfinite(loss):
             return False
         progress.validation_loss, best = loss, self.checkpoints.best_loss
-        telemetry.scalars(progress.step, "best", {"loss": min(loss, best)})
+        telemetry.scalars(progress.step, "best", {"loss": min(best, loss)})
         return loss < best
 
     def _save(self, state: Any, progress: Progress, telemetry: Telemetry, final: bool) -> None:

@@ -79,10 +79,12 @@ class Telemetry:
         self._bar.update()
 
     def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
-        """Write the figures of one step."""
+        """Write the figures of one step; TensorBoard gets those that are finite."""
         named = {f"{group}/{name}": float(value) for name, value in values.items()}
         for name, value in named.items():
-            self._write_event(Event(step=step, summary=summary.scalar(name, value)), flush=False)
+            if math.isfinite(value):
+                event = Event(step=step, summary=summary.scalar(name, value))
+                self._write_event(event, flush=False)
         self._flush()
         # JSON has no NaN.
         finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}

@@ -79,7 +79,10 @@ def validator(
 
 
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:
-    """`show(params, batch)` -> {"mr", "ct", "synthetic"}: [n, h, w], black 0, white 1."""
+    """`show(params, batch)` -> {"mr", "ct", "synthetic"}: [n, h, w], black 0, white 1.
+
+    Without "synthetic" where a draw is not finite, as before a network's first update.
+    """
     few = dataclasses.replace(
         config, sampling=dataclasses.replace(config.sampling, ddpm_steps=STEPS)
     )
@@ -89,9 +92,11 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
         mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
         numbers = np.arange(len(mr))
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
-        x = jax.device_get(draw(params, keys, mr).x)
+        samples = jax.device_get(draw(params, keys, mr))
         middle, black = config.data.neighbours, config.data.lowest
-        images = {"mr": mr[..., middle], "ct": ct[..., 0], "synthetic": x[..., 0]}
+        images = {"mr": mr[..., middle], "ct": ct[..., 0]}
+        if samples.ok.all():
+            images["synthetic"] = samples.x[..., 0]
         return {name: (image - black) / (1 - black) for name, image in images.items()}
 
     return show

@@ -1,0 +1,20 @@
+"""A training whose denoiser comes last: what it shows and saves before there are draws."""
+
+from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.telemetry import METRICS, read_metrics
+
+from .test_loop import event_tags
+
+
+def test_no_checkpoint_without_draws_is_the_best(runs):
+    """The regression has 12 steps, and then the denoiser 12; each half ends with a validation."""
+    workdir = runs("residual")
+    lines = [line for line in read_metrics(workdir / METRICS) if line["group"] == "validation"]
+    assert [line["step"] for line in lines] == [12, 24]
+    assert lines[0]["loss"] is None and lines[0]["mean_loss"] > 0
+    assert lines[1]["loss"] > 0 and lines[1]["mean_loss"] == lines[0]["mean_loss"]
+    assert Checkpoints(workdir).best == 24
+    [file] = (workdir / "tensorboard").iterdir()
+    tags = list(event_tags(file))
+    assert tags.count("ct") == 2 and tags.count("synthetic") == 1
+    assert tags.count("validation/mean_loss") == 2 and tags.count("validation/loss") == 1
