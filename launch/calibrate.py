@@ -48,6 +48,8 @@ def main() -> None:
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
     _require_unseen(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
+    if not synthesize.is_random:
+        raise InputError(f"The sampler {SAMPLER.value!r} has no spread: give another one.")
     validation, test = (
         [_synthesized(synthesize, case) for case in prepared.of(part)]
         for part in ("validation", "test")

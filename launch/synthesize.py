@@ -15,6 +15,9 @@ For several networks, trained from different seeds, repeat --workdir. The networ
 out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
 disagreement of the networks.
 
+--sampler=mean takes the mean of a residual network without draws and spread. --sde=vp or --sde=ve
+sets the SDE that the sampler follows.
+
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
 corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. out/NAME.json states
 their coverage, which holds for voxels of the body.
@@ -56,13 +59,22 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tru
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    "Sampler of a diffusion network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun.",
+    "Sampler of a diffusion or residual network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun; or "
+    "mean, which gives the mean of a residual network without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
-    "draws", None, "Monte-Carlo draws of all networks together; default 10, or 1 per CNN or GAN."
+    "draws",
+    None,
+    "Monte-Carlo draws of all networks together; default 10, or 1 per CNN, GAN or mean.",
 )
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations", None, "Network evaluations per draw; default: as in the recipe."
+)
+SDE = flags.DEFINE_enum(
+    "sde",
+    None,
+    ["vp", "ve"],
+    "SDE that the sampler follows, for a network of the form edm; default: that of the training.",
 )
 SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
@@ -148,6 +160,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             sampler=SAMPLER.value,
             draws=DRAWS.value,
             evaluations=EVALUATIONS.value,
+            sde=SDE.value,
             seed=SEED.value,
             batch=BATCH.value,
             mask=Path(MASK.value) if MASK.value else None,

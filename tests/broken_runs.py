@@ -369,6 +369,10 @@ SYNTHESIZE = {
         "are too few",
     ),
     "no sampler": ("--workdir={score}", "needs a sampler"),
+    "the mean of a CNN": ("--sampler=mean", "has no sampler: leave out sampler='mean'"),
+    "no regression": ("--workdir={score} --sampler=mean", "no regression for the sampler 'mean'"),
+    "an SDE for a CNN": ("--sde=vp", "follows no SDE: leave out --sde"),
+    "another SDE than the calibration's": (FITTED + " --sde=vp", "leave out --sde"),
 }
 EVALUATE = {
     "nothing predicted": ("--prediction={root}/e", "holds no predictions", folder("e")),

@@ -7,7 +7,8 @@ from sde_ct.errors import InputError
 from sde_ct.methods.adversarial import adversarial
 from sde_ct.methods.diffusion import diffusion
 from sde_ct.methods.regression import regression
-from sde_ct.methods.residual import residual
+from sde_ct.methods.residual import MEAN, residual
+from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.sde import SDE, VESDE, VPSDE
 from sde_ct.types import Method
@@ -37,12 +38,18 @@ def build_method(
 
     Args:
       axis_name: the device axis over which gradients are averaged; None for one device.
-      sampler: one of `methods.samplers.SAMPLERS` for a diffusion network, where None is "ddpm".
+      sampler: one of `methods.samplers.SAMPLERS` for a diffusion or residual network, where None
+        is "ddpm"; for a residual network also `methods.residual.MEAN`.
 
     Raises:
       InputError: an unknown sampler, or a sampler for a CNN or GAN, which has none.
     """
     network = build_network(config)
+    if config.method == "diffusion" and sampler == MEAN:
+        raise InputError(
+            f"config.method='diffusion' has no regression for the sampler {MEAN!r}: give one of "
+            f"{', '.join(SAMPLERS)}."
+        )
     if config.method in (drawn := {"diffusion": diffusion, "residual": residual}):
         method, name = drawn[config.method], "ddpm" if sampler is None else sampler
         return method(config, build_sde(config), network, axis_name, sampler=name)

@@ -28,8 +28,9 @@ def correction_for(
 ) -> Recalibration:
     """The correction in a work directory. Raises InputError if it is missing or does not fit."""
     path = Path(workdir) / recalibration.NAME
-    if not trained.is_random:
-        raise InputError(f"A {trained.config.method} has no spread: leave out --calibrated.")
+    if not trained.draws_differ(sampler):
+        what = f"The sampler {sampler!r}" if sampler else f"A {trained.config.method}"
+        raise InputError(f"{what} has no spread: leave out --calibrated.")
     fitted = recalibration.read(path)
     changed = differences(
         {"sampler": fitted.sampler, "draws": fitted.draws, **fitted.network},

@@ -19,7 +19,7 @@ from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.study import identity_in, open_study
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
-from sde_ct.synthesis.trained import load, with_budget
+from sde_ct.synthesis.trained import load, with_budget, with_sde
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
@@ -37,9 +37,10 @@ class Request:
 
     workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
     output: Path
-    sampler: str | None = None  # one of `methods.samplers.SAMPLERS`; None for a CNN or GAN
+    sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
     draws: int | None = None  # of all networks together; None: about ten, or one per CNN or GAN
     evaluations: int | None = None  # network evaluations per draw; None takes those of the recipe
+    sde: str | None = None  # that the sampler follows, "vp" or "ve"; None takes that of the recipe
     seed: int = 0
     mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body
     calibrated: bool = False  # correct the spread and write intervals
@@ -70,18 +71,18 @@ class Job:
         if request.output.exists() and not request.output.is_dir():
             raise InputError(f"{request.output} is a file: give a folder as --output.")
         self._request = request
-        networks = [load(Path(one), request.checkpoint) for one in request.workdirs]
-        if request.evaluations is not None:
-            networks = [with_budget(n, request.sampler, request.evaluations) for n in networks]
+        sampler, networks = request.sampler, []
+        for workdir in request.workdirs:
+            one = with_sde(load(Path(workdir), request.checkpoint), request.sde, sampler)
+            networks.append(with_budget(one, sampler, request.evaluations))
         self._networks, count = networks, len(networks)
-        draws = request.draws
-        if draws is None:
-            draws = count * (max(2, -(-10 // count)) if networks[0].is_random else 1)
-        self._draws = draws
+        each = max(2, -(-10 // count)) if networks[0].draws_differ(sampler) else 1
+        self._draws = count * each if request.draws is None else request.draws
         self._correction = self._read_correction()
         if count > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
-        members = [Synthesizer(one, request.sampler, batch=request.batch) for one in networks]
+        members = [Synthesizer(one, sampler, batch=request.batch) for one in networks]
+        self._notes = provenance.notes(sampler, members[0].is_random, count)
         self._synthesize: Synthesizer | DeepEnsemble = (
             DeepEnsemble(members) if count > 1 else members[0]
         )
@@ -89,7 +90,7 @@ class Job:
         self._kinds = outputs.kinds(self._draws, count, self._correction is not None)
         self._asked = {
             "checkpoints": [provenance.checkpoint(one) for one in networks],
-            "sampler": request.sampler,
+            "sampler": sampler,
             "draws": self._draws,
             "seed": request.seed,
             "calibrated": self._correction and self._correction.to_json(),
@@ -115,7 +116,6 @@ class Job:
         Raises InputError if the volume cannot be used, or if other results occupy the output.
         """
         request = self._request
-        kind = format_of(source.path)
         choices = () if request.study else request.choices  # with a study, they select its images
         given = source.series or open_source(source.path, choices)
         opened = given if isinstance(given, Series) else None
@@ -136,7 +136,7 @@ class Job:
             frame = str(identity.header.FrameOfReferenceUID) if opened else ""
             mask, warnings = mask_of(find_mask(request.mask, source), mr, frame)
             doubts = (*doubts, *warnings)
-        name, series, notes = source.name, None, place_notes(mr)
+        name, series, notes = source.name, None, [*self._notes, *place_notes(mr)]
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # a hash replaces the patient's name
         if request.dicom:
@@ -149,7 +149,7 @@ class Job:
             request={
                 "case": name,
                 **self._asked,
-                "input": provenance.image(mr, kind, mask, further),
+                "input": provenance.image(mr, format_of(source.path), mask, further),
             },
             paths=outputs.paths(
                 name, self._kinds, request.each * self._draws, request.dicom, request.axial
@@ -202,8 +202,9 @@ class Job:
             return None
         if (count := len(self._networks)) > 1:
             raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
-        if request.evaluations is not None:
-            raise InputError("--calibrated needs the recipe's steps: leave out --evaluations.")
+        for flag in ("evaluations", "sde"):
+            if getattr(request, flag) is not None:
+                raise InputError(f"--calibrated needs the recipe's sampling: leave out --{flag}.")
         return correction.correction_for(
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
         )

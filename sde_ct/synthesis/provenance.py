@@ -33,6 +33,18 @@ def image(
     }
 
 
+def notes(sampler: str | None, is_random: bool, networks: int) -> list[str]:
+    """A note on a sampler without draws, because its result does not show the ambiguity."""
+    if sampler is None or is_random:
+        return []
+    if networks > 1:
+        return [
+            "The spread is the disagreement of the networks' means. The ambiguity that each "
+            "network leaves is not in it."
+        ]
+    return ["The CT is the mean without draws. It has no spread that shows where it is uncertain."]
+
+
 def series(identity: Identity, mr: Volume) -> str:
     """A hash, in hex, of the patient, study, frame and slices that the CT series join.
 

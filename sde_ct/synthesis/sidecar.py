@@ -7,6 +7,7 @@ an output is refused. If a process is killed while it moves files, the next proc
 moves.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sde_ct.config_record import from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.lock import awaited
@@ -164,4 +166,8 @@ def _read(path: Path) -> Record | None:
         record = None
     if not isinstance(record, dict):
         raise InputError(f"{path} is not a sidecar of synthesis: give another --output.")
+    # An earlier version's configurations lack the fields that have come since.
+    with contextlib.suppress(KeyError, TypeError, InputError):
+        for one in record["checkpoints"]:
+            one["configuration"] = to_dict(from_dict(one["configuration"]))
     return record

@@ -14,6 +14,7 @@ from sde_ct.data import seen
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
+from sde_ct.methods.residual import MEAN, has_draws
 from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
@@ -48,7 +49,8 @@ class Synthesizer:
 
         Args:
           trained: the network.
-          sampler: one of `methods.samplers.SAMPLERS`; None for a CNN or GAN.
+          sampler: one of `methods.samplers.SAMPLERS`, or `methods.residual.MEAN` for a residual
+            network; None for a CNN or GAN.
           devices: devices of this process; None takes all of them.
           batch: samples per device; None takes as many as the memory holds. Another batch size
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each
@@ -57,14 +59,19 @@ class Synthesizer:
         if batch is not None and batch < 1:
             raise InputError(f"batch={batch}: give 1 or more.")
         self._batch = batch
-        self._trained = trained
+        self._trained, self._sampler = trained, sampler
         self._devices = list(devices or jax.local_devices())
         method = build_method(trained.config, sampler=sampler)
-        self.is_random = method.is_random  # whether draws differ; those of a CNN or GAN are equal
+        self.is_random = method.is_random  # whether draws differ
         if method.is_random and sampler is None:
             raise InputError(
                 f"The method {trained.config.method!r} needs a sampler: give one of "
                 f"{', '.join(SAMPLERS)}."
+            )
+        if method.is_random and not has_draws(trained.params):
+            raise InputError(
+                f"The denoiser has not been trained yet at step {trained.step}, so there are no "
+                f"draws: train longer, or give the sampler {MEAN!r}."
             )
         self._draw = parallel.shared_out(method.draw, self._devices)
         self._params = parallel.replicate(trained.params, self._devices)
@@ -97,7 +104,7 @@ class Synthesizer:
         Args:
           mr: T2w MR in arbitrary units, any orientation and spacing.
           case: the patient's name, which enters the random keys.
-          draws: the number of independent draws; 1 for a CNN or GAN.
+          draws: the number of independent draws; 1 for a CNN, a GAN or the mean.
           first: the number of the first draw; draws with different numbers are independent.
           seed: the seed of the draws.
           further: the other MR contrasts, in the order of the training, on any grid.
@@ -145,10 +152,9 @@ class Synthesizer:
         if draws < 1:
             raise InputError(f"draws={draws}: give 1 or more.")
         if draws > 1 and not self.is_random:
-            method = self._trained.config.method
-            raise InputError(
-                f"draws={draws}: the method {method!r} always gives the same CT; give 1."
-            )
+            name, method = self._sampler, self._trained.config.method
+            by = f"the sampler {name!r}" if name else f"the method {method!r}"
+            raise InputError(f"draws={draws}: {by} always gives the same CT; give 1.")
 
     def _sample(
         self,

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sde_ct.config import Experiment
+from sde_ct.config import Experiment, validate
 from sde_ct.data.contrasts import SINGLE
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
@@ -33,8 +33,15 @@ class Trained(NamedTuple):
 
     @property
     def is_random(self) -> bool:
-        """Whether draws differ; those of a CNN or GAN are equal."""
-        return build_method(self.config).is_random
+        """Whether the network can give different draws; a CNN or GAN cannot."""
+        return self.draws_differ(None)
+
+    def draws_differ(self, sampler: str | None) -> bool:
+        """Whether the draws of this sampler differ; those of the mean, a CNN or a GAN are equal.
+
+        Raises InputError if the network has no such sampler.
+        """
+        return build_method(self.config, sampler=sampler).is_random
 
     def identity(self) -> dict[str, Any]:
         """The step and a hash of the weights, independent of the work directory, as plain JSON."""
@@ -59,12 +66,35 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
     return Trained(*weights.read_weights(workdir, *weights.choose(workdir, checkpoint)))
 
 
-def with_budget(trained: Trained, sampler: str | None, evaluations: int) -> Trained:
-    """The network with the sampler's steps set so that a draw takes `evaluations`.
+def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) -> Trained:
+    """The network with the sampler's steps set so that a draw takes `evaluations`; None: as it is.
 
     Raises InputError if the method or the sampler has no such choice.
     """
-    if not trained.is_random or trained.config.diffusion.times == "listed":
-        raise InputError("This network's number of evaluations is fixed: leave out --evaluations.")
+    if evaluations is None:
+        return trained
+    if trained.config.diffusion.times == "listed" or not trained.draws_differ(sampler):
+        raise InputError("The number of evaluations is fixed here: leave out --evaluations.")
     options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
     return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
+
+
+def with_sde(trained: Trained, kind: str | None, sampler: str | None = None) -> Trained:
+    """The network with the SDE that its sampler follows, "vp" or "ve"; None: as it is.
+
+    The network of the form `edm` sees data and noise by their ratio alone, so one serves both SDEs.
+
+    Raises InputError if the method, the sampler or the form has no such choice.
+    """
+    if kind is None:
+        return trained
+    config = trained.config
+    if not trained.draws_differ(sampler):
+        raise InputError("This synthesis follows no SDE: leave out --sde.")
+    if config.diffusion.form != "edm" or config.diffusion.times == "listed":
+        raise InputError(
+            "This network knows the SDE of its training only: leave out --sde, which is for "
+            "config.diffusion.form='edm' without listed times."
+        )
+    sde = dataclasses.replace(config.sde, kind=kind)
+    return trained._replace(config=validate(dataclasses.replace(config, sde=sde)))

@@ -94,7 +94,7 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
         samples = jax.device_get(draw(params, keys, mr))
         middle, black = config.data.neighbours, config.data.lowest
-        images = {"mr": mr[..., middle], "ct": ct[..., 0]}
+        images: dict[str, Any] = {"mr": mr[..., middle], "ct": ct[..., 0]}
         if samples.ok.all():
             images["synthetic"] = samples.x[..., 0]
         return {name: (image - black) / (1 - black) for name, image in images.items()}
