@@ -82,7 +82,7 @@ def _synthesis(
 ) -> tuple[str, ...]:
     cost = estimate(config, (size[0], size[1]))
     is_random = build_method(config).is_random
-    evaluations = config.sampling.fast_evaluations if is_random else 1
+    evaluations = cost.evaluations + (config.sampling.fast_evaluations - 1 if is_random else 0)
     by = f" by {_short(advised)}" if advised else ""
     what = cost.synthesis(slices, evaluations, DRAWS if is_random else 1)
     return (f"synthesis{by} on slices of {size[0]} x {size[1]}: {what}; {_basis(cost)}",)

@@ -12,7 +12,6 @@ that the backward pass keeps. The estimate for a training step of the demo's DDP
 
 import dataclasses
 import functools
-import math
 import time
 from typing import Any, NamedTuple
 
@@ -36,10 +35,11 @@ STEPS = 3  # measured steps, after a first one that is not counted
 class Cost(NamedTuple):
     """The estimate for one network on slices of one size."""
 
-    parameters: int
-    evaluation_flops: float  # per slice
+    parameters: int  # for synthesis, of all networks
+    evaluations: int  # in a draw with one step of the sampler
+    evaluation_flops: float  # of one evaluation, per slice
     rate: float  # FLOP/s measured here, all devices together
-    state_bytes: float  # parameters, moving average, optimiser and gradients
+    state_bytes: float  # parameters, moving average, optimiser and gradients of one network
     kept_bytes: float  # per slice, for the backward pass
 
     def training_bytes(self, slices: int) -> float:
@@ -66,14 +66,18 @@ def estimate(config: Experiment, size: tuple[int, int]) -> Cost:
     height, width = (-(-n // multiple) * multiple for n in size)
     state, weights = _shapes(config, (height, width))
     function, inputs = _evaluation(config, (height, width))
-    kept = jax.eval_shape(lambda p: jax.vjp(lambda q: function(q, *inputs(1)), p)[1], weights)
+    kept = jax.eval_shape(
+        lambda p: jax.vjp(lambda q: function(q, *inputs(1)), p, has_aux=True)[1], weights
+    )
+    rate, evaluations = _rate(config)
     own = bytes_of(weights)
     return Cost(
         parameters=sum(x.size for x in jax.tree.leaves(weights)),
-        evaluation_flops=flops(lowered(jax.jit(function), weights, *inputs(1))),
-        rate=_rate(config),
-        state_bytes=bytes_of(state) + own,
-        kept_bytes=max(0, bytes_of(kept) - own),
+        evaluations=evaluations,
+        evaluation_flops=flops(lowered(jax.jit(function), weights, *inputs(1))) / evaluations,
+        rate=rate,
+        state_bytes=bytes_of(state) + own / evaluations,
+        kept_bytes=max(0, bytes_of(kept) - own) / evaluations,
     )
 
 
@@ -85,19 +89,21 @@ def _shapes(config: Experiment, size: tuple[int, int]) -> tuple[Any, Any]:
 
 
 def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
-    """One network evaluation, f(weights, *inputs(batch)): a draw of a single DDPM step."""
+    """f(weights, *inputs(batch)) -> (draw of a single DDPM step, its network evaluations)."""
     one = dataclasses.replace(config.sampling, ddpm_steps=1)
-    draw = build_method(dataclasses.replace(config, sampling=one)).draw
+    free = dataclasses.replace(config.diffusion, times="uniform")  # listed times fix the steps
+    draw = build_method(dataclasses.replace(config, sampling=one, diffusion=free)).draw
 
     def inputs(batch: int) -> tuple[Any, Any]:
         mr = jnp.zeros((batch, *size, config.data.channels))
         return jax.random.split(seed_key(0), batch), mr
 
-    return lambda weights, *given: draw(weights, *given).x, inputs
+    return lambda weights, *given: draw(weights, *given)[:2], inputs
 
 
-def _rate(config: Experiment) -> float:
-    """FLOP/s of the network's first level with one slice per device; the median of five calls."""
+def _rate(config: Experiment) -> tuple[float, int]:
+    """FLOP/s of the network's first level with one slice per device, the median of five calls, and
+    the network evaluations of a draw with one step."""
     network = config.network
     first = dataclasses.replace(
         network, multipliers=network.multipliers[:1], blocks=1, attention=()
@@ -113,31 +119,44 @@ def _rate(config: Experiment) -> float:
     given = parallel.shard(inputs(len(devices)), len(devices))
     call = functools.partial(mapped, parallel.replicate(weights, devices), (given,))
     work = flops(lowered(jax.jit(function), shapes, *inputs(1)))
-    return work * len(devices) / race({"level": call}, repeats=5)["level"]
+    evaluations = int(np.max(jax.device_get(call())[1]))
+    return work * len(devices) / race({"level": call}, repeats=5)["level"], evaluations
 
 
 class Measured(NamedTuple):
     """The cost of a compiled training step."""
 
     compilation: float  # seconds
-    step: float  # seconds, the shortest of a few, because others may have been disturbed
+    step: float  # seconds, the mean of a first and a last step of the training
     device_bytes: int  # memory of one device, by XLA's own layout of the arrays
 
 
-def measure(update: Any, state: Any, *arguments: Any) -> Measured:
-    """Compile `update(state, *arguments)`, a pmapped training step, and run it a few times."""
+def measure(update: Any, state: Any, *arguments: Any, steps: int) -> Measured:
+    """Compile `update(state, *arguments)`, a pmapped training step, and run it a few times.
+
+    It runs as the first of `steps` steps of a training and then, with other counters in the state,
+    as the last, which costs more where another network is trained at the end.
+    """
     then = time.perf_counter()
     layout = update.lower(state, *arguments).compile().memory_analysis()
-    compilation, shortest = time.perf_counter() - then, math.inf
+    compilation = time.perf_counter() - then
     needed = layout.argument_size_in_bytes + layout.output_size_in_bytes
     needed += layout.temp_size_in_bytes - layout.alias_size_in_bytes
-    for number in range(1 + STEPS):
+    first, state = _seconds(update, state, arguments)
+    late = jax.tree.map(lambda x: x * 0 + steps - 1 if x.dtype == jnp.int32 else x, state)
+    last, _ = _seconds(update, late, arguments)
+    return Measured(compilation, (first + last) / 2, needed)
+
+
+def _seconds(update: Any, state: Any, arguments: Any) -> tuple[float, Any]:
+    """The shortest of a few steps after a first one, because others may have been disturbed."""
+    seconds = []
+    for _ in range(1 + STEPS):
         then = time.perf_counter()
         state, metrics = update(state, *arguments)
         jax.block_until_ready((state, metrics))
-        if number:
-            shortest = min(shortest, time.perf_counter() - then)
-    return Measured(compilation, shortest, needed)
+        seconds.append(time.perf_counter() - then)
+    return min(seconds[1:]), state
 
 
 def bytes_of(tree: Any) -> int:

@@ -60,6 +60,7 @@ def dry_run(
         parallel.data_parallel(method.update, devices),
         parallel.replicate(state, local),
         *(parallel.shard(part, len(local)) for part in (keys, batch)),
+        steps=config.training.steps,
     )
 
     done = Checkpoints(workdir).latest or 0

@@ -283,18 +283,20 @@ def test_one_path_is_wanted(tmp_path):
     assert "2 arguments: give one PATH" in call("doctor", tmp_path, tmp_path).error
 
 
-def test_the_cost_is_told(phantoms, tmp_path):
-    run = tiny.untrained(tiny.experiment("diffusion"), phantoms, tmp_path / "run")
+@pytest.mark.parametrize(("method", "evaluations"), [("diffusion", 20), ("residual", 21)])
+def test_the_cost_is_told(method, evaluations, phantoms, tmp_path):
+    """A draw of a residual network takes one evaluation more, that of the regression."""
+    run = tiny.untrained(tiny.experiment(method), phantoms, tmp_path / "run")
     done = call("doctor", run)
     cost = " ".join(done.out.split("cost")[1].split())
     found = re.search(
-        r"about (\S+) (s|min|h|days) for 80 slices, 20 evaluations, 10 draws; "
+        rf"about (\S+) (s|min|h|days) for 80 slices, {evaluations} evaluations, 10 draws; "
         r"estimated from the traced network, (\S+) GFLOP per slice, and (\S+) GFLOP/s "
         r"measured on \d+ x", cost
     )  # fmt: skip
     assert found, cost
     seconds = {"s": 1, "min": 60, "h": 3600, "days": 86400}[found[2]] * float(found[1])
-    expected = 80 * 20 * 10 * float(found[3]) / float(found[4])
+    expected = 80 * evaluations * 10 * float(found[3]) / float(found[4])
     # Shown with two digits at the least, or a whole number above 1.
     assert seconds == pytest.approx(expected, rel=0.3)
 
