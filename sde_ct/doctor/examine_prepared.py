@@ -15,8 +15,9 @@ from sde_ct.doctor.check_intensities import check_intensities
 from sde_ct.doctor.check_names import check_names
 from sde_ct.doctor.examine_cohort import LABELS, Progress
 from sde_ct.doctor.examine_volume import attempt
-from sde_ct.doctor.finding import Finding, Report, at, error, refused
+from sde_ct.doctor.finding import Finding, Report, at, error, refused, warning
 from sde_ct.errors import InputError
+from sde_ct.methods.residual import has_draws
 from sde_ct.storage.whole import read_json
 from sde_ct.synthesis import load
 from sde_ct.training.experiment import read_experiment
@@ -87,7 +88,10 @@ def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int,
     else:
         facts.append(f"{trained.chosen} checkpoint: step {trained.step} of {config.training.steps}")
         leaves = map(np.asarray, jax.tree.leaves(trained.params))
-        if bad := sum(int((~np.isfinite(leaf)).sum()) for leaf in leaves):
+        if not has_draws(trained.params):
+            what = "the denoiser is not trained yet, so there are no draws"
+            findings.append(warning(what, "train longer, or synthesize with --sampler=mean"))
+        elif bad := sum(int((~np.isfinite(leaf)).sum()) for leaf in leaves):
             what = f"{bad} parameters are not finite"
             findings.append(error(what, "train again from an earlier checkpoint"))
     # Another version of this package may read a checkpoint differently.

@@ -301,6 +301,13 @@ def test_the_cost_is_told(method, evaluations, phantoms, tmp_path):
     assert seconds == pytest.approx(expected, rel=0.3)
 
 
+def test_a_denoiser_that_is_not_trained_yet_is_no_damage(phantoms, tmp_path):
+    done = doctor(tiny.untrained(tiny.experiment("residual"), phantoms, tmp_path / "run"))
+    assert done.status == 1 and "error" not in done.out
+    assert "warning  the denoiser is not trained yet, so there are no draws" in done.out
+    assert "--sampler=mean" in done.out
+
+
 REAL = {
     "head_pair": ["8-bit intensities", "noisy", "left and right cannot be distinguished",
                   "different grids", "clipped: 17 voxels at 3071 HU"],

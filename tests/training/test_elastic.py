@@ -24,7 +24,9 @@ TOLERANCE = 1e-2
 
 def gap(state, other, start) -> float:
     """The distance of two ends over the way from the start."""
-    a, b, o = (cheap.vector(jax.device_get(x["params"])) for x in (state, other, start))
+    # The networks of the residual method are stacked.
+    states = (x.get("stacked", x) for x in (state, other, start))
+    a, b, o = (cheap.vector(jax.device_get(x["params"])) for x in states)
     assert np.linalg.norm(b - o) > 0.1
     return float(np.linalg.norm(a - b) / np.linalg.norm(b - o))
 
@@ -49,6 +51,23 @@ def test_what_four_devices_began_one_ends(runs, phantoms, tmp_path):
     ends = [cheap.saved_state(folder, 24) for folder in (workdir, whole)]
     assert gap(*ends, cheap.saved_state(whole, 12)) < TOLERANCE
     assert '"next_index": 24' in iterator(workdir, 24) and '"next_index": 24' in iterator(whole, 24)
+
+
+def test_a_residual_training_goes_from_one_to_two_devices_and_back(phantoms, tmp_path):
+    """The devices change while the regressions take turns, and while the denoiser is trained."""
+    config = tiny.experiment("residual", **cheap.OFTEN | {"steps": 24, "checkpoint_every": 8})
+    config.residual.shared_epochs = 1  # the first 3 steps; the denoiser has the last 12
+    data, whole = cheap.without_validation(phantoms), tmp_path / "whole"
+    tiny.train(config, data, whole, devices=1, stop_at=8)
+    workdir = cut(whole, 8, tmp_path / "run")
+    start = cheap.saved_state(whole, 8)
+    tiny.train(config, data, whole, devices=1)
+    tiny.train(config, data, workdir, devices=2, stop_at=16)
+    tiny.train(config, data, workdir, devices=1)
+    ends = [cheap.saved_state(folder, 24) for folder in (workdir, whole)]
+    assert ends[0]["stacked"]["step"].tolist() == ends[1]["stacked"]["step"].tolist()
+    assert gap(*ends, start) < TOLERANCE
+    assert iterator(workdir, 24) == iterator(whole, 24)
 
 
 def every_pair(root: Path) -> None:
