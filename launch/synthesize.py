@@ -68,7 +68,10 @@ DRAWS = flags.DEFINE_integer(
     "Monte-Carlo draws of all networks together; default 10, or 1 per CNN, GAN or mean.",
 )
 EVALUATIONS = flags.DEFINE_integer(
-    "evaluations", None, "Network evaluations per draw; default: as in the recipe."
+    "evaluations",
+    None,
+    "Network evaluations of the sampler per draw, besides the one of a residual network's "
+    "regression; default: as in the recipe.",
 )
 SDE = flags.DEFINE_enum(
     "sde",

@@ -39,7 +39,7 @@ class Request:
     output: Path
     sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
     draws: int | None = None  # of all networks together; None: about ten, or one per CNN or GAN
-    evaluations: int | None = None  # network evaluations per draw; None takes those of the recipe
+    evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
     sde: str | None = None  # that the sampler follows, "vp" or "ve"; None takes that of the recipe
     seed: int = 0
     mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body

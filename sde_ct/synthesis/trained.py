@@ -67,7 +67,9 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) -> Trained:
-    """The network with the sampler's steps set so that a draw takes `evaluations`; None: as it is.
+    """The network with steps for `evaluations` by the sampler in each draw; None: as it is.
+
+    The regression of a residual network takes one more.
 
     Raises InputError if the method or the sampler has no such choice.
     """
