@@ -1,42 +1,34 @@
 """A regression of the CT, and a diffusion of the residual that it leaves open.
 
-CT = m(MR) + s·r, with a regression m and a residual r of unit variance, whose law given MR and m a
+CT = m(MR) + s·r, with a regression m and a residual r of unit scale, whose law given MR and m a
 conditional diffusion learns (CorrDiff: Mardani et al., arXiv 2309.15214). Residuals of the patients
 that a regression has learnt from are too small: on real heads less than a third of those of new
 patients. The residual of a training patient is therefore that of a copy of the regression which
 goes on without the patient's fold.
+
+The scale is s = √(π/2) E|CT - m|, the standard deviation of a normal law with this mean error. Real
+residuals have far heavier tails than the normal law, and a few large ones would set a scale from
+the variance, at which most of the image is nearly 0.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from sde_ct.config import Experiment
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
-from sde_ct.methods.residual_plan import Plan
+from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import sampler_fn
-from sde_ct.methods.step import TrainState, advance, fresh, keep_finite, mean_over, weights
+from sde_ct.methods.step import advance, keep_finite, mean_over
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Method, Samples
 
 MEAN = "mean"  # the value of --sampler that returns the regression alone
-MEMORY = 0.95  # decay of the moving average of the residual's variance
-
-
-class Networks(NamedTuple):
-    """What training carries from step to step.
-
-    The networks have one shape, so that copies and denoiser can begin with the regression's
-    weights, and one compiled gradient serves them all. A step trains one of them.
-    """
-
-    stacked: TrainState  # [regression, one copy for each fold, denoiser]
-    variance: Float[Array, ""]  # of the residual, in units of ct_std²
-    warm: Bool[Array, ""]  # whether the denoiser begins with the regression's weights
+MEMORY = 0.95  # decay of the moving average of the residual's scale
 
 
 class Params(NamedTuple):
@@ -85,16 +77,13 @@ def residual(
         return network.apply(params, *regression_input(mr))  # type: ignore[return-value]
 
     def to_denoise(state: Networks, keys, batch: Batch, mean) -> Noised:
-        rest = (standard(batch.ct) - mean) / jnp.sqrt(state.variance)
+        rest = (standard(batch.ct) - mean) / state.scale
         shown = jnp.concatenate([mean, batch.mr], axis=-1)
         return noised(keys, rest, shown, sde=sde, form=form, config=config.diffusion)
 
     def denoising(state: Networks, keys, batch: Batch) -> _Task:
-        fold = _fold(batch, plan)
-        mean = jnp.zeros_like(batch.ct)
-        for number in range(plan.folds):
-            unseen = mean_of(weights(_member(state.stacked, 1 + number)), batch.mr)
-            mean = jnp.where(fold == number, unseen, mean)
+        means = jax.lax.map(lambda copy: mean_of(copy, batch.mr), plan.copies(state))
+        mean = jnp.take_along_axis(means, _fold(batch, plan)[None], axis=0)[0]
         shown = to_denoise(state, keys, batch, mean)
         return _Task(shown, batch.valid, jnp.zeros_like(batch.valid))
 
@@ -106,44 +95,40 @@ def residual(
 
     def init(key, batch: Batch, params: Params | None = None) -> Networks:
         if params is None:
-            first = last = network.init(key, *regression_input(batch.mr[:1]))
-            variance, warm = jnp.ones(()), jnp.asarray(True)
-        else:
-            first, last = params.mean, params.denoiser
-            warm = jnp.isnan(params.scale)
-            variance = jnp.where(warm, 1.0, params.scale**2)
-        members = [first] * (1 + plan.folds) + [last]
-        states = [fresh(each, plan.optimiser(0.0), config.training.ema) for each in members]
-        return Networks(jax.tree.map(lambda *x: jnp.stack(x), *states), variance, warm)
+            first = network.init(key, *regression_input(batch.mr[:1]))
+            return plan.begin(first, None, jnp.ones(()))
+        state = plan.begin(params.mean, params.denoiser, params.scale)
+        untrained = jnp.isnan(params.scale)
+        return state._replace(warm=untrained, scale=jnp.where(untrained, 1.0, params.scale))
 
     def update(state: Networks, keys, batch: Batch):
-        number, shared = plan.turn(state.stacked.step, batch.epoch[0])  # type: ignore[index]
-        rate = plan.rate(state.stacked.step.sum())
-        member = _begun(state, number, plan, config.training.ema)
+        state, turn = plan.turn(state, batch.epoch[0])  # type: ignore[index]
         task = jax.lax.cond(
-            number == plan.denoiser,
+            turn.number == plan.denoiser,
             lambda: denoising(state, keys, batch),
-            lambda: regressing(number, shared, batch),
+            lambda: regressing(turn.number, turn.shared, batch),
         )
 
         def loss(params):
             output = network.apply(params, task.shown.inputs, task.shown.label)
-            error = (output - task.shown.target) ** 2
-            squares = jnp.mean(task.unseen * error), jnp.mean(task.unseen)
-            return jnp.mean(task.weight * error), squares
+            error = output - task.shown.target
+            sizes = jnp.mean(task.unseen * jnp.abs(error)), jnp.mean(task.unseen)
+            return jnp.mean(task.weight * error**2), sizes
 
-        (value, squares), gradient = jax.value_and_grad(loss, has_aux=True)(member.params)
-        figures, gradient = mean_over(axis_name, (value, *squares), gradient)
+        before = state.active, state.scale, state.step
+        (value, sizes), gradient = jax.value_and_grad(loss, has_aux=True)(state.active.params)
+        figures, gradient = mean_over(axis_name, (value, *sizes), gradient)
         metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
-        trained = advance(member, gradient, plan.optimiser(rate), config.training.ema)
-        newest = MEMORY * state.variance + (1 - MEMORY) * figures[1] / figures[2]
-        variance = jnp.where(figures[2] > 0, newest, state.variance)
-        (trained, variance), metrics["skipped"] = keep_finite(
-            (trained, variance), (member, state.variance), list(metrics.values())
+        optimiser = plan.optimiser(turn.rate)
+        trained = advance(state.active, gradient, optimiser, config.training.ema)
+        size = jnp.sqrt(jnp.pi / 2) * figures[1] / figures[2]
+        newest = MEMORY * state.scale + (1 - MEMORY) * size
+        scale = jnp.where(figures[2] > 0, newest, state.scale)
+        after, metrics["skipped"] = keep_finite(
+            (trained, scale, state.step + 1), before, list(metrics.values())
         )
-        # Written into the donated state, of which the other networks are not touched.
-        stacked = jax.tree.map(lambda every, one: every.at[number].set(one), state.stacked, trained)
-        return Networks(stacked, variance, state.warm), metrics | {"learning_rate": rate}
+        state = state._replace(active=after[0], scale=after[1], step=after[2])
+        return state, metrics | {"learning_rate": turn.rate}
 
     def loss(state: Networks, keys, batch: Batch):
         """The denoiser's loss, with residuals of the regression, and the regression's loss.
@@ -162,10 +147,8 @@ def residual(
         return dict(zip(("loss", "mean_loss"), mean_over(axis_name, figures)[0], strict=True))
 
     def for_synthesis(state: Networks) -> Params:
-        mean, denoiser = (_member(state.stacked, number) for number in (0, plan.denoiser))
-        untrained = state.warm & (denoiser.step == 0)
-        scale = jnp.where(untrained, jnp.nan, jnp.sqrt(state.variance))
-        return Params(weights(mean), weights(denoiser), scale)
+        untrained = state.warm & (state.denoised < 0)
+        return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
     def draw_mean(params: Params, keys, mr) -> Samples:
         mean = mean_of(params.mean, mr)
@@ -204,18 +187,3 @@ def mirrored(image: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
 
 def _fold(batch: Batch, plan: Plan) -> Int[Array, "b 1 1 1"]:
     return (batch.group % plan.folds)[:, None, None, None]  # type: ignore[index, operator]
-
-
-def _member(stacked: TrainState, number: int | Int[Array, ""]) -> TrainState:
-    return jax.tree.map(lambda every: every[number], stacked)
-
-
-def _begun(state: Networks, number: Int[Array, ""], plan: Plan, ema: float) -> TrainState:
-    """The network whose turn it is. Copies continue the regression, with its Adam moments; the
-    denoiser begins with the regression's averaged weights."""
-    member, regression = _member(state.stacked, number), _member(state.stacked, 0)
-    copy = regression._replace(step=jnp.zeros((), jnp.int32))
-    denoiser = fresh(weights(regression), plan.optimiser(0.0), ema)
-    start = jax.tree.map(lambda a, b: jnp.where(number < plan.denoiser, a, b), copy, denoiser)
-    begins = (number > 0) & (member.step == 0) & (state.warm | (number < plan.denoiser))
-    return jax.tree.map(lambda a, b: jnp.where(begins, a, b), start, member)

@@ -15,7 +15,6 @@ from sde_ct.methods import build_method
 from sde_ct.methods.residual import MEAN, Params, residual
 from sde_ct.methods.residual_plan import Plan
 from sde_ct.methods.samplers import SAMPLERS
-from sde_ct.methods.step import weights
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys
@@ -118,65 +117,94 @@ def same(one, other) -> bool:
     return largest_change(one, other) == 0
 
 
-def member(state, number: int):
-    return jax.tree.map(lambda every: every[number], state.stacked)
+def turns(config: Experiment, per_epoch: int) -> list[int]:
+    """The numbers of the networks that all steps train."""
+    plan = Plan(config)
+    state, numbers = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(())), []
+    for step in range(config.training.steps):
+        state, turn = plan.turn(state, jnp.asarray(step // per_epoch))
+        numbers.append(int(turn.number))
+        state = state._replace(step=state.step + 1)
+    return numbers
 
 
-def test_the_steps_are_divided_among_the_networks(learner, batch):
+def test_the_steps_are_divided_among_the_networks():
     """Of 24 steps, two epochs of 4 are the regression's, 10 are shared by three, 6 denoise."""
-    state = trained(learner, batch, 24)
-    assert state.stacked.step.tolist() == [8 + 3, 3, 4, 6]
-    plan = Plan(CONFIG)
-    assert plan.first == 18 and plan.denoiser == 3
+    assert turns(CONFIG, 4) == [0] * (8 + 3) + [1] * 3 + [2] * 4 + [3] * 6
+    # Data that are not shown often enough to be known by heart need no copies.
+    assert turns(CONFIG, 100) == [0] * 18 + [3] * 6
+    assert turns(CONFIG, 8) == [0] * 18 + [3] * 6  # 2 steps are too few for three networks
 
 
-def test_each_part_has_the_whole_schedule():
+def test_the_regressions_share_one_schedule_and_the_denoiser_has_its_own():
     config = dataclasses.replace(
         CONFIG, training=dataclasses.replace(CONFIG.training, warmup=3, decay=True)
     )
-    rates = np.array([float(Plan(config).rate(jnp.asarray(step))) for step in range(24)])
+    plan = Plan(config)
+    state, rates = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(())), []
+    for step in range(24):
+        state, turn = plan.turn(state, jnp.asarray(step // 4))
+        rates.append(float(turn.rate))
+        state = state._replace(step=state.step + 1)
     peak = config.training.learning_rate
-    for first, last in ((0, 17), (18, 23)):
-        assert rates[last] < peak / 10 < peak / 3 < rates[first + 1]
-        assert rates[first : last + 1].max() == pytest.approx(peak, rel=1e-3)
+    assert max(rates[:18]) == pytest.approx(peak, rel=1e-3) == max(rates[18:])
+    # Regression and copies each end near 0, and a copy begins where the regression stood then.
+    assert max(rates[10], rates[13], rates[17], rates[23]) < peak / 5
+    assert rates[8] == pytest.approx(rates[11]) == pytest.approx(rates[14])
+
+
+def test_a_prolonged_training_goes_on_with_the_denoiser():
+    plan = Plan(CONFIG)
+    state = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(()))
+    for step in range(24):
+        state, _ = plan.turn(state, jnp.asarray(step // 4))
+        state = state._replace(step=state.step + 1)
+    longer = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, steps=96))
+    _, turn = Plan(longer).turn(state, jnp.asarray(6))
+    assert int(turn.number) == plan.denoiser
 
 
 def test_a_copy_does_not_learn_from_its_fold(learner, batch):
     """Copy 1 leaves out fold 0: another CT of patients 0 and 2 does not change its update."""
-    begun = trained(learner, batch, 8)
-    other = batch._replace(ct=batch.ct.at[0].add(0.3).at[2].add(-0.2))
     _, update, _ = learner
-    number = next(n for n in range(3) if (8 + n) % 3 == 1)
-    keys, late = example_keys(0, 8, 4), jnp.full(4, 2)
-    for _ in range(number):  # the turns before that of copy 1
-        begun, _ = update(begun, keys, batch._replace(epoch=late))
-    one, _ = update(begun, keys, batch._replace(epoch=late))
-    two, _ = update(begun, keys, other._replace(epoch=late))
-    assert int(one.stacked.step[1]) == 1
-    assert same(member(one, 1), member(two, 1)) and not same(member(one, 1), member(begun, 1))
-    assert one.variance != two.variance  # that is judged on the fold
+    begun = trained(learner, batch, 11)
+    keys, late = example_keys(0, 11, 4), batch._replace(epoch=jnp.full(4, 2))
+    other = late._replace(ct=batch.ct.at[0].add(0.3).at[2].add(-0.2))
+    one, _ = update(begun, keys, late)
+    two, _ = update(begun, keys, other)
+    assert int(one.number) == 1 and not same(one.active.params, begun.active.params)
+    assert same(one.active, two.active)
+    assert one.scale != two.scale  # which is measured on the fold
 
 
-def test_the_variance_follows_the_patients_left_out(learner, batch):
-    """At the turn of copy 1, by the mean square error of fold 0, which the copy leaves out."""
-    _, update, state = learner
-    late = batch._replace(epoch=jnp.full(4, 99))
-    state, _ = update(state, example_keys(0, 0, 4), late)  # the regression's turn
+def test_a_copy_begins_where_the_regression_stood_when_they_parted(learner, batch):
+    """And the regression is kept as it is when its turn ends."""
+    parted, ended = (trained(learner, batch, steps) for steps in (8, 11))
+    after, _ = learner[1](ended, example_keys(0, 11, 4), batch._replace(epoch=jnp.full(4, 2)))
+    rate = CONFIG.training.learning_rate  # the first step of Adam moves each weight by that
+    assert 0 < largest_change(parted.active.params, after.active.params) <= 1.01 * rate
+    assert same(learner[0].weights(ended).mean, learner[0].weights(after).mean)
+
+
+def test_the_scale_follows_the_patients_left_out(learner, batch):
+    """In the first step of copy 1, by the mean error of fold 0, which the copy leaves out."""
+    state = trained(learner, batch, 11)
+    start = trained(learner, batch, 8).active.params
     config = dataclasses.replace(CONFIG, data=DataConfig(batch_size=4, flip=False))
-    mean = Params(member(state, 0).params, None, jnp.ones(()))
-    predicted = build_method(config, sampler=MEAN).draw(mean, None, batch.mr).x
+    mean = build_method(config, sampler=MEAN)
+    predicted = mean.draw(Params(start, None, jnp.ones(())), None, batch.mr).x
     error = ((predicted - batch.ct) / CONFIG.data.ct_std)[::2]
-    after, _ = update(state, example_keys(0, 1, 4), late)
-    expected = 0.95 * float(state.variance) + 0.05 * float(jnp.mean(error**2))
-    assert float(after.variance) == pytest.approx(expected, rel=1e-4)  # float32 sums
+    after, _ = learner[1](state, example_keys(0, 11, 4), batch._replace(epoch=jnp.full(4, 2)))
+    size = float(np.sqrt(np.pi / 2) * jnp.mean(jnp.abs(error)))
+    expected = 0.95 * float(state.scale) + 0.05 * size
+    assert float(after.scale) == pytest.approx(expected, rel=1e-4)  # float32 sums
 
 
 def test_the_denoiser_begins_with_the_regressions_average(learner, batch):
-    before = trained(learner, batch, 18)
-    after, _ = learner[1](before, example_keys(0, 18, 4), batch._replace(epoch=jnp.full(4, 4)))
-    regression, denoiser = weights(member(before, 0)), member(after, 3).params
-    # The first step of Adam moves each weight by at most the learning rate.
-    assert 0 < largest_change(regression, denoiser) <= 1.01 * CONFIG.training.learning_rate
+    before, after = (trained(learner, batch, steps) for steps in (18, 19))
+    regression = learner[0].weights(before).mean
+    rate = CONFIG.training.learning_rate  # the first step of Adam moves each weight by that
+    assert 0 < largest_change(regression, after.active.params) <= 1.01 * rate
 
 
 def test_given_weights_keep_their_denoiser(learner, batch):
@@ -184,10 +212,9 @@ def test_given_weights_keep_their_denoiser(learner, batch):
     given = method.weights(trained(learner, batch, 24))
     state = method.init(jax.random.key(1), batch, given)
     assert same(method.weights(state), given)
-    state = trained((method, update, state), batch, 18)
-    assert same(member(state, 3).params, given.denoiser)
-    after, _ = update(state, example_keys(0, 18, 4), batch._replace(epoch=jnp.full(4, 4)))
-    moved = largest_change(given.denoiser, member(after, 3).params)
+    before, after = (trained((method, update, state), batch, steps) for steps in (18, 19))
+    assert same(method.weights(before).denoiser, given.denoiser)
+    moved = largest_change(given.denoiser, after.active.params)
     assert 0 < moved <= 1.01 * CONFIG.training.learning_rate
 
 
