@@ -152,7 +152,7 @@ def _reliability(result: Path) -> list[str]:
     from sde_ct.training.loop import train
     from sde_ct.uncertainty.reliability import sentence
 
-    samplers, output = _samplers(comparison.RUNS), result.parent
+    samplers, output = _samplers(comparison.SDES), result.parent
     prepared = known_priors.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
     config = known_priors.experiment(recipe(RECIPES / "demo" / "ddpm.py"))
     train(config, prepared, output / "runs" / "ddpm")

@@ -21,7 +21,11 @@ from .programs import call
 
 DRAWS = 4
 # ODE is adaptive: its number is known only by running it.
-EVALUATIONS = {"lookup": 0, "CNN": 1, "GAN": 1, "DDPM": 8, "EM": 8, "PC": 12}
+# The draws of a residual need one more, for the mean, which itself takes both mirror images.
+EVALUATIONS = {
+    **{"lookup": 0, "CNN": 1, "GAN": 1, "Mean": 2},
+    **{"DDPM": 9, "EM": 9, "PC": 13, "DPM++": 21, "Direct": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +35,10 @@ def patients(phantoms):
 
 @pytest.fixture(scope="module")
 def networks(runs, tmp_path_factory):
-    """The four networks side by side; the score model's stands in for the DDPM's, to save time."""
+    """The four networks side by side."""
     root = tmp_path_factory.mktemp("networks")
-    for name, method in {
-        "ddpm": "diffusion",
-        "score": "diffusion",
-        "cnn": "cnn",
-        "gan": "gan",
-    }.items():
-        (root / name).symlink_to(runs(method))
+    for name in ("residual", "ddpm", "cnn", "gan"):
+        (root / name).symlink_to(runs("diffusion" if name == "ddpm" else name))
     return root
 
 
@@ -104,7 +103,7 @@ def test_findings_and_demands_are_judged(rows, results, patients):
     answers = findings(rows)
     assert len(answers) == 5 and all(f.verdict != "not measured" for f in answers)
     judged = checks(rows, ambiguity)
-    assert len(judged) == 5 + 7 + 1 + 5 + 5
+    assert len(judged) == 6 + 8 + 1 + 1 + 6 + 6
     by_demand = {c.demand: c for c in judged}
     demand = by_demand["network evaluations ODE < EM < PC"]
     nfe = {r.method: r.figures["nfe"] for r in rows}
@@ -154,8 +153,8 @@ def test_the_report_shows_every_method(results, rows, patients, networks, tmp_pa
     shown = {m["name"]: len(m["draws"]) for m in found["methods"]}
     assert shown == {name: DRAWS * (name in DRAWN) for name in results}
     assert text.count('<li><p><span class="verdict') == 5  # the paper's findings
-    assert set(report.curves) == {"ddpm", "score", "cnn", "gan"}
-    assert "Network score" in text and "config.sde.sigma_max" in text
+    assert set(report.curves) == {"residual", "ddpm", "cnn", "gan"}
+    assert "Network residual" in text and "config.sde.sigma_max" in text
 
 
 def test_the_same_seed_gives_the_same_bytes(
@@ -179,7 +178,7 @@ def test_evaluate_scores_what_synthesize_wrote(runs, phantoms, patients, results
     (patient,) = patients
     folder = phantoms.cases[patient.id].folder
     done = call(
-        "synthesize", f"--workdir={runs('diffusion')}", f"--mr={folder / 'mr.nii.gz'}",
+        "synthesize", f"--workdir={runs('residual')}", f"--mr={folder / 'mr.nii.gz'}",
         "--sampler=em", f"--mask={folder / 'mask.nii.gz'}", f"--draws={DRAWS}",
         f"--output={tmp_path}",
     )  # fmt: skip

@@ -6,7 +6,7 @@
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: about a minute on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE CNN 46 HU, PSNR 32.4 dB, SSIM 0.89.
+held-out patients: MAE CNN 40 HU, PSNR 33.2 dB, SSIM 0.91.
 """
 
 from pathlib import Path
@@ -17,4 +17,6 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "cnn"
+    # As many as all networks of the residual together, whose control this is.
+    config.training.steps = config.training.validate_every = 1200
     return config

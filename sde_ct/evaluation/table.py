@@ -13,9 +13,10 @@ from sde_ct.uncertainty.text import aligned
 
 PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
 PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)
-DRAWN = (*PAPER, "DPM++")  # the methods whose draws differ, by their samplers' labels
+DIRECT = "Direct"  # a diffusion of the CT itself, where the others draw the residual of a mean
+DRAWN = (*PAPER, "DPM++", DIRECT)  # the methods whose draws differ
 AVERAGES = tuple(f"{name}-M" for name in DRAWN)
-METHODS = ("lookup", "CNN", "GAN", *DRAWN, *AVERAGES)  # in order
+METHODS = ("lookup", "CNN", "GAN", "Mean", *DRAWN, *AVERAGES)  # in order
 
 _ALL = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
 # Protocols may share a column. The first column of a name represents all of them.

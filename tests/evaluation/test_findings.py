@@ -17,18 +17,25 @@ FIGURES = {
     "lookup": (130, 20.0, 0.60, 0, 0.0),
     "CNN": (60, 26.0, 0.80, 1, 0.1),
     "GAN": (65, 25.5, 0.79, 1, 0.1),
+    "Mean": (58, 26.5, 0.81, 2, 0.2),
     "DDPM": (55, 27.4, 0.85, 100, 1.0),
     "EM": (56, 27.2, 0.84, 100, 1.0),
     "PC": (57, 27.1, 0.83, 200, 2.0),
     "ODE": (58, 27.0, 0.82, 50, 0.5),
     "DPM++": (56, 27.3, 0.84, 20, 0.2),
+    "Direct": (59, 26.9, 0.81, 100, 1.0),
     "DDPM-M": (45, 29.4, 0.92, 1000, 10.0),
     "EM-M": (46, 29.3, 0.91, 1000, 10.0),
     "PC-M": (47, 29.2, 0.90, 2000, 20.0),
     "ODE-M": (48, 29.1, 0.89, 500, 5.0),
     "DPM++-M": (46, 29.3, 0.91, 200, 2.0),
+    "Direct-M": (50, 28.0, 0.88, 1000, 10.0),
 }
-SPREAD = {"DDPM-M": 40.0, "EM-M": 35.0, "PC-M": 45.0, "ODE-M": 38.0, "DPM++-M": 38.0}
+SPREAD = {
+    **{"DDPM-M": 40.0, "EM-M": 35.0, "PC-M": 45.0, "ODE-M": 38.0, "DPM++-M": 38.0},
+    "Direct-M": 39.0,
+}
+CRPS = {"DDPM-M": 30.0, "Direct-M": 36.0}
 
 
 def _rows():
@@ -46,6 +53,7 @@ def _rows():
                 seconds=seconds,
                 spearman=0.4 if method in SPREAD else None,
                 spread=SPREAD.get(method),
+                crps=CRPS.get(method),
                 detail=0.5 if method == "CNN" else 0.9,
                 large_errors=0.02 if method == "CNN" else 0.05,
             )
@@ -127,7 +135,7 @@ BOTH = {"DDPM": outcomes(np.array([1, 1, 0, 1], bool), np.array([1, 0, 0, 0], bo
 
 def test_all_demands_met():
     got = checks(_rows(), BOTH)
-    assert len(got) == 5 + 7 + 1 + 5 + 1
+    assert len(got) == 6 + 8 + 1 + 1 + 6 + 1
     assert all(check.passed for check in got), [str(c) for c in got if not c.passed]
     assert str(got[-1]).startswith("pass  DDPM: both outcomes")
     assert "3 of 4 draws bone-like" in got[-1].figures
@@ -141,6 +149,7 @@ def test_all_demands_met():
         ("GAN", {"mae": 140.0}, "GAN beats the lookup"),
         ("CNN", {"ssim": 0.5}, "CNN beats the lookup"),
         ("ODE", {"nfe": 100}, "ODE < EM < PC"),
+        ("DDPM-M", {"crps": 36.0}, "lower CRPS than the direct form"),
         ("PC-M", {"spearman": 0.29}, "PC-M: Spearman"),
         ("PC-M", {"spearman": float("nan")}, "PC-M: Spearman"),
         ("PC-M", {"spearman": None}, "PC-M: Spearman"),

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sde_ct.evaluation.table import DIRECT
 from sde_ct.lab.comparison.patients import Patient
+from sde_ct.methods.residual import MEAN
 from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, load
+from sde_ct.synthesis.trained import with_sde
 
 Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
 
@@ -14,13 +17,16 @@ Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
 class Entry(NamedTuple):
     """One method of the table: its network, and the sampler that draws from it."""
 
-    run: str  # ddpm | score | cnn | gan
+    run: str  # residual | ddpm | cnn | gan
     sampler: str | None
+    sde: str | None = None  # that the sampler follows; None: that of the training
 
 
-RUNS = {"ddpm": "ddpm", "em": "score", "pc": "score", "ode": "score", "dpm_sde": "score"}
-ENTRIES = {"CNN": Entry("cnn", None), "GAN": Entry("gan", None)}
-ENTRIES |= {SAMPLERS[name].label: Entry(run, name) for name, run in RUNS.items()}
+# The paper samples its DDPM on a VP SDE, and its score model by EM, PC and ODE on a VE SDE.
+SDES = {"ddpm": None, "em": "ve", "pc": "ve", "ode": "ve", "dpm_sde": None}
+ENTRIES = {"CNN": Entry("cnn", None), "GAN": Entry("gan", None), "Mean": Entry("residual", MEAN)}
+ENTRIES |= {SAMPLERS[name].label: Entry("residual", name, sde) for name, sde in SDES.items()}
+ENTRIES[DIRECT] = Entry("ddpm", "ddpm")
 
 
 def synthesize_all(
@@ -34,17 +40,18 @@ def synthesize_all(
     """{method: {patient: synthetic CT}} for every entry of the table except the lookup.
 
     Args:
-      runs: the folder with the work directories `ddpm`, `score`, `cnn` and `gan`.
+      runs: the folder with the work directories `residual`, `ddpm`, `cnn` and `gan`.
       progress: wraps the batches of one volume; its second argument names the volume.
     """
     results: Results = {}
     for name, entry in ENTRIES.items():
-        synthesize = Synthesizer(load(runs / entry.run), entry.sampler)
+        trained = with_sde(load(runs / entry.run), entry.sde, entry.sampler)
+        synthesize = Synthesizer(trained, entry.sampler)
         results[name] = {
             patient.id: synthesize(
                 patient.mr,
                 case=patient.id,
-                draws=draws if entry.sampler else 1,
+                draws=draws if synthesize.is_random else 1,
                 seed=seed,
                 mask=patient.mask,
                 progress=lambda batches, label=f"{name} {patient.id}": progress(batches, label),
