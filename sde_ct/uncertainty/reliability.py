@@ -29,7 +29,9 @@ class Outcomes(NamedTuple):
     """The share of bone-like draws, with its 95 % Wilson interval.
 
     `decided` is the share of draws nearer to an outcome than to the middle, if known. Draws of a
-    region that was not learnt lie near the middle and are bone-like by chance.
+    region that was not learnt lie near the middle and are bone-like by chance. `within` counts, if
+    known, the patients among whose draws both outcomes appear, and `patients` all of them: draws
+    that follow a regression differ between patients only.
     """
 
     bone_like: int
@@ -38,11 +40,13 @@ class Outcomes(NamedTuple):
     low: float
     high: float
     decided: float | None = None
+    within: int | None = None
+    patients: int | None = None
 
     @property
     def both(self) -> bool:
-        """Whether the two outcomes appear among the draws."""
-        return 0 < self.bone_like < self.draws
+        """Whether the two outcomes appear among the draws, of one patient if that is known."""
+        return bool(0 < self.bone_like < self.draws if self.within is None else self.within)
 
 
 def region_hu(

@@ -161,5 +161,11 @@ def test_one_figure_fails_one_demand(method, figures, demand):
     assert str(failed[0]).startswith("FAIL")
 
 
+def test_outcomes_that_differ_between_patients_only_fail():
+    pooled = outcomes(np.array([1, 1, 0, 0], bool))._replace(within=0, patients=2)
+    check = checks(_rows(), {"ODE": pooled})[-1]
+    assert not check.passed and "both in 0 of 2 patients" in check.figures
+
+
 def test_a_single_outcome_fails():
     assert not checks(_rows(), {"ODE": outcomes(np.ones(10, bool))})[-1].passed

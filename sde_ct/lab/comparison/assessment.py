@@ -53,8 +53,10 @@ def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Out
     known = [patient for patient in patients if patient.ambiguous is not None]
     by_sampler = {}
     for name in DRAWN if known else ():
-        hu = np.concatenate([ambiguous_hu(results[name][patient.id], patient) for patient in known])
-        by_sampler[name] = outcomes(bone_like(hu), decided(hu))
+        each = [ambiguous_hu(results[name][patient.id], patient) for patient in known]
+        hu, within = np.concatenate(each), [outcomes(bone_like(one)).both for one in each]
+        pooled = outcomes(bone_like(hu), decided(hu))
+        by_sampler[name] = pooled._replace(within=sum(within), patients=len(within))
     return by_sampler
 
 

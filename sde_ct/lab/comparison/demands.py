@@ -88,4 +88,6 @@ def _both(sampler: str, result: Outcomes) -> Check:
     )
     if result.decided is not None:
         figures += f"; {result.decided:.0%} nearer to an outcome than to the middle"
+    if result.within is not None:
+        figures += f"; both in {result.within} of {result.patients} patients"
     return Check(f"{sampler}: both outcomes in the ambiguous region", result.both, figures)
