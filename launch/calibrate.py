@@ -19,7 +19,9 @@ from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
-WORKDIR = flags.DEFINE_string("workdir", None, "A trained diffusion network.", required=True)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "A trained diffusion network, or residual.", required=True
+)
 DATA = flags.DEFINE_string("data", None, "The prepared data of its training.", required=True)
 SAMPLER = flags.DEFINE_string(
     "sampler", None, "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde.", required=True
@@ -40,9 +42,6 @@ def main() -> None:
     from sde_ct.uncertainty.recalibration_fit import fit, lines, record, verify
 
     parallel.set_up()
-    path = Path(WORKDIR.value) / recalibration.NAME
-    if path.exists():
-        raise InputError(f"{path} exists: remove it to calibrate again.")
     if not 0 < COVERAGE.value < 1:
         raise InputError(f"--coverage={COVERAGE.value}: give 0.9 for 90 %.")
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
@@ -50,6 +49,9 @@ def main() -> None:
     synthesize = Synthesizer(trained, SAMPLER.value)
     if not synthesize.is_random:
         raise InputError(f"The sampler {SAMPLER.value!r} has no spread: give another one.")
+    path = Path(WORKDIR.value) / recalibration.NAME
+    if path.exists():
+        raise InputError(f"{path} exists: remove it to calibrate again, or move it to keep both.")
     validation, test = (
         [_synthesized(synthesize, case) for case in prepared.of(part)]
         for part in ("validation", "test")
@@ -65,7 +67,9 @@ def main() -> None:
     figures = record(verified, "test" if test else "validation, which were fitted")
     recalibration.write(path, replace(fitted, verified=figures))
     print(f"{path}: fitted on {', '.join(prepared.split['validation'])}.")
-    if not test:
+    if test:
+        print(f"Measured on {', '.join(prepared.split['test'])}:")
+    else:
         print(
             "There is no test patient, so the figures below are those of the validation patients."
         )

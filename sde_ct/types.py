@@ -52,7 +52,8 @@ class Method(NamedTuple):
     update(state, keys, batch) -> (state, metrics): one training step. `keys` has one key for each
       example, so that the step does not depend on how the batch is divided over devices. Metrics
       contain "loss", "gradient_norm", "learning_rate" and "skipped", which is 1 where a value was
-      not finite and the state was kept, else 0.
+      not finite and the state was kept, else 0. A method that trains one network after another adds
+      "network", the number of the one in training.
     loss(state, keys, batch) -> {name: value}: the validation losses.
     weights(state) -> the parameters for synthesis: the moving average where there is one.
     draw(params, keys, mr) -> Samples: a synthetic CT in model units for each key and MR slice of

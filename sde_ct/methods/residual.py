@@ -128,7 +128,7 @@ def residual(
             (trained, scale, state.step + 1), before, list(metrics.values())
         )
         state = state._replace(active=after[0], scale=after[1], step=after[2])
-        return state, metrics | {"learning_rate": turn.rate}
+        return state, metrics | {"learning_rate": turn.rate, "network": turn.number}
 
     def loss(state: Networks, keys, batch: Batch):
         """The denoiser's loss, with residuals of the regression, and the regression's loss.

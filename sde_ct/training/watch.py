@@ -15,6 +15,7 @@ class Watch:
 
     def __init__(self):
         self._losses = collections.deque(maxlen=WINDOW)
+        self._network = 0.0
         self._games = collections.deque(maxlen=WINDOW)
         self._silent_until = 0
         self._game = "open"
@@ -24,6 +25,9 @@ class Watch:
         if metrics["skipped"]:
             wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
             return [f"step {step}: the update is skipped; not finite: {', '.join(wrong)}"]
+        if (network := metrics.get("network", 0.0)) != self._network:
+            self._network = network
+            self._losses.clear()  # the loss of another network has another size
         warnings = self._spike(step, metrics["loss"])
         if "discriminator" in metrics:
             warnings += self._discriminator(step, metrics["discriminator"])

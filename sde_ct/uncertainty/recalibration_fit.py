@@ -152,12 +152,12 @@ def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, V
 
 def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
     """The verification as a table for a terminal, and what the intervals guarantee."""
-    table = [["tissue", "covered before", "after", "95 % interval", "spread-skill"]]
+    table = [["tissue", "covered before", "after", "95 % interval", "spread/error before", "after"]]
     for name, v in verified.items():
         low, high = v.interval
         interval = "-" if np.isnan(low) else f"{low:.1%} to {high:.1%}"
-        skill = f"{v.skill_before:.2f} to {v.skill_after:.2f}"
-        table.append([name, f"{v.before:.1%}", f"{v.after:.1%}", interval, skill])
+        skill = f"{v.skill_before:.2f}", f"{v.skill_after:.2f}"
+        table.append([name, f"{v.before:.1%}", f"{v.after:.1%}", interval, *skill])
     guaranteed = fitted.guaranteed._asdict().items()
     promise = ", ".join(f"{name} {share:.0%}" for name, share in guaranteed if share)
     return [

@@ -36,6 +36,13 @@ def test_the_first_losses_are_no_spikes():
     assert told(Watch(), [1.0] * (WINDOW - 1) + [100.0]) == {}
 
 
+def test_the_loss_of_the_next_network_is_no_spike():
+    watch, found = Watch(), []
+    for step, (network, loss) in enumerate([(0, 0.1)] * WINDOW + [(3, 1.5)] * WINDOW + [(3, 15.0)]):
+        found += watch.see(step, {**QUIET, "loss": loss, "network": network})
+    assert len(found) == 1 and found[0].startswith(f"step {2 * WINDOW}: the loss 15 is 10.0 times")
+
+
 def test_what_is_not_finite_is_named_and_spoils_no_median():
     watch = Watch()
     wrong = {"loss": 1.0, "gradient_norm": math.inf, "skipped": 1.0}
