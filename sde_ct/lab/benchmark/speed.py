@@ -40,9 +40,9 @@ def forward(config: Experiment, params: Any, batch: Batch) -> tuple[Callable, tu
     """The jitted score at one noise level, and its arguments."""
 
     def score(params, x, mr, t):
-        return score_fn(
-            params, mr, sde=build_sde(config), network=build_network(config), form=form_of(config)
-        )(x, t)
+        form = form_of(config.diffusion, config.data.ct_mean, config.data.ct_std)
+        network = build_network(config)
+        return score_fn(params, mr, sde=build_sde(config), network=network, form=form)(x, t)
 
     return jax.jit(score), (params, batch.ct, batch.mr, jnp.full(len(batch.mr), 0.5))
 
