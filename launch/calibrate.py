@@ -20,7 +20,7 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "A trained diffusion network, or residual.", required=True
+    "workdir", None, "A trained diffusion or residual network.", required=True
 )
 DATA = flags.DEFINE_string("data", None, "The prepared data of its training.", required=True)
 SAMPLER = flags.DEFINE_string(

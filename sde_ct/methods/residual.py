@@ -1,14 +1,14 @@
 """A regression of the CT, and a diffusion of the residual that it leaves open.
 
-CT = m(MR) + s·r, with a regression m and a residual r of unit scale, whose law given MR and m a
-conditional diffusion learns (CorrDiff: Mardani et al., arXiv 2309.15214). Residuals of the patients
-that a regression has learnt from are too small: on real heads less than a third of those of new
-patients. The residual of a training patient is therefore that of a copy of the regression which
-goes on without the patient's fold.
+CT = m(MR) + s·r, with a regression m and a residual r of unit scale. A conditional diffusion learns
+the distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214). The residuals
+of patients that a regression was trained on are too small: on real heads they were less than a
+third of those of new patients. The residual of a training patient therefore comes from a copy of
+the regression, whose training continues without the patient's fold.
 
-The scale is s = √(π/2) E|CT - m|, the standard deviation of a normal law with this mean error. Real
-residuals have far heavier tails than the normal law, and a few large ones would set a scale from
-the variance, at which most of the image is nearly 0.
+The scale is s = √(π/2) E|CT - m|, the standard deviation of a normal distribution with this mean
+error. Residuals have heavier tails than a normal distribution, and a few large ones dominate their
+variance. Scaled by their root mean square, most of the image would be nearly 0.
 """
 
 from typing import Any, NamedTuple
@@ -55,13 +55,14 @@ def residual(
     *,
     sampler: str = "ddpm",
 ) -> Method:
-    """Least squares, and denoising score matching of what it leaves open.
+    """Train a regression by least squares, and a diffusion of its residual by score matching.
 
-    A draw shows the networks the MR or its mirror image, at random, if training mirrored images
-    too. The mean of several draws is then more accurate than that of one orientation.
+    If training mirrored images, each draw mirrors the MR with probability 1/2, and mirrors its CT
+    back. The mean of several draws then averages over both orientations, which lowers its error.
 
     Args:
-      sampler: of the residual; `MEAN` returns the regression's CT, the mean of both orientations.
+      sampler: the sampler of the residual. `MEAN` instead returns the CT of the regression, as
+        the mean of both orientations.
     """
     plan, data = Plan(config), config.data
     form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
@@ -176,7 +177,7 @@ def residual(
 
 
 def has_draws(params: Any) -> bool:
-    """Whether there are draws with the weights of any method: not before a denoiser is trained."""
+    """Whether a method can draw with these weights; False while a denoiser is untrained."""
     return not (isinstance(params, Params) and bool(jnp.isnan(params.scale)))
 
 

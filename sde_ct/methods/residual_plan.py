@@ -39,11 +39,12 @@ class Turn(NamedTuple):
 
 
 class Plan:
-    """The regression, then a copy for each fold, then the denoiser.
+    """The order of training: the regression, then a copy for each fold, then the denoiser.
 
-    The copies part from the regression after `shared_epochs` passes over the data, in which it does
-    not yet know single patients by heart. What remains of the regressions' steps is divided equally
-    among them, each with the rest of the one schedule. The denoiser has a schedule of its own.
+    The copies start from the regression after `shared_epochs` passes over the data, before it has
+    memorised single patients. The remaining steps of this part are divided equally among the
+    regression and its copies. Each of them follows the rest of one learning-rate schedule, and the
+    denoiser has a schedule of its own.
     """
 
     def __init__(self, config: Experiment):
@@ -60,14 +61,14 @@ class Plan:
         """
         given = first if last is None else last
         kept = jnp.zeros((3 + self.folds, ravel_pytree(given)[0].size))
-        never = -jnp.ones((), jnp.int32)
+        never, not_yet = -jnp.ones((2,), jnp.int32)  # two buffers, because a state is donated
         return Networks(
             active=fresh(first, self.optimiser(0.0), self._training.ema),
             number=jnp.zeros((), jnp.int32),
             kept=kept.at[-1].set(ravel_pytree(given)[0]),
             step=jnp.zeros((), jnp.int32),
             parted=never,
-            denoised=never,
+            denoised=not_yet,
             scale=scale,
             warm=jnp.asarray(last is None),
         )
