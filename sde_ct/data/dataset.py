@@ -18,14 +18,18 @@ from sde_ct.errors import InputError
 # The fields of `sde_ct.types.Batch`. Importing it would import JAX here.
 Example = Mapping[str, Float[np.ndarray, "..."]]
 
+# Groups of a single patient. Folds then take turns along z, and each of them spans the body: one
+# half of a head says little about the other half.
+BLOCKS = 8
+
 
 class Slices:
     """Random access to the slices of one split, in model units.
 
     `source[i]` is {"mr": [h, w, k], "ct": [h, w, 1], "valid": [h, w, 1]}, float32, with
     k = contrasts·(1 + 2·neighbours), and "group", the number of the patient. A single patient is
-    divided into two groups, the halves along z. Slices that the CT did not measure anywhere are
-    left out.
+    divided along z into `BLOCKS` groups of neighbouring slices. Slices that the CT did not measure
+    anywhere are left out.
     """
 
     def __init__(
@@ -93,7 +97,7 @@ class Slices:
             "mr": stacked(mr)[0],
             "ct": self._intensity.ct.to_model(np.array(case.load("ct")[z]))[..., None],
             "valid": np.array(case.load("valid")[z], np.float32)[..., None],
-            "group": np.int32(number if len(self._cases) > 1 else 2 * z // len(case)),
+            "group": np.int32(number if len(self._cases) > 1 else BLOCKS * i // len(self)),
         }
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sde_ct.data.dataset import (
+    BLOCKS,
     Slices,
     augment,
     eval_batches,
@@ -284,14 +285,17 @@ def test_turning_needs_square_slices(cohort, tmp_path):
         train_iterator(Slices(data, "train", Intensity()), batch_size=2, seed=0, rotate90=True)
 
 
-def test_a_single_patient_is_divided_into_two_halves(cohort, tmp_path):
+def test_a_single_patient_is_divided_along_z(cohort, tmp_path):
     cases = find_cases("synthrad2023", cohort, Patterns())
     split = {"train": ("1PA000",), "validation": (), "test": ()}
     data = prepare(cases[:1], tmp_path / "data", source="synthrad2023", split=split, size=(16, 16))
     source = Slices(data, "train", Intensity(RobustMR(), HUWindow(-1000, 1000)))
     groups = [int(source[i]["group"]) for i in range(len(source))]
-    assert groups == sorted(groups) and set(groups) == {0, 1}
-    assert abs(groups.count(0) - groups.count(1)) <= 1
+    assert groups == sorted(groups) and set(groups) == set(range(min(BLOCKS, len(source))))
+    # Two folds take turns along z, and neither has one block more than the other.
+    folds = np.array(groups) % 2
+    assert len(groups) < 2 or np.abs(np.diff(folds)).sum() == len(set(groups)) - 1
+    assert abs(int((folds == 0).sum()) - int((folds == 1).sum())) <= 1 + len(groups) // BLOCKS
 
 
 def test_the_epoch_counts_complete_passes(data):
