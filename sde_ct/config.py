@@ -50,6 +50,7 @@ class DiffusionConfig:
     time_min: float = positive(1e-3, below=1)  # smallest time, for lognormal and uniform
     steps: int = positive(1000)  # of the discretised process, for discrete and listed
     listed: tuple[int, ...] = ()  # the steps, counted from 0, that are trained and sampled
+    mean_share: float = at_least(0, 0.0, below=1)  # of images that train edm as a regression too
 
 
 @dataclass
@@ -193,6 +194,12 @@ def _check_together(config: Experiment) -> None:
         raise InputError(
             "config.sampling.clip_denoised=True keeps a CT in its range, but the residual method "
             "draws a difference of CTs: set it to False."
+        )
+    diffusion = config.diffusion
+    if diffusion.mean_share and not (diffusion.form == "edm" and config.method == "diffusion"):
+        raise InputError(
+            f"config.diffusion.mean_share={diffusion.mean_share} needs config.method='diffusion' "
+            "and config.diffusion.form='edm': set it to 0."
         )
     if not config.sampling.fast_end < (most := _noisiest(config.sde)):
         raise InputError(

@@ -7,8 +7,8 @@ from sde_ct.errors import InputError
 from sde_ct.methods.adversarial import adversarial
 from sde_ct.methods.diffusion import diffusion
 from sde_ct.methods.regression import regression
-from sde_ct.methods.residual import MEAN, residual
-from sde_ct.methods.samplers import SAMPLERS
+from sde_ct.methods.residual import residual
+from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.sde import SDE, VESDE, VPSDE
 from sde_ct.types import Method
@@ -39,16 +39,17 @@ def build_method(
     Args:
       axis_name: the device axis over which gradients are averaged; None for one device.
       sampler: one of `methods.samplers.SAMPLERS` for a diffusion or residual network, where None
-        is "ddpm"; for a residual network also `methods.residual.MEAN`.
+        is "ddpm". `methods.samplers.MEAN` is the mean of a residual network, or of a diffusion
+        that was also trained as a regression.
 
     Raises:
       InputError: an unknown sampler, or a sampler for a CNN or GAN, which has none.
     """
     network = build_network(config)
-    if config.method == "diffusion" and sampler == MEAN:
+    if config.method == "diffusion" and sampler == MEAN and not config.diffusion.mean_share:
         raise InputError(
-            f"config.method='diffusion' has no regression for the sampler {MEAN!r}: give one of "
-            f"{', '.join(SAMPLERS)}."
+            f"config.diffusion.mean_share=0 trains no regression for the sampler {MEAN!r}: give "
+            f"one of {', '.join(SAMPLERS)}."
         )
     if config.method in (drawn := {"diffusion": diffusion, "residual": residual}):
         method, name = drawn[config.method], "ddpm" if sampler is None else sampler

@@ -19,15 +19,15 @@ from jaxtyping import Array, Float, Int
 
 from sde_ct.config import Experiment
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
+from sde_ct.methods.mirroring import draw_mean, either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
-from sde_ct.methods.samplers import sampler_fn
+from sde_ct.methods.samplers import MEAN, sampler_fn
 from sde_ct.methods.step import advance, keep_finite, mean_over
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Method, Samples
 
-MEAN = "mean"  # the value of --sampler that returns the regression alone
 MEMORY = 0.95  # decay of the moving average of the residual's scale
 
 
@@ -151,39 +151,26 @@ def residual(
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
-    def draw_mean(params: Params, keys, mr) -> Samples:
-        mean = mean_of(params.mean, mr)
-        if data.flip:
-            mean = (mean + mirrored(mean_of(params.mean, mirrored(mr)))) / 2
-        ct = data.ct_mean + data.ct_std * mean
-        return Samples(ct, jnp.full(len(ct), 1 + data.flip), all_finite(ct))
-
     if sampler == MEAN:
-        return Method(init, update, loss, for_synthesis, draw_mean, is_random=False)
+        alone = draw_mean(lambda params, mr: mean_of(params.mean, mr), data)
+        return Method(init, update, loss, for_synthesis, alone, is_random=False)
     run = sampler_fn(sampler, config, sde)
 
     def draw(params: Params, keys, mr) -> Samples:
-        turned = data.flip & jax.vmap(jax.random.bernoulli)(keys)[:, None, None, None]
-        mr = jnp.where(turned, mirrored(mr), mr)
         mean = mean_of(params.mean, mr)
         shown = jnp.concatenate([mean, mr], axis=-1)
         score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
         rest = run(keys, sde, score, mean.shape)
         ct = data.ct_mean + data.ct_std * (mean + params.scale * rest.x)
-        ct = jnp.where(turned, mirrored(ct), ct)
         return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
 
-    return Method(init, update, loss, for_synthesis, draw, is_random=True)
+    both = either_orientation(draw) if data.flip else draw
+    return Method(init, update, loss, for_synthesis, both, is_random=True)
 
 
 def has_draws(params: Any) -> bool:
     """Whether a method can draw with these weights; False while a denoiser is untrained."""
     return not (isinstance(params, Params) and bool(jnp.isnan(params.scale)))
-
-
-def mirrored(image: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
-    """Left and right exchanged."""
-    return image[:, :, ::-1]
 
 
 def _fold(batch: Batch, plan: Plan) -> Int[Array, "b 1 1 1"]:

@@ -87,6 +87,7 @@ TABLE = (
     _fast("heun", "Heun", heun, stages=2),
 )  # fmt: skip
 SAMPLERS = {sampler.name: sampler for sampler in TABLE}
+MEAN = "mean"  # the value of --sampler that returns a method's regression alone, without draws
 
 
 def find_sampler(name: str) -> Sampler:

@@ -14,8 +14,8 @@ from sde_ct.data import seen
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
-from sde_ct.methods.residual import MEAN, has_draws
-from sde_ct.methods.samplers import SAMPLERS
+from sde_ct.methods.residual import has_draws
+from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
@@ -49,8 +49,8 @@ class Synthesizer:
 
         Args:
           trained: the network.
-          sampler: one of `methods.samplers.SAMPLERS`, or `methods.residual.MEAN` for a residual
-            network; None for a CNN or GAN.
+          sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for a network with
+            a regression; None for a CNN or GAN.
           devices: devices of this process; None takes all of them.
           batch: samples per device; None takes as many as the memory holds. Another batch size
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each

@@ -12,9 +12,9 @@ from sde_ct import VESDE, VPSDE
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.methods.residual import MEAN, Params, residual
+from sde_ct.methods.residual import Params, residual
 from sde_ct.methods.residual_plan import Plan
-from sde_ct.methods.samplers import SAMPLERS
+from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from sde_ct.evaluation.table import DIRECT
 from sde_ct.lab.comparison.patients import Patient
-from sde_ct.methods.residual import MEAN
-from sde_ct.methods.samplers import SAMPLERS
+from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, load
 from sde_ct.synthesis.trained import with_sde
 

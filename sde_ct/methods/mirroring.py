@@ -1,0 +1,53 @@
+"""Draws and means from both orientations of an MR, for networks trained on mirrored images.
+
+Left and right are alike to such a network, but its errors differ between an image and its mirror
+image. A mean over both therefore errs less: by 5 to 6 % for a CNN of the demo.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.config import DataConfig
+from sde_ct.sampling.chain import all_finite
+from sde_ct.types import Samples
+
+Draw = Callable[[Any, Any, Array], Samples]  # (params, keys [b], mr [b h w k]) -> CTs
+
+
+def mirrored(image: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+    """Left and right exchanged."""
+    return image[:, :, ::-1]
+
+
+def either_orientation(draw: Draw) -> Draw:
+    """`draw`, which sees the mirror image of the MR with probability 1/2, by its key.
+
+    The CT is mirrored back. The mean of several draws thus averages over both orientations.
+    """
+
+    def turned_draw(params, keys, mr) -> Samples:
+        turned = jax.vmap(jax.random.bernoulli)(keys)[:, None, None, None]
+        samples = draw(params, keys, jnp.where(turned, mirrored(mr), mr))
+        return samples._replace(x=jnp.where(turned, mirrored(samples.x), samples.x))
+
+    return turned_draw
+
+
+def draw_mean(predict: Callable[[Any, Array], Array], data: DataConfig) -> Draw:
+    """The CT of a regression `predict`, (params, mr) -> (CT - ct_mean) / ct_std.
+
+    If training mirrored images, it is the mean of both orientations, and two evaluations.
+    """
+
+    def draw(params, keys, mr) -> Samples:
+        mean = predict(params, mr)
+        if data.flip:
+            mean = (mean + mirrored(predict(params, mirrored(mr)))) / 2
+        ct = data.ct_mean + data.ct_std * mean
+        return Samples(ct, jnp.full(len(ct), 1 + data.flip), all_finite(ct))
+
+    return draw
