@@ -80,6 +80,7 @@ class DataConfig:
     ct_std: float = positive(0.33)  # with ct_mean, sets the scale of the networks' outputs
     flip: bool = True  # left-right, with probability 1/2
     rotate90: bool = False  # the paper's quarter turns, with probability 1/2
+    deform: bool = False  # each slice by a new smooth random map, against memorising few patients
 
     @property
     def channels(self) -> int:  # MR slices that a network sees at once

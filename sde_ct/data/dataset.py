@@ -1,22 +1,25 @@
 """Prepared slices as batches, in a Grain pipeline whose batches depend on (seed, step) alone."""
 
+import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import grain
 import numpy as np
 from jaxtyping import Float
 
+from sde_ct.data.augmentation import Example, augment
 from sde_ct.data.contrasts import stacked
 from sde_ct.data.inputs import neighbour_index, require_slices
 from sde_ct.data.intensity import Intensity, SliceMinMax
 from sde_ct.data.prepared import Prepared, PreparedCase
 from sde_ct.errors import InputError
 
-# The fields of `sde_ct.types.Batch`. Importing it would import JAX here.
-Example = Mapping[str, Float[np.ndarray, "..."]]
+# Batches made at once. A deformed slice of 256 x 256 pixels takes a core about 25 ms.
+THREADS = min(8, max(2, os.cpu_count() or 2))
 
 # Groups of a single patient. Folds then take turns along z, and each of them spans the body: one
 # half of a head says little about the other half.
@@ -130,6 +133,7 @@ def train_iterator(
     seed: int,
     flip: bool = False,
     rotate90: bool = False,
+    deform: bool = False,
     shard_index: int = 0,
     shard_count: int = 1,
 ) -> grain.DatasetIterator:
@@ -147,6 +151,7 @@ def train_iterator(
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2, as in arXiv 2209.12104; square
         slices only.
+      deform: deform every slice, each time by a new map, see `sde_ct.data.augmentation.deformed`.
       shard_index, shard_count: this host and the number of hosts.
 
     Returns:
@@ -161,7 +166,7 @@ def train_iterator(
             f"rotate90 needs square slices, but these are {height} x {width}: turn it off"
         )
     stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    stream = stream.random_map(lambda example, rng: augment(example, rng, flip, rotate90))
+    stream = stream.random_map(partial(augment, flip=flip, rotate90=rotate90, deform=deform))
     share = batch_size // shard_count
 
     def batch(step: int) -> Example:
@@ -170,19 +175,8 @@ def train_iterator(
         return {**_stack([stream[row] for row in range(first, first + share)]), "epoch": epoch}
 
     steps = grain.MapDataset.range(sys.maxsize // batch_size).map(batch)
-    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
-
-
-def augment(example: Example, rng: np.random.Generator, flip: bool, rotate90: bool) -> Example:
-    """Mirror and rotate all images [h, w, ·] of an example alike."""
-    turns = int(rng.integers(1, 4)) if rotate90 and rng.random() < 0.5 else 0
-    mirror = flip and rng.random() < 0.5
-
-    def turn(image: np.ndarray) -> np.ndarray:
-        image = np.rot90(image, turns, axes=(0, 1))
-        return np.ascontiguousarray(image[:, ::-1] if mirror else image)
-
-    return {key: turn(field) if field.ndim else field for key, field in example.items()}
+    reading = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=2 * THREADS)
+    return iter(steps.to_iter_dataset(reading))
 
 
 def eval_batches(source: Slices | Sequence[Example], batch_size: int) -> Iterator[Example]:

