@@ -62,8 +62,6 @@ class AdversarialConfig:
 
 @dataclass
 class ResidualConfig:
-    folds: int = at_least(2, 2)  # copies of the regression, each without one part of the patients
-    shared_epochs: int = at_least(0, 16)  # of the regression before the copies part from it
     denoiser_share: float = positive(0.5, below=1)  # of `training.steps`, at the end
 
 
@@ -80,7 +78,7 @@ class DataConfig:
     ct_std: float = positive(0.33)  # with ct_mean, sets the scale of the networks' outputs
     flip: bool = True  # left-right, with probability 1/2
     rotate90: bool = False  # the paper's quarter turns, with probability 1/2
-    deform: bool = False  # each slice by a new smooth random map, against memorising few patients
+    deform: bool = False  # by a smooth random map, with probability 1/2; against memorised patients
 
     @property
     def channels(self) -> int:  # MR slices that a network sees at once

@@ -1,6 +1,6 @@
 """The types that all parts of the package share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from jaxtyping import Array, Bool, Float, Int
@@ -9,15 +9,12 @@ from jaxtyping import Array, Bool, Float, Int
 class Batch(NamedTuple):
     """Pairs of axial slices in model units: [-1, 1], or [0, 1] in the paper's per-slice scaling.
 
-    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other. Only
-    training batches have all fields; None stands for those that a batch lacks.
+    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other.
     """
 
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]
     valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and counts in losses, else 0
-    group: Int[Array, " b"] | None = None  # slices of different groups are of different patients
-    epoch: Int[Array, " b"] | None = None  # how often training has shown every slice before
 
 
 class ScoreFn(Protocol):
@@ -59,6 +56,8 @@ class Method(NamedTuple):
     draw(params, keys, mr) -> Samples: a synthetic CT in model units for each key and MR slice of
       [b, h, w, k], from the parameters of `weights`. It runs under jit and pmap.
     is_random: whether different keys give different draws of a slice.
+    validated(params, losses) -> the parameters for synthesis, in which something was set by the
+      validation losses of the same step. The default leaves them as they are.
     """
 
     init: Callable[..., Any]
@@ -67,3 +66,4 @@ class Method(NamedTuple):
     weights: Callable[[Any], Any]
     draw: Callable[[Any, Array, Float[Array, "b h w k"]], Samples]
     is_random: bool
+    validated: Callable[[Any, Mapping[str, float]], Any] = lambda params, losses: params

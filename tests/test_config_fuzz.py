@@ -153,7 +153,6 @@ def valid(draw, networks):
         "training.steps": draw(st.integers(50, 2**31 - 1)),
         "training.seed": draw(st.integers(0, 2**31 - 1)),
         "adversarial.l1_weight": draw(floats(0, 100)),
-        "residual.folds": draw(st.integers(2, 4)),
         "residual.denoiser_share": draw(floats(0.1, 0.9)),
     }  # fmt: skip
     if values["method"] == "diffusion" and values["diffusion.form"] == "edm":

@@ -30,7 +30,7 @@ def augment(
       example: "mr", "ct", "valid" and further fields; those without axes are kept.
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2.
-      deform: apply `deformed` with a new map.
+      deform: apply `deformed` with probability 1/2.
     """
     turns = int(rng.integers(1, 4)) if rotate90 and rng.random() < 0.5 else 0
     mirror = flip and rng.random() < 0.5
@@ -40,7 +40,7 @@ def augment(
         return np.ascontiguousarray(image[:, ::-1] if mirror else image)
 
     example = {key: turn(field) if field.ndim else field for key, field in example.items()}
-    return deformed(example, rng) if deform else example
+    return deformed(example, rng) if deform and rng.random() < 0.5 else example
 
 
 def deformed(example: Example, rng: np.random.Generator) -> Example:

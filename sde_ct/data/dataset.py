@@ -21,18 +21,12 @@ from sde_ct.errors import InputError
 # Batches made at once. A deformed slice of 256 x 256 pixels takes a core about 25 ms.
 THREADS = min(8, max(2, os.cpu_count() or 2))
 
-# Groups of a single patient. Folds then take turns along z, and each of them spans the body: one
-# half of a head says little about the other half.
-BLOCKS = 8
-
 
 class Slices:
     """Random access to the slices of one split, in model units.
 
     `source[i]` is {"mr": [h, w, k], "ct": [h, w, 1], "valid": [h, w, 1]}, float32, with
-    k = contrasts·(1 + 2·neighbours), and "group", the number of the patient. A single patient is
-    divided along z into `BLOCKS` groups of neighbouring slices. Slices that the CT did not measure
-    anywhere are left out.
+    k = contrasts·(1 + 2·neighbours). Slices that the CT did not measure anywhere are left out.
     """
 
     def __init__(
@@ -100,7 +94,6 @@ class Slices:
             "mr": stacked(mr)[0],
             "ct": self._intensity.ct.to_model(np.array(case.load("ct")[z]))[..., None],
             "valid": np.array(case.load("valid")[z], np.float32)[..., None],
-            "group": np.int32(number if len(self._cases) > 1 else BLOCKS * i // len(self)),
         }
 
 
@@ -141,8 +134,7 @@ def train_iterator(
 
     The seed fixes one endless stream of examples, whatever the number of hosts. Batch `step` begins
     at example step·batch_size of this stream, and shard i of n takes the i-th of n equal parts of
-    the batch. The field "epoch" says how often the stream has shown every slice
-    before the first row of the batch.
+    the batch.
 
     Args:
       source: the training slices.
@@ -151,7 +143,7 @@ def train_iterator(
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2, as in arXiv 2209.12104; square
         slices only.
-      deform: deform every slice, each time by a new map, see `sde_ct.data.augmentation.deformed`.
+      deform: deform with probability 1/2, see `sde_ct.data.augmentation.deformed`.
       shard_index, shard_count: this host and the number of hosts.
 
     Returns:
@@ -171,8 +163,7 @@ def train_iterator(
 
     def batch(step: int) -> Example:
         first = step * batch_size + shard_index * share
-        epoch = np.full(share, step * batch_size // len(source), np.int32)
-        return {**_stack([stream[row] for row in range(first, first + share)]), "epoch": epoch}
+        return _stack([stream[row] for row in range(first, first + share)])
 
     steps = grain.MapDataset.range(sys.maxsize // batch_size).map(batch)
     reading = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=2 * THREADS)

@@ -1,21 +1,22 @@
 """A regression of the CT, and a diffusion of the residual that it leaves open.
 
 CT = m(MR) + s·r, with a regression m and a residual r of unit scale. A conditional diffusion learns
-the distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214). The residuals
-of patients that a regression was trained on are too small: on real heads they were less than a
-third of those of new patients. The residual of a training patient therefore comes from a copy of
-the regression, whose training continues without the patient's fold.
+the distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214).
 
 The scale is s = √(π/2) E|CT - m|, the standard deviation of a normal distribution with this mean
 error. Residuals have heavier tails than a normal distribution, and a few large ones dominate their
 variance. Scaled by their root mean square, most of the image would be nearly 0.
+
+A regression errs less on the patients that it has learnt from. Draws therefore have the scale of
+the validation patients where there are any, and that of training otherwise.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import Experiment
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
@@ -40,11 +41,10 @@ class Params(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """What a network learns from a batch, the mean of weight·|F - target|²."""
+    """What a network learns from a batch."""
 
     shown: Noised
-    weight: Float[Array, "b h w 1"]
-    unseen: Float[Array, "b h w 1"]  # weight of pixels whose error is that of the residual
+    measures: Float[Array, ""]  # 1 if its error is that of the residual, else 0
 
 
 def residual(
@@ -83,16 +83,12 @@ def residual(
         return noised(keys, rest, shown, sde=sde, form=form, config=config.diffusion)
 
     def denoising(state: Networks, keys, batch: Batch) -> _Task:
-        means = jax.lax.map(lambda copy: mean_of(copy, batch.mr), plan.copies(state))
-        mean = jnp.take_along_axis(means, _fold(batch, plan)[None], axis=0)[0]
-        shown = to_denoise(state, keys, batch, mean)
-        return _Task(shown, batch.valid, jnp.zeros_like(batch.valid))
+        regression = plan.trained(state)[0]
+        shown = to_denoise(state, keys, batch, mean_of(regression, batch.mr))
+        return _Task(shown, jnp.zeros(()))
 
-    def regressing(number, shared, batch: Batch) -> _Task:
-        # A copy does not learn from its own fold; the regression, number 0, has none.
-        own = jnp.broadcast_to(_fold(batch, plan) == number - 1, batch.valid.shape)
-        shown = Noised(*regression_input(batch.mr), standard(batch.ct))
-        return _Task(shown, batch.valid * ~own, batch.valid * (own | shared))
+    def regressing(batch: Batch) -> _Task:
+        return _Task(Noised(*regression_input(batch.mr), standard(batch.ct)), jnp.ones(()))
 
     def init(key, batch: Batch, params: Params | None = None) -> Networks:
         if params is None:
@@ -103,36 +99,34 @@ def residual(
         return state._replace(warm=untrained, scale=jnp.where(untrained, 1.0, params.scale))
 
     def update(state: Networks, keys, batch: Batch):
-        state, turn = plan.turn(state, batch.epoch[0])  # type: ignore[index]
+        state, rate = plan.turn(state)
+        denoises = state.denoised >= 0
         task = jax.lax.cond(
-            turn.number == plan.denoiser,
-            lambda: denoising(state, keys, batch),
-            lambda: regressing(turn.number, turn.shared, batch),
+            denoises, lambda: denoising(state, keys, batch), lambda: regressing(batch)
         )
 
         def loss(params):
             output = network.apply(params, task.shown.inputs, task.shown.label)
             error = output - task.shown.target
-            sizes = jnp.mean(task.unseen * jnp.abs(error)), jnp.mean(task.unseen)
-            return jnp.mean(task.weight * error**2), sizes
+            counts = task.measures * batch.valid
+            sizes = jnp.mean(counts * jnp.abs(error)), jnp.mean(counts)
+            return jnp.mean(batch.valid * error**2), sizes
 
         before = state.active, state.scale, state.step
         (value, sizes), gradient = jax.value_and_grad(loss, has_aux=True)(state.active.params)
         figures, gradient = mean_over(axis_name, (value, *sizes), gradient)
         metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
-        optimiser = plan.optimiser(turn.rate)
-        trained = advance(state.active, gradient, optimiser, config.training.ema)
-        size = jnp.sqrt(jnp.pi / 2) * figures[1] / figures[2]
-        newest = MEMORY * state.scale + (1 - MEMORY) * size
+        trained = advance(state.active, gradient, plan.optimiser(rate), config.training.ema)
+        newest = MEMORY * state.scale + (1 - MEMORY) * scale_of(figures[1] / figures[2])
         scale = jnp.where(figures[2] > 0, newest, state.scale)
         after, metrics["skipped"] = keep_finite(
             (trained, scale, state.step + 1), before, list(metrics.values())
         )
         state = state._replace(active=after[0], scale=after[1], step=after[2])
-        return state, metrics | {"learning_rate": turn.rate, "network": turn.number}
+        return state, metrics | {"learning_rate": rate, "network": denoises}
 
     def loss(state: Networks, keys, batch: Batch):
-        """The denoiser's loss, with residuals of the regression, and the regression's loss.
+        """The denoiser's loss, the regression's loss and its mean |error|.
 
         The denoiser's loss is NaN while it is untrained: no checkpoint without draws is the best.
         """
@@ -144,28 +138,35 @@ def residual(
         figures = (
             jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
             jnp.mean(batch.valid * (mean - standard(batch.ct)) ** 2),
+            jnp.mean(batch.valid * jnp.abs(mean - standard(batch.ct))) / jnp.mean(batch.valid),
         )
-        return dict(zip(("loss", "mean_loss"), mean_over(axis_name, figures)[0], strict=True))
+        names = ("loss", "mean_loss", "mean_error")
+        return dict(zip(names, mean_over(axis_name, figures)[0], strict=True))
 
     def for_synthesis(state: Networks) -> Params:
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
+    def validated(params: Params, losses: Mapping[str, float]) -> Params:
+        """The weights with the residual's scale on the validation patients."""
+        return params._replace(scale=scale_of(losses["mean_error"]))
+
+    def drawn_by(run):
+        def draw(params: Params, keys, mr) -> Samples:
+            mean = mean_of(params.mean, mr)
+            shown = jnp.concatenate([mean, mr], axis=-1)
+            score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
+            rest = run(keys, sde, score, mean.shape)
+            ct = data.ct_mean + data.ct_std * (mean + params.scale * rest.x)
+            return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
+
+        return either_orientation(draw) if data.flip else draw
+
     if sampler == MEAN:
-        alone = draw_mean(lambda params, mr: mean_of(params.mean, mr), data)
-        return Method(init, update, loss, for_synthesis, alone, is_random=False)
-    run = sampler_fn(sampler, config, sde)
-
-    def draw(params: Params, keys, mr) -> Samples:
-        mean = mean_of(params.mean, mr)
-        shown = jnp.concatenate([mean, mr], axis=-1)
-        score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
-        rest = run(keys, sde, score, mean.shape)
-        ct = data.ct_mean + data.ct_std * (mean + params.scale * rest.x)
-        return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
-
-    both = either_orientation(draw) if data.flip else draw
-    return Method(init, update, loss, for_synthesis, both, is_random=True)
+        draw, is_random = draw_mean(lambda params, mr: mean_of(params.mean, mr), data), False
+    else:
+        draw, is_random = drawn_by(sampler_fn(sampler, config, sde)), True
+    return Method(init, update, loss, for_synthesis, draw, is_random, validated)
 
 
 def has_draws(params: Any) -> bool:
@@ -173,5 +174,6 @@ def has_draws(params: Any) -> bool:
     return not (isinstance(params, Params) and bool(jnp.isnan(params.scale)))
 
 
-def _fold(batch: Batch, plan: Plan) -> Int[Array, "b 1 1 1"]:
-    return (batch.group % plan.folds)[:, None, None, None]  # type: ignore[index, operator]
+def scale_of(error: ArrayLike) -> Float[Array, ""]:
+    """s, in units of ct_std, from the regression's mean |error| in the same units."""
+    return jnp.sqrt(jnp.pi / 2) * error

@@ -45,6 +45,7 @@ class Progress:
 
     step: int = 0
     validation_loss: float | None = None  # after this step; None where it was not measured
+    validation: dict[str, float] | None = None  # all losses of the same validation, by name
     skipped: int = 0  # updates skipped so far, because a loss or gradient was not finite
     lately: int = 0  # of these, the ones since the last scheduled checkpoint
     slowed: float = 1.0  # factor on the learning rates since a rollback

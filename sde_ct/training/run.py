@@ -93,7 +93,8 @@ class Run:
                 batch = parallel.shard(next(self.batches), len(local))
                 keys = example_keys(plan.seed, progress.step, len(rows), rows.start)
                 state, metrics = update(state, parallel.shard(keys, len(local)), batch)
-                progress.step, progress.validation_loss = progress.step + 1, None
+                progress.step += 1
+                progress.validation_loss = progress.validation = None
                 telemetry.advance()
                 pending.append((progress.step, metrics))
                 every = (plan.log_every, plan.validate_every, plan.checkpoint_every)
@@ -180,10 +181,11 @@ class Run:
         self, validate: Callable, state: Any, progress: Progress, telemetry: Telemetry
     ) -> bool:
         """Measure the validation loss; return whether no checkpoint has one as small."""
-        loss = validate(state, progress.step)
-        if loss is None or not math.isfinite(loss):
+        losses = validate(state, progress.step)
+        if losses is None or not all(map(math.isfinite, losses.values())):
             return False
-        progress.validation_loss, best = loss, self.checkpoints.best_loss
+        loss, best = losses["loss"], self.checkpoints.best_loss
+        progress.validation_loss, progress.validation = loss, losses
         telemetry.scalars(progress.step, "best", {"loss": min(best, loss)})
         return loss < best
 

@@ -51,15 +51,15 @@ def _spread(numbers: list[int], count: int) -> list[int]:
 
 def validator(
     config: Experiment, batches: list[Batch], telemetry: Telemetry
-) -> Callable[[Any, int], float | None]:
-    """`validate(state, step)`, which returns the mean loss over all slices, or None without any.
+) -> Callable[[Any, int], dict[str, float] | None]:
+    """`validate(state, step)`, which returns the mean losses over all slices, or None without any.
 
     It writes the losses and a few synthetic slices to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr) for batch in batches]
     evaluate, show = parallel.seldom(method.loss), preview(config)
 
-    def validate(state: Any, step: int) -> float | None:
+    def validate(state: Any, step: int) -> dict[str, float] | None:
         if not batches:
             return None
         state = jax.device_get(state)
@@ -73,7 +73,7 @@ def validator(
         telemetry.scalars(step, "validation", mean)
         for name, images in show(method.weights(state), batches[0]).items():
             telemetry.images(step, name, images)
-        return mean["loss"]
+        return mean
 
     return validate
 

@@ -51,8 +51,11 @@ def read_weights(workdir: Path, step: int, chosen: str) -> Weights:
     """The sampling weights of a step that `choose` has returned."""
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
-    state, _ = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
-    return Weights(config, data, method.weights(jax.device_get(state)), step, chosen)
+    state, stored = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
+    params = method.weights(jax.device_get(state))
+    if losses := stored.get("validation"):
+        params = method.validated(params, losses)
+    return Weights(config, data, params, step, chosen)
 
 
 def sha256(params: Any) -> str:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from sde_ct.data.dataset import (
-    BLOCKS,
     Slices,
     eval_batches,
     fit_intensity,
@@ -46,10 +45,8 @@ def test_examples_are_the_prepared_slices_in_model_units(data):
         "mr": (16, 16, 3),
         "ct": (16, 16, 1),
         "valid": (16, 16, 1),
-        "group": (),
     }
-    assert {example[k].dtype for k in ("mr", "ct", "valid")} == {np.dtype(np.float32)}
-    assert example["group"] == 1 and source[0]["group"] == 0  # the second patient, the first
+    assert {field.dtype for field in example.values()} == {np.dtype(np.float32)}
     np.testing.assert_allclose(
         example["ct"][..., 0], np.clip(case.load("ct")[2] / 1000, -1, 1), atol=1e-6
     )
@@ -257,24 +254,3 @@ def test_turning_needs_square_slices(cohort, tmp_path):
     data = prepare(cases, tmp_path / "wide", source="s", split=SPLIT)
     with pytest.raises(InputError, match="18 x 20"):
         train_iterator(Slices(data, "train", Intensity()), batch_size=2, seed=0, rotate90=True)
-
-
-def test_a_single_patient_is_divided_along_z(cohort, tmp_path):
-    cases = find_cases("synthrad2023", cohort, Patterns())
-    split = {"train": ("1PA000",), "validation": (), "test": ()}
-    data = prepare(cases[:1], tmp_path / "data", source="synthrad2023", split=split, size=(16, 16))
-    source = Slices(data, "train", Intensity(RobustMR(), HUWindow(-1000, 1000)))
-    groups = [int(source[i]["group"]) for i in range(len(source))]
-    assert groups == sorted(groups) and set(groups) == set(range(min(BLOCKS, len(source))))
-    # Two folds take turns along z, and neither has one block more than the other.
-    folds = np.array(groups) % 2
-    assert len(groups) < 2 or np.abs(np.diff(folds)).sum() == len(set(groups)) - 1
-    assert abs(int((folds == 0).sum()) - int((folds == 1).sum())) <= 1 + len(groups) // BLOCKS
-
-
-def test_the_epoch_counts_complete_passes(data):
-    source = Slices(data, "train", Intensity(RobustMR(), HUWindow(-1000, 1000)))
-    stream = train_iterator(source, batch_size=4, seed=0)
-    epochs = [next(stream)["epoch"] for _ in range(2 * len(source))]
-    for step, epoch in enumerate(epochs):
-        np.testing.assert_array_equal(epoch, np.full(4, 4 * step // len(source)))

@@ -22,8 +22,8 @@ from ..training import cheap
 def drill(phantoms, tmp_path, method: str, kills: int, **training) -> dict[str, int]:
     """The kinds of the kills, when the drill says that the final states are the same."""
     config = tiny.experiment(method, **cheap.OFTEN | training)
-    # Of 150 steps, the regressions have 3 in turns, because most kills come in the first ten.
-    config.residual.shared_epochs, config.residual.denoiser_share = 0, 0.98
+    # Of 150 steps, the regression has 3, because most kills come in the first ten.
+    config.residual.denoiser_share = 0.98
     recipe = tiny.write_recipe(config, tmp_path / "recipe.py")
     command = [
         *(sys.executable, "launch/drill.py", f"--config={recipe}", f"--data={phantoms.folder}"),

@@ -1,4 +1,4 @@
-"""A regression, its copies without a fold each, and a diffusion of what they leave open."""
+"""A regression, and a diffusion of what it leaves open."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ CONFIG = Experiment(
     data=DataConfig(batch_size=4),
     training=TrainingConfig(steps=24, learning_rate=3e-3, clip=1.0, ema=0.9),
 )
-CONFIG.residual.shared_epochs, CONFIG.residual.denoiser_share = 2, 0.25
+CONFIG.residual.denoiser_share = 0.25
 
 A, CORRELATION = 0.4, 0.6  # of the closed form
 
@@ -83,9 +83,8 @@ def test_all_samplers_draw_the_joint_law_of_gaussian_images(name, kind):
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    """Four patients of one slice each; patients 0 and 2 are fold 0, 1 and 3 are fold 1."""
     mr = jax.random.uniform(jax.random.key(5), (4, 8, 8, 1), minval=-1.0)
-    return Batch(mr, -0.5 * mr, jnp.ones_like(mr), jnp.arange(4), jnp.zeros(4, jnp.int32))
+    return Batch(mr, -0.5 * mr, jnp.ones_like(mr))
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +97,11 @@ def learner():
     return method, update, state
 
 
-def trained(learner, batch: Batch, steps: int, per_epoch: int = 4):
+def trained(learner, batch: Batch, steps: int):
     """The state after some steps with one batch."""
     _, update, state = learner
     for step in range(steps):
-        epoch = jnp.full(4, step // per_epoch)
-        state, metrics = update(state, example_keys(0, step, 4), batch._replace(epoch=epoch))
+        state, metrics = update(state, example_keys(0, step, 4), batch)
         assert metrics["skipped"] == 0
     return state
 
@@ -117,87 +115,67 @@ def same(one, other) -> bool:
     return largest_change(one, other) == 0
 
 
-def turns(config: Experiment, per_epoch: int) -> list[int]:
-    """The numbers of the networks that all steps train."""
+def turns(config: Experiment, steps: int) -> tuple[list[bool], list[float]]:
+    """Whether each step trains the denoiser, and its learning rate."""
     plan = Plan(config)
-    state, numbers = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(())), []
-    for step in range(config.training.steps):
-        state, turn = plan.turn(state, jnp.asarray(step // per_epoch))
-        numbers.append(int(turn.number))
+    state, denoises, rates = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(())), [], []
+    for _ in range(steps):
+        state, rate = plan.turn(state)
+        denoises.append(int(state.denoised) >= 0)
+        rates.append(float(rate))
         state = state._replace(step=state.step + 1)
-    return numbers
+    return denoises, rates
 
 
-def test_the_steps_are_divided_among_the_networks():
-    """Of 24 steps, two epochs of 4 are the regression's, 10 are shared by three, 6 denoise."""
-    assert turns(CONFIG, 4) == [0] * (8 + 3) + [1] * 3 + [2] * 4 + [3] * 6
-    # Data that are not shown often enough to be known by heart need no copies.
-    assert turns(CONFIG, 100) == [0] * 18 + [3] * 6
-    assert turns(CONFIG, 8) == [0] * 18 + [3] * 6  # 2 steps are too few for three networks
-
-
-def test_the_regressions_share_one_schedule_and_the_denoiser_has_its_own():
+def test_the_steps_are_divided_and_each_network_has_a_schedule_of_its_own():
+    """Of 24 steps, the last quarter denoises."""
     config = dataclasses.replace(
         CONFIG, training=dataclasses.replace(CONFIG.training, warmup=3, decay=True)
     )
-    plan = Plan(config)
-    state, rates = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(())), []
-    for step in range(24):
-        state, turn = plan.turn(state, jnp.asarray(step // 4))
-        rates.append(float(turn.rate))
-        state = state._replace(step=state.step + 1)
+    denoises, rates = turns(config, 24)
+    assert denoises == [False] * 18 + [True] * 6
     peak = config.training.learning_rate
     assert max(rates[:18]) == pytest.approx(peak, rel=1e-3) == max(rates[18:])
-    # Regression and copies each end near 0, and a copy begins where the regression stood then.
-    assert max(rates[10], rates[13], rates[17], rates[23]) < peak / 5
-    assert rates[8] == pytest.approx(rates[11]) == pytest.approx(rates[14])
+    assert max(rates[17], rates[23]) < peak / 5
 
 
 def test_a_prolonged_training_goes_on_with_the_denoiser():
     plan = Plan(CONFIG)
     state = plan.begin({"w": jnp.zeros(2)}, None, jnp.ones(()))
-    for step in range(24):
-        state, _ = plan.turn(state, jnp.asarray(step // 4))
+    for _ in range(24):
+        state = plan.turn(state)[0]
         state = state._replace(step=state.step + 1)
     longer = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, steps=96))
-    _, turn = Plan(longer).turn(state, jnp.asarray(6))
-    assert int(turn.number) == plan.denoiser
+    assert Plan(longer).first > 24
+    assert int(Plan(longer).turn(state)[0].denoised) == 18
 
 
-def test_a_copy_does_not_learn_from_its_fold(learner, batch):
-    """Copy 1 leaves out fold 0: another CT of patients 0 and 2 does not change its update."""
-    _, update, _ = learner
-    begun = trained(learner, batch, 11)
-    keys, late = example_keys(0, 11, 4), batch._replace(epoch=jnp.full(4, 2))
-    other = late._replace(ct=batch.ct.at[0].add(0.3).at[2].add(-0.2))
-    one, _ = update(begun, keys, late)
-    two, _ = update(begun, keys, other)
-    assert int(one.number) == 1 and not same(one.active.params, begun.active.params)
-    assert same(one.active, two.active)
-    assert one.scale != two.scale  # which is measured on the fold
-
-
-def test_a_copy_begins_where_the_regression_stood_when_they_parted(learner, batch):
-    """And the regression is kept as it is when its turn ends."""
-    parted, ended = (trained(learner, batch, steps) for steps in (8, 11))
-    after, _ = learner[1](ended, example_keys(0, 11, 4), batch._replace(epoch=jnp.full(4, 2)))
-    rate = CONFIG.training.learning_rate  # the first step of Adam moves each weight by that
-    assert 0 < largest_change(parted.active.params, after.active.params) <= 1.01 * rate
-    assert same(learner[0].weights(ended).mean, learner[0].weights(after).mean)
-
-
-def test_the_scale_follows_the_patients_left_out(learner, batch):
-    """In the first step of copy 1, by the mean error of fold 0, which the copy leaves out."""
-    state = trained(learner, batch, 11)
-    start = trained(learner, batch, 8).active.params
+def mean_error(params, batch: Batch) -> float:
+    """The regression's mean |error|, in units of ct_std."""
     config = dataclasses.replace(CONFIG, data=DataConfig(batch_size=4, flip=False))
-    mean = build_method(config, sampler=MEAN)
-    predicted = mean.draw(Params(start, None, jnp.ones(())), None, batch.mr).x
-    error = ((predicted - batch.ct) / CONFIG.data.ct_std)[::2]
-    after, _ = learner[1](state, example_keys(0, 11, 4), batch._replace(epoch=jnp.full(4, 2)))
-    size = float(np.sqrt(np.pi / 2) * jnp.mean(jnp.abs(error)))
-    expected = 0.95 * float(state.scale) + 0.05 * size
+    predicted = build_method(config, sampler=MEAN).draw(params, None, batch.mr).x
+    return float(jnp.mean(jnp.abs(predicted - batch.ct))) / CONFIG.data.ct_std
+
+
+def test_the_scale_follows_the_regressions_error(learner, batch):
+    """The residual's scale moves towards the mean error at each of the regression's steps."""
+    before, after = (trained(learner, batch, steps) for steps in (8, 9))
+    error = mean_error(Params(before.active.params, None, jnp.ones(())), batch)
+    expected = 0.95 * float(before.scale) + 0.05 * np.sqrt(np.pi / 2) * error
     assert float(after.scale) == pytest.approx(expected, rel=1e-4)  # float32 sums
+    assert trained(learner, batch, 20).scale == trained(learner, batch, 18).scale
+
+
+def test_draws_have_the_scale_of_the_validation_patients(learner, batch):
+    """Other patients, whose CT the regression misses by 0.3 more, have larger residuals."""
+    method, state = learner[0], trained(learner, batch, 24)
+    others = batch._replace(ct=batch.ct + 0.3)
+    losses = jax.jit(method.loss)(state, example_keys(0, 0, 4), others)
+    learnt = method.weights(state)
+    params = method.validated(learnt, {name: float(loss) for name, loss in losses.items()})
+    expected = np.sqrt(np.pi / 2) * mean_error(learnt, others)
+    assert float(params.scale) == pytest.approx(expected, rel=1e-4) and expected > learnt.scale
+    assert same(params._replace(scale=learnt.scale), learnt)
 
 
 def test_the_denoiser_begins_with_the_regressions_average(learner, batch):

@@ -1,7 +1,10 @@
 """A training whose denoiser comes last: what it shows and saves before there are draws."""
 
+import numpy as np
+
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.telemetry import METRICS, read_metrics
+from sde_ct.training.weights import choose, read_weights
 
 from .test_loop import event_tags
 
@@ -18,3 +21,11 @@ def test_no_checkpoint_without_draws_is_the_best(runs):
     tags = list(event_tags(file))
     assert tags.count("ct") == 2 and tags.count("synthetic") == 1
     assert tags.count("validation/mean_loss") == 2 and tags.count("validation/loss") == 1
+
+
+def test_synthesis_takes_the_residuals_scale_from_the_validation(runs):
+    workdir = runs("residual")
+    step, chosen = choose(workdir, "best")
+    error = Checkpoints(workdir).progress(step)["validation"]["mean_error"]
+    scale = read_weights(workdir, step, chosen).params.scale
+    np.testing.assert_allclose(scale, np.sqrt(np.pi / 2) * error, rtol=1e-6)  # float32
