@@ -50,7 +50,6 @@ class DiffusionConfig:
     time_min: float = positive(1e-3, below=1)  # smallest time, for lognormal and uniform
     steps: int = positive(1000)  # of the discretised process, for discrete and listed
     listed: tuple[int, ...] = ()  # the steps, counted from 0, that are trained and sampled
-    mean_share: float = at_least(0, 0.0, below=1)  # of images that train edm as a regression too
 
 
 @dataclass
@@ -78,7 +77,7 @@ class DataConfig:
     ct_std: float = positive(0.33)  # with ct_mean, sets the scale of the networks' outputs
     flip: bool = True  # left-right, with probability 1/2
     rotate90: bool = False  # the paper's quarter turns, with probability 1/2
-    deform: bool = False  # by a smooth random map, with probability 1/2; against memorised patients
+    deform: float = at_least(0, 0.0, below=2)  # strength of smooth random maps of half the slices
 
     @property
     def channels(self) -> int:  # MR slices that a network sees at once
@@ -193,12 +192,6 @@ def _check_together(config: Experiment) -> None:
         raise InputError(
             "config.sampling.clip_denoised=True keeps a CT in its range, but the residual method "
             "draws a difference of CTs: set it to False."
-        )
-    diffusion = config.diffusion
-    if diffusion.mean_share and not (diffusion.form == "edm" and config.method == "diffusion"):
-        raise InputError(
-            f"config.diffusion.mean_share={diffusion.mean_share} needs config.method='diffusion' "
-            "and config.diffusion.form='edm': set it to 0."
         )
     if not config.sampling.fast_end < (most := _noisiest(config.sde)):
         raise InputError(

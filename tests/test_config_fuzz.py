@@ -155,8 +155,6 @@ def valid(draw, networks):
         "adversarial.l1_weight": draw(floats(0, 100)),
         "residual.denoiser_share": draw(floats(0.1, 0.9)),
     }  # fmt: skip
-    if values["method"] == "diffusion" and values["diffusion.form"] == "edm":
-        values["diffusion.mean_share"] = draw(floats(0, 0.9))
     if values["method"] == "residual":
         values["sampling.clip_denoised"] = False
     return validate(with_fields(values))

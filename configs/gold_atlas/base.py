@@ -12,7 +12,7 @@ def get_config() -> Experiment:
         network=NetworkConfig(
             channels=64, multipliers=(1, 2, 4, 4), blocks=2, attention=(3,), dtype="bfloat16"
         ),
-        data=DataConfig(batch_size=16),
+        data=DataConfig(batch_size=16, deform=1.0),
         training=TrainingConfig(
             steps=200_000, learning_rate=2e-4, warmup=1000, decay=True, clip=1.0, ema=0.9999
         ),

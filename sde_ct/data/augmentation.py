@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 # The fields of `sde_ct.types.Batch`. Importing it would import JAX here.
 Example = Mapping[str, Float[np.ndarray, "..."]]
 
-# Standard deviations of a deformation. Lengths are shares of the slice's shorter side.
+# Standard deviations of a deformation of strength 1. Lengths are shares of the shorter side.
 TURN = 0.12  # in radians
 SCALE = 0.1  # of the logarithm of the scale along each axis
 SHIFT = 0.02
@@ -22,7 +22,7 @@ CONTROL = 4
 
 
 def augment(
-    example: Example, rng: np.random.Generator, *, flip: bool, rotate90: bool, deform: bool
+    example: Example, rng: np.random.Generator, *, flip: bool, rotate90: bool, deform: float
 ) -> Example:
     """Mirror, rotate and deform all images [h, w, ·] of an example alike.
 
@@ -30,7 +30,7 @@ def augment(
       example: "mr", "ct", "valid" and further fields; those without axes are kept.
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2.
-      deform: apply `deformed` with probability 1/2.
+      deform: the strength of a deformation, applied with probability 1/2; see `deformed`.
     """
     turns = int(rng.integers(1, 4)) if rotate90 and rng.random() < 0.5 else 0
     mirror = flip and rng.random() < 0.5
@@ -40,17 +40,20 @@ def augment(
         return np.ascontiguousarray(image[:, ::-1] if mirror else image)
 
     example = {key: turn(field) if field.ndim else field for key, field in example.items()}
-    return deformed(example, rng) if deform and rng.random() < 0.5 else example
+    return deformed(example, rng, deform) if deform and rng.random() < 0.5 else example
 
 
-def deformed(example: Example, rng: np.random.Generator) -> Example:
+def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) -> Example:
     """Rotate, scale, shift and warp all images [h, w, ·] of an example by one smooth random map.
 
     Cubic splines keep the fine detail and the noise of the images. They also overshoot at edges, so
     values are clipped to the range of their image. Pixels that the map takes from outside the slice
     repeat its border and are not valid; a pixel is valid if all that it is interpolated from is.
+
+    Args:
+      strength: a factor on the standard deviations that this file states.
     """
-    where = _random_map(example["ct"].shape[:2], rng)
+    where = _random_map(example["ct"].shape[:2], rng, strength)
 
     def sample(image: np.ndarray) -> np.ndarray:
         moved = map_coordinates(image, where, order=3, mode="nearest")
@@ -68,12 +71,14 @@ def deformed(example: Example, rng: np.random.Generator) -> Example:
     return {key: move(key, field) for key, field in example.items()}
 
 
-def _random_map(shape: tuple[int, ...], rng: np.random.Generator) -> Float[np.ndarray, "2 h w"]:
+def _random_map(
+    shape: tuple[int, ...], rng: np.random.Generator, strength: float
+) -> Float[np.ndarray, "2 h w"]:
     """For each pixel of the deformed slice, the place in the slice that it is taken from."""
-    side, centre = min(shape), (np.array(shape) - 1) / 2
-    angle = rng.normal(0, TURN)
+    side, centre = strength * min(shape), (np.array(shape) - 1) / 2
+    angle = rng.normal(0, strength * TURN)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = np.exp(rng.normal(0, SCALE, 2))[:, None] * turn
+    matrix = np.exp(rng.normal(0, strength * SCALE, 2))[:, None] * turn
     pixels = np.indices(shape, np.float32)
     offsets = pixels - centre[:, None, None]
     place = np.einsum("ij,jhw->ihw", matrix, offsets)

@@ -126,7 +126,7 @@ def train_iterator(
     seed: int,
     flip: bool = False,
     rotate90: bool = False,
-    deform: bool = False,
+    deform: float = 0.0,
     shard_index: int = 0,
     shard_count: int = 1,
 ) -> grain.DatasetIterator:
@@ -143,7 +143,7 @@ def train_iterator(
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2, as in arXiv 2209.12104; square
         slices only.
-      deform: deform with probability 1/2, see `sde_ct.data.augmentation.deformed`.
+      deform: the strength of a deformation, applied with probability 1/2; 0 deforms nothing.
       shard_index, shard_count: this host and the number of hosts.
 
     Returns:

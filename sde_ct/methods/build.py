@@ -39,17 +39,16 @@ def build_method(
     Args:
       axis_name: the device axis over which gradients are averaged; None for one device.
       sampler: one of `methods.samplers.SAMPLERS` for a diffusion or residual network, where None
-        is "ddpm". `methods.samplers.MEAN` is the mean of a residual network, or of a diffusion
-        that was also trained as a regression.
+        is "ddpm"; for a residual network also `methods.samplers.MEAN`, its regression.
 
     Raises:
       InputError: an unknown sampler, or a sampler for a CNN or GAN, which has none.
     """
     network = build_network(config)
-    if config.method == "diffusion" and sampler == MEAN and not config.diffusion.mean_share:
+    if config.method == "diffusion" and sampler == MEAN:
         raise InputError(
-            f"config.diffusion.mean_share=0 trains no regression for the sampler {MEAN!r}: give "
-            f"one of {', '.join(SAMPLERS)}."
+            f"config.method='diffusion' has no regression for the sampler {MEAN!r}: give one of "
+            f"{', '.join(SAMPLERS)}."
         )
     if config.method in (drawn := {"diffusion": diffusion, "residual": residual}):
         method, name = drawn[config.method], "ddpm" if sampler is None else sampler

@@ -2,10 +2,6 @@
 
 With x = α x₀ + σ z, a `Form` states the input of the network F, its noise label, its target F*, and
 the score that its output stands for. The loss is mean |F - F*|² in every form.
-
-Pure noise tells nothing about the CT, and the preconditioned network then is a regression of the
-CT. `config.diffusion.mean_share` trains it so with a share of the images. Draws share the better
-mean, and `--sampler=mean` returns it.
 """
 
 from collections.abc import Callable
@@ -16,14 +12,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import DiffusionConfig, Experiment
-from sde_ct.methods.mirroring import draw_mean, either_orientation
-from sde_ct.methods.samplers import MEAN, sampler_fn
+from sde_ct.methods.samplers import sampler_fn
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
 from sde_ct.sde import SDE, clip_denoised, expand
 from sde_ct.types import Batch, Method, Samples, ScoreFn
-
-PURE_NOISE = 1.25  # the label log(σ/α)/4 of a regression: near that of the VP SDE's end, 1.26
 
 
 class Form(NamedTuple):
@@ -146,12 +139,6 @@ def _shown(form: Form, x, mr, t, alpha, std) -> tuple[Array, Array]:
     return inputs, form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
 
 
-def _without_ct(mr: Float[Array, "b h w k"]) -> tuple[Array, Array]:
-    """Inputs and label of the network as a regression: no noised CT beside the MR."""
-    nothing = jnp.zeros((*mr.shape[:-1], 1))
-    return jnp.concatenate([nothing, mr], axis=-1), jnp.full(len(mr), PURE_NOISE)
-
-
 def score_fn(
     params, mr: Float[Array, "b h w k"], *, sde: SDE, network: UNet, form: Form
 ) -> ScoreFn:
@@ -176,47 +163,26 @@ def diffusion(
     """Denoising score matching: the mean of valid·|F - F*|² over noise levels and all pixels.
 
     Pixels with valid = 0 count in the denominator, so that a step does not depend on how the batch
-    is divided over devices. A network that is also trained as a regression draws from either
-    orientation of the MR, if training mirrored images.
-
-    Args:
-      sampler: one of `SAMPLERS`, or `MEAN` for the regression.
-
-    Raises:
-      InputError: the network cannot be sampled with `sampler`.
+    is divided over devices. Raises InputError where the network cannot be sampled with `sampler`.
     """
-    data, share = config.data, config.diffusion.mean_share
-    form = form_of(config.diffusion, data.ct_mean, data.ct_std)
+    form = form_of(config.diffusion, config.data.ct_mean, config.data.ct_std)
+    run = sampler_fn(sampler, config, sde)
 
     def initialise(key, batch: Batch):
         x = jnp.concatenate([batch.ct, batch.mr], axis=-1)
         return network.init(key, x[:1], jnp.ones((1,)))
 
-    def some_without_ct(keys, shown: Noised, batch: Batch) -> Noised:
-        # `noised` uses the first two keys that each key splits into.
-        chosen = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 2), share))(keys)
-        regression = Noised(*_without_ct(batch.mr), (batch.ct - data.ct_mean) / data.ct_std)
-        return jax.tree.map(
-            lambda one, other: jnp.where(expand(chosen, one), one, other), regression, shown
-        )
-
     def loss(params, keys, batch: Batch):
-        shown = noised(keys, batch.ct, batch.mr, sde=sde, form=form, config=config.diffusion)
-        if share:
-            shown = some_without_ct(keys, shown, batch)
-        output = network.apply(params, shown.inputs, shown.label)
-        return jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
-
-    if sampler == MEAN:
-        mean = draw_mean(lambda params, mr: network.apply(params, *_without_ct(mr)), data)  # type: ignore[arg-type,return-value]
-        return supervised(initialise, loss, config.training, axis_name, draw=mean, is_random=False)
-    run = sampler_fn(sampler, config, sde)
+        inputs, label, target = noised(
+            keys, batch.ct, batch.mr, sde=sde, form=form, config=config.diffusion
+        )
+        output = network.apply(params, inputs, label)
+        return jnp.mean(batch.valid * (output - target) ** 2)  # type: ignore[operator]
 
     def draw(params, keys, mr) -> Samples:
         score = score_fn(params, mr, sde=sde, network=network, form=form)
         if config.sampling.clip_denoised:
-            score = clip_denoised(sde, score, data.lowest, 1.0)
+            score = clip_denoised(sde, score, config.data.lowest, 1.0)
         return run(keys, sde, score, (*mr.shape[:-1], 1))
 
-    both = either_orientation(draw) if share and data.flip else draw
-    return supervised(initialise, loss, config.training, axis_name, draw=both, is_random=True)
+    return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=True)

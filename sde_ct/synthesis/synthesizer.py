@@ -49,8 +49,8 @@ class Synthesizer:
 
         Args:
           trained: the network.
-          sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for a network with
-            a regression; None for a CNN or GAN.
+          sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for a residual
+            network; None for a CNN or GAN.
           devices: devices of this process; None takes all of them.
           batch: samples per device; None takes as many as the memory holds. Another batch size
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each

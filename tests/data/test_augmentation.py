@@ -11,7 +11,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 SIDE = 48
 ROWS, COLUMNS = np.indices((SIDE, SIDE), np.float32)[..., None]
 PLACES = {"mr": ROWS, "ct": COLUMNS, "valid": np.ones_like(ROWS), "group": np.int32(3)}
-NONE = {"flip": False, "rotate90": False, "deform": False}
+NONE = {"flip": False, "rotate90": False, "deform": 0.0}
 
 
 @given(SEEDS, st.booleans(), st.booleans())
@@ -19,7 +19,7 @@ def test_mirroring_and_turning_move_all_fields_alike(seed, flip, rotate90):
     image = np.arange(36.0, dtype=np.float32).reshape(6, 6, 1)
     example = {"mr": np.concatenate([image, image + 50], -1), "ct": image, "mask": image}
     rng = np.random.default_rng(seed)
-    moved = augment(example, rng, flip=flip, rotate90=rotate90, deform=False)
+    moved = augment(example, rng, flip=flip, rotate90=rotate90, deform=0.0)
     np.testing.assert_array_equal(moved["mr"][..., :1], moved["ct"])
     np.testing.assert_array_equal(moved["mr"][..., 1:], moved["ct"] + 50)
     views = [np.rot90(image, k) for k in range(4 if rotate90 else 1)]
@@ -38,14 +38,14 @@ def test_each_change_is_made_in_half_of_the_examples():
     # Upright in 1/2 of the draws, each turn in 1/6: four standard errors of 0.011.
     counts = np.array([firsts.count(v) for v in (0.0, 1.0, 2.0, 3.0)]) / 2000
     np.testing.assert_allclose(counts, [1 / 2, 1 / 6, 1 / 6, 1 / 6], atol=0.045)
-    for option in ("flip", "deform"):
-        changed = [not np.array_equal(view, image["ct"]) for view in views(**{option: True})]
+    for option in ({"flip": True}, {"deform": 1.0}):
+        changed = [not np.array_equal(view, image["ct"]) for view in views(**option)]
         np.testing.assert_allclose(np.mean(changed), 0.5, atol=0.045)
 
 
-def places(seed: int, example=PLACES) -> tuple[np.ndarray, np.ndarray]:
+def places(seed: int, example=PLACES, strength=1.0) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel comes from, [h, w, 2] in pixels, and whether it is valid."""
-    moved = deformed(example, np.random.default_rng(seed))
+    moved = deformed(example, np.random.default_rng(seed), strength)
     return np.concatenate([moved["mr"], moved["ct"]], -1), moved["valid"][..., 0] == 1
 
 
@@ -85,15 +85,16 @@ def test_contrasts_and_ct_move_alike(seed):
     assert all(moved[key].dtype == np.float32 for key in moved)
 
 
-def test_deformations_differ_and_have_the_stated_size():
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_deformations_differ_and_have_the_stated_size(strength):
     centres = []
     for seed in range(400):
-        place, _ = places(seed)
+        place, _ = places(seed, strength=strength)
         centres.append(place[SIDE // 2, SIDE // 2] - SIDE / 2)
     # The shift is 2 % of the side, 0.96 pixels; the warp adds less than the same once more.
-    spread = np.std(centres, axis=0)
+    spread = np.std(centres, axis=0) / strength
     assert (spread > 0.9).all() and (spread < 1.4).all()
-    assert np.abs(np.mean(centres, axis=0)).max() < 4 * 1.4 / np.sqrt(400)
+    assert np.abs(np.mean(centres, axis=0)).max() < 4 * 1.4 * strength / np.sqrt(400)
 
 
 @pytest.mark.parametrize("width, least", [(0.7, 0.95), (0.0, 0.75)])

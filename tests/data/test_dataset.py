@@ -156,7 +156,7 @@ def same(a, b) -> bool:
 
 def test_a_stopped_iterator_goes_on_as_if_it_had_not_stopped(data):
     source = Slices(data, "train", Intensity())
-    options = {"batch_size": 4, "seed": 1, "flip": True, "rotate90": True, "deform": True}
+    options = {"batch_size": 4, "seed": 1, "flip": True, "rotate90": True, "deform": 1.0}
     iterator = train_iterator(source, **options)
     before = list(islice(iterator, 3))
     state = json.loads(json.dumps(iterator.get_state()))
@@ -171,7 +171,7 @@ def test_a_stopped_iterator_goes_on_as_if_it_had_not_stopped(data):
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_shards_side_by_side_are_the_whole_batch(data, shards):
     source = Slices(data, "train", Intensity())
-    options = {"batch_size": 8, "seed": 1, "flip": True, "rotate90": True, "deform": True}
+    options = {"batch_size": 8, "seed": 1, "flip": True, "rotate90": True, "deform": 1.0}
     whole = list(islice(train_iterator(source, **options), 4))
     parts = [
         list(islice(train_iterator(source, **options, shard_index=i, shard_count=shards), 4))

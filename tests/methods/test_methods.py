@@ -48,7 +48,7 @@ def experiment(method: str, kind: str = "vp") -> Experiment:
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     mr = jax.random.uniform(jax.random.key(5), (4, 8, 8, 1), minval=-1.0)
-    return Batch(mr, -0.5 * mr, jnp.ones_like(mr), jnp.arange(4), jnp.zeros(4, jnp.int32))
+    return Batch(mr, -0.5 * mr, jnp.ones_like(mr))
 
 
 def begin(learner, batch: Batch):

@@ -62,10 +62,7 @@ REFUSED = {
     "evaluations": (["--evaluations=4"], "number of evaluations is fixed here: leave out --eval"),
     "SDE": (["--sde=vp"], "This synthesis follows no SDE: leave out --sde."),
     "calibrated": (["--calibrated"], "The sampler 'mean' has no spread: leave out --calibrated."),
-    "method": (
-        ["--workdir=diffusion"],
-        "trains no regression for the sampler 'mean': give one of",
-    ),
+    "method": (["--workdir=diffusion"], "has no regression for the sampler 'mean': give one of"),
     "CNN": (["--workdir=cnn"], "config.method='cnn' has no sampler: leave out sampler='mean'."),
 }
 
@@ -104,13 +101,3 @@ def test_a_network_whose_denoiser_is_untrained_gives_its_mean_only(phantoms, usu
     with pytest.raises(InputError, match=r"not been trained yet at step 0, .* the sampler 'mean'"):
         Synthesizer(load(workdir), "em")
     assert call("synthesize", f"--workdir={workdir}", *usual).status == 0
-
-
-def test_a_diffusion_trained_as_a_regression_gives_its_mean(phantoms, usual, tmp_path):
-    config = tiny.experiment()
-    config.diffusion.mean_share = 0.5
-    workdir = tiny.untrained(config, phantoms, tmp_path / "run")
-    done = call("synthesize", f"--workdir={workdir}", *usual)
-    assert done.status == 0, done.err
-    # One evaluation for the MR and one for its mirror image.
-    assert "1 draw, 2 network evaluations" in done.out and f"note: {NOTE}" in done.out
