@@ -153,6 +153,7 @@ def valid(draw, networks):
         "training.steps": draw(st.integers(50, 2**31 - 1)),
         "training.seed": draw(st.integers(0, 2**31 - 1)),
         "adversarial.l1_weight": draw(floats(0, 100)),
+        "data.deform": draw(floats(0, 1.9)),
         "residual.denoiser_share": draw(floats(0.1, 0.9)),
     }  # fmt: skip
     if values["method"] == "residual":
@@ -166,11 +167,7 @@ def arguments(config: Experiment):
     rng = np.random.default_rng(0)
     shapes = (1 + 2 * config.data.neighbours, 1, 1)
     images = [rng.uniform(-1, 1, (b, side, side, c)).astype(np.float32) for c in shapes]
-    return (
-        (side, side),
-        example_keys(config.training.seed, 0, b),
-        Batch(*images, *2 * [np.arange(b)]),
-    )
+    return (side, side), example_keys(config.training.seed, 0, b), Batch(*images)
 
 
 def builds(config: Experiment) -> None:
