@@ -15,8 +15,8 @@ For several networks, trained from different seeds, repeat --workdir. The networ
 out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
 disagreement of the networks.
 
---sampler=mean takes the mean of a residual network, or of a diffusion trained as a regression too,
-without draws and spread. --sde=vp or --sde=ve sets the SDE that the sampler follows.
+--sampler=mean takes the regression of a residual network, without draws and spread. --sde=vp or
+--sde=ve sets the SDE that the sampler follows.
 
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
 corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. out/NAME.json states
@@ -60,7 +60,7 @@ SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
     "Sampler of a diffusion or residual network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun; or "
-    "mean, which gives the network's regression without a spread.",
+    "mean, which gives a residual network's regression without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
     "draws",
