@@ -27,7 +27,7 @@ def augment(
     """Mirror, rotate and deform all images [h, w, ·] of an example alike.
 
     Args:
-      example: "mr", "ct", "valid" and further fields; those without axes are kept.
+      example: "mr", "ct" and "valid".
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2.
       deform: the strength of a deformation, applied with probability 1/2; see `deformed`.
@@ -39,7 +39,7 @@ def augment(
         image = np.rot90(image, turns, axes=(0, 1))
         return np.ascontiguousarray(image[:, ::-1] if mirror else image)
 
-    example = {key: turn(field) if field.ndim else field for key, field in example.items()}
+    example = {key: turn(field) for key, field in example.items()}
     return deformed(example, rng, deform) if deform and rng.random() < 0.5 else example
 
 
@@ -60,8 +60,6 @@ def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) 
         return np.clip(moved, image.min(), image.max())
 
     def move(key: str, field: np.ndarray) -> np.ndarray:
-        if not field.ndim:
-            return field
         channels = np.moveaxis(field, -1, 0)
         if key == "valid":
             inside = [map_coordinates(one, where, order=1, mode="constant") for one in channels]

@@ -40,13 +40,6 @@ class Params(NamedTuple):
     scale: Float[Array, ""]  # s, in units of ct_std; NaN while the denoiser is untrained
 
 
-class _Task(NamedTuple):
-    """What a network learns from a batch."""
-
-    shown: Noised
-    measures: Float[Array, ""]  # 1 if its error is that of the residual, else 0
-
-
 def residual(
     config: Experiment,
     sde: SDE,
@@ -82,13 +75,11 @@ def residual(
         shown = jnp.concatenate([mean, batch.mr], axis=-1)
         return noised(keys, rest, shown, sde=sde, form=form, config=config.diffusion)
 
-    def denoising(state: Networks, keys, batch: Batch) -> _Task:
-        regression = plan.trained(state)[0]
-        shown = to_denoise(state, keys, batch, mean_of(regression, batch.mr))
-        return _Task(shown, jnp.zeros(()))
+    def denoising(state: Networks, keys, batch: Batch) -> Noised:
+        return to_denoise(state, keys, batch, mean_of(plan.trained(state)[0], batch.mr))
 
-    def regressing(batch: Batch) -> _Task:
-        return _Task(Noised(*regression_input(batch.mr), standard(batch.ct)), jnp.ones(()))
+    def regressing(batch: Batch) -> Noised:
+        return Noised(*regression_input(batch.mr), standard(batch.ct))
 
     def init(key, batch: Batch, params: Params | None = None) -> Networks:
         if params is None:
@@ -101,15 +92,13 @@ def residual(
     def update(state: Networks, keys, batch: Batch):
         state, rate = plan.turn(state)
         denoises = state.denoised >= 0
-        task = jax.lax.cond(
+        shown = jax.lax.cond(
             denoises, lambda: denoising(state, keys, batch), lambda: regressing(batch)
         )
 
         def loss(params):
-            output = network.apply(params, task.shown.inputs, task.shown.label)
-            error = output - task.shown.target
-            counts = task.measures * batch.valid
-            sizes = jnp.mean(counts * jnp.abs(error)), jnp.mean(counts)
+            error = network.apply(params, shown.inputs, shown.label) - shown.target
+            sizes = jnp.mean(batch.valid * jnp.abs(error)), jnp.mean(batch.valid)
             return jnp.mean(batch.valid * error**2), sizes
 
         before = state.active, state.scale, state.step
@@ -118,7 +107,7 @@ def residual(
         metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
         trained = advance(state.active, gradient, plan.optimiser(rate), config.training.ema)
         newest = MEMORY * state.scale + (1 - MEMORY) * scale_of(figures[1] / figures[2])
-        scale = jnp.where(figures[2] > 0, newest, state.scale)
+        scale = jnp.where(denoises | (figures[2] == 0), state.scale, newest)
         after, metrics["skipped"] = keep_finite(
             (trained, scale, state.step + 1), before, list(metrics.values())
         )

@@ -10,7 +10,7 @@ from sde_ct.data.augmentation import augment, deformed
 SEEDS = st.integers(0, 2**32 - 1)
 SIDE = 48
 ROWS, COLUMNS = np.indices((SIDE, SIDE), np.float32)[..., None]
-PLACES = {"mr": ROWS, "ct": COLUMNS, "valid": np.ones_like(ROWS), "group": np.int32(3)}
+PLACES = {"mr": ROWS, "ct": COLUMNS, "valid": np.ones_like(ROWS)}
 NONE = {"flip": False, "rotate90": False, "deform": 0.0}
 
 
