@@ -18,5 +18,5 @@ def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "cnn"
     # As many as all networks of the residual together, whose control this is.
-    config.training.steps = config.training.validate_every = 1200
+    config.training.steps = config.training.validate_every = 1440
     return config

@@ -19,7 +19,7 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "residual"
-    config.training.steps = config.training.validate_every = 1200
+    config.training.steps = config.training.validate_every = 1440
     config.residual.denoiser_share = 0.35
     config.diffusion.log_mean = -0.5
     sampling = config.sampling
