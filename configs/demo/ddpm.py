@@ -6,8 +6,8 @@
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: about a minute on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE DDPM 68 HU, PSNR 29.1 dB, SSIM 0.80; DDPM-M 54 HU,
-30.8 dB, 0.85.
+held-out patients: MAE DDPM 69 HU, PSNR 28.8 dB, SSIM 0.78; DDPM-M 55 HU,
+30.4 dB, 0.84.
 """
 
 from pathlib import Path

@@ -1,15 +1,15 @@
 """The default for real pelves: a regression for the mean, and a diffusion of the residual.
 
-256 x 256 slices at 1.75 mm, bfloat16. Half of the updates train the regression, half the
-denoiser; one checkpoint holds both, and `--sampler=mean` gives the regression's CT.
+256 x 256 slices at 1.75 mm, bfloat16. Half of the updates train the regression, half the denoiser;
+one checkpoint holds both, and `--sampler=mean` gives the regression's CT.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/residual.py --data=data --workdir=runs/residual
   python launch/synthesize.py --workdir=runs/residual --mr=FILE.nii.gz --output=out \\
       --sampler=dpm_sde
 
-Cost: two networks of 26 M parameters; meant for one GPU. Not run on
-Gold Atlas, which is not ours to distribute; expect of it what you measure.
+Cost: two networks of 26 M parameters; meant for one GPU. Not run on Gold Atlas, which is not ours
+to distribute; expect of it what you measure.
 """
 
 from pathlib import Path
