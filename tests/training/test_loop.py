@@ -175,7 +175,7 @@ def test_validation_slices_are_spread_over_all_patients(phantoms, monkeypatch):
 
 def test_the_best_checkpoint_stays_and_synthesis_takes_it(phantoms, tmp_path, monkeypatch):
     losses = {3: 0.2, 6: float("nan"), 8: 0.3}  # step 3 is no scheduled checkpoint
-    monkeypatch.setattr(run, "validator", lambda *_: lambda state, step: losses[step])
+    monkeypatch.setattr(run, "validator", lambda *_: lambda state, step: {"loss": losses[step]})
     config = cheap.experiment(validate_every=3, keep_checkpoints=1)
     cheap.train(config, phantoms, tmp_path)
     assert Checkpoints(tmp_path).steps == [3, 8]
