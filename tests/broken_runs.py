@@ -272,7 +272,7 @@ SYNTHESIZE = {
     "a record of nothing": ("", "is damaged .it holds something else", text(RUN, "null")),
     "a record of a later version": (
         "",
-        "does not fit this version: colour",
+        "does not fit this version: colour. Train again, or use the version that wrote it.",
         record(RUN, lambda v: v["config"].update(colour=1)),
     ),
     "a size of letters": (

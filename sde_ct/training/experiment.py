@@ -88,8 +88,10 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
         config, data = from_dict(content["config"]), content["data"]
         _require_numbers(data)
         return config, data
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(
+            f"{path}: {error} Train again, or use the version that wrote it."
+        ) from None
     except KeyError as error:
         reason = f"it lacks {error}"
     except (TypeError, AttributeError):
