@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from sde_ct.data.augmentation import augment, deformed
 
@@ -99,8 +100,6 @@ def test_deformations_differ_and_have_the_stated_size(strength):
 
 @pytest.mark.parametrize("width, least", [(0.7, 0.95), (0.0, 0.75)])
 def test_noise_keeps_its_size(width, least):
-    from scipy.ndimage import gaussian_filter
-
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(96, 96))
     noise = (gaussian_filter(noise, width) if width else noise)[..., None].astype(np.float32)
