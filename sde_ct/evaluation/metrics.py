@@ -13,6 +13,7 @@ from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
 from sde_ct.errors import InputError
+from sde_ct.uncertainty.sums import CHANGE_WINDOW, slice_change
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 LARGE_ERROR = 300.0  # HU, as when bone is taken for soft tissue, or soft tissue for gas
@@ -21,8 +22,7 @@ SsimWindow = Literal["uniform", "gaussian"]
 SSIM_SIDE = {"uniform": 7, "gaussian": 11}  # voxels along each side of the window
 SSIM_K = (0.01, 0.03)  # Wang et al.'s K1 and K2
 DETAIL_SIGMA = 1.0  # voxels
-# HU; values are clipped so that a metal implant does not dominate the ratio.
-DETAIL_WINDOW = (-1000.0, 2000.0)
+DETAIL_WINDOW = CHANGE_WINDOW
 
 
 def _errors(
@@ -78,14 +78,7 @@ def through_plane(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     neighbouring slices or the real CT does not change.
     """
     mask = as_mask(mask, ct, prediction=sct)
-    both = mask[..., 1:] & mask[..., :-1]
-
-    def change(volume: CtVolume) -> float:
-        clipped = np.where(mask, np.clip(volume, *DETAIL_WINDOW), 0).astype(np.float64)
-        return float(np.abs(np.diff(clipped, axis=-1))[both].sum())
-
-    real = change(ct)
-    return change(sct) / real if real > 0 else float("nan")
+    return slice_change([sct], ct, mask)
 
 
 def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
