@@ -1,0 +1,169 @@
+"""Rays from a gantry angle to the points of a target, and their lengths in the voxels of an image.
+
+Gantry angles are those of IEC 61217 for a patient who lies head first and supine on a couch at 0°:
+the beam comes from anterior at 0°, from the patient's left at 90°, from posterior at 180° and from
+the right at 270°. All rays of an angle begin at one source.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from scipy.sparse import csr_matrix
+
+from sde_ct.errors import InputError
+from sde_ct.volumes.masks import Mask
+
+SOURCE_MM = 1000.0  # from the source to the isocentre
+MOST_POINTS = 100  # on a target's surface
+AT_ONCE = 256  # rays; bounds the memory of `ray_matrix`
+
+Affine = Float[np.ndarray, "4 4"]
+
+
+class Rays(NamedTuple):
+    """Straight rays, one gantry angle after the other; ends are in the order of the points."""
+
+    gantry: Float[np.ndarray, " r"]  # degrees, IEC 61217
+    starts: Float[np.ndarray, "r 3"]  # the source, RAS mm
+    ends: Float[np.ndarray, "r 3"]  # points of the target, RAS mm
+
+
+def target_points(
+    target: Mask, affine: Affine, *, most: int = MOST_POINTS
+) -> Float[np.ndarray, "p 3"]:
+    """The points of a target to which rays lead, RAS mm.
+
+    The first is the target's centre: that of the voxel nearest to the mean of all its voxels, which
+    lies in the target whatever its shape. The others are the centres of voxels on its surface,
+    where the shortest and the longest paths end, at most `most` of them, thinned evenly.
+
+    Raises:
+        InputError: the target is empty.
+    """
+    inside = np.asarray(target) > 0
+    if not inside.any():
+        raise InputError("The target is empty: give a mask with values above 0 in it.")
+    voxels = _moved(np.argwhere(inside), affine)
+    centre = voxels[np.linalg.norm(voxels - voxels.mean(axis=0), axis=1).argmin()]
+    surface = _moved(np.argwhere(inside & ~ndimage.binary_erosion(inside)), affine)
+    if len(surface) > most:
+        surface = surface[np.linspace(0, len(surface) - 1, most).round().astype(int)]
+    return np.concatenate([centre[None], surface])
+
+
+def rays_to(
+    points: Float[np.ndarray, "p 3"],
+    gantry: Sequence[float],
+    affine: Affine,
+    shape: tuple[int, ...],
+    *,
+    distance: float = SOURCE_MM,
+) -> Rays:
+    """The rays from every gantry angle to every point.
+
+    For the angle g the source is at isocentre + distance · (-sin g, cos g, 0) in RAS.
+
+    Args:
+        points: RAS mm; the first is the isocentre.
+        gantry: degrees, IEC 61217.
+        affine, shape: of the image that the rays are to cross, voxel indices to RAS mm.
+        distance: from the source to the isocentre, mm. Many proton gantries have 2000 or more.
+
+    Raises:
+        InputError: no angle, or one that is not finite; a point outside the image; or a source that
+            is not outside it.
+    """
+    angles, points = np.asarray(gantry, float), np.asarray(points, float).reshape(-1, 3)
+    if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
+        raise InputError(f"The gantry angles are {gantry}: give one or more numbers in degrees.")
+    outside = ~_inside(points, affine, shape)
+    if outside.any() or len(points) == 0:
+        raise InputError(
+            f"{outside.sum()} of {len(points)} points of the target lie outside the image: give a "
+            "target within it, in the same coordinates."
+        )
+    radians = np.radians(angles)
+    towards = np.stack([-np.sin(radians), np.cos(radians), np.zeros_like(radians)], axis=1)
+    sources = points[0] + distance * towards
+    if not distance > 0 or _inside(sources, affine, shape).any():
+        raise InputError(
+            f"A source {distance:g} mm from the target does not lie outside the image: give a "
+            "longer distance."
+        )
+    ends = np.tile(points, (len(angles), 1))
+    return Rays(np.repeat(angles, len(points)), np.repeat(sources, len(points), axis=0), ends)
+
+
+def ray_matrix(
+    rays: Rays, affine: Affine, shape: tuple[int, ...], *, within: Mask | None = None
+) -> csr_matrix:
+    """The length in mm of every ray in every voxel, [r, x·y·z] in NumPy's (C) order of voxels.
+
+    A voxel is the parallelepiped about its centre, so an integral over the image is exact (Siddon,
+    Med. Phys. 12, 1985). A ray along the face between two voxels is in the one with the higher
+    index. What lies outside the image counts as 0.
+
+    Args:
+        affine, shape: of the image, voxel indices to RAS mm, in any orientation.
+        within: voxels that count, such as the body: a real CT also shows a couch, which a synthetic
+            one has not. By default, all.
+
+    Raises:
+        InputError: `within` has another shape.
+    """
+    if within is not None and within.shape != tuple(shape):
+        raise InputError(
+            f"The mask of what counts has shape {within.shape} and the image {tuple(shape)}: "
+            "resample it onto the image's grid."
+        )
+    to_voxels = np.linalg.inv(affine)
+    starts, ends = _moved(rays.starts, to_voxels), _moved(rays.ends, to_voxels)
+    chunks = [slice(i, i + AT_ONCE) for i in range(0, len(starts), AT_ONCE)]
+    parts = [_pieces(starts[chunk], ends[chunk], shape) for chunk in chunks]
+    shares, voxels, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    length = np.linalg.norm(rays.ends - rays.starts, axis=1)
+    data = shares * np.repeat(length, counts)
+    if within is not None:
+        data *= np.asarray(within).reshape(-1)[voxels] > 0
+    begins = np.concatenate([[0], np.cumsum(counts)])
+    matrix = csr_matrix((data, voxels, begins), (len(starts), int(np.prod(shape))))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _pieces(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]):
+    """The pieces into which the faces of voxels cut rays between voxel coordinates [r, 3].
+
+    Returns the share of the ray in each piece, the piece's voxel, and the pieces of each ray.
+    """
+    step, first, last, cuts = ends - starts, 0.0, 1.0, []
+    for axis, size in enumerate(shape):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            cut = (np.arange(size + 1) - 0.5 - starts[:, axis, None]) / step[:, axis, None]
+        cut = np.nan_to_num(cut)  # 0 / 0 on a face that the ray runs along; no cut is needed
+        first = np.maximum(first, cut[:, [0, -1]].min(axis=1, keepdims=True))
+        last = np.minimum(last, cut[:, [0, -1]].max(axis=1, keepdims=True))
+        cuts.append(cut)
+    first = np.minimum(first, 1.0)
+    cut = np.sort(np.clip(np.concatenate(cuts, axis=1), first, np.maximum(first, last)), axis=1)
+    share = np.diff(cut, axis=1)
+    ray, piece = np.nonzero(share)
+    middle = (cut[ray, piece] + cut[ray, piece + 1]) / 2
+    index = np.floor(starts[ray] + middle[:, None] * step[ray] + 0.5).astype(int)
+    index = np.clip(index, 0, np.array(shape) - 1)  # rounding at the image's faces
+    return share[ray, piece], np.ravel_multi_index(index.T, shape), np.count_nonzero(share, axis=1)
+
+
+def _moved(points: np.ndarray, affine: Affine) -> Float[np.ndarray, "n 3"]:
+    """Points through an affine."""
+    return points @ affine[:3, :3].T + affine[:3, 3]
+
+
+def _inside(points: np.ndarray, affine: Affine, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
+    """Whether points in mm lie in a voxel of the image."""
+    index = _moved(points, np.linalg.inv(affine))
+    return ((index >= -0.5) & (index <= np.array(shape) - 0.5)).all(axis=1)
