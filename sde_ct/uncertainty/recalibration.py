@@ -136,6 +136,6 @@ def read(path: str | os.PathLike) -> Recalibration:
         raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
 
 
-def floored(spread: np.ndarray) -> np.ndarray:
-    """√(spread² + `SPREAD_FLOOR`²), HU."""
-    return np.hypot(spread, SPREAD_FLOOR)
+def floored(spread: np.ndarray, floor: float = SPREAD_FLOOR) -> np.ndarray:
+    """√(spread² + floor²), in the unit of the spread."""
+    return np.hypot(spread, floor)

@@ -51,8 +51,7 @@ def fit(
         InputError: no patient, `draws` below 2, `coverage` outside (0, 1), fewer than
             coverage / (1 - coverage) voxels, or a tissue in which all draws agree.
     """
-    if not 0 < coverage < 1:
-        raise InputError(f"coverage={coverage} is not between 0 and 1: give 0.9 for 90 %.")
+    require_coverage(coverage)
     require_draws(draws)
     if not patients:
         raise InputError("There is no validation patient to calibrate on: give at least one.")
@@ -70,13 +69,19 @@ def fit(
         having = [score for score in scores if score.size]
         voxels = sum(score.size for score in having)
         enough = voxels >= fewest
-        half_width = _quantile(having if enough else every, coverage)
+        half_width = patient_quantile(having if enough else every, coverage)
         patients_used = len(having) if enough else 0
         by_tissue.append((_factor(errors, spreads, draws, name), half_width, patients_used, voxels))
     factors, half_widths, used, counts = (ByTissue(*each) for each in zip(*by_tissue, strict=True))
     return Recalibration(
         coverage, sampler, draws, factors, half_widths, used, counts, network=network or {}
     )
+
+
+def require_coverage(coverage: float) -> None:
+    """Raise InputError for a coverage outside (0, 1)."""
+    if not 0 < coverage < 1:
+        raise InputError(f"coverage={coverage} is not between 0 and 1: give 0.9 for 90 %.")
 
 
 def _inside(patient: Validation) -> tuple[Voxels, Voxels, Voxels, dict[str, np.ndarray]]:
@@ -103,7 +108,7 @@ def _factor(errors: Sequence[Voxels], spreads: Sequence[Voxels], draws: int, tis
     return float(np.sqrt(np.mean(mse) / (np.mean(variance) * (draws + 1) / draws)))
 
 
-def _quantile(scores: Sequence[Voxels], level: float) -> float:
+def patient_quantile(scores: Sequence[Voxels], level: float) -> float:
     """The `level` quantile of all scores, with equal weight for each patient."""
     weights = np.concatenate([np.full(score.size, 1 / score.size) for score in scores])
     pooled = np.concatenate(scores)
