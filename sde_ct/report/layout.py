@@ -4,7 +4,7 @@ import textwrap
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -34,11 +34,20 @@ class View:
 
     def draw(self, axes: Axes, plane: Slice, title: str, **style: Any) -> AxesImage:
         """Draw `plane` [x, y], with NaN in grey."""
-        picture = plane[self._crop].T[::-1, ::-1]  # y decreases with the row, x with the column
+        picture = self.picture(plane)
         axes.set(xticks=[], yticks=[], facecolor=str(OUTSIDE))
         axes.set_title(title, fontsize=FONT, pad=3)
         axes.spines[:].set_visible(False)
         return axes.imshow(picture, aspect=self._pixel_aspect, interpolation="nearest", **style)
+
+    def picture(self, plane: Slice) -> Shaped[np.ndarray, "rows columns"]:
+        """The crop of `plane` as rows and columns: y decreases with the row, x with the column."""
+        return plane[self._crop].T[::-1, ::-1]
+
+    def place(self, indices: Float[np.ndarray, "*d 2"]) -> Float[np.ndarray, "*d 2"]:
+        """The column and row of voxel indices (x, y) in the picture."""
+        x, y = (line.indices(n) for line, n in zip(self._crop, self.mask.shape, strict=True))
+        return np.array([x[1], y[1]]) - 1 - indices
 
     def draw_body(self, axes: Axes, plane: Slice, title: str, **style: Any) -> AxesImage:
         """Draw `plane` inside the body only."""
