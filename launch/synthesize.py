@@ -22,6 +22,11 @@ disagreement of the networks.
 corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. out/NAME.json states
 their coverage, which holds for voxels of the body.
 
+--rays=0,90 --target=FILE measures water-equivalent path lengths (mm) from these gantry angles to a
+target on the MR's grid. The table is printed and written to out/rays/NAME.csv, with all rays in
+NAME.json and a picture in NAME.png. With --calibrated, the intervals are those that
+launch/calibrate.py --rays fitted.
+
 For many volumes, repeat --mr, or give a folder of files or DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason while the others are
 synthesized; the exit status is then 2. The same command again makes only missing outputs. Outputs
@@ -103,6 +108,21 @@ STUDY = flags.DEFINE_string(
 AXIAL = flags.DEFINE_bool(
     "dicom_axial", False, "As --dicom, and also write a CT series in straight axial slices."
 )
+RAYS = flags.DEFINE_list(
+    "rays",
+    [],
+    "Gantry angles in degrees (IEC 61217, couch at 0) of rays whose path lengths are measured.",
+)
+TARGET = flags.DEFINE_string(
+    "target",
+    None,
+    "Target of the rays: a mask on the MR's grid, RTSTRUCT[:ROI], or a folder of masks by NAME.",
+)
+STOPPING_POWER = flags.DEFINE_string(
+    "stopping_power",
+    None,
+    "Proton stopping power by HU: pyradplan (the default), matrad, or a CSV file of HU,RSP.",
+)
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint",
     "best",
@@ -141,8 +161,11 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     """
     import jax
 
+    from sde_ct.report.rays import save_fan
     from sde_ct.synthesis.contrasts import find_contrasts
-    from sde_ct.synthesis.job import Job, Request
+    from sde_ct.synthesis.job import Job
+    from sde_ct.synthesis.request import Request
+    from sde_ct.uncertainty.ray_plan import plan_of_flags
     from sde_ct.volumes.dicom.choice import parse_choices
 
     if STUDY.value and not (DICOM.value or AXIAL.value):
@@ -156,6 +179,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
                 "--patient_id is too long or has a backslash: give up to 64 characters without one."
             )
     choices = parse_choices(CHOOSE.value)
+    rays = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=TARGET.value)
     job = Job(
         Request(
             workdirs=tuple(WORKDIR.value),
@@ -175,6 +199,9 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             patient_id=PATIENT_ID.value.strip(),
             study=Path(STUDY.value) if STUDY.value else None,
             checkpoint=CHECKPOINT.value,
+            rays=rays,
+            target=TARGET.value or "",
+            save_fan=save_fan,
         )
     )
     for line in job.lines():
@@ -182,6 +209,10 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     sources = find_contrasts(MR.value, job.contrasts, choices)
     if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
         raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
+    if TARGET.value and len(sources) > 1 and not Path(TARGET.value).is_dir():
+        raise InputError(
+            f"--target={TARGET.value} is one target for {len(sources)} MRs: give a folder of masks."
+        )
     if PATIENT_ID.value and len(sources) > 1:
         raise InputError(f"--patient_id is for one patient: give one MR, not {len(sources)}.")
     if STUDY.value and len(sources) > 1:
@@ -198,7 +229,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             continue
         for warning in done.warnings:
             say(f"warning: {done.name}: {warning}", file=sys.stderr)
-        for line in (*(f"note: {note}" for note in done.notes), done.sentence):
+        for line in (*(f"note: {note}" for note in done.notes), done.sentence, *done.lines):
             say(line)
     return refused, len(mine)
 

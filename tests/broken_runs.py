@@ -149,6 +149,8 @@ CALIBRATION = {
 BERT = "--prediction={sct}/bert.nii.gz "
 MASK = BERT + "--mask={root}/m.nii.gz"
 FITTED = "--workdir={score} --sampler=dpm_sde --calibrated"
+DRAWN = "--workdir={score} --sampler=dpm_sde --draws=2 "
+RAYS = "--rays=90 --target={root}/t.nii.gz"
 STORED = "score/calibration.json"
 
 PREPARE = {
@@ -372,6 +374,35 @@ SYNTHESIZE = {
     "the mean of a CNN": ("--sampler=mean", "has no sampler: leave out sampler='mean'"),
     "no regression": ("--workdir={score} --sampler=mean", "no regression for the sampler 'mean'"),
     "an SDE for a CNN": ("--sde=vp", "follows no SDE: leave out --sde"),
+    "rays without a target": (DRAWN + "--rays=90", "--rays needs a target: give --target"),
+    "a target without rays": (DRAWN + "--target={mr}", "--target works only with --rays"),
+    "a table without rays": (DRAWN + "--stopping_power=matrad", "works only with --rays"),
+    "a gantry angle in words": (DRAWN + RAYS.replace("90", "left"), "'left' is no gantry angle"),
+    "a gantry angle twice": (DRAWN + RAYS.replace("90", "90,90"), "gantry angle 90 twice"),
+    "a table of text": (
+        DRAWN + RAYS + " --stopping_power={root}/t.csv",
+        "t.csv does not begin with the line HU,RSP",
+        text("t.csv", "-1000,0\n0,1\n"),
+    ),
+    "no target there": (DRAWN + RAYS, "t.nii.gz does not exist: give a mask"),
+    "an MR as target": (DRAWN + "--rays=90 --target={mr}", "mr.nii.gz is no mask"),
+    "an empty target": (
+        DRAWN + RAYS,
+        "t.nii.gz is empty: mark the target",
+        voxels(MR, lambda a: np.zeros(a.shape, "u1"), "t.nii.gz"),
+    ),
+    "a target on another grid": (
+        DRAWN + RAYS,
+        "t.nii.gz lies on another grid than bert",
+        voxels(MR, lambda a: (a > a.mean()).astype("u1")[1:], "t.nii.gz"),
+    ),
+    "an ROI of a mask": (
+        DRAWN + RAYS + ":PTV",
+        "is no RTSTRUCT and has no ROI 'PTV'",
+        voxels(MR, lambda a: (a > a.mean()).astype("u1"), "t.nii.gz"),
+    ),
+    "rays in a single draw": (RAYS, "and a single draw has none"),
+    "rays in the only draw": (DRAWN + RAYS + " --draws=1", "and a single draw has none"),
     "another SDE than the calibration's": (FITTED + " --sde=vp", "leave out --sde"),
 }
 EVALUATE = {

@@ -1,6 +1,7 @@
 """The picture of path lengths: a fan of rays to a target, and the lengths' uncertainty."""
 
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sde_ct.report.charts import PALETTE
 from sde_ct.report.figures import CT_WINDOW
 from sde_ct.report.layout import DPI, FONT, SMALL, View, mark_sides
 from sde_ct.uncertainty.path_length import RangeFigures
+from sde_ct.uncertainty.ranges import TargetRanges
 from sde_ct.uncertainty.rays import Rays
 from sde_ct.volumes.masks import Mask
 from sde_ct.volumes.overlap import TISSUE_ABOVE
@@ -94,6 +96,24 @@ def fan(
     _finish(right, labels, interval, real=figures.real is not None)
     figure.suptitle(title, fontsize=FONT)
     return figure
+
+
+def fan_of(ct: Volume, target: Mask, ranges: TargetRanges, title: str) -> Figure:
+    """The `fan` of a plan in one patient."""
+    return fan(
+        ct,
+        target,
+        ranges.rays,
+        ranges.figures,
+        bounds=ranges.bounds,
+        interval=ranges.interval,
+        title=title,
+    )
+
+
+def save_fan(path: Path, ct: Volume, target: Mask, ranges: TargetRanges, title: str) -> None:
+    """Write `fan_of` as PNG without date and version, so that equal figures give equal bytes."""
+    fan_of(ct, target, ranges, title).savefig(path, format="png", metadata={"Software": None})
 
 
 def _finish(axes: Axes, labels: list[str], interval: str, *, real: bool) -> None:

@@ -1,19 +1,18 @@
 """Read, synthesize and write each of any number of MR volumes, by one request."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from sde_ct.data import acquisition
 from sde_ct.data.seen import position_warning
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
-from sde_ct.synthesis import correction, outputs, provenance
+from sde_ct.synthesis import correction, outputs, planning, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
 from sde_ct.synthesis.masks import mask_of
+from sde_ct.synthesis.request import Done, Request
 from sde_ct.synthesis.sidecar import VolumeOutputs
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.study import identity_in, open_study
@@ -21,7 +20,6 @@ from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget, with_sde
 from sde_ct.uncertainty.recalibration import Recalibration
-from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series, require_same_frame
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
@@ -29,38 +27,6 @@ from sde_ct.volumes.files import open_source, read_mr
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.nifti import place_notes
 from sde_ct.volumes.volume import Volume, voxel_sha256
-
-
-@dataclass(frozen=True)
-class Request:
-    """The settings of a synthesis, the same for every volume."""
-
-    workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
-    output: Path
-    sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
-    draws: int | None = None  # of all networks together; None: about ten, or one per CNN or GAN
-    evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
-    sde: str | None = None  # that the sampler follows, "vp" or "ve"; None takes that of the recipe
-    seed: int = 0
-    mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body
-    calibrated: bool = False  # correct the spread and write intervals
-    batch: int | None = None  # samples per device; None means as many as the memory holds
-    each: bool = False  # write every draw too
-    dicom: bool = False  # also write a CT series and maps as DICOM
-    choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
-    patient_id: str = ""  # PatientID of the CT series, if the MR has none
-    study: Path | None = None  # the DICOM series from which a NIfTI or MetaImage was made
-    axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
-    checkpoint: str = "best"  # "best" by validation loss, or "newest"
-
-
-class Done(NamedTuple):
-    """The result for one volume."""
-
-    name: str
-    sentence: str
-    warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
-    notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
 
 
 class Job:
@@ -79,6 +45,7 @@ class Job:
         each = max(2, -(-10 // count)) if networks[0].draws_differ(sampler) else 1
         self._draws = count * each if request.draws is None else request.draws
         self._correction = self._read_correction()
+        self._rays = planning.rays_for(request, self._draws, self._correction)
         if count > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
         members = [Synthesizer(one, sampler, batch=request.batch) for one in networks]
@@ -131,11 +98,12 @@ class Job:
             identity = identity_in(opened, mr, str(source.path), patient_id)
         else:
             identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)
-        mask = None
+        mask, target, frame = None, None, str(identity.header.FrameOfReferenceUID) if opened else ""
         if request.mask:
-            frame = str(identity.header.FrameOfReferenceUID) if opened else ""
             mask, warnings = mask_of(find_mask(request.mask, source), mr, frame)
             doubts = (*doubts, *warnings)
+        if self._rays:
+            target = self._rays.target(source, mr, frame)
         name, series, notes = source.name, None, [*self._notes, *place_notes(mr)]
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # a hash replaces the patient's name
@@ -151,10 +119,14 @@ class Job:
                 **self._asked,
                 "input": provenance.image(mr, format_of(source.path), mask, further),
             },
-            paths=outputs.paths(
-                name, self._kinds, request.each * self._draws, request.dicom, request.axial
+            paths=(
+                *outputs.paths(
+                    name, self._kinds, request.each * self._draws, request.dicom, request.axial
+                ),
+                *(planning.paths(name) if target else ()),
             ),
             series=series,
+            added=self._rays.record(target) if self._rays and target else {},
         )
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
@@ -170,13 +142,16 @@ class Job:
                 **({"notes": notes} if request.dicom or notes else {}),
             }
             joined = identity if request.dicom else None
-            results.put(
-                lambda stage: outputs.write(stage, name, ct, request.each, joined, request.axial),
-                details,
-            )
-        return Done(
-            name, f"{results.first}: {self._cost(ct)}.", (*doubts, *ct.warnings), tuple(notes)
-        )
+            lines: list[str] = []
+
+            def write(stage: Path) -> None:
+                outputs.write(stage, name, ct, request.each, joined, request.axial)
+                if self._rays and target:
+                    lines.extend(self._rays.write(stage, name, ct, mr, target))
+
+            results.put(write, details)
+        sentence = f"{results.first}: {self._cost(ct)}."
+        return Done(name, sentence, (*doubts, *ct.warnings), tuple(notes), tuple(lines))
 
     def _unlike_training(self, opened: Series) -> dict[str, None]:
         """Warnings about the patient's position and the acquisition, without repeats."""

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class VolumeOutputs:
     paths: tuple[str, ...]  # files or folders of DICOM slices, relative to `folder`
     # Identifies the study that DICOM series join, see `provenance.series`.
     series: str | None = None
+    # Settings of further outputs. A record without them can take them over, as nothing else
+    # depends on them.
+    added: Record = field(default_factory=dict)
 
     def locked(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
         """Lock this volume against other processes; `notify` is called before waiting for one."""
@@ -64,7 +67,7 @@ class VolumeOutputs:
         try:
             write(stage)
             digests = _results(record) | {path: sha256(stage / path) for path in missing}
-            record = (record or {}) | self.request | details | {RESULTS: digests}
+            record = (record or {}) | self.request | self.added | details | {RESULTS: digests}
             record |= {SERIES: self.series} if self.series else {}
             write_json(stage / self._sidecar.name, record)
         except BaseException:
@@ -85,9 +88,12 @@ class VolumeOutputs:
     def _stage(self) -> Path:
         return self.folder / f".partial-{self.name}"
 
+    def _differences(self, record: Record) -> list[str]:
+        return differences(self.added | record, self.request | self.added)
+
     def _missing(self, record: Record | None) -> list[str]:
         """The outputs that are still missing. Raises InputError as `are_complete` does."""
-        if record is not None and (changed := differences(record, self.request)):
+        if record is not None and (changed := self._differences(record)):
             raise InputError(
                 f"{self._sidecar} describes another request ({'; '.join(changed[:3])}): give "
                 "another --output or remove the file."
@@ -118,9 +124,7 @@ class VolumeOutputs:
         except InputError:
             return
         existing = _read(self._sidecar) or self.request
-        if record is None or differences(record, self.request):
-            return
-        if differences(existing, self.request):
+        if record is None or self._differences(record) or self._differences(existing):
             return
         for output in _results(record):
             source, target = self._stage / output, self.folder / output

@@ -62,6 +62,7 @@ class Recalibration:
             quantile has 0 patients and the half-width of the whole body.
         network: the step, weights and sampling options of the network, as plain JSON values.
         verified: the coverage on other patients, as plain JSON values.
+        path_lengths: `RangeBounds.to_json`; empty where path lengths were not calibrated.
     """
 
     coverage: float
@@ -73,6 +74,7 @@ class Recalibration:
     voxels: ByTissue
     network: dict[str, Any] = field(default_factory=dict)
     verified: dict[str, Any] = field(default_factory=dict)
+    path_lengths: dict[str, Any] = field(default_factory=dict)
 
     @property
     def guaranteed(self) -> ByTissue:
@@ -103,6 +105,7 @@ class Recalibration:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Recalibration":
         """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
+        record = {"path_lengths": {}, **record}  # older files lack this field
         figures = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("factors", "half_widths", "patients", "voxels"):
             figures[name] = ByTissue(**figures[name])
@@ -110,7 +113,7 @@ class Recalibration:
                 raise ValueError(name)
         if not 0 < figures["coverage"] < 1:
             raise ValueError("coverage")
-        for name in ("network", "verified"):
+        for name in ("network", "verified", "path_lengths"):
             figures[name] = dict(figures[name])
         return cls(**figures)
 

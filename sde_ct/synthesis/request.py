@@ -1,0 +1,46 @@
+"""What is asked of a synthesis, and what it answers for one volume."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sde_ct.uncertainty.ray_plan import RayPlan
+from sde_ct.volumes.dicom.choice import Choice
+
+
+@dataclass(frozen=True)
+class Request:
+    """The settings of a synthesis, the same for every volume."""
+
+    workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
+    output: Path
+    sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
+    draws: int | None = None  # of all networks together; None: about ten, or one per CNN or GAN
+    evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
+    sde: str | None = None  # that the sampler follows, "vp" or "ve"; None takes that of the recipe
+    seed: int = 0
+    mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body
+    calibrated: bool = False  # correct the spread and write intervals
+    batch: int | None = None  # samples per device; None means as many as the memory holds
+    each: bool = False  # write every draw too
+    dicom: bool = False  # also write a CT series and maps as DICOM
+    choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
+    patient_id: str = ""  # PatientID of the CT series, if the MR has none
+    study: Path | None = None  # the DICOM series from which a NIfTI or MetaImage was made
+    axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
+    checkpoint: str = "best"  # "best" by validation loss, or "newest"
+    rays: RayPlan | None = None  # path lengths that are measured in the draws
+    target: str = ""  # of the rays: see `read_target`, or a folder of masks
+    # `report.rays.save_fan`, which draws the rays; it is handed over because reports come later.
+    save_fan: Callable[..., Any] | None = None
+
+
+class Done(NamedTuple):
+    """The result for one volume."""
+
+    name: str
+    sentence: str
+    warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
+    notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
+    lines: tuple[str, ...] = ()  # the table of path lengths

@@ -1,0 +1,109 @@
+"""Bounds of path lengths that hold for patients, as part of `calibration.json`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.uncertainty.patient_bounds import Patient, PatientBounds, fit_bounds
+from sde_ct.uncertainty.ranges import TargetRanges
+
+FIGURE = "water-equivalent path length to the {}"
+
+
+@dataclass(frozen=True)
+class RangeBounds:
+    """Bounds for the gantry angles and the stopping powers that they were fitted with.
+
+    Attributes:
+        plan: `RayPlan.to_json` of the fit.
+        centre: bounds of the rays to the target's centre.
+        surface: bounds of the rays to the target's surface; None if the fit had no targets.
+        verified: the share of the test patients' rays to the centre within the bounds, as JSON.
+    """
+
+    plan: dict[str, Any]
+    centre: PatientBounds
+    surface: PatientBounds | None = None
+    verified: dict[str, Any] = field(default_factory=dict)
+
+    def apply(self, ranges: TargetRanges) -> TargetRanges:
+        """The path lengths with these bounds, in mm, of 0 or more.
+
+        Where too few patients were fitted, the bounds stay as they are and the guarantee says why.
+        """
+        guarantee = self.centre.guarantee
+        if not isfinite(self.centre.half_width):
+            return ranges._replace(guarantee=guarantee)
+        figures, bounds = ranges.figures, np.full(ranges.bounds.shape, np.nan)
+        for fitted, chosen in ((self.centre, ranges.central), (self.surface, ~ranges.central)):
+            if fitted and isfinite(fitted.half_width):
+                bounds[:, chosen] = fitted.apply(figures.mean[chosen], figures.spread[chosen])
+        interval = f"calibrated {100 * self.centre.coverage:g} % interval"
+        return ranges._replace(bounds=np.maximum(bounds, 0), interval=interval, guarantee=guarantee)
+
+    def covered(self, patients: Sequence[TargetRanges]) -> float | None:
+        """The mean over patients of the share of rays to the centre within the bounds."""
+        shares = self.centre.covered([one for p in patients if (one := _patient(p, p.central))])
+        return float(shares.mean()) if shares.size else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that `from_json` reads."""
+        surface = self.surface and self.surface.to_json()
+        return vars(self) | {"centre": self.centre.to_json(), "surface": surface}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "RangeBounds":
+        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
+        surface = record["surface"]
+        return cls(
+            dict(record["plan"]),
+            PatientBounds.from_json(record["centre"]),
+            PatientBounds.from_json(surface) if surface is not None else None,
+            dict(record["verified"]),
+        )
+
+
+def fit_range_bounds(
+    patients: Sequence[TargetRanges], *, target: str, coverage: float
+) -> RangeBounds:
+    """Fit the bounds on validation patients with a real CT.
+
+    A ray that the real CT did not measure all along is left out, and so is a patient without rays.
+
+    Args:
+        patients: the path lengths of one plan in each patient.
+        target: what the rays lead to, in words, such as "target".
+        coverage: the share of new patients' path lengths to cover.
+
+    Raises:
+        InputError: no ray to a centre was measured, or `coverage` is outside (0, 1).
+    """
+    centre, surface = (
+        [one for p in patients if (one := _patient(p, p.central == of_centre))]
+        for of_centre in (True, False)
+    )
+    if not centre:
+        raise InputError(
+            "The real CTs of the validation patients measured no ray to a target's centre all "
+            "along: give other gantry angles or targets."
+        )
+    words = FIGURE.format(f"{target}'s centre"), FIGURE.format(f"{target}'s surface")
+    fitted = [
+        fit_bounds(values, figure=figure, unit="mm", coverage=coverage) if values else None
+        for values, figure in zip((centre, surface), words, strict=True)
+    ]
+    return RangeBounds(patients[0].plan.to_json(), *fitted)  # type: ignore[arg-type]
+
+
+def _patient(ranges: TargetRanges, chosen: np.ndarray) -> Patient | None:
+    """The chosen rays that the real CT measured; None if there are none."""
+    figures = ranges.figures
+    assert figures.real is not None
+    chosen = chosen & ~np.isnan(figures.real)
+    if not chosen.any():
+        return None
+    return Patient(figures.real[chosen], figures.mean[chosen], figures.spread[chosen])

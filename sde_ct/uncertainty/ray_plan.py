@@ -1,0 +1,60 @@
+"""What a user asks of path lengths: gantry angles, and stopping powers by HU."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sde_ct.errors import InputError
+from sde_ct.uncertainty.stopping_power import MATRAD, PYRADPLAN, StoppingPower, read_table
+
+TABLES = {"pyradplan": PYRADPLAN, "matrad": MATRAD}
+
+
+class RayPlan(NamedTuple):
+    """The gantry angles of the rays in degrees (IEC 61217), and the stopping powers along them."""
+
+    gantry: tuple[float, ...]
+    table: StoppingPower
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that identify the plan, without the folder of the table."""
+        table = {"name": Path(self.table.name).name, "hu": [*self.table.hu]}
+        return {"gantry": [*self.gantry], "stopping_power": table | {"rsp": [*self.table.rsp]}}
+
+
+def plan_of_flags(
+    gantry: Sequence[str], table: str | None = None, *, target: str | None
+) -> RayPlan | None:
+    """The plan of the flags --rays and --stopping_power; None without --rays.
+
+    Args:
+        target: the flag --target, which belongs to --rays; programs that need none give "".
+
+    Raises:
+        InputError: a flag is wrong or lacks another one.
+    """
+    if not gantry:
+        if target or table:
+            flag = "target" if target else "stopping_power"
+            raise InputError(
+                f"--{flag} works only with --rays: give gantry angles, or leave it out."
+            )
+        return None
+    if target is None:
+        raise InputError("--rays needs a target: give --target.")
+    angles: list[float] = []
+    for word in gantry:
+        try:
+            angle = float(word)
+        except ValueError:
+            angle = float("nan")
+        if not 0 <= angle < 360:
+            raise InputError(
+                f"--rays: '{word}' is no gantry angle: give degrees from 0 to below 360, with "
+                "commas between them."
+            )
+        if angle in angles:
+            raise InputError(f"--rays holds the gantry angle {angle:g} twice: give it once.")
+        angles.append(angle)
+    name = table or "pyradplan"
+    return RayPlan(tuple(angles), TABLES.get(name.casefold()) or read_table(name))
