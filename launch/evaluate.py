@@ -11,7 +11,12 @@ Predictions are `<case>.nii.gz`. References and masks are `<case>.nii.gz` or, in
 `<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth. `.nii`, `.mha` and `.mhd` are read too.
 Every path may be a single file. Several predictions are compared pair by pair on the same patients.
 With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, uncertainty.json
-reports the calibration of the draws by tissue and how many draws are enough.
+reports the calibration of the draws by tissue, how many draws are enough, and scores of sums over
+voxels. With --structures=DIR it also holds the mean HU of the structures in DIR/<case>/.
+
+--rays=0,90 --target=PATH compares the water-equivalent path lengths (mm) of the draws with those of
+the real CT, from these gantry angles to a target on the CT's grid, and writes rays.csv and
+rays.json.
 
 --export-dose=DIR writes every evaluated case in the layout of matRad and pyRadPlan, with the masks
 and the ROIs of RTSTRUCT files in --structures=DIR/<case>/. --gamma=REFERENCE,EVALUATED compares two
@@ -25,7 +30,6 @@ flags give the same bytes, wherever the folders are.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -63,7 +67,19 @@ _EXPORT = flags.DEFINE_string(
 _STRUCTURES = flags.DEFINE_string(
     "structures",
     None,
-    "Folder that holds a folder <case> of masks or RTSTRUCT files for each case.",
+    "Folder that holds a folder <case> of masks or RTSTRUCT files for each case, for --draws and "
+    "--export-dose.",
+)
+_RAYS = flags.DEFINE_list(
+    "rays", [], "Gantry angles in degrees (IEC 61217, couch at 0) of rays, for --draws."
+)
+_TARGET = flags.DEFINE_string(
+    "target", None, "Target of the rays: a mask, RTSTRUCT[:ROI], or a folder of masks by case."
+)
+_STOPPING_POWER = flags.DEFINE_string(
+    "stopping_power",
+    None,
+    "Proton stopping power by HU: pyradplan (the default), matrad, or a CSV file of HU,RSP.",
 )
 _GAMMA = flags.DEFINE_list(
     "gamma", [], "Two doses in Gy, REAL_CT,SYNTHETIC_CT, as RTDOSE, NIfTI or MetaImage."
@@ -78,18 +94,24 @@ def main() -> None:
     from sde_ct.evaluation import dose
     from sde_ct.evaluation.cases import evaluate_methods
     from sde_ct.evaluation.matching import match_cases
+    from sde_ct.evaluation.planning import Planning
     from sde_ct.evaluation.protocols import PROTOCOLS
+    from sde_ct.evaluation.reasons import by_reason, unmeasured, without_parents
     from sde_ct.evaluation.results import refuse_existing, write_figures, write_metrics
     from sde_ct.evaluation.table import summarise, text_table
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
-    from sde_ct.uncertainty import judgement
+    from sde_ct.report.html.report_from_files import report_of
+    from sde_ct.uncertainty import judgement, sum_tables
     from sde_ct.uncertainty.intervals import caveat
+    from sde_ct.uncertainty.ray_plan import plan_of_flags
 
     output, protocol = Path(_OUTPUT.value), PROTOCOLS.get(_PROTOCOL.value)
     if protocol is None:
         raise InputError(f"--protocol={_PROTOCOL.value}: give one of {', '.join(PROTOCOLS)}.")
+    plan = plan_of_flags(_RAYS.value, _STOPPING_POWER.value, target=_TARGET.value)
     written = {judgement.NAME: _DRAWS.value, dose.NAME: _GAMMA.value, REPORT: True}
+    written |= dict.fromkeys(sum_tables.NAMES, plan)
     refuse_existing(output, [name for name, wanted in written.items() if wanted])
     z_slices = parse_slices(_Z_SLICES.value or ":")
     methods = _methods()
@@ -101,14 +123,20 @@ def main() -> None:
         for (method, prediction), several in zip(methods.items(), draws, strict=True)
     }
     cases = [case for files in matched.values() for case in files.cases]
+    structures = Path(_STRUCTURES.value) if _STRUCTURES.value else None
+    planning = Planning(plan, _TARGET.value or "", structures)
+    planning.require_targets(cases)
     exports = {}
     if _EXPORT.value:
-        structures = Path(_STRUCTURES.value) if _STRUCTURES.value else None
         exports, left_out = dose.plan_exports(Path(_EXPORT.value), structures, cases)
         print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)
     gamma = dose.gamma_of_files([Path(path) for path in _GAMMA.value]) if _GAMMA.value else []
     results = evaluate_methods(
-        matched, protocol, z_slices, lambda cases, method: bar(cases, desc=method, unit="case")
+        matched,
+        protocol,
+        z_slices,
+        lambda cases, method: bar(cases, desc=method, unit="case"),
+        further=planning,
     )
     refused = [
         {"case": case.case, "method": method, "reason": case.reason}
@@ -121,7 +149,7 @@ def main() -> None:
         for case, reason in of_method.doubts.items()
     ]
     for word, those in (("refused", refused), ("warning", doubts)):
-        for method, names, reason in _by_reason(those):
+        for method, names, reason in by_reason(those):
             print(f"{word} ({method}) {names}: {reason}", file=sys.stderr)
     rows = [row for of_method in results.values() for row in of_method.rows]
     if not rows:
@@ -135,9 +163,10 @@ def main() -> None:
         safe = [exports[name] for name in names if name not in doubtful]
         left_out = dose.export_files(Path(_EXPORT.value), safe)
         print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)
-    places = [path for path in (*methods.values(), reference, mask, spread, *draws) if path]
+    others = reference, mask, spread, structures, Path(_TARGET.value or "")
+    places = [path for path in (*methods.values(), *others, *draws) if path]
     refused, doubts = (
-        [one | {"reason": _without_parents(one["reason"], places)} for one in those]
+        [one | {"reason": without_parents(one["reason"], places)} for one in those]
         for those in (refused, doubts)
     )
     settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
@@ -147,16 +176,21 @@ def main() -> None:
     if judged:
         write_figures(output / judgement.NAME, judgement.record(judged))
         print("", *judgement.lines(judged, TISSUES), sep="\n")
+        print("", *sum_tables.lines(judged), sep="\n")
+    if plan:
+        sum_tables.write_ranges(output, judged)
+        print("", *sum_tables.range_lines(judged), sep="\n")
     if gamma:
         write_figures(output / dose.NAME, dose.record(gamma))
         print(*dose.lines(gamma), sep="\n")
-    warnings = [*filter(None, [caveat(len(names))]), *_unmeasured(rows)]
+    warnings = [*filter(None, [caveat(len(names))]), *unmeasured(rows)]
     print(*(f"{warning}\n" for warning in warnings), sep="", end="")
     warnings += judgement.warnings(judged)
-    warnings += [f"{m}, {cases}: {reason}" for m, cases, reason in _by_reason(doubts)]
-    warnings += [f"Left out of {m}: {cases}. {reason}" for m, cases, reason in _by_reason(refused)]
+    warnings += [f"{m}, {cases}: {reason}" for m, cases, reason in by_reason(doubts)]
+    warnings += [f"Left out of {m}: {cases}. {reason}" for m, cases, reason in by_reason(refused)]
     files = {method: of_method.cases for method, of_method in matched.items()}
-    write_report(output / REPORT, _report(protocol, rows, files, judged, settings, warnings))
+    report = report_of(protocol, rows, files, judged, settings, warnings, planning.target_of)
+    write_report(output / REPORT, report)
     print(f"{output}: metrics.csv, metrics.json, {REPORT}")
 
 
@@ -172,8 +206,12 @@ def _methods() -> dict[str, Path]:
         )
     if not all(name.strip() for name in names):
         raise InputError("--method is empty: give each prediction a name.")
-    if _STRUCTURES.value and not _EXPORT.value:
-        raise InputError("--structures works only with --export-dose: give both, or leave it out.")
+    if _STRUCTURES.value and not (_EXPORT.value or _DRAWS.value):
+        raise InputError("--structures works only with --draws or --export-dose: add one of them.")
+    if _RAYS.value and not _DRAWS.value:
+        raise InputError("--rays measures the draws: give --draws.")
+    if _RAYS.value and _Z_SLICES.value != ":":
+        raise InputError("--rays crosses all slices: leave out --z_slices.")
     for flag, value in (("spread", _SPREAD.value), ("export-dose", _EXPORT.value)):
         if value and len(predictions) > 1:
             raise InputError(f"--{flag} belongs to one method: give one --prediction with it.")
@@ -184,57 +222,11 @@ def _methods() -> dict[str, Path]:
     return dict(zip(names, predictions, strict=True))
 
 
-def _unmeasured(rows) -> list[str]:
-    """A sentence for each patient whose real CT shows only part of the body."""
-    shares = {row.patient: row.figures.get("unmeasured") for row in rows}
-    return [
-        f"{patient}: {share:.1f} % of the body was not measured by the real CT and is left out."
-        for patient, share in shares.items()
-        if share
-    ]
-
-
 def _mask_of(case) -> str:
     """The origin of the body mask."""
     if _MASK.value:
         return "given"
     return "beside the reference CT" if case.mask else "computed from the reference CT"
-
-
-def _by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
-    """Method, cases and reason, with one entry for all cases of the same reason."""
-    cases: dict[tuple[str, str], list[str]] = {}
-    for one in refused:
-        cases.setdefault((one["method"], one["reason"]), []).append(one["case"])
-    return [(method, ", ".join(names), reason) for (method, reason), names in cases.items()]
-
-
-def _without_parents(reason: str, places: Sequence[Path]) -> str:
-    """The reason without the parents of the given folders, which differ between machines."""
-    for place in sorted(places, key=lambda path: -len(str(path))):
-        if place.name and place.parent != Path():  # "." and "/" have no name
-            reason = reason.replace(str(place), place.name)
-    return reason
-
-
-def _report(protocol, rows, files, judged, settings, warnings):
-    from sde_ct.evaluation.findings import findings
-    from sde_ct.evaluation.protocols import constants
-    from sde_ct.report.html.patients_from_files import choice, patients_of
-    from sde_ct.report.html.report_content import Report
-    from sde_ct.storage.versions import versions
-
-    patients = patients_of(rows, files)
-    return Report(
-        title=f"Synthetic CTs, protocol {protocol.name}",
-        rows=rows,
-        findings=findings(rows),
-        patients=patients,
-        choice=choice(patients, len({row.patient for row in rows})),
-        judgements=judged,
-        provenance={"Protocol": constants(protocol), "Settings": settings, "Versions": versions()},
-        warnings=warnings,
-    )
 
 
 if __name__ == "__main__":

@@ -475,7 +475,32 @@ EVALUATE = {
         "report.html exists already",
         text("out/report.html", "precious"),
     ),
-    "structures for nothing": (BERT + "--structures={in}", "works only with --export-dose"),
+    "structures for nothing": (BERT + "--structures={in}", "works only with --draws or"),
+    "rays without draws": (BERT + RAYS, "--rays measures the draws: give --draws"),
+    "rays through some slices": (
+        BERT + RAYS + " --draws={root}/d --z_slices=1::2",
+        "leave out --z_slices",
+    ),
+    "rays to nothing": (BERT + "--rays=90 --draws={root}/d", "--rays needs a target"),
+    "one target for two": (
+        "--prediction={sct} --draws={root}/d " + RAYS,
+        "t.nii.gz is one target for 2 cases",
+        lambda r: [
+            voxels(f"sct/{n}.nii.gz", lambda a: a, f"d/{n}_0{i}.nii.gz")(r)
+            for n in ("anna", "bert")
+            for i in range(2)
+        ],
+    ),
+    "no target of that case": (
+        BERT + "--draws={root}/d --rays=90 --target={root}/t",
+        "t holds no target for bert",
+        lambda r: (draws(2)(r), (r / "t").mkdir()),
+    ),
+    "rays where a table lies": (
+        BERT + RAYS + " --draws={root}/d",
+        "rays.csv exists already",
+        text("out/rays.csv", "precious"),
+    ),
     "a file as export": (
         BERT + "--export-dose={root}/x",
         "x is a file: choose another",

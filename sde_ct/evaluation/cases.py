@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.columns import UNMEASURED
@@ -16,6 +17,7 @@ from sde_ct.uncertainty.scores import spearman
 from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.files import read_any, read_volume
 from sde_ct.volumes.hounsfield import ORIGINAL, fault
+from sde_ct.volumes.masks import CtVolume, Mask
 from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Unit, Volume, canonical, reordered, same_grid
 
@@ -37,19 +39,36 @@ class EvaluatedCase(NamedTuple):
     doubt: str  # reason why the prediction may not be in HU; empty if there is none
 
 
+class DrawnCase(NamedTuple):
+    """A case with draws. Arrays hold the chosen slices; `ct` is the whole real CT."""
+
+    ct: Volume
+    z_slices: slice
+    draws: Float[np.ndarray, "m x y z"]  # HU
+    real: CtVolume
+    body: Mask
+    measured: Mask  # where the real CT was measured
+
+
+Further = Callable[[CaseFiles, Judged, DrawnCase], Judged]  # adds scores to those of the voxels
+
+
 def evaluate_methods(
     matched: Mapping[str, Matched],
     protocol: Protocol,
     z_slices: slice = slice(None),
     progress: Callable[[list[CaseFiles], str], Iterable[CaseFiles]] = lambda cases, method: cases,
+    *,
+    further: Further | None = None,
 ) -> dict[str, Evaluated]:
     """Evaluate every method on the patients that all methods have, so that means are comparable.
 
     Args:
         progress: wraps the cases of one method, whose name is its second argument.
+        further: as for `evaluate_files`.
     """
     results = {
-        method: _evaluate_cases(progress(files.cases, method), protocol, method, z_slices)
+        method: _evaluate_cases(progress(files.cases, method), protocol, method, z_slices, further)
         for method, files in matched.items()
     }
     common = set.intersection(*({r.patient for r in rows} for rows, *_ in results.values()))
@@ -69,12 +88,16 @@ def evaluate_methods(
 
 
 def _evaluate_cases(
-    cases: Iterable[CaseFiles], protocol: Protocol, method: str, z_slices: slice
+    cases: Iterable[CaseFiles],
+    protocol: Protocol,
+    method: str,
+    z_slices: slice,
+    further: Further | None,
 ) -> Evaluated:
     results = Evaluated([], [], {}, {})
     for files in cases:
         try:
-            row, judged, doubt = evaluate_files(files, protocol, method, z_slices)
+            row, judged, doubt = evaluate_files(files, protocol, method, z_slices, further)
         except InputError as error:
             results.refused.append(Refusal(files.name, str(error)))
         else:
@@ -85,7 +108,11 @@ def _evaluate_cases(
 
 
 def evaluate_files(
-    files: CaseFiles, protocol: Protocol, method: str, z_slices: slice = slice(None)
+    files: CaseFiles,
+    protocol: Protocol,
+    method: str,
+    z_slices: slice = slice(None),
+    further: Further | None = None,
 ) -> EvaluatedCase:
     """Read, check and evaluate one case, with its draws if there are any.
 
@@ -95,6 +122,7 @@ def evaluate_files(
     Args:
         z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined
             on the whole volume first. Voxels that the real CT did not measure never count.
+        further: adds scores, such as those of `Planning`, to the scores of the draws.
 
     Raises:
         InputError: a file cannot be used, grids differ, or the slices contain no body that the
@@ -121,7 +149,9 @@ def evaluate_files(
             draw = _on_grid(path, read_sct(path), ct, files.reference)
             doubt = doubt or _doubt(path, draw)
             draws.append(draw.array[..., z_slices].astype(np.float32))
-        judged = judge(np.stack(draws), real, mask)
+        drawn = DrawnCase(ct, z_slices, np.stack(draws), real, whole > 0, seen)
+        judged = judge(drawn.draws, real, mask)
+        judged = further(files, judged, drawn) if further else judged
         return EvaluatedCase(Row(method, files.name, figures | judged.figures), judged, doubt)
     if files.spread:
         inside = mask > 0

@@ -50,7 +50,7 @@ def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure]
             f"{folder} holds no structures: put a mask for each structure, or an RTSTRUCT file, "
             "there."
         )
-    frame = _frame(reference) if drawn else ""
+    frame = frame_of(reference) if drawn else ""
     structures: dict[str, Structure] = {}
     left_out = []
     for name, path in masks.items():
@@ -111,7 +111,7 @@ def _contours_in(folder: Path) -> list[Contours]:
     ]
 
 
-def _frame(reference: Path) -> str:
+def frame_of(reference: Path) -> str:
     """The frame of reference of a CT; empty if the format has none."""
     return open_series(reference).slices[0].frame if format_of(reference) == "DICOM" else ""
 

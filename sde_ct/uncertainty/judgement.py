@@ -11,15 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sde_ct.uncertainty import averaging, scores
+from sde_ct.uncertainty import averaging, scores, summed
 from sde_ct.uncertainty.averaging import ErrorByDraws
 from sde_ct.uncertainty.draws import collapse_warning, moments
 from sde_ct.uncertainty.intervals import LEVEL, Interval, bootstrap_interval, caveat
+from sde_ct.uncertainty.ranges import TargetRanges
 from sde_ct.uncertainty.scores import Draws, Voxels
+from sde_ct.uncertainty.structures import StructureMean
+from sde_ct.uncertainty.summed import SpreadError
+from sde_ct.uncertainty.sums import Sums, judge_sums
 from sde_ct.uncertainty.text import aligned
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
+ELSEWHERE = ("figures", "ranges", "notes")  # fields of `Judged` that are in other records
 OVERCONFIDENT = 0.5  # a spread-skill below this, a spread less than half the error, is warned of
 
 
@@ -45,6 +50,10 @@ class Judged(NamedTuple):
         by_tissue: for `all` of the body and for `air`, `soft` tissue and `bone` of the real CT;
             a tissue with fewer voxels than `scores.BINS` is absent.
         warning: that the spread tells little about the error; None where it does.
+        sums: scores of sums over voxels.
+        structures: mean HU of structures by name.
+        ranges: path lengths to a target; they are not in `uncertainty.json`.
+        notes: further sentences on what was not measured.
     """
 
     figures: dict[str, float]
@@ -52,6 +61,10 @@ class Judged(NamedTuple):
     by_tissue: dict[str, Calibration]
     by_draws: ErrorByDraws
     warning: str | None
+    sums: Sums
+    structures: Mapping[str, StructureMean] = {}
+    ranges: TargetRanges | None = None
+    notes: tuple[str, ...] = ()
 
 
 class OverPatients(NamedTuple):
@@ -63,10 +76,15 @@ class OverPatients(NamedTuple):
 
 
 class JudgedMethod(NamedTuple):
-    """The scores of one method's draws: over patients by tissue and figure, and per patient."""
+    """The scores of one method's draws: over patients by tissue and figure, and per patient.
+
+    `sums` holds medians over patients.
+    """
 
     over_patients: dict[str, dict[str, OverPatients]]
     error_by_draws: ErrorByDraws
+    sums: dict[str, float]
+    structures: dict[str, SpreadError]
     patients: dict[str, Judged]
 
 
@@ -85,6 +103,7 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
         InputError: fewer than 2 draws or `scores.BINS` voxels, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
+    sums = judge_sums(draws, ct, mask)
     draws, ct = np.stack([draw[mask] for draw in draws]), ct[mask]
     mean, variance = moments(draws)
     spread, error = np.sqrt(variance), mean - ct
@@ -103,7 +122,7 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
     }
     warning = _warning(figures["spread"], figures["spread_skill"], len(draws))
     by_draws = averaging.error_by_draws(draws, ct)
-    return Judged(figures, len(draws), by_tissue, by_draws, warning)
+    return Judged(figures, len(draws), by_tissue, by_draws, warning, sums)
 
 
 def _calibration(draws: Draws, ct: Voxels, spread: Voxels, error: Voxels) -> Calibration:
@@ -143,16 +162,18 @@ def over_patients(patients: Mapping[str, Judged]) -> JudgedMethod:
                 figure = OverPatients(float(np.mean(values)), interval, len(values))
                 means.setdefault(tissue, {})[name] = figure
     by_draws = averaging.over_patients([judged.by_draws for judged in patients.values()])
-    return JudgedMethod(means, by_draws, dict(patients))
+    sums = summed.medians([judged.sums for judged in patients.values()])
+    structures = summed.of_structures([judged.structures for judged in patients.values()])
+    return JudgedMethod(means, by_draws, sums, structures, dict(patients))
 
 
 def warnings(judgements: Judgements) -> list[str]:
-    """A sentence for each patient whose spread cannot be trusted."""
+    """Sentences on patients whose spread cannot be trusted, or who were measured in part."""
     return [
-        f"{method}, {patient}: {judged.warning}"
+        f"{method}, {patient}: {sentence}"
         for method, of_method in judgements.items()
         for patient, judged in of_method.patients.items()
-        if judged.warning
+        for sentence in (*filter(None, [judged.warning]), *judged.notes)
     ]
 
 
@@ -176,8 +197,10 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Interval):
         return list(value)
+    if isinstance(value, StructureMean):
+        return {name: getattr(value, name) for name in ("mean", "spread", "ct", "error", "voxels")}
     if hasattr(value, "_asdict"):
-        value = {name: v for name, v in value._asdict().items() if name != "figures"}
+        value = {name: v for name, v in value._asdict().items() if name not in ELSEWHERE}
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 

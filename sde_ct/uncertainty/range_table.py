@@ -25,8 +25,9 @@ def lines(ranges: TargetRanges) -> list[str]:
         table.append(cells)
     what = (
         "Water-equivalent path lengths in mm, to the target's centre and over all rays to its "
-        f"surface; the interval is the {ranges.interval}."
+        f"surface; the interval is the {ranges.interval}"
     )
+    what += "." if ranges.figures.real is None else ", and the error is nominal minus real."
     return [*aligned(table), what, *filter(None, [ranges.guarantee])]
 
 
@@ -38,11 +39,11 @@ def _shown(value: float | None, form: str) -> str:
     return "-" if value is None or not isfinite(value) else format(value, form)
 
 
-def csv_text(rows: Mapping[tuple[str, ...], Sequence[RangeRow]], keys: Sequence[str] = ()) -> str:
+def csv_text(rows: Mapping[Any, Sequence[RangeRow]], keys: Sequence[str] = ()) -> str:
     """Rows as CSV, mm; figures that were not measured are empty.
 
     Args:
-        rows: by the values of `keys`, such as method and patient.
+        rows: by a tuple of the values of `keys`, such as method and patient.
     """
     measured = any(row.real is not None for of_key in rows.values() for row in of_key)
     names = ["nominal", "mean", "spread", "lower", "upper", *["real", "error"] * measured]
@@ -51,7 +52,7 @@ def csv_text(rows: Mapping[tuple[str, ...], Sequence[RangeRow]], keys: Sequence[
     writer.writerow([*keys, "gantry_degrees", "rays", *(f"{name}_mm" for name in names)])
     for key, of_key in rows.items():
         for row in of_key:
-            values = [_plain(getattr(row, name)) for name in names]
+            values = [plain(getattr(row, name)) for name in names]
             cells = ["" if value is None else value for value in values]
             writer.writerow([*key, row.name, row.rays, *cells])
     return text.getvalue()
@@ -71,15 +72,15 @@ def record(ranges: TargetRanges) -> dict[str, Any]:
         "draws": len(figures.lengths),
         "interval": ranges.interval,
         "guarantee": ranges.guarantee or None,
-        "rows": [{name: _plain(value) for name, value in row.items()} for row in rows],
-        "rays": {name: _plain(column.tolist()) for name, column in columns.items()},
+        "rows": [{name: plain(value) for name, value in row.items()} for row in rows],
+        "rays": {name: plain(column.tolist()) for name, column in columns.items()},
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numbers rounded to 1e-4, and None for those that are not finite."""
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, float):
         return round(value, 4) if isfinite(value) else None
     return value

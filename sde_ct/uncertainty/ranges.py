@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from sde_ct.errors import InputError
 from sde_ct.uncertainty.path_length import Draws, RangeFigures, range_figures
@@ -65,17 +65,25 @@ class TargetRanges(NamedTuple):
         """The number of rays that the real CT did not measure all along."""
         return 0 if self.figures.real is None else int(np.isnan(self.figures.real).sum())
 
-    def rows(self) -> list[RangeRow]:
-        """A row for each gantry angle, and one for the surface if there are rays to it."""
-        centres = np.flatnonzero(self.central)
-        rows = [self._row(np.array([i]), float(self.rays.gantry[i])) for i in centres]
+    def groups(self) -> dict[str, Int[np.ndarray, " n"]]:
+        """The indices of the rays of each row, by its name.
+
+        These are the ray to the centre from each gantry angle and, under `SURFACE`, all others
+        that the real CT measured, if there are any.
+        """
+        groups = {f"{self.rays.gantry[i]:g}": np.array([i]) for i in np.flatnonzero(self.central)}
         surface = ~self.central
         if self.figures.real is not None:
             surface &= ~np.isnan(self.figures.real)
-        return [*rows, self._row(np.flatnonzero(surface), None)] if surface.any() else rows
+        return groups | ({SURFACE: np.flatnonzero(surface)} if surface.any() else {})
 
-    def _row(self, chosen: np.ndarray, gantry: float | None) -> RangeRow:
+    def rows(self) -> list[RangeRow]:
+        """A row for each of `groups`."""
+        return [self._row(name, chosen) for name, chosen in self.groups().items()]
+
+    def _row(self, name: str, chosen: np.ndarray) -> RangeRow:
         figures = self.figures
+        gantry = None if name == SURFACE else float(self.rays.gantry[chosen[0]])
 
         def mean(values: np.ndarray | None) -> float:
             return float(np.mean(values[chosen]))  # type: ignore[index]

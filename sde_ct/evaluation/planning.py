@@ -1,0 +1,99 @@
+"""Measure path lengths and structures in the draws of a case, against its real CT."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.evaluation.cases import DrawnCase
+from sde_ct.evaluation.matching import CaseFiles, volumes_in
+from sde_ct.evaluation.structures import find_structures, frame_of, read_masks
+from sde_ct.uncertainty.judgement import Judged
+from sde_ct.uncertainty.ranges import TargetRanges, target_ranges
+from sde_ct.uncertainty.ray_plan import RayPlan
+from sde_ct.uncertainty.structures import StructureMean, structure_mean
+from sde_ct.volumes.target import read_target
+from sde_ct.volumes.volume import Volume
+
+
+class Planning(NamedTuple):
+    """What is measured in the draws beside their voxels.
+
+    Attributes:
+        plan: the rays; None for none.
+        target: of the rays, as `read_target` takes it, or a folder of masks by case.
+        structures: a folder with a folder of masks or RTSTRUCT files for each case; None for none.
+    """
+
+    plan: RayPlan | None
+    target: str
+    structures: Path | None
+
+    def require_targets(self, cases: Sequence[CaseFiles]) -> None:
+        """Raise InputError if one target is given for several cases."""
+        count = len({case.name for case in cases})
+        if self.plan and count > 1 and not Path(self.target).is_dir():
+            raise InputError(
+                f"--target={self.target} is one target for {count} cases: give a folder of masks."
+            )
+
+    def __call__(self, files: CaseFiles, judged: Judged, drawn: DrawnCase) -> Judged:
+        """The scores of a case with its path lengths and structures.
+
+        Raises InputError if the target or a structure cannot be used.
+        """
+        notes: list[str] = []
+        if self.plan:
+            ranges = target_ranges(
+                drawn.draws,
+                self.target_of(files, drawn.ct),
+                self.plan,
+                drawn.body,
+                ct=drawn.real,
+                measured=drawn.measured,
+            )
+            judged = judged._replace(ranges=ranges)
+            notes += _unmeasured(ranges)
+        if self.structures:
+            structures, left_out = self._structures(files, drawn)
+            judged = judged._replace(structures=structures)
+            notes += [f"not measured: {one}" for one in left_out]
+        return judged._replace(notes=(*judged.notes, *notes))
+
+    def target_of(self, files: CaseFiles, ct: Volume) -> Volume:
+        """The target of a case on the grid of its CT."""
+        given = self.target
+        if Path(given).is_dir():
+            masks = volumes_in(Path(given))
+            if files.name not in masks:
+                raise InputError(
+                    f"{given} holds no target for {files.name}: name it {files.name}.nii.gz."
+                )
+            given = str(masks[files.name])
+        return read_target(given, ct, str(files.reference), frame_of(files.reference))
+
+    def _structures(
+        self, files: CaseFiles, drawn: DrawnCase
+    ) -> tuple[Mapping[str, StructureMean], list[str]]:
+        assert self.structures is not None
+        found, _ = find_structures(self.structures / files.name, files.reference)
+        masks, left_out = read_masks(found, drawn.ct, files.reference)
+        means = {}
+        for name, mask in masks.items():
+            inside = (mask.array[..., drawn.z_slices] > 0) & drawn.measured
+            if inside.any():
+                means[name] = structure_mean(drawn.draws, inside.astype(np.uint8), drawn.real)
+            else:
+                left_out.append(f"{name}, because the real CT did not measure it")
+        return means, left_out
+
+
+def _unmeasured(ranges: TargetRanges) -> list[str]:
+    if not ranges.unmeasured:
+        return []
+    return [
+        f"the real CT did not measure {ranges.unmeasured} of {len(ranges.rays.gantry)} rays all "
+        "along; they are left out of the comparison."
+    ]

@@ -1,0 +1,82 @@
+"""Figures that are sums over voxels, over patients: does their spread match their error?"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sde_ct.uncertainty.patient_bounds import Patient
+from sde_ct.uncertainty.ranges import TargetRanges
+from sde_ct.uncertainty.structures import StructureMean
+from sde_ct.uncertainty.sums import Sums
+
+
+class SpreadError(NamedTuple):
+    """Spread and error of one figure over patients of equal weight, in the unit of the figure.
+
+    Attributes:
+        patients: how many have the figure.
+        error: mean of the mean over draws minus the real CT's figure.
+        rms_error, spread: root mean squares.
+        spread_over_error: as `scores.spread_skill`; 1 is right, below 1 is overconfident.
+    """
+
+    patients: int
+    error: float
+    rms_error: float
+    spread: float
+    spread_over_error: float
+
+
+def spread_error(patients: Sequence[Patient], draws: Sequence[int]) -> SpreadError:
+    """Spread and error of a figure, of which a patient may have several, as of rays.
+
+    Args:
+        patients: one or more.
+        draws: the number of draws of each patient.
+    """
+
+    def mean(values: Sequence[np.ndarray]) -> float:
+        return float(np.mean([np.mean(value) for value in values]))
+
+    errors = [np.asarray(patient.mean) - patient.truth for patient in patients]
+    variances = [np.square(patient.spread) for patient in patients]
+    rms_error = np.sqrt(mean([np.square(error) for error in errors]))
+    corrected = [v * (m + 1) / m for v, m in zip(variances, draws, strict=True)]
+    ratio = np.sqrt(mean(corrected)) / rms_error if rms_error > 0 else np.nan
+    spread = np.sqrt(mean(variances))
+    return SpreadError(len(errors), mean(errors), *map(float, (rms_error, spread, ratio)))
+
+
+def medians(patients: Sequence[Sums]) -> dict[str, float]:
+    """The median over patients of each of the `Sums` that is finite in a patient."""
+    columns = {name: [getattr(one, name) for one in patients] for name in Sums._fields}
+    finite = {name: [v for v in values if np.isfinite(v)] for name, values in columns.items()}
+    return {name: float(np.median(values)) for name, values in finite.items() if values}
+
+
+def of_structures(patients: Sequence[Mapping[str, StructureMean]]) -> dict[str, SpreadError]:
+    """The mean HU of each structure over the patients that have it."""
+    names = dict.fromkeys(name for of_one in patients for name in of_one)
+    return {
+        name: spread_error(
+            [Patient(one.ct, one.mean, one.spread) for one in having],  # type: ignore[arg-type]
+            [len(one.draws) for one in having],
+        )
+        for name in names
+        if (having := [of_one[name] for of_one in patients if name in of_one])
+    }
+
+
+def of_rays(patients: Sequence[TargetRanges]) -> dict[str, SpreadError]:
+    """The path lengths of the measured rays, by the name of their row, in mm."""
+    found: dict[str, tuple[list[Patient], list[int]]] = {}
+    for ranges in patients:
+        figures = ranges.figures
+        for name, rays in ranges.groups().items():
+            if figures.real is not None and np.isfinite(figures.real[rays]).all() and rays.size:
+                columns = (figures.real[rays], figures.mean[rays], figures.spread[rays])
+                values, draws = found.setdefault(name, ([], []))
+                values.append(Patient(*columns))
+                draws.append(len(figures.lengths))
+    return {name: spread_error(*of_name) for name, of_name in found.items()}
