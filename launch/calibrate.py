@@ -6,6 +6,10 @@ This synthesizes the validation patients of the data that the network was traine
 corrections, and writes them to calibration.json in the work directory. It reports the share of the
 test patients' voxels that the intervals cover before and after the correction. The corrections hold
 for this sampler, this number of draws and this checkpoint.
+
+--rays=0,90 --targets=DIR also fits bounds of the water-equivalent path lengths (mm) from these
+gantry angles to the targets DIR/<patient>.nii.gz, on the MRs' grids. Without --targets the rays
+lead to the centre of each body. launch/synthesize.py --rays --calibrated prints these bounds.
 """
 
 from dataclasses import replace
@@ -31,6 +35,17 @@ SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
 )
 COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that the intervals should cover.")
+RAYS = flags.DEFINE_list(
+    "rays", [], "Gantry angles in degrees (IEC 61217, couch at 0) whose path lengths get bounds."
+)
+TARGETS = flags.DEFINE_string(
+    "targets", None, "Folder of target masks by patient. Default: the centre of the body."
+)
+STOPPING_POWER = flags.DEFINE_string(
+    "stopping_power",
+    None,
+    "Proton stopping power by HU: pyradplan (the default), matrad, or a CSV file of HU,RSP.",
+)
 
 
 def main() -> None:
@@ -39,11 +54,16 @@ def main() -> None:
     from sde_ct.synthesis import Synthesizer, load
     from sde_ct.synthesis.correction import network
     from sde_ct.uncertainty import recalibration
+    from sde_ct.uncertainty.range_bounds import fit_range_bounds, verified_bounds
+    from sde_ct.uncertainty.ray_plan import plan_of_flags
     from sde_ct.uncertainty.recalibration_fit import fit, lines, record, verify
 
     parallel.set_up()
     if not 0 < COVERAGE.value < 1:
         raise InputError(f"--coverage={COVERAGE.value}: give 0.9 for 90 %.")
+    if TARGETS.value and not RAYS.value:
+        raise InputError("--targets works only with --rays: give --rays, or leave it out.")
+    plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target="")
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
     _require_unseen(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
@@ -52,8 +72,9 @@ def main() -> None:
     path = Path(WORKDIR.value) / recalibration.NAME
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again, or move it to keep both.")
-    validation, test = (
-        [_synthesized(synthesize, case) for case in prepared.of(part)]
+    targets = _targets(prepared) if TARGETS.value else {}
+    (validation, ranges), (test, test_ranges) = (
+        _synthesized(synthesize, prepared.of(part), plan, targets)
         for part in ("validation", "test")
     )
     fitted = fit(
@@ -65,6 +86,12 @@ def main() -> None:
     )
     verified = verify(fitted, test or validation)
     figures = record(verified, "test" if test else "validation, which were fitted")
+    bounds = None
+    if plan:
+        towards = "target" if targets else "body"
+        bounds = fit_range_bounds(ranges, towards=towards, coverage=COVERAGE.value)
+        bounds = verified_bounds(bounds, test_ranges)
+        fitted = replace(fitted, path_lengths=bounds.to_json())
     recalibration.write(path, replace(fitted, verified=figures))
     print(f"{path}: fitted on {', '.join(prepared.split['validation'])}.")
     if test:
@@ -74,6 +101,8 @@ def main() -> None:
             "There is no test patient, so the figures below are those of the validation patients."
         )
     print(*lines(fitted, verified), sep="\n")
+    if bounds:
+        print("", *bounds.lines(), sep="\n")
 
 
 def _require_unseen(trained, prepared) -> None:
@@ -90,22 +119,69 @@ def _require_unseen(trained, prepared) -> None:
             )
 
 
-def _synthesized(synthesize, case):
-    """Synthesize one patient of the prepared set; its mask is the measured part of the body."""
+def _targets(prepared) -> dict[str, Path]:
+    """The targets by patient. Every validation patient must have one that can be used."""
+    from sde_ct.evaluation.matching import volumes_in
+    from sde_ct.volumes.target import read_target
+
+    if not Path(TARGETS.value).is_dir():
+        raise InputError(f"--targets={TARGETS.value} is no folder: give the folder of the masks.")
+    targets = volumes_in(Path(TARGETS.value))
+    for case in prepared.of("validation"):
+        if case.id not in targets:
+            raise InputError(
+                f"{TARGETS.value} holds no target for {case.id}: name it {case.id}.nii.gz."
+            )
+    for part in ("validation", "test"):
+        for case in prepared.of(part):
+            if case.id in targets:
+                read_target(str(targets[case.id]), case.volume("mr"), case.id)
+    return targets
+
+
+def _synthesized(synthesize, cases, plan, targets):
+    """Synthesize patients of the prepared set; a mask is the measured part of the body.
+
+    Returns what the corrections are fitted on and, with a plan, the path lengths. With targets,
+    patients without one have no path lengths.
+    """
     from sde_ct.uncertainty.recalibration_fit import Validation
 
-    ct, mask = case.volume("ct"), case.volume("mask")
-    mr, *further = (case.volume(name) for name in case.mrs)
-    draws = synthesize(
+    patients, ranges = [], []
+    for case in cases:
+        ct, mask = case.volume("ct"), case.volume("mask")
+        mr, *further = (case.volume(name) for name in case.mrs)
+        draws = synthesize(
+            mr,
+            case=case.id,
+            draws=DRAWS.value,
+            seed=SEED.value,
+            further=further,
+            mask=mask,
+            progress=partial(bar, desc=case.id, unit="batch", leave=False),
+        )
+        patients.append(Validation(draws.mean.array, draws.spread.array, ct.array, mask.array))
+        if plan and (not targets or case.id in targets):
+            ranges.append(_ranges(draws, case, mr, plan, targets.get(case.id)))
+    return patients, ranges
+
+
+def _ranges(draws, case, mr, plan, target):
+    """The path lengths of one patient to the target, or without one to the centre of the body."""
+    from sde_ct.data.regions.body import body_mask
+    from sde_ct.synthesis.planning import ranges_in
+    from sde_ct.volumes.target import read_target
+
+    return ranges_in(
+        draws,
         mr,
-        case=case.id,
-        draws=DRAWS.value,
-        seed=SEED.value,
-        further=further,
-        mask=mask,
-        progress=partial(bar, desc=case.id, unit="batch", leave=False),
+        read_target(str(target), mr, case.id) if target else body_mask(mr),
+        plan,
+        name=case.id,
+        ct=case.volume("ct").array,
+        measured=case.volume("valid").array > 0,
+        centre_only=target is None,
     )
-    return Validation(draws.mean.array, draws.spread.array, ct.array, mask.array)
 
 
 if __name__ == "__main__":

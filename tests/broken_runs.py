@@ -535,6 +535,20 @@ CALIBRATE = {
         "has no validation patients",
         record(INDEX, lambda v: v["split"]["test"].append(v["split"]["validation"].pop())),
     ),
+    "targets without rays": ("--targets={root}/t", "--targets works only with --rays"),
+    "a table without rays": ("--stopping_power=matrad", "--stopping_power works only with --rays"),
+    "a gantry angle of 400": ("--rays=0,400", "'400' is no gantry angle: give degrees from 0"),
+    "a file as targets": ("--rays=0 --targets={mr}", "mr.nii.gz is no folder: give the folder"),
+    "no target of a patient": (
+        "--rays=0 --targets={root}/t",
+        "t holds no target for 1PA004: name it 1PA004.nii.gz",
+        folder("t"),
+    ),
+    "an empty target": (
+        "--rays=0 --targets={root}/t",
+        "1PA004.nii.gz is empty: mark the target",
+        voxels("data/cases/1PA004/mr.nii.gz", lambda a: a * 0, "t/1PA004.nii.gz"),
+    ),
     "a training patient": (
         "",
         "give the data of its training",

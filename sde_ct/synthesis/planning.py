@@ -49,7 +49,7 @@ class Planned(NamedTuple):
         self, folder: Path, name: str, ct: SyntheticCT, mr: Volume, target: Volume
     ) -> list[str]:
         """Write the outputs of `paths`, and return the table for a terminal."""
-        ranges = ranges_in(ct, mr, target, self.plan)
+        ranges = ranges_in(ct, mr, target, self.plan, name=name)
         if self.bounds:
             ranges = self.bounds.apply(ranges)
         table, values, picture = (folder / path for path in paths(name))
@@ -66,11 +66,17 @@ def paths(name: str) -> tuple[str, str, str]:
 
 
 def ranges_in(
-    ct: SyntheticCT, mr: Volume, target: Volume, plan: RayPlan, **options: Any
+    drawn: SyntheticCT, mr: Volume, target: Volume, plan: RayPlan, *, name: str, **options: Any
 ) -> TargetRanges:
-    """`target_ranges` in the draws of a synthetic CT, within the body that the MR shows."""
-    draws = [draw.array for draw in ct.draws]
-    return target_ranges(draws, target, plan, body_mask(mr).array, **options)
+    """`target_ranges` in the draws of a synthetic CT, within the body that the MR shows.
+
+    Raises InputError, with the name of the volume, as `target_ranges` does.
+    """
+    draws = [draw.array for draw in drawn.draws]
+    try:
+        return target_ranges(draws, target, plan, body_mask(mr).array, **options)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Planned | None:

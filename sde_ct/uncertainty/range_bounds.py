@@ -1,7 +1,7 @@
 """Bounds of path lengths that hold for patients, as part of `calibration.json`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -22,7 +22,8 @@ class RangeBounds:
         plan: `RayPlan.to_json` of the fit.
         centre: bounds of the rays to the target's centre.
         surface: bounds of the rays to the target's surface; None if the fit had no targets.
-        verified: the share of the test patients' rays to the centre within the bounds, as JSON.
+        verified: `patients`, how many test patients were measured, and `covered`, the mean over
+            them of the share of rays to the centre within the bounds; empty without any.
     """
 
     plan: dict[str, Any]
@@ -45,10 +46,14 @@ class RangeBounds:
         interval = f"calibrated {100 * self.centre.coverage:g} % interval"
         return ranges._replace(bounds=np.maximum(bounds, 0), interval=interval, guarantee=guarantee)
 
-    def covered(self, patients: Sequence[TargetRanges]) -> float | None:
-        """The mean over patients of the share of rays to the centre within the bounds."""
-        shares = self.centre.covered([one for p in patients if (one := _patient(p, p.central))])
-        return float(shares.mean()) if shares.size else None
+    def lines(self) -> list[str]:
+        """Sentences on the guarantee, and on the coverage in the test patients."""
+        sentences = [self.centre.guarantee]
+        if self.verified and isfinite(self.centre.half_width):
+            count, share = self.verified["patients"], self.verified["covered"]
+            patients = f"{count} test patient{'s' if count != 1 else ''}"
+            sentences.append(f"In {patients}, {share:.0%} of these path lengths lie within them.")
+        return sentences
 
     def to_json(self) -> dict[str, Any]:
         """The record that `from_json` reads."""
@@ -68,7 +73,7 @@ class RangeBounds:
 
 
 def fit_range_bounds(
-    patients: Sequence[TargetRanges], *, target: str, coverage: float
+    patients: Sequence[TargetRanges], *, towards: str, coverage: float
 ) -> RangeBounds:
     """Fit the bounds on validation patients with a real CT.
 
@@ -76,7 +81,7 @@ def fit_range_bounds(
 
     Args:
         patients: the path lengths of one plan in each patient.
-        target: what the rays lead to, in words, such as "target".
+        towards: what the rays lead to, in words, such as "target" or "body".
         coverage: the share of new patients' path lengths to cover.
 
     Raises:
@@ -91,12 +96,21 @@ def fit_range_bounds(
             "The real CTs of the validation patients measured no ray to a target's centre all "
             "along: give other gantry angles or targets."
         )
-    words = FIGURE.format(f"{target}'s centre"), FIGURE.format(f"{target}'s surface")
+    words = FIGURE.format(f"{towards}'s centre"), FIGURE.format(f"{towards}'s surface")
     fitted = [
         fit_bounds(values, figure=figure, unit="mm", coverage=coverage) if values else None
         for values, figure in zip((centre, surface), words, strict=True)
     ]
     return RangeBounds(patients[0].plan.to_json(), *fitted)  # type: ignore[arg-type]
+
+
+def verified_bounds(bounds: RangeBounds, patients: Sequence[TargetRanges]) -> RangeBounds:
+    """The bounds with their coverage in test patients."""
+    measured = [one for p in patients if (one := _patient(p, p.central))]
+    if not measured:
+        return bounds
+    covered = float(bounds.centre.covered(measured).mean())
+    return replace(bounds, verified={"patients": len(measured), "covered": covered})
 
 
 def _patient(ranges: TargetRanges, chosen: np.ndarray) -> Patient | None:

@@ -8,7 +8,11 @@ import pytest
 
 from sde_ct.lab.comparison import held_out
 from sde_ct.synthesis import Synthesizer, load
+from sde_ct.synthesis.planning import ranges_in
 from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.range_bounds import RangeBounds
+from sde_ct.uncertainty.ray_plan import plan_of_flags
+from sde_ct.volumes.files import read_volume, write_volume
 
 from .. import tiny
 from ..programs import call, listing
@@ -97,3 +101,122 @@ def test_what_is_refused(calibrated, workdir, phantoms, tmp_path):
     asked[-1] = f"--workdir={cnn}"
     assert "A cnn has no spread" in call(*asked, f"--data={phantoms.folder}").error
     assert listing(workdir) == before and not (fresh / "calibration.json").exists()
+
+
+GANTRY = "--rays=0,90"
+
+
+@pytest.fixture(scope="module")
+def targets(phantoms, tmp_path_factory):
+    """A target for the validation patient and for the test patient, on the MRs' grids."""
+    folder = tmp_path_factory.mktemp("targets")
+    for part in ("validation", "test"):
+        (case,) = phantoms.of(part)
+        mr = case.volume("mr")
+        target = np.zeros(mr.array.shape, np.uint8)
+        target[10:14, 8:12, 2:4] = 1
+        write_volume(folder / f"{case.id}.nii.gz", mr.with_array(target, "mask"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_rays(runs, phantoms, targets, tmp_path_factory):
+    workdir = shutil.copytree(runs("diffusion"), tmp_path_factory.mktemp("rays") / "run")
+    usual = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em"]
+    flags = [f"--draws={DRAWS}", "--coverage=0.5", GANTRY, f"--targets={targets}"]
+    done = call("calibrate", *usual, *flags)
+    assert done.status == 0, done.err
+    return workdir, done
+
+
+@pytest.fixture
+def synthesized(phantoms, targets, tmp_path):
+    """`synthesized(workdir, *flags)`: the test patient with calibrated path lengths."""
+    (case,) = phantoms.of("test")
+
+    def synthesize(workdir, *flags):
+        given = [f"--workdir={workdir}", f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
+        given += [f"--draws={DRAWS}", f"--output={tmp_path / 'out'}", "--calibrated"]
+        given += [f"--target={targets / case.id}.nii.gz", *flags]
+        return call("synthesize", *given), tmp_path / "out" / "rays" / f"{case.id}.json"
+
+    return synthesize
+
+
+def test_path_lengths_get_bounds_that_cover_the_fitted_patient(with_rays, phantoms, targets):
+    workdir, done = with_rays
+    record = recalibration.read(workdir / recalibration.NAME).path_lengths
+    assert record["plan"]["gantry"] == [0, 90] and record["verified"]["patients"] == 1
+    bounds = RangeBounds.from_json(record)
+    (case,) = phantoms.of("validation")
+    mr, ct = case.volume("mr"), case.volume("ct").array
+    drawn = Synthesizer(load(workdir), "em")(
+        mr, case=case.id, draws=DRAWS, seed=0, mask=case.volume("mask")
+    )
+    target = read_volume(targets / f"{case.id}.nii.gz", "mask")
+    plan = plan_of_flags(["0", "90"], target="")
+    ranges = ranges_in(drawn, mr, target, plan, name=case.id, ct=ct)
+    scores = np.abs(ranges.figures.real - ranges.figures.mean)
+    scores /= np.hypot(ranges.figures.spread, 0.1)
+    # Of one patient at 50 %, the bounds hold every ray and touch the worst of each kind.
+    assert bounds.centre.half_width == pytest.approx(scores[ranges.central].max())
+    assert bounds.surface.half_width == pytest.approx(scores[~ranges.central].max())
+    assert "With 1 validation patient, at least 50 % of new patients' values" in done.out
+    assert "path length to the target's centre" in done.out and "In 1 test patient, " in done.out
+
+
+def test_a_synthesis_prints_and_draws_the_calibrated_bounds(with_rays, synthesized):
+    workdir, _ = with_rays
+    done, path = synthesized(workdir, GANTRY)
+    assert done.status == 0, done.err
+    values = json.loads(path.read_text())
+    bounds = RangeBounds.from_json(recalibration.read(workdir / recalibration.NAME).path_lengths)
+    first = values["rows"][0]
+    right = bounds.centre.apply(first["mean"], first["spread"])
+    # The record holds 1e-4 mm of the spread, which counts half-width times.
+    slack = {"abs": 1e-4 * (1 + bounds.centre.half_width)}
+    assert first["lower"] == pytest.approx(max(right.lower, 0), **slack)
+    assert first["upper"] == pytest.approx(right.upper, **slack)
+    assert values["interval"] == "calibrated 50 % interval"
+    assert values["guarantee"] == bounds.centre.guarantee and values["guarantee"] in done.out
+    assert path.with_suffix(".png").exists()
+
+
+def test_other_rays_than_the_calibrated_are_refused(with_rays, synthesized, tmp_path):
+    for flags, change in (
+        ([GANTRY + ",180"], "gantry.2: absent -> 180.0"),
+        (["--rays=0"], "gantry.1: 90.0 -> absent"),
+        ([GANTRY, "--stopping_power=matrad"], "stopping_power.hu.1: -999 -> 200"),
+    ):
+        done, _ = synthesized(with_rays[0], *flags)
+        assert f"holds bounds of other path lengths ({change})" in done.error
+    broken = shutil.copytree(with_rays[0], tmp_path / "broken")
+    record = json.loads((broken / recalibration.NAME).read_text())
+    record["path_lengths"]["centre"]["half_width"] = -1
+    (broken / recalibration.NAME).write_text(json.dumps(record))
+    assert "calibration.json is damaged" in synthesized(broken, GANTRY)[0].error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_older_calibration_has_no_bounds_of_path_lengths(with_rays, synthesized, tmp_path):
+    older = shutil.copytree(with_rays[0], tmp_path / "older")
+    record = json.loads((older / recalibration.NAME).read_text())
+    del record["path_lengths"]
+    (older / recalibration.NAME).write_text(json.dumps(record))
+    done, path = synthesized(older, GANTRY)
+    assert done.status == 0, done.err
+    assert "holds no bounds of path lengths, so the interval is the range of the draws" in done.out
+    assert json.loads(path.read_text())["guarantee"] is None
+
+
+def test_without_targets_rays_lead_to_the_centre_of_the_body(runs, phantoms, synthesized, tmp_path):
+    workdir = shutil.copytree(runs("diffusion"), tmp_path / "run")
+    usual = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em"]
+    done = call("calibrate", *usual, f"--draws={DRAWS}", GANTRY)
+    assert done.status == 0, done.err
+    assert "path length to the body's centre) for 90 % are infinite" in done.out
+    record = recalibration.read(workdir / recalibration.NAME).path_lengths
+    assert record["surface"] is None and record["centre"]["half_width"] is None
+    done, path = synthesized(workdir, GANTRY)
+    assert "the interval is the range of the 3 draws" in done.out
+    assert "calibrate with at least 9 patients" in done.out and path.exists()
