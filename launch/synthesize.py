@@ -164,7 +164,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
     from sde_ct.report.rays import save_fan
     from sde_ct.synthesis.contrasts import find_contrasts
     from sde_ct.synthesis.job import Job
-    from sde_ct.synthesis.request import Request
+    from sde_ct.synthesis.request import RayRequest, Request
     from sde_ct.uncertainty.ray_plan import plan_of_flags
     from sde_ct.volumes.dicom.choice import parse_choices
 
@@ -179,7 +179,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
                 "--patient_id is too long or has a backslash: give up to 64 characters without one."
             )
     choices = parse_choices(CHOOSE.value)
-    rays = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=TARGET.value)
+    plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=TARGET.value)
     job = Job(
         Request(
             workdirs=tuple(WORKDIR.value),
@@ -199,9 +199,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             patient_id=PATIENT_ID.value.strip(),
             study=Path(STUDY.value) if STUDY.value else None,
             checkpoint=CHECKPOINT.value,
-            rays=rays,
-            target=TARGET.value or "",
-            save_fan=save_fan,
+            rays=RayRequest(plan, TARGET.value, save_fan) if plan else None,
         )
     )
     for line in job.lines():

@@ -1,13 +1,12 @@
 """Path lengths to a target in the draws of a synthetic CT, written beside it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import write_json
-from sde_ct.synthesis.request import Request
+from sde_ct.synthesis.request import RayRequest, Request
 from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
@@ -29,34 +28,33 @@ UNCALIBRATED = (
 class Planned(NamedTuple):
     """The rays of a request, with the bounds of its calibration if there are any."""
 
-    plan: RayPlan
-    given: str  # the target or the folder of targets
-    save_fan: Callable[..., Any]
+    request: RayRequest
     bounds: RangeBounds | None
     note: str  # empty if there is nothing to say
 
     def target(self, source: Source, mr: Volume, frame: str) -> Volume:
         """The target of one volume on the grid of its MR. Raises InputError as `read_target`."""
-        path = Path(self.given)
-        given = str(find_mask(path, source)) if path.is_dir() else self.given
+        given = self.request.target
+        if Path(given).is_dir():
+            given = str(find_mask(Path(given), source))
         return read_target(given, mr, source.name, frame)
 
     def record(self, target: Volume) -> dict[str, Any]:
         """The settings of the path lengths for the sidecar."""
-        return {"rays": self.plan.to_json() | {"target_sha256": voxel_sha256(target.array)}}
+        return {"rays": self.request.plan.to_json() | {"target_sha256": voxel_sha256(target.array)}}
 
     def write(
         self, folder: Path, name: str, ct: SyntheticCT, mr: Volume, target: Volume
     ) -> list[str]:
         """Write the outputs of `paths`, and return the table for a terminal."""
-        ranges = ranges_in(ct, mr, target, self.plan, name=name)
+        ranges = ranges_in(ct, mr, target, self.request.plan, name=name)
         if self.bounds:
             ranges = self.bounds.apply(ranges)
         table, values, picture = (folder / path for path in paths(name))
         table.parent.mkdir(parents=True)
         table.write_text(csv_text({(): ranges.rows()}), "utf-8", newline="")
         write_json(values, record(ranges))
-        self.save_fan(picture, ct.mean, target.array, ranges, name)
+        self.request.save_fan(picture, ct.mean, target.array, ranges, name)
         return [*lines(ranges), *filter(None, [self.note])]
 
 
@@ -84,28 +82,28 @@ def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Plan
 
     Raises InputError if there is no spread, or if the calibration was fitted with other rays.
     """
-    if request.rays is None or request.save_fan is None:
+    rays = request.rays
+    if rays is None:
         return None
     if draws < 2:
         raise InputError(
             "--rays measures the spread of path lengths, and a single draw has none: give --draws "
             "of 2 or more with a diffusion or residual network and a sampler other than the mean."
         )
-    given = request.rays, request.target, request.save_fan
     if fitted is None or not fitted.path_lengths:
-        return Planned(*given, None, UNCALIBRATED if fitted else "")
+        return Planned(rays, None, UNCALIBRATED if fitted else "")
     path = Path(request.workdirs[0]) / recalibration.NAME
     try:
         bounds = RangeBounds.from_json(fitted.path_lengths)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
-    wanted = _compared(request.rays.to_json())
+    wanted = _compared(rays.plan.to_json())
     if changed := differences(_compared(bounds.plan), wanted):
         raise InputError(
             f"{path} holds bounds of other path lengths ({changed[0]}): give --rays and "
             "--stopping_power as in the calibration, or leave out --calibrated."
         )
-    return Planned(*given, bounds, "")
+    return Planned(rays, bounds, "")
 
 
 def _compared(plan: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,14 @@ from sde_ct.uncertainty.ray_plan import RayPlan
 from sde_ct.volumes.dicom.choice import Choice
 
 
+class RayRequest(NamedTuple):
+    """Path lengths to a target."""
+
+    plan: RayPlan
+    target: str  # see `read_target`; or a folder of masks
+    save_fan: Callable[..., Any]  # `report.rays.save_fan`; synthesis does not import reports
+
+
 @dataclass(frozen=True)
 class Request:
     """The settings of a synthesis, the same for every volume."""
@@ -30,10 +38,7 @@ class Request:
     study: Path | None = None  # the DICOM series from which a NIfTI or MetaImage was made
     axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
     checkpoint: str = "best"  # "best" by validation loss, or "newest"
-    rays: RayPlan | None = None  # path lengths that are measured in the draws
-    target: str = ""  # of the rays: see `read_target`, or a folder of masks
-    # `report.rays.save_fan`, which draws the rays; it is handed over because reports come later.
-    save_fan: Callable[..., Any] | None = None
+    rays: RayRequest | None = None  # path lengths that are measured in the draws
 
 
 class Done(NamedTuple):

@@ -36,16 +36,18 @@ def lines(judgements: Judgements) -> list[str]:
 
 def range_lines(judgements: Judgements) -> list[str]:
     """Path lengths against the real CT as a table for a terminal; of one patient, two tables."""
-    methods = {
-        method: summed.of_rays(list(of.values())) for method, of in _rays(judgements).items()
-    }
     alone = [ranges for of in _rays(judgements).values() if len(of) == 1 for ranges in of.values()]
     return [
         *(line for ranges in alone for line in (*range_table.lines(ranges), "")),
-        *_errors(methods, "gantry"),
+        *_errors(of_methods(judgements), "gantry"),
         "Water-equivalent path lengths in mm, of the mean over the draws against the real CT, to "
         "the target's centre and over all rays to its surface.",
     ]
+
+
+def of_methods(judgements: Judgements) -> dict[str, dict[str, SpreadError]]:
+    """The path lengths over patients, by method and the name of their row, mm."""
+    return {name: summed.of_rays(list(of.values())) for name, of in _rays(judgements).items()}
 
 
 def _errors(methods: Mapping[str, Mapping[str, SpreadError]], what: str) -> list[str]:
@@ -60,7 +62,7 @@ def _errors(methods: Mapping[str, Mapping[str, SpreadError]], what: str) -> list
 
 def write_ranges(folder: Path, judgements: Judgements) -> None:
     """Write `rays.csv`, a line for each row of `TargetRanges`, and `rays.json` with every ray."""
-    methods = _rays(judgements)
+    methods, over_patients = _rays(judgements), of_methods(judgements)
     rows = {(m, name): one.rows() for m, of in methods.items() for name, one in of.items()}
     with whole(folder / CSV_NAME) as partial:
         partial.write_text(range_table.csv_text(rows, ("method", "patient")), "utf-8", newline="")
@@ -68,7 +70,7 @@ def write_ranges(folder: Path, judgements: Judgements) -> None:
         method: {
             "over_patients": {
                 name: {key: range_table.plain(value) for key, value in one._asdict().items()}
-                for name, one in summed.of_rays(list(of.values())).items()
+                for name, one in over_patients[method].items()
             },
             "patients": {name: range_table.record(one) for name, one in of.items()},
         }

@@ -17,7 +17,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from sde_ct.report.figures import ERROR_COLOURS, ERROR_WINDOW, SPREAD_COLOURS
-from sde_ct.report.html import calibration_section, training_curves
+from sde_ct.report.html import calibration_section, sums_section, training_curves
 from sde_ct.report.html.metric_tables import Table, by_patient, over_patients
 from sde_ct.report.html.report_content import Picture, Report
 from sde_ct.report.layout import OUTSIDE
@@ -47,7 +47,7 @@ def static_parts(report: Report) -> Static:
     calibrated = [calibration_section.table(report.judgements)] if report.judgements else []
     training = training_curves.picture(report.curves)
     return Static(
-        summary=over_patients(report.rows) + calibrated,
+        summary=over_patients(report.rows) + calibrated + sums_section.tables(report.judgements),
         cases=by_patient(report.rows),
         figures=[_embedded(picture) for picture in (*drawn, *report.figures)],
         curves=_embedded(training) if training else None,
