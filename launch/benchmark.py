@@ -8,7 +8,7 @@ python launch/benchmark.py --mode=scaling --output=out/scaling
 python launch/benchmark.py --mode=reliability --output=out/reliability
 
 The mode reliability makes phantoms whose MR shows the probability of bone in the ambiguous region.
-It trains the demo's DDPM on them, and compares the share of draws that show bone with that
+It trains a network of the demo on them, and compares the share of draws that show bone with that
 probability. This takes about an hour on two CPU cores; an interrupted run continues where it
 stopped.
 """
@@ -49,6 +49,12 @@ BUDGETS = flags.DEFINE_list(
 )
 REFERENCE = flags.DEFINE_integer(
     "reference", 1000, "frontier: evaluations of the reference DDPM.", lower_bound=1
+)
+RECIPE = flags.DEFINE_enum(
+    "recipe",
+    "residual",
+    ["residual", "ddpm", "score"],
+    "reliability: the recipe of configs/demo that is trained, longer than in the demo.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "frontier, reliability: draws per slice.", 2)
 SEED = flags.DEFINE_integer("seed", 0, "frontier, reliability: seed of the draws.", 0, LARGEST_SEED)
@@ -154,9 +160,10 @@ def _reliability(result: Path) -> list[str]:
 
     samplers, output = _samplers(comparison.SDES), result.parent
     prepared = known_priors.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
-    config = known_priors.experiment(recipe(RECIPES / "demo" / "ddpm.py"))
-    train(config, prepared, output / "runs" / "ddpm")
-    trained, patients = load(output / "runs" / "ddpm"), held_out(prepared)
+    config = known_priors.experiment(recipe(RECIPES / "demo" / f"{RECIPE.value}.py"))
+    workdir = output / "runs" / RECIPE.value
+    train(config, prepared, workdir)
+    trained, patients = load(workdir), held_out(prepared)
     results = known_priors.synthesize(
         trained,
         patients,
@@ -169,7 +176,7 @@ def _reliability(result: Path) -> list[str]:
     figures.save(charts.reliability(measured), output / "reliability")
     page = known_priors.report(results, patients, measured, output)
     write_report(output / REPORT, page, overwrite=True)
-    about = {"step": trained.step, "draws": DRAWS.value, "seed": SEED.value}
+    about = {"recipe": RECIPE.value, "step": trained.step, "draws": DRAWS.value, "seed": SEED.value}
     write_figures(result, known_priors.record(measured, about))
     written = f"{output}: reliability.json, reliability.png, reliability.pdf, {REPORT}"
     return [*(sentence(name, one) for name, one in measured.items()), written]

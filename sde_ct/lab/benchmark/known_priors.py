@@ -42,7 +42,7 @@ def phantoms(output: Path, progress: Callable) -> Prepared:
 
 
 def experiment(demo: Experiment) -> Experiment:
-    """The demo's DDPM, trained longer and more at the noise levels that matter here."""
+    """A network of the demo, trained longer and more at the noise levels that matter here."""
     training = dataclasses.replace(demo.training, steps=STEPS, validate_every=STEPS)
     diffusion = dataclasses.replace(demo.diffusion, log_mean=LOG_MEAN)
     sampling = dataclasses.replace(demo.sampling, **SAMPLING)
