@@ -126,6 +126,7 @@ class SamplingConfig:
     fast_end: float = positive(0.01)  # noise level std / alpha at which they denoise and end
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
+    correlated_noise: bool = False  # noise as alike in neighbouring slices as training CTs' detail
 
 
 @dataclass
@@ -192,6 +193,11 @@ def _check_together(config: Experiment) -> None:
         raise InputError(
             "config.sampling.clip_denoised=True keeps a CT in its range, but the residual method "
             "draws a difference of CTs: set it to False."
+        )
+    if config.sampling.shared_noise and config.sampling.correlated_noise:
+        raise InputError(
+            "config.sampling.shared_noise and config.sampling.correlated_noise exclude each other: "
+            "set one of them to False."
         )
     if not config.sampling.fast_end < (most := _noisiest(config.sde)):
         raise InputError(

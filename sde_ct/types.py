@@ -53,9 +53,12 @@ class Method(NamedTuple):
       "network", the number of the one in training.
     loss(state, keys, batch) -> {name: value}: the validation losses.
     weights(state) -> the parameters for synthesis: the moving average where there is one.
-    draw(params, keys, mr) -> Samples: a synthetic CT in model units for each key and MR slice of
-      [b, h, w, k], from the parameters of `weights`. It runs under jit and pmap.
-    is_random: whether different keys give different draws of a slice.
+    draw(params, keys, mr, along_z=None) -> Samples: a synthetic CT in model units, [n, z, h, w, 1],
+      for each of n keys and MR volumes [n, z, h, w, k], from the parameters of `weights`. It runs
+      under jit and pmap. z is 1 for slices drawn apart; above 8 it must be a multiple of 8.
+      `along_z`, [z, z], is the factor of the noise's covariance between the slices, see
+      `sampling.along_z`; None draws them independently.
+    is_random: whether different keys give different draws of a volume.
     validated(params, losses) -> the parameters for synthesis, in which something was set by the
       validation losses of the same step. The default leaves them as they are.
     """
@@ -64,6 +67,6 @@ class Method(NamedTuple):
     update: Callable[[Any, Array, Batch], tuple[Any, dict[str, Array]]]
     loss: Callable[[Any, Array, Batch], dict[str, Array]]
     weights: Callable[[Any], Any]
-    draw: Callable[[Any, Array, Float[Array, "b h w k"]], Samples]
+    draw: Callable[..., Samples]
     is_random: bool
     validated: Callable[[Any, Mapping[str, float]], Any] = lambda params, losses: params

@@ -13,8 +13,10 @@ from jaxtyping import Array, Float
 
 from sde_ct.config import DiffusionConfig, Experiment
 from sde_ct.methods.samplers import sampler_fn
+from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
+from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sde import SDE, clip_denoised, expand
 from sde_ct.types import Batch, Method, Samples, ScoreFn
 
@@ -140,14 +142,18 @@ def _shown(form: Form, x, mr, t, alpha, std) -> tuple[Array, Array]:
 
 
 def score_fn(
-    params, mr: Float[Array, "b h w k"], *, sde: SDE, network: UNet, form: Form
+    params, mr: Float[Array, "n z h w k"], *, sde: SDE, network: UNet, form: Form
 ) -> ScoreFn:
-    """The score ∇ log p_t(ct | mr); the network gets the MR as further input channels."""
+    """The score ∇ log p_t(ct | mr) of each slice; the network gets the MR as further channels."""
 
-    def score(x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Float[Array, "b h w 1"]:
-        alpha, std = (expand(value, x) for value in sde.marginal(t))
-        output = network.apply(params, *_shown(form, x, mr, t, alpha, std))
-        return form.score(x, output, alpha, std)
+    def score(x: Float[Array, "n z h w 1"], t: Float[Array, " n"]) -> Float[Array, "n z h w 1"]:
+        def of_slices(x: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], t):
+            t = t.ravel()
+            alpha, std = (expand(value, x) for value in sde.marginal(t))
+            output = network.apply(params, *_shown(form, x, mr, t, alpha, std))
+            return form.score(x, output, alpha, std)
+
+        return by_slices(of_slices, x, mr, jnp.broadcast_to(t[:, None], x.shape[:2]))
 
     return score
 
@@ -179,10 +185,11 @@ def diffusion(
         output = network.apply(params, inputs, label)
         return jnp.mean(batch.valid * (output - target) ** 2)  # type: ignore[operator]
 
-    def draw(params, keys, mr) -> Samples:
+    def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
         score = score_fn(params, mr, sde=sde, network=network, form=form)
         if config.sampling.clip_denoised:
             score = clip_denoised(sde, score, config.data.lowest, 1.0)
-        return run(keys, sde, score, (*mr.shape[:-1], 1))
+        sample = run if along_z is None else correlated_along_z(run, along_z)
+        return sample(keys, sde, score, (*mr.shape[:-1], 1))
 
     return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=True)

@@ -15,12 +15,12 @@ from sde_ct.config import DataConfig
 from sde_ct.sampling.chain import all_finite
 from sde_ct.types import Samples
 
-Draw = Callable[[Any, Any, Array], Samples]  # (params, keys [b], mr [b h w k]) -> CTs
+Draw = Callable[..., Samples]  # `draw` of a Method
 
 
-def mirrored(image: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+def mirrored(image: Float[Array, "*d h w k"]) -> Float[Array, "*d h w k"]:
     """Left and right exchanged."""
-    return image[:, :, ::-1]
+    return image[..., ::-1, :]
 
 
 def either_orientation(draw: Draw) -> Draw:
@@ -29,21 +29,21 @@ def either_orientation(draw: Draw) -> Draw:
     The CT is mirrored back. The mean of several draws thus averages over both orientations.
     """
 
-    def turned_draw(params, keys, mr) -> Samples:
-        turned = jax.vmap(jax.random.bernoulli)(keys)[:, None, None, None]
-        samples = draw(params, keys, jnp.where(turned, mirrored(mr), mr))
+    def turned_draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+        turned = jax.vmap(jax.random.bernoulli)(keys).reshape(-1, 1, 1, 1, 1)
+        samples = draw(params, keys, jnp.where(turned, mirrored(mr), mr), along_z)
         return samples._replace(x=jnp.where(turned, mirrored(samples.x), samples.x))
 
     return turned_draw
 
 
 def draw_mean(predict: Callable[[Any, Array], Array], data: DataConfig) -> Draw:
-    """The CT of a regression `predict`, (params, mr) -> (CT - ct_mean) / ct_std.
+    """The CT of a regression `predict`, (params, volumes) -> (CT - ct_mean) / ct_std.
 
     If training mirrored images, it is the mean of both orientations, and two evaluations.
     """
 
-    def draw(params, keys, mr) -> Samples:
+    def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
         mean = predict(params, mr)
         if data.flip:
             mean = (mean + mirrored(predict(params, mirrored(mr)))) / 2

@@ -1,11 +1,13 @@
 """The CNN: the backbone of all methods, trained to predict the CT in one evaluation."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import DataConfig, Experiment
+from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
@@ -22,8 +24,8 @@ def predict(
 def answer(network: UNet, data: DataConfig) -> Callable[..., Samples]:
     """The `draw` of a method without randomness, which returns `predict` for any keys."""
 
-    def draw(params, keys, mr: Float[Array, "b h w k"]) -> Samples:
-        x = predict(params, mr, network=network, data=data)
+    def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+        x = by_slices(partial(predict, params, network=network, data=data), mr)
         return Samples(x, nfe=jnp.ones(len(x), jnp.int32), ok=all_finite(x))
 
     return draw

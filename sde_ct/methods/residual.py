@@ -12,6 +12,7 @@ the validation patients where there are any, and that of training otherwise.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +24,10 @@ from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
 from sde_ct.methods.mirroring import draw_mean, either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, sampler_fn
+from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import advance, keep_finite, mean_over
 from sde_ct.models import UNet
+from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Method, Samples
@@ -141,18 +144,20 @@ def residual(
         return params._replace(scale=scale_of(losses["mean_error"]))
 
     def drawn_by(run):
-        def draw(params: Params, keys, mr) -> Samples:
-            mean = mean_of(params.mean, mr)
+        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+            mean = by_slices(partial(mean_of, params.mean), mr)
             shown = jnp.concatenate([mean, mr], axis=-1)
             score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
-            rest = run(keys, sde, score, mean.shape)
+            sample = run if along_z is None else correlated_along_z(run, along_z)
+            rest = sample(keys, sde, score, mean.shape)
             ct = data.ct_mean + data.ct_std * (mean + params.scale * rest.x)
             return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
 
         return either_orientation(draw) if data.flip else draw
 
     if sampler == MEAN:
-        draw, is_random = draw_mean(lambda params, mr: mean_of(params.mean, mr), data), False
+        predict = lambda params, mr: by_slices(partial(mean_of, params.mean), mr)  # noqa: E731
+        draw, is_random = draw_mean(predict, data), False
     else:
         draw, is_random = drawn_by(sampler_fn(sampler, config, sde)), True
     return Method(init, update, loss, for_synthesis, draw, is_random, validated)

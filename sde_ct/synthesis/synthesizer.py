@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from sde_ct.data import seen
+from sde_ct.data import seen, through_plane
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
 from sde_ct.methods.residual import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
+from sde_ct.methods.slices import SLICES
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
@@ -33,9 +34,10 @@ SHARE = 0.8  # fraction of the free memory that a batch may take
 class Synthesizer:
     """Draws synthetic CTs from one trained network with one sampler.
 
-    All slices and draws of a volume form one list, which is cut into batches of one size; the last
-    batch is padded. The function of a batch is compiled once for each slice size. The random key
-    of a sample depends on (seed, case, slice, draw) alone.
+    A sample is one draw of a slice, or of a whole volume if the noise of its slices is correlated.
+    All samples of a volume form one list, which is cut into batches of one size; the last batch is
+    padded. The function of a batch is compiled once for each shape. The random key of a sample
+    depends on (seed, case, slice, draw) alone.
     """
 
     def __init__(
@@ -73,10 +75,12 @@ class Synthesizer:
                 f"The denoiser has not been trained yet at step {trained.step}, so there are no "
                 f"draws: train longer, or give the sampler {MEAN!r}."
             )
-        self._draw = parallel.shared_out(method.draw, self._devices)
+        self._draw = parallel.shared_out(
+            lambda shared, keys, mr: method.draw(shared[0], keys, mr, shared[1]), self._devices
+        )
         self._params = parallel.replicate(trained.params, self._devices)
-        # For each shape of slices, the compiled function and its samples per device.
-        self._compiled: dict[tuple[int, ...], tuple[jax.stages.Compiled, int]] = {}
+        self._fitting: dict[tuple[int, ...], int] = {}  # samples per device for each shape
+        self._compiled: dict[tuple[tuple[int, ...], int], jax.stages.Compiled] = {}
 
     @property
     def air(self) -> float:
@@ -166,51 +170,77 @@ class Synthesizer:
     ) -> tuple[Float[np.ndarray, "m z h w"], float, float]:
         """All draws in model units, and the evaluations and seconds per slice and draw."""
         depth, count = len(given.mr), len(self._devices)
-        slices, numbers = (a.ravel() for a in np.meshgrid(np.arange(depth), draws, indexing="ij"))
-        draw, each = self._draw_for(given.mr.shape[1:])
+        mr, along_z = self._stacked(given)
+        stacks, numbers = (a.ravel() for a in np.meshgrid(np.arange(len(mr)), draws, indexing="ij"))
+        draw, each = self._draw_for(mr.shape[1:], len(stacks))
         batch = each * count
-        padded = np.arange(-(-len(slices) // batch) * batch).clip(max=len(slices) - 1)
+        padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
         case_number = zlib.crc32(case.encode()) & 0x7FFFFFFF
         own_noise = not self._trained.config.sampling.shared_noise
         results, start = [], time.perf_counter()
-        for begin in progress(range(0, len(slices), batch)):
+        for begin in progress(range(0, len(stacks), batch)):
             rows = padded[begin : begin + batch]
             # Keys are made for one batch at a time, because keys for all slices would be compiled
             # for each number of slices.
-            keys = slice_keys(seed, case_number, slices[rows] * own_noise, numbers[rows])
-            sharded = parallel.shard((keys, given.mr[slices[rows]]), count)
-            samples = jax.device_get(draw(self._params, sharded))
+            keys = slice_keys(seed, case_number, stacks[rows] * own_noise, numbers[rows])
+            sharded = parallel.shard((keys, mr[stacks[rows]]), count)
+            samples = jax.device_get(draw((self._params, along_z), sharded))
             results.append([part.reshape(-1, *part.shape[2:]) for part in samples])
-        seconds = (time.perf_counter() - start) / len(slices)
+        seconds = (time.perf_counter() - start) / (depth * len(draws))
 
-        x, nfe, ok = (np.concatenate(part)[: len(slices)] for part in zip(*results, strict=True))
+        x, nfe, ok = (np.concatenate(part)[: len(stacks)] for part in zip(*results, strict=True))
         if not ok.all():
             raise InputError(
                 f"{case}: {np.sum(~ok)} of {ok.size} draws are not finite or did not reach their "
                 "end: take more steps or a looser tolerance, or train longer."
             )
-        x = x[..., 0].reshape(depth, len(draws), *x.shape[1:3])
-        return np.moveaxis(x, 1, 0), float(nfe.mean()), seconds
+        x = np.moveaxis(x[..., 0].reshape(len(mr), len(draws), *x.shape[1:4]), 1, 0)
+        return x.reshape(len(draws), -1, *x.shape[3:])[:, :depth], float(nfe.mean()), seconds
 
-    def _draw_for(self, shape: tuple[int, int, int]) -> tuple[jax.stages.Compiled, int]:
-        """The compiled function for slices of `shape`, and its samples per device."""
-        if shape not in self._compiled:
-            batch = self._batch or self._batch_that_fits(shape)
-            self._compiled[shape] = self._compile(shape, batch), batch
-        return self._compiled[shape]
+    def _stacked(
+        self, given: NetworkInput
+    ) -> tuple[Float[np.ndarray, "n z h w k"], Float[np.ndarray, "z z"] | None]:
+        """The MR of each sample without its draws, and the factor of the noise's covariance.
 
-    def _compile(self, shape: tuple[int, int, int], batch: int) -> jax.stages.Compiled:
+        A volume that is one sample repeats its last slice up to a multiple of `SLICES`. The
+        repetitions change nothing in the others, and volumes of similar depth share a program.
+        """
+        weights = self._trained.data.get("along_z")
+        depth = len(given.mr)
+        if not (self.is_random and self._trained.config.sampling.correlated_noise and weights):
+            return given.mr[:, None], None
+        more = -depth % SLICES
+        volume = np.pad(given.mr, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
+        return volume[None], through_plane.factor(weights, given.grid.slice_mm, depth + more)
+
+    def _draw_for(self, shape: tuple[int, ...], samples: int) -> tuple[jax.stages.Compiled, int]:
+        """The compiled function for samples of `shape` [z, h, w, k], and its samples per device.
+
+        They are at most as many as there are samples, if these are volumes.
+        """
+        most = self._batch_that_fits(shape)
+        each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))
+        if (shape, each) not in self._compiled:
+            self._compiled[shape, each] = self._compile(shape, each)
+        return self._compiled[shape, each], each
+
+    def _compile(self, shape: tuple[int, ...], batch: int) -> jax.stages.Compiled:
         total = batch * len(self._devices)
         keys = slice_keys(0, 0, jnp.zeros(total, int), jnp.arange(total))
         sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
-        return self._draw.lower(self._params, sharded).compile()
+        along_z = None if shape[0] == 1 else np.eye(shape[0], dtype=np.float32)
+        return self._draw.lower((self._params, along_z), sharded).compile()
 
-    def _batch_that_fits(self, shape: tuple[int, int, int]) -> int:
-        free = parallel.free_memory(self._devices[0])
-        trial = None if free is None else self._compile(shape, BATCH).memory_analysis()
-        if free is None or trial is None:
-            return BATCH
-        return samples_that_fit(free, trial.temp_size_in_bytes / BATCH)
+    def _batch_that_fits(self, shape: tuple[int, ...]) -> int:
+        """Samples per device. A network sees `SLICES` slices of each volume at once."""
+        if shape not in self._fitting:
+            usual = max(1, (self._batch or BATCH) // min(shape[0], SLICES))
+            free = None if self._batch else parallel.free_memory(self._devices[0])
+            trial = None if free is None else self._compile(shape, usual).memory_analysis()
+            self._fitting[shape] = usual
+            if free is not None and trial is not None:
+                self._fitting[shape] = samples_that_fit(free, trial.temp_size_in_bytes / usual)
+        return self._fitting[shape]
 
 
 def samples_that_fit(free: float, each: float) -> int:

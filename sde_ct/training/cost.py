@@ -95,7 +95,7 @@ def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
     draw = build_method(dataclasses.replace(config, sampling=one, diffusion=free)).draw
 
     def inputs(batch: int) -> tuple[Any, Any]:
-        mr = jnp.zeros((batch, *size, config.data.channels))
+        mr = jnp.zeros((batch, 1, *size, config.data.channels))
         return jax.random.split(seed_key(0), batch), mr
 
     return lambda weights, *given: draw(weights, *given)[:2], inputs

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from sde_ct.config import DataConfig
-from sde_ct.data import acquisition, seen
+from sde_ct.data import acquisition, seen, through_plane
 from sde_ct.data.dataset import Slices, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.prepared import Prepared
@@ -84,6 +84,7 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "contrasts": list(prepared.contrasts),
         "intensity": intensity_of(config, prepared).to_json(),
         "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
+        "along_z": through_plane.correlation(prepared.of("train")),
         "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")])
         | {
             "positions": seen.positions([case.record for case in prepared.of("train")]),

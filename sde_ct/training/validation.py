@@ -92,11 +92,11 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
         mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
         numbers = np.arange(len(mr))
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
-        samples = jax.device_get(draw(params, keys, mr))
+        samples = jax.device_get(draw(params, keys, mr[:, None]))
         middle, black = config.data.neighbours, config.data.lowest
         images: dict[str, Any] = {"mr": mr[..., middle], "ct": ct[..., 0]}
         if samples.ok.all():
-            images["synthetic"] = samples.x[..., 0]
+            images["synthetic"] = samples.x[:, 0, ..., 0]
         return {name: (image - black) / (1 - black) for name, image in images.items()}
 
     return show

@@ -47,6 +47,11 @@ class SliceGrid:
         voxel = canonical(self.frame).spacing
         return float(self.scale[0] * voxel[1]), float(self.scale[1] * voxel[0])
 
+    @property
+    def slice_mm(self) -> float:
+        """Distance between neighbouring slices."""
+        return float(canonical(self.frame).spacing[2])
+
     def to_json(self) -> dict[str, Any]:
         """Plain values from which `from_json` restores the grid without loss."""
         values = asdict(self)

@@ -141,10 +141,10 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     params = begin(method, batch).params
     draw = jax.jit(method.draw)
     keys = slice_keys(0, 7, jnp.arange(4), jnp.zeros(4, jnp.int32))
-    samples = draw(params, keys, batch.mr)
-    assert samples.x.shape == (4, 8, 8, 1) and bool(samples.ok.all())
+    samples = draw(params, keys, batch.mr[:, None])
+    assert samples.x.shape == (4, 1, 8, 8, 1) and bool(samples.ok.all())
     # The key belongs to the slice, not to its place in the batch.
-    turned = draw(params, keys[::-1], batch.mr[::-1])
+    turned = draw(params, keys[::-1], batch.mr[::-1, None])
     np.testing.assert_allclose(turned.x[::-1], samples.x, atol=1e-4)
     expected = {"ddpm": 4, "em": 4, "pc": 6, "ddim": 5, "dpm": 5, "dpm_sde": 5, "heun": 5}
     if sampler in expected:
@@ -220,7 +220,7 @@ def test_methods_without_chance_have_no_sampler(batch):
     config = experiment("cnn")
     method = build_method(config)
     assert not method.is_random
-    samples = jax.jit(method.draw)(begin(method, batch).params, None, batch.mr)
+    samples = jax.jit(method.draw)(begin(method, batch).params, None, batch.mr[:, None])
     np.testing.assert_array_equal(samples.nfe, 1)
     with pytest.raises(InputError, match="no sampler"):
         build_method(config, sampler="em")

@@ -71,12 +71,12 @@ def test_all_samplers_draw_the_joint_law_of_gaussian_images(name, kind):
     sde = VPSDE() if kind == "vp" else VESDE(sigma_min=0.003, sigma_max=30.0)
     method = residual(config, sde, Exact(), sampler=name)
     count = 32768
-    mr = np.broadcast_to(np.float32([0.5, -1.0]), (count, 1, 2))[..., None]
+    mr = np.broadcast_to(np.float32([0.5, -1.0]), (count, 1, 1, 2))[..., None]
     keys = slice_keys(0, 0, jnp.zeros(count, int), jnp.arange(count))
     samples = jax.jit(method.draw)(Params(None, None, jnp.asarray(scale := 0.5)), keys, mr)
     assert bool(samples.ok.all())
-    standard = (np.asarray(samples.x)[:, 0, :, 0] - config.data.ct_mean) / config.data.ct_std
-    np.testing.assert_allclose(standard.mean(0), A * mr[0, 0, :, 0], atol=0.02 * scale)
+    standard = (np.asarray(samples.x)[:, 0, 0, :, 0] - config.data.ct_mean) / config.data.ct_std
+    np.testing.assert_allclose(standard.mean(0), A * mr[0, 0, 0, :, 0], atol=0.02 * scale)
     np.testing.assert_allclose(standard.std(0), scale, rtol=0.02)
     np.testing.assert_allclose(np.corrcoef(standard.T)[0, 1], CORRELATION, atol=0.02)
 
@@ -153,7 +153,7 @@ def test_a_prolonged_training_goes_on_with_the_denoiser():
 def mean_error(params, batch: Batch) -> float:
     """The regression's mean |error|, in units of ct_std."""
     config = dataclasses.replace(CONFIG, data=DataConfig(batch_size=4, flip=False))
-    predicted = build_method(config, sampler=MEAN).draw(params, None, batch.mr).x
+    predicted = build_method(config, sampler=MEAN).draw(params, None, batch.mr[:, None]).x[:, 0]
     return float(jnp.mean(jnp.abs(predicted - batch.ct))) / CONFIG.data.ct_std
 
 
@@ -201,9 +201,9 @@ def test_there_are_no_draws_before_the_denoiser_is_trained(learner, batch):
     keys = slice_keys(0, 0, jnp.arange(4), jnp.zeros(4, int))
     few = dataclasses.replace(CONFIG, sampling=SamplingConfig(ddpm_steps=2))
     draw = jax.jit(build_method(few).draw)
-    early = draw(method.weights(trained(learner, batch, 18)), keys, batch.mr)
+    early = draw(method.weights(trained(learner, batch, 18)), keys, batch.mr[:, None])
     assert not early.ok.any()
-    late = draw(method.weights(trained(learner, batch, 19)), keys, batch.mr)
+    late = draw(method.weights(trained(learner, batch, 19)), keys, batch.mr[:, None])
     assert late.ok.all() and late.nfe.tolist() == [3] * 4
 
 
@@ -213,9 +213,10 @@ def test_the_mean_needs_no_draws_and_does_not_prefer_a_side(learner, batch):
     assert not method.is_random
     keys = slice_keys(0, 0, jnp.arange(4), jnp.zeros(4, int))
     draw = jax.jit(method.draw)
-    one, two = draw(params, keys, batch.mr), draw(params, keys, batch.mr[:, :, ::-1])
+    mr = batch.mr[:, None]
+    one, two = draw(params, keys, mr), draw(params, keys, mr[..., ::-1, :])
     assert one.nfe.tolist() == [2] * 4 and bool(one.ok.all())
-    np.testing.assert_allclose(one.x, two.x[:, :, ::-1], atol=1e-5)
+    np.testing.assert_allclose(one.x, two.x[..., ::-1, :], atol=1e-5)
 
 
 def test_a_range_of_the_ct_cannot_be_kept_by_a_difference():

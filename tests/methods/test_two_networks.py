@@ -3,6 +3,7 @@
 The frozen network predicts the mean of the CT; a diffusion learns what the mean leaves open.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.methods import build_method, build_network
 from sde_ct.methods.regression import predict
+from sde_ct.methods.slices import by_slices
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys, fresh_state, initialised
@@ -48,9 +50,9 @@ def residual_method(config: Experiment, axis_name=None, *, sampler=None) -> Meth
         trained, metrics = inner.update(state.residual, keys, residual(state, batch))
         return state._replace(residual=trained), metrics
 
-    def draw(params, keys, mr):
-        samples = inner.draw(params.residual, keys, mr)
-        return samples._replace(x=samples.x + mean(params.mean, mr))
+    def draw(params, keys, mr, along_z=None):
+        samples = inner.draw(params.residual, keys, mr, along_z)
+        return samples._replace(x=samples.x + by_slices(partial(mean, params.mean), mr))
 
     return Method(
         init,
@@ -79,6 +81,6 @@ def test_it_trains_and_draws_through_the_interfaces_of_the_loop():
     jax.tree.map(np.testing.assert_array_equal, after.mean, before.mean)
     assert int(after.residual.step) == 2
     keys = slice_keys(0, 0, jnp.arange(4), jnp.zeros(4, int))
-    samples = jax.jit(method.draw)(method.weights(after), keys, mr)
-    assert samples.x.shape == mr.shape and bool(samples.ok.all())
+    samples = jax.jit(method.draw)(method.weights(after), keys, mr[:, None])
+    assert samples.x.shape == (4, 1, 8, 8, 1) and bool(samples.ok.all())
     assert (np.asarray(samples.nfe) == 4).all()

@@ -44,7 +44,8 @@ def forward(config: Experiment, params: Any, batch: Batch) -> tuple[Callable, tu
         network = build_network(config)
         return score_fn(params, mr, sde=build_sde(config), network=network, form=form)(x, t)
 
-    return jax.jit(score), (params, batch.ct, batch.mr, jnp.full(len(batch.mr), 0.5))
+    ct, mr = batch.ct[:, None], batch.mr[:, None]
+    return jax.jit(score), (params, ct, mr, jnp.full(len(mr), 0.5))
 
 
 def ddpm_loop(config: Experiment, params: Any, batch: Batch) -> Callable[[], Any]:
@@ -54,7 +55,8 @@ def ddpm_loop(config: Experiment, params: Any, batch: Batch) -> Callable[[], Any
     few = dataclasses.replace(config, sampling=SamplingConfig(ddpm_steps=LOOP))
     draw = parallel.shared_out(build_method(few).draw, devices)
     keys = slice_keys(0, 0, np.arange(len(batch.mr)), np.zeros(len(batch.mr), int))
-    placed, sharded = parallel.replicate(params, devices), parallel.shard((keys, batch.mr), count)
+    placed = parallel.replicate(params, devices)
+    sharded = parallel.shard((keys, batch.mr[:, None]), count)
     return lambda: draw(placed, sharded)
 
 
@@ -78,12 +80,13 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     score, _ = forward(config, params, data)
     alone = parallel.shared_out(lambda p, x, mr, t: score(p, x, mr, t), devices)
     keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
-    sharded = parallel.shard((data.ct, data.mr, jnp.full(total, 0.5)), len(devices))
+    ct, mr = data.ct[:, None], data.mr[:, None]
+    sharded = parallel.shard((ct, mr, jnp.full(total, 0.5)), len(devices))
     calls = {"network": lambda: alone(params, sharded)}
     evaluations = {}
     for name in TIMED:
         draw = parallel.shared_out(build_method(config, sampler=name).draw, devices)
-        inputs = parallel.shard((keys, data.mr), len(devices))
+        inputs = parallel.shard((keys, mr), len(devices))
         calls[name] = lambda draw=draw, inputs=inputs: draw(params, inputs)  # type: ignore[misc]
         # The ODE continues until its last sample has finished.
         evaluations[name] = float(np.max(jax.device_get(calls[name]().nfe)))

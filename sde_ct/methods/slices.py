@@ -1,0 +1,25 @@
+"""Functions of slices, applied to volumes: a network sees one slice at a time."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import Array, Float
+
+SLICES = 8  # of each volume in one call; more slices must be a multiple of it
+
+
+def by_slices(
+    function: Callable[..., Float[Array, "b h w c"]], *volumes: Float[Array, "n z h w k"]
+) -> Float[Array, "n z h w c"]:
+    """`function` of the slices of n volumes, whose memory does not grow with z beyond `SLICES`."""
+    depth = volumes[0].shape[1]
+    if depth > SLICES:
+        parts = [_chunked(x) for x in volumes]
+        made = jax.lax.map(lambda part: by_slices(function, *part), parts)
+        return made.swapaxes(0, 1).reshape(*volumes[0].shape[:2], *made.shape[3:])
+    made = function(*(x.reshape(-1, *x.shape[2:]) for x in volumes))
+    return made.reshape(*volumes[0].shape[:2], *made.shape[1:])
+
+
+def _chunked(x: Float[Array, "n z *d"]) -> Float[Array, "m n s *d"]:
+    return x.reshape(len(x), -1, SLICES, *x.shape[2:]).swapaxes(0, 1)
