@@ -65,6 +65,7 @@ EARLIER = {
     "training.skip_limit": 0,  # the first update that was not finite ended the run
     "training.rollback_rate": 0.0,
     "sampling.shared_noise": False,
+    "sampling.correlated_noise": False,
     "sampling.ode_denoise": False,  # the ODE ended at t = 1e-3
 }
 

@@ -18,5 +18,5 @@ from sde_ct.config import Experiment, recipe
 
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
-    config.sampling.ddpm_steps, config.sampling.shared_noise = 250, True
+    config.sampling.ddpm_steps, config.sampling.correlated_noise = 250, True
     return config

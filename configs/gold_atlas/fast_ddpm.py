@@ -19,5 +19,5 @@ def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.diffusion.times = "listed"
     config.diffusion.listed = (0, 199, 399, 599, 699, 799, 849, 899, 949, 999)
-    config.sampling.shared_noise = True
+    config.sampling.correlated_noise = True
     return config

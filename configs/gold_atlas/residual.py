@@ -24,5 +24,5 @@ def get_config() -> Experiment:
     sampling = config.sampling
     sampling.ddpm_steps, sampling.em_steps, sampling.pc_steps = 250, 500, 250
     sampling.ode_rtol = sampling.ode_atol = 1e-3
-    sampling.shared_noise = True
+    sampling.correlated_noise = True
     return config

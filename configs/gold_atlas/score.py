@@ -20,5 +20,5 @@ def get_config() -> Experiment:
     config.sde.kind = "ve"
     config.sampling.em_steps, config.sampling.pc_steps = 500, 250
     config.sampling.ode_rtol = config.sampling.ode_atol = 1e-3
-    config.sampling.shared_noise = True
+    config.sampling.correlated_noise = True
     return config

@@ -180,8 +180,7 @@ class Synthesizer:
         results, start = [], time.perf_counter()
         for begin in progress(range(0, len(stacks), batch)):
             rows = padded[begin : begin + batch]
-            # Keys are made for one batch at a time, because keys for all slices would be compiled
-            # for each number of slices.
+            # Keys for all slices at once would be compiled for each number of slices.
             keys = slice_keys(seed, case_number, stacks[rows] * own_noise, numbers[rows])
             sharded = parallel.shard((keys, mr[stacks[rows]]), count)
             samples = jax.device_get(draw((self._params, along_z), sharded))
@@ -202,14 +201,16 @@ class Synthesizer:
     ) -> tuple[Float[np.ndarray, "n z h w k"], Float[np.ndarray, "z z"] | None]:
         """The MR of each sample without its draws, and the factor of the noise's covariance.
 
-        A volume that is one sample repeats its last slice up to a multiple of `SLICES`. The
-        repetitions change nothing in the others, and volumes of similar depth share a program.
+        In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of
+        `SLICES`. The copies change nothing in the other slices, and volumes of similar depth share
+        a program.
         """
         weights = self._trained.data.get("along_z")
         depth = len(given.mr)
-        if not (self.is_random and self._trained.config.sampling.correlated_noise and weights):
+        wanted = self._trained.config.sampling.correlated_noise and self.is_random
+        if not (wanted and weights and depth > 1):
             return given.mr[:, None], None
-        more = -depth % SLICES
+        more = -depth % SLICES if depth > SLICES else 0
         volume = np.pad(given.mr, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
         return volume[None], through_plane.factor(weights, given.grid.slice_mm, depth + more)
 
