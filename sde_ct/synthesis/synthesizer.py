@@ -205,14 +205,14 @@ class Synthesizer:
         `SLICES`. The copies change nothing in the other slices, and volumes of similar depth share
         a program.
         """
-        weights = self._trained.data.get("along_z")
+        length = self._trained.data.get("along_z_mm")
         depth = len(given.mr)
         wanted = self._trained.config.sampling.correlated_noise and self.is_random
-        if not (wanted and weights and depth > 1):
+        if not (wanted and length and depth > 1):
             return given.mr[:, None], None
         more = -depth % SLICES if depth > SLICES else 0
         volume = np.pad(given.mr, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
-        return volume[None], through_plane.factor(weights, given.grid.slice_mm, depth + more)
+        return volume[None], through_plane.factor(length, given.grid.slice_mm, depth + more)
 
     def _draw_for(self, shape: tuple[int, ...], samples: int) -> tuple[jax.stages.Compiled, int]:
         """The compiled function for samples of `shape` [z, h, w, k], and its samples per device.

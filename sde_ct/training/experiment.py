@@ -109,7 +109,7 @@ def _require_numbers(data: dict[str, Any]) -> None:
             continue
         if len(pair) != 2 or not all(isinstance(n, kind) and n > 0 for n in pair):
             raise ValueError(f"{name} must be two positive numbers")
-    for name in ("split", "seen", "along_z"):
+    for name in ("split", "seen"):
         if not isinstance(data.get(name) or {}, dict):
             raise ValueError(f"{name} must be an object of names and values")
 

@@ -10,7 +10,7 @@ from sde_ct.data.through_plane import factor
 from sde_ct.synthesis import Synthesizer, load
 from sde_ct.volumes.volume import Volume
 
-WEIGHTS = {"10.0": 0.5, "10000.0": 0.5}
+LENGTH = 20.0  # mm
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def mr():
 def correlated(trained):
     sampling = dataclasses.replace(trained.config.sampling, correlated_noise=True, em_steps=8)
     config = dataclasses.replace(trained.config, sampling=sampling)
-    return trained._replace(config=config, data=trained.data | {"along_z": WEIGHTS})
+    return trained._replace(config=config, data=trained.data | {"along_z_mm": LENGTH})
 
 
 def drawn(trained, mr, devices: int, **options) -> np.ndarray:
@@ -55,14 +55,14 @@ def test_slices_of_one_mr_are_as_alike_as_their_noise(correlated, mr):
     spread = (draws - draws.mean(0)).transpose(3, 0, 1, 2).reshape(12, -1)
     inside = np.abs(spread).max(axis=0) > 1
     found = np.corrcoef(spread[:, inside])
-    expected = factor(WEIGHTS, float(mr.spacing[2]), 12)
+    expected = factor(LENGTH, float(mr.spacing[2]), 12)
     # An untrained network is nearly linear in the noise; clipping at the ends of the HU range
     # lowers correlations a little.
     np.testing.assert_allclose(found, expected @ expected.T, atol=0.1)
 
 
 def test_networks_that_know_no_correlation_draw_slices_apart(correlated, trained, mr):
-    unknown = correlated._replace(data=correlated.data | {"along_z": None})
+    unknown = correlated._replace(data=correlated.data | {"along_z_mm": None})
     config = dataclasses.replace(
         trained.config, sampling=dataclasses.replace(trained.config.sampling, em_steps=8)
     )
