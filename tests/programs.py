@@ -42,7 +42,9 @@ def call(name: str, *arguments: object) -> Finished:
             sys.argv = argv
             logging.set_verbosity(verbosity)
             for flag in set(flags.FLAGS) - before:
-                delattr(flags.FLAGS, flag)
+                # Grain defines flags when it is imported, which happens once.
+                if not flag.startswith("grain_"):
+                    delattr(flags.FLAGS, flag)
             flags.FLAGS.unparse_flags()
     return Finished(int(status), out.getvalue(), err.getvalue())
 
