@@ -137,7 +137,7 @@ def drawn(
     params = initialised(lambda: method.init(jax.random.key(0), batch)).params
     params["params"]["head"]["bias"] += bias
     keys = slice_keys(0, 0, np.arange(2), np.zeros(2, int))
-    return np.asarray(parallel.seldom(method.draw)(params, keys, batch.mr).x)
+    return np.asarray(parallel.seldom(method.draw)(params, keys, batch.mr[:, None]).x)
 
 
 def test_the_correctors_options_reach_it(batch):
