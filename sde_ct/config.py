@@ -126,7 +126,7 @@ class SamplingConfig:
     fast_end: float = positive(0.01)  # noise level std / alpha at which they denoise and end
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
-    correlated_noise: bool = False  # noise as alike in neighbouring slices as training CTs' detail
+    correlated_noise: bool = False  # noise of neighbouring slices correlated like CT detail
 
 
 @dataclass

@@ -1,7 +1,8 @@
-"""Over what distance along z the fine detail of CTs stays alike.
+"""The distance along z over which the fine detail of CTs is correlated.
 
-Draws of slices made apart flicker along z, and their sums along z are too sure. Noise that is as
-alike in neighbouring slices as the detail of real CTs repairs both (`sampling.along_z`).
+If slices are drawn apart, draws flicker along z, and the spread of their sums along z is too small.
+Both improve if the noise of neighbouring slices is as strongly correlated as the fine detail of
+real CTs (`sampling.along_z`).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """Scores of what voxels have in common, which only draws that are right jointly can pass.
 
-Draws may have the right spread in every voxel and still be far too sure of a sum over voxels, for
-example if each slice is drawn apart. Range, dose and the mean HU of a structure are such sums.
+Draws may have the right spread in every voxel while the spread of a sum over voxels is far too
+small, for example if each slice is drawn apart. Range, dose and the mean HU of a structure are such
+sums.
 """
 
 from collections.abc import Sequence
