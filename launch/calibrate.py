@@ -24,11 +24,13 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "A trained diffusion or residual network.", required=True
+    "workdir", None, "A trained diffusion, residual or distilled network.", required=True
 )
 DATA = flags.DEFINE_string("data", None, "The prepared data of its training.", required=True)
 SAMPLER = flags.DEFINE_string(
-    "sampler", None, "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde.", required=True
+    "sampler",
+    None,
+    "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde; none for a distilled network.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
 SEED = flags.DEFINE_integer(
@@ -68,7 +70,8 @@ def main() -> None:
     _require_unseen(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
     if not synthesize.is_random:
-        raise InputError(f"The sampler {SAMPLER.value!r} has no spread: give another one.")
+        what = f"The sampler {SAMPLER.value!r}" if SAMPLER.value else f"{WORKDIR.value}"
+        raise InputError(f"{what} has no spread: give another one.")
     path = Path(WORKDIR.value) / recalibration.NAME
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again, or move it to keep both.")

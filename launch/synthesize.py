@@ -65,7 +65,7 @@ SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
     "Sampler of a diffusion or residual network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun; or "
-    "mean, which gives a residual network's regression without a spread.",
+    "mean, which gives a residual or distilled network's regression without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
     "draws",

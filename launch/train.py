@@ -8,7 +8,8 @@ python launch/train.py --config=configs/demo/score.py --data=data/other --workdi
 
 The newest checkpoints and the one with the smallest validation loss, which synthesize.py uses, are
 kept. More steps continue a training with the learning rates of the longer schedule. --init starts
-from the best weights of another work directory, for example on a new scanner's data.
+from the best weights of another work directory, for example on a new scanner's data; --teacher is
+the same flag, for a recipe like configs/demo/distil.py.
 
 After SIGTERM or Ctrl-C the current step is finished and saved, and the status is 75 (130 after
 Ctrl-C in a single process). --dry_run runs a few steps and prints data, shapes, memory and cost.
@@ -29,8 +30,12 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/d
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.", required=True)
 INIT = flags.DEFINE_string(
-    "init", None, "Work directory whose best weights the training starts from."
+    "init",
+    None,
+    "Work directory whose best weights the training starts from; for a distilled network, its "
+    "teacher.",
 )
+flags.DEFINE_alias("teacher", "init")
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of process 0, if there are several processes."
 )

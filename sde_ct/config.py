@@ -133,7 +133,7 @@ class SamplingConfig:
 class Experiment:
     """Everything that determines a training run, apart from the data."""
 
-    method: str = choice("diffusion", "residual", "cnn", "gan")
+    method: str = choice("diffusion", "residual", "distilled", "cnn", "gan")
     sde: SDEConfig = field(default_factory=SDEConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)

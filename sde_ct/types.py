@@ -61,6 +61,7 @@ class Method(NamedTuple):
     is_random: whether different keys give different draws of a volume.
     validated(params, losses) -> the parameters for synthesis, in which something was set by the
       validation losses of the same step. The default leaves them as they are.
+    needs_teacher: whether training must begin with the weights of another training.
     """
 
     init: Callable[..., Any]
@@ -70,3 +71,4 @@ class Method(NamedTuple):
     draw: Callable[..., Samples]
     is_random: bool
     validated: Callable[[Any, Mapping[str, float]], Any] = lambda params, losses: params
+    needs_teacher: bool = False

@@ -17,7 +17,7 @@ from sde_ct.doctor.examine_cohort import LABELS, Progress
 from sde_ct.doctor.examine_volume import attempt
 from sde_ct.doctor.finding import Finding, Report, at, error, refused, warning
 from sde_ct.errors import InputError
-from sde_ct.methods.residual import has_draws
+from sde_ct.methods.decomposition import has_draws
 from sde_ct.storage.whole import read_json
 from sde_ct.synthesis import load
 from sde_ct.training.experiment import read_experiment

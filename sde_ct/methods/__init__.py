@@ -1,5 +1,5 @@
 """What the paper compares: diffusion (DDPM and score model), CNN and GAN."""
 
-from sde_ct.methods.build import build_method, build_network, build_sde
+from sde_ct.methods.build import build_method, build_network, build_sde, takes_sampler
 
-__all__ = ["build_method", "build_network", "build_sde"]
+__all__ = ["build_method", "build_network", "build_sde", "takes_sampler"]

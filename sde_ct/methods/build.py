@@ -6,12 +6,15 @@ from sde_ct.config import Experiment
 from sde_ct.errors import InputError
 from sde_ct.methods.adversarial import adversarial
 from sde_ct.methods.diffusion import diffusion
+from sde_ct.methods.distilled import distilled
 from sde_ct.methods.regression import regression
 from sde_ct.methods.residual import residual
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.sde import SDE, VESDE, VPSDE
 from sde_ct.types import Method
+
+SAMPLED = {"diffusion": diffusion, "residual": residual}
 
 
 def build_sde(config: Experiment) -> SDE:
@@ -31,6 +34,11 @@ def build_network(config: Experiment) -> UNet:
     return UNet(**fields)
 
 
+def takes_sampler(config: Experiment) -> bool:
+    """Whether the method draws with one of `methods.samplers.SAMPLERS`."""
+    return config.method in SAMPLED
+
+
 def build_method(
     config: Experiment, axis_name: str | None = None, *, sampler: str | None = None
 ) -> Method:
@@ -39,10 +47,10 @@ def build_method(
     Args:
       axis_name: the device axis over which gradients are averaged; None for one device.
       sampler: one of `methods.samplers.SAMPLERS` for a diffusion or residual network, where None
-        is "ddpm"; for a residual network also `methods.samplers.MEAN`, its regression.
+        is "ddpm"; for a residual or distilled network also `methods.samplers.MEAN`, its regression.
 
     Raises:
-      InputError: an unknown sampler, or a sampler for a CNN or GAN, which has none.
+      InputError: an unknown sampler, or a sampler for a method that has none.
     """
     network = build_network(config)
     if config.method == "diffusion" and sampler == MEAN:
@@ -50,9 +58,11 @@ def build_method(
             f"config.method='diffusion' has no regression for the sampler {MEAN!r}: give one of "
             f"{', '.join(SAMPLERS)}."
         )
-    if config.method in (drawn := {"diffusion": diffusion, "residual": residual}):
-        method, name = drawn[config.method], "ddpm" if sampler is None else sampler
+    if takes_sampler(config):
+        method, name = SAMPLED[config.method], "ddpm" if sampler is None else sampler
         return method(config, build_sde(config), network, axis_name, sampler=name)
+    if config.method == "distilled" and sampler in (None, MEAN):
+        return distilled(config, build_sde(config), network, axis_name, only_mean=sampler == MEAN)
     if sampler is not None:
         raise InputError(
             f"config.method={config.method!r} has no sampler: leave out sampler={sampler!r}."

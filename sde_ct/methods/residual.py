@@ -1,46 +1,31 @@
 """A regression of the CT, and a diffusion of the residual that it leaves open.
 
-CT = m(MR) + s·r, with a regression m and a residual r of unit scale. A conditional diffusion learns
-the distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214).
-
-The scale is s = √(π/2) E|CT - m|, the standard deviation of a normal distribution with this mean
-error. Residuals have heavier tails than a normal distribution, and a few large ones dominate their
-variance. Scaled by their root mean square, most of the image would be nearly 0.
-
-A regression errs less on the patients that it has learnt from. Draws therefore have the scale of
-the validation patients where there are any, and that of training otherwise.
+With the decomposition CT = m(MR) + s·r of `decomposition.py`, a conditional diffusion learns the
+distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214).
 """
-
-from collections.abc import Mapping
-from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
+from sde_ct.methods.decomposition import (
+    MEMORY,
+    Decomposition,
+    Params,
+    scale_of,
+    validated,
+)
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
-from sde_ct.methods.mirroring import draw_mean, either_orientation
+from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, sampler_fn
-from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import advance, keep_finite, mean_over
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Method, Samples
-
-MEMORY = 0.95  # decay of the moving average of the residual's scale
-
-
-class Params(NamedTuple):
-    """The weights for synthesis."""
-
-    mean: Any
-    denoiser: Any
-    scale: Float[Array, ""]  # s, in units of ct_std; NaN while the denoiser is untrained
 
 
 def residual(
@@ -60,33 +45,23 @@ def residual(
       sampler: the sampler of the residual. `MEAN` instead returns the CT of the regression, as
         the mean of both orientations.
     """
-    plan, data = Plan(config), config.data
+    plan, parts = Plan(config), Decomposition(network, config.data)
     form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
 
-    def standard(ct):
-        return (ct - data.ct_mean) / data.ct_std
-
-    def regression_input(mr) -> tuple[Array, Array]:
-        nothing = jnp.zeros((*mr.shape[:-1], 2))  # in place of the noised residual and the mean
-        return jnp.concatenate([nothing, mr], axis=-1), jnp.zeros(len(mr))
-
-    def mean_of(params, mr) -> Float[Array, "b h w 1"]:
-        return network.apply(params, *regression_input(mr))  # type: ignore[return-value]
-
     def to_denoise(state: Networks, keys, batch: Batch, mean) -> Noised:
-        rest = (standard(batch.ct) - mean) / state.scale
+        rest = (parts.standard(batch.ct) - mean) / state.scale
         shown = jnp.concatenate([mean, batch.mr], axis=-1)
         return noised(keys, rest, shown, sde=sde, form=form, config=config.diffusion)
 
     def denoising(state: Networks, keys, batch: Batch) -> Noised:
-        return to_denoise(state, keys, batch, mean_of(plan.trained(state)[0], batch.mr))
+        return to_denoise(state, keys, batch, parts.mean(plan.trained(state)[0], batch.mr))
 
     def regressing(batch: Batch) -> Noised:
-        return Noised(*regression_input(batch.mr), standard(batch.ct))
+        return Noised(*parts.inputs(batch.mr), parts.standard(batch.ct))
 
     def init(key, batch: Batch, params: Params | None = None) -> Networks:
         if params is None:
-            first = network.init(key, *regression_input(batch.mr[:1]))
+            first = network.init(key, *parts.inputs(batch.mr[:1]))
             return plan.begin(first, None, jnp.ones(()))
         state = plan.begin(params.mean, params.denoiser, params.scale)
         untrained = jnp.isnan(params.scale)
@@ -123,14 +98,15 @@ def residual(
         The denoiser's loss is NaN while it is untrained: no checkpoint without draws is the best.
         """
         params = for_synthesis(state)
-        mean = mean_of(params.mean, batch.mr)
+        mean = parts.mean(params.mean, batch.mr)
         shown = to_denoise(state, keys, batch, mean)
         output = network.apply(params.denoiser, shown.inputs, shown.label)
         denoiser_loss = jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
         figures = (
             jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
-            jnp.mean(batch.valid * (mean - standard(batch.ct)) ** 2),
-            jnp.mean(batch.valid * jnp.abs(mean - standard(batch.ct))) / jnp.mean(batch.valid),
+            jnp.mean(batch.valid * (mean - parts.standard(batch.ct)) ** 2),
+            jnp.mean(batch.valid * jnp.abs(mean - parts.standard(batch.ct)))
+            / jnp.mean(batch.valid),
         )
         names = ("loss", "mean_loss", "mean_error")
         return dict(zip(names, mean_over(axis_name, figures)[0], strict=True))
@@ -139,35 +115,20 @@ def residual(
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
-    def validated(params: Params, losses: Mapping[str, float]) -> Params:
-        """The weights with the residual's scale on the validation patients."""
-        return params._replace(scale=scale_of(losses["mean_error"]))
-
     def drawn_by(run):
         def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-            mean = by_slices(partial(mean_of, params.mean), mr)
+            mean = parts.mean_of_volumes(params.mean, mr)
             shown = jnp.concatenate([mean, mr], axis=-1)
             score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
             sample = run if along_z is None else correlated_along_z(run, along_z)
             rest = sample(keys, sde, score, mean.shape)
-            ct = data.ct_mean + data.ct_std * (mean + params.scale * rest.x)
+            ct = parts.ct(params, mean, rest.x)
             return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
 
-        return either_orientation(draw) if data.flip else draw
+        return either_orientation(draw) if config.data.flip else draw
 
     if sampler == MEAN:
-        predict = lambda params, mr: by_slices(partial(mean_of, params.mean), mr)  # noqa: E731
-        draw, is_random = draw_mean(predict, data), False
+        draw, is_random = parts.draw_mean(), False
     else:
         draw, is_random = drawn_by(sampler_fn(sampler, config, sde)), True
     return Method(init, update, loss, for_synthesis, draw, is_random, validated)
-
-
-def has_draws(params: Any) -> bool:
-    """Whether a method can draw with these weights; False while a denoiser is untrained."""
-    return not (isinstance(params, Params) and bool(jnp.isnan(params.scale)))
-
-
-def scale_of(error: ArrayLike) -> Float[Array, ""]:
-    """s, in units of ct_std, from the regression's mean |error| in the same units."""
-    return jnp.sqrt(jnp.pi / 2) * error

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from sde_ct.data import seen, through_plane
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method, build_network
-from sde_ct.methods.residual import has_draws
+from sde_ct.methods import build_method, build_network, takes_sampler
+from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
 from sde_ct.runtime import parallel
@@ -65,7 +65,7 @@ class Synthesizer:
         self._devices = list(devices or jax.local_devices())
         method = build_method(trained.config, sampler=sampler)
         self.is_random = method.is_random  # whether draws differ
-        if method.is_random and sampler is None:
+        if takes_sampler(trained.config) and sampler is None:
             raise InputError(
                 f"The method {trained.config.method!r} needs a sampler: give one of "
                 f"{', '.join(SAMPLERS)}."

@@ -8,7 +8,7 @@ from sde_ct.config import Experiment, validate
 from sde_ct.data.contrasts import SINGLE
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method
+from sde_ct.methods import build_method, takes_sampler
 from sde_ct.methods.samplers import with_evaluations
 from sde_ct.training import weights
 
@@ -75,7 +75,8 @@ def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) 
     """
     if evaluations is None:
         return trained
-    if trained.config.diffusion.times == "listed" or not trained.draws_differ(sampler):
+    fixed = trained.config.diffusion.times == "listed" or not takes_sampler(trained.config)
+    if fixed or not trained.draws_differ(sampler):
         raise InputError("The number of evaluations is fixed here: leave out --evaluations.")
     options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
     return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
@@ -91,7 +92,7 @@ def with_sde(trained: Trained, kind: str | None, sampler: str | None = None) -> 
     if kind is None:
         return trained
     config = trained.config
-    if not trained.draws_differ(sampler):
+    if not (takes_sampler(config) and trained.draws_differ(sampler)):
         raise InputError("This synthesis follows no SDE: leave out --sde.")
     if config.diffusion.form != "edm" or config.diffusion.times == "listed":
         raise InputError(

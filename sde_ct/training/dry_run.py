@@ -19,7 +19,7 @@ from sde_ct.training.experiment import check_experiment
 from sde_ct.training.loop import check_fit
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.validation import validation_batches
-from sde_ct.training.weights import check_init
+from sde_ct.training.weights import check_init, require_teacher
 
 
 def dry_run(
@@ -44,6 +44,7 @@ def dry_run(
         known = check_experiment(workdir, config, describe(config.data, prepared))
         if init is not None:
             check_init(init, workdir, config, prepared.size)
+        require_teacher(init, workdir, config)
         place = writable(workdir)
     peers.connect(devices)
     method = build_method(config, parallel.AXIS)

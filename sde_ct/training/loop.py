@@ -21,7 +21,7 @@ from sde_ct.training.experiment import record_start, write_experiment
 from sde_ct.training.run import Diverged, Run
 from sde_ct.training.telemetry import Report
 from sde_ct.training.validation import validation_batches
-from sde_ct.training.weights import check_init
+from sde_ct.training.weights import check_init, require_teacher
 
 
 def train(
@@ -71,6 +71,7 @@ def train(
             batches = TrainingBatches(config.data, prepared, config.training.seed)
             if init is not None:
                 check_init(init, workdir, config, prepared.size)
+            require_teacher(init, workdir, config)
             checkpoints, held_out = Checkpoints(workdir, config.training.keep_checkpoints), []
             if peers.is_primary():
                 held_out = validation_batches(config, prepared, len(devices))

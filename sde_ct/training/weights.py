@@ -12,6 +12,7 @@ from absl import logging
 from sde_ct.config import Experiment, differences
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
+from sde_ct.methods.decomposition import has_draws
 from sde_ct.runtime import peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
@@ -101,6 +102,15 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
         )
 
 
+def require_teacher(init: Path | None, workdir: Path, config: Experiment) -> None:
+    """Raise InputError if a training that has to begin with a teacher's weights lacks them."""
+    if init is None and Checkpoints(workdir).latest is None and build_method(config).needs_teacher:
+        raise InputError(
+            f"config.method={config.method!r} learns from a trained residual network: give its "
+            "work directory as --teacher."
+        )
+
+
 def starting_weights(
     init: Path, config: Experiment, size: tuple[int, int]
 ) -> tuple[Any, dict[str, Any]]:
@@ -113,6 +123,11 @@ def starting_weights(
     step = peers.from_primary(step) or 0  # the other training may be adding checkpoints
     with peers.agreed():
         weights = read_weights(init, step, chosen)
+        if build_method(config).needs_teacher and not has_draws(weights.params):
+            raise InputError(
+                f"--teacher={init}: its denoiser has not been trained yet at step {step}: "
+                "train it longer."
+            )
     if peers.is_primary():
         fields = _differences(weights.config, config, *MEANING)
         differs = f" Its recipe differs from this one: {'; '.join(fields)}." if fields else ""

@@ -66,7 +66,7 @@ class Recalibration:
     """
 
     coverage: float
-    sampler: str
+    sampler: str | None  # None for a distilled network
     draws: int
     factors: ByTissue
     half_widths: ByTissue

@@ -29,7 +29,7 @@ class Validation(NamedTuple):
 def fit(
     patients: Sequence[Validation],
     *,
-    sampler: str,
+    sampler: str | None,
     draws: int,
     coverage: float = COVERAGE,
     network: dict[str, Any] | None = None,

@@ -12,7 +12,8 @@ from sde_ct import VESDE, VPSDE
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.methods.residual import Params, residual
+from sde_ct.methods.decomposition import Params
+from sde_ct.methods.residual import residual
 from sde_ct.methods.residual_plan import Plan
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.runtime import parallel

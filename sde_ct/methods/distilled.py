@@ -1,0 +1,122 @@
+"""Draws in one network evaluation, by a student of a trained residual diffusion.
+
+The student has the decomposition CT = m(MR) + s·r and the weights of its teacher. Its network turns
+noise, m and MR into a draw of r in one evaluation, as the teacher's denoiser would at the noisiest
+time, where the noised residual carries no information. It learns from training images by
+`energy_score`, which is smallest for draws from their distribution. A least-squares loss would
+instead teach it the mean, and matching the teacher's draws would teach it their errors.
+
+De Bortoli et al. (arXiv 2502.02483) train denoisers by energy scores at all noise levels, to sample
+in few steps. At the noisiest level alone, one step is all that is left.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.config import Experiment
+from sde_ct.methods.decomposition import MEMORY, Decomposition, Params, scale_of, validated
+from sde_ct.methods.diffusion import form_of
+from sde_ct.methods.energy_score import energy_score
+from sde_ct.methods.mirroring import either_orientation
+from sde_ct.methods.slices import by_slices
+from sde_ct.methods.step import TrainState, mean_over, supervised, weights
+from sde_ct.models import UNet
+from sde_ct.sampling.chain import all_finite
+from sde_ct.sde import SDE
+from sde_ct.types import Batch, Method, Samples
+
+
+class Student(NamedTuple):
+    """What training carries from step to step."""
+
+    generator: TrainState
+    mean: Any  # the regression's weights, which stay as they are
+    scale: Float[Array, ""]  # s of the training patients, in units of ct_std
+
+
+class Residuals(NamedTuple):
+    """What the generator is to draw, and what it sees besides noise."""
+
+    rest: Float[Array, "b h w 1"]
+    shown: Float[Array, "b h w c"]  # the mean and the MR
+    valid: Float[Array, "b h w 1"]
+
+
+def distilled(
+    config: Experiment,
+    sde: SDE,
+    network: UNet,
+    axis_name: str | None = None,
+    *,
+    only_mean: bool = False,
+) -> Method:
+    """Train the network that draws the residual by the energy score of two draws of each slice.
+
+    Args:
+      only_mean: return the CT of the regression instead of draws.
+    """
+    parts = Decomposition(network, config.data)
+    form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
+    label = form.label(jnp.ones(()), *sde.marginal(jnp.ones(())))
+
+    def generate(params, noise: Float[Array, "b h w 1"], shown) -> Float[Array, "b h w 1"]:
+        inputs = jnp.concatenate([noise, shown], axis=-1)
+        return network.apply(params, inputs, jnp.full(len(inputs), label))  # type: ignore[return-value]
+
+    def loss(params, keys, batch):
+        noise = jax.vmap(lambda key: jax.random.normal(key, (2, *batch.rest.shape[1:])))(keys)
+        both = jnp.concatenate([noise[:, 0], noise[:, 1]])
+        draws = generate(params, both, jnp.concatenate([batch.shown, batch.shown]))
+        return energy_score(draws.reshape(2, *batch.rest.shape), batch.rest, batch.valid)
+
+    def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+        mean = parts.mean_of_volumes(params.mean, mr)
+        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        if along_z is not None:
+            noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
+        shown = jnp.concatenate([mean, mr], axis=-1)
+        rest = by_slices(lambda *slices: generate(params.denoiser, *slices), noise, shown)
+        ct = parts.ct(params, mean, rest)
+        return Samples(ct, jnp.full(len(ct), 2), all_finite(ct))
+
+    one_draw = either_orientation(draw) if config.data.flip else draw
+    step = supervised(network.init, loss, config.training, axis_name, draw=one_draw, is_random=True)
+
+    def init(key, batch: Batch, params: Params | None = None) -> Student:
+        if params is None:  # the shapes alone, or a test
+            first = network.init(key, *parts.inputs(batch.mr[:1]))
+            params = Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
+        return Student(step.init(key, batch, params.denoiser), params.mean, params.scale)
+
+    def residuals(state: Student, batch: Batch) -> tuple[Residuals, Array]:
+        """What the generator learns from, and the regression's error."""
+        mean = parts.mean(state.mean, batch.mr)
+        error = parts.standard(batch.ct) - mean
+        shown = jnp.concatenate([mean, batch.mr], axis=-1)
+        return Residuals(error / state.scale, shown, batch.valid), error
+
+    def mean_error(error: Array, valid: Array) -> Array:
+        sizes = jnp.mean(valid * jnp.abs(error)), jnp.mean(valid)
+        total, share = mean_over(axis_name, sizes)[0]
+        return total / share
+
+    def update(state: Student, keys, batch: Batch):
+        shown, error = residuals(state, batch)
+        generator, metrics = step.update(state.generator, keys, shown)  # type: ignore[arg-type]
+        newest = MEMORY * state.scale + (1 - MEMORY) * scale_of(mean_error(error, batch.valid))
+        scale = jnp.where((metrics["skipped"] > 0) | ~jnp.isfinite(newest), state.scale, newest)
+        return Student(generator, state.mean, scale), metrics
+
+    def evaluate(state: Student, keys, batch: Batch):
+        shown, error = residuals(state, batch)
+        value = step.loss(state.generator, keys, shown)  # type: ignore[arg-type]
+        return value | {"mean_error": mean_error(error, batch.valid)}
+
+    def for_synthesis(state: Student) -> Params:
+        return Params(state.mean, weights(state.generator), state.scale)
+
+    chosen = (parts.draw_mean(), False) if only_mean else (one_draw, True)
+    return Method(init, update, evaluate, for_synthesis, *chosen, validated, needs_teacher=True)
