@@ -4,10 +4,10 @@
     python launch/demo.py --output=out/longer --patients=255 --longer=10
 
 The demo writes phantom patients as NIfTI files in the layout of SynthRAD2023 and treats them like
-real data: it prepares them, trains four networks, synthesizes the held-out patients and evaluates
+real data: it prepares them, trains five networks, synthesizes the held-out patients and evaluates
 the results. An interrupted demo continues where it stopped. --longer=N gives every network N times
-as many updates, and the CNN and the residual's networks a learning rate divided by the square root
-of N.
+as many updates; the CNN, the residual's networks and the distilled one then learn at a rate divided
+by the square root of N.
 """
 
 import math
@@ -30,9 +30,11 @@ SEED = flags.DEFINE_integer(
 )
 
 RECIPES = Path(__file__).resolve().parent.parent / "configs" / "demo"
-RUNS = ("residual", "ddpm", "cnn", "gan")
+RUNS = ("residual", "distilled", "ddpm", "cnn", "gan")
+RECIPE = {"distilled": "distil"}  # where the name of the file is another
+TEACHERS = {"distilled": "residual"}
 # At the recipe's learning rate, longer training makes the loss of a regression rise again.
-SLOWED = ("cnn", "residual")
+SLOWED = ("cnn", "residual", "distilled")
 HELD_OUT = {"validation": 2, "test": 3}  # patients; the rest train
 
 
@@ -55,14 +57,15 @@ def main() -> None:
     refuse_existing(output)  # a finished demo, whose last files are the metrics
     prepared = _data(output)
     for number, name in enumerate(RUNS, start=2):
-        _say(start, f"{number}/7 train {name}")
-        train(_recipe(name), prepared, output / "runs" / name)
-    _say(start, "6/7 synthesize the held-out patients")
+        _say(start, f"{number}/8 train {name}")
+        teacher = output / "runs" / TEACHERS[name] if name in TEACHERS else None
+        train(_recipe(name), prepared, output / "runs" / name, init=teacher)
+    _say(start, "7/8 synthesize the held-out patients")
     patients = comparison.held_out(prepared)
     results = comparison.synthesize_all(
         output / "runs", patients, draws=DRAWS.value, seed=SEED.value, progress=_bar
     )
-    _say(start, "7/7 evaluate")
+    _say(start, "8/8 evaluate")
     lookup = comparison.lookup_control(prepared)
     table = {"lookup": {p.id: comparison.apply_lookup(lookup, p, prepared) for p in patients}}
     table |= results
@@ -89,7 +92,7 @@ def main() -> None:
 
 
 def _recipe(name: str) -> Experiment:
-    config = recipe(RECIPES / f"{name}.py")
+    config = recipe(RECIPES / f"{RECIPE.get(name, name)}.py")
     config.training.steps *= LONGER.value
     config.training.validate_every *= LONGER.value
     if name in SLOWED:
@@ -105,7 +108,7 @@ def _data(output: Path):
     from sde_ct.lab.phantom.cohort import DEMO, prepared_cohort
 
     counts = {"train": PATIENTS.value - sum(HELD_OUT.values()), **HELD_OUT}
-    progress = partial(bar, desc="1/7 phantoms", unit="patient")
+    progress = partial(bar, desc="1/8 phantoms", unit="patient")
     return prepared_cohort(output, counts, SEED.value, progress=progress, **DEMO)
 
 

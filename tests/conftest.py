@@ -40,8 +40,10 @@ def runs(phantoms, tmp_path_factory) -> Callable[[str], Path]:
     @functools.cache
     def trained(method: str) -> Path:
         recipe = tiny.write_recipe(tiny.experiment(method), root / f"{method}.py")
+        teacher = [f"--teacher={trained('residual')}"] if method == "distilled" else []
         done = programs.call(
-            "train", f"--config={recipe}", f"--data={phantoms.folder}", f"--workdir={root / method}"
+            *("train", f"--config={recipe}", f"--data={phantoms.folder}"),
+            *(f"--workdir={root / method}", *teacher),
         )
         assert done.status == 0, done.err
         return root / method

@@ -26,7 +26,7 @@ asked: dict[str, TrainingConfig] = {}  # of the last training of each method
 def stopped(output, *flags) -> str:
     """What ends a demo: its trainings, which would take minutes, end with the last of them."""
 
-    def train(config, *arguments):
+    def train(config, *arguments, init):
         asked[config.method] = config.training
         if config.method == "gan":
             raise InputError("trained")
@@ -50,9 +50,10 @@ def test_a_demo_killed_while_it_prepares_goes_on(prepared, tmp_path):
 def test_a_longer_demo_trains_so_many_times_longer_and_regressions_more_gently(prepared, tmp_path):
     output = shutil.copytree(prepared, tmp_path / "out")
     stopped(output, *ASKED, "--longer=4")
-    assert asked["residual"].steps == asked["cnn"].steps  # the control has as many in all
+    # The control has as many in all.
+    assert asked["residual"].steps + asked["distilled"].steps == asked["cnn"].steps
     for name, method, slower in (
-        *(("residual", "residual", 2), ("cnn", "cnn", 2)),
+        *(("residual", "residual", 2), ("distil", "distilled", 2), ("cnn", "cnn", 2)),
         *(("ddpm", "diffusion", 1), ("gan", "gan", 1)),
     ):
         usual = recipe(ROOT / "configs" / "demo" / f"{name}.py").training

@@ -24,7 +24,7 @@ DRAWS = 4
 # The draws of a residual need one more, for the mean, which itself takes both mirror images.
 EVALUATIONS = {
     **{"lookup": 0, "CNN": 1, "GAN": 1, "Mean": 2},
-    **{"DDPM": 9, "EM": 9, "PC": 13, "DPM++": 21, "Direct": 8},
+    **{"DDPM": 9, "EM": 9, "PC": 13, "DPM++": 21, "Distilled": 2, "Direct": 8},
 }
 
 
@@ -35,9 +35,9 @@ def patients(phantoms):
 
 @pytest.fixture(scope="module")
 def networks(runs, tmp_path_factory):
-    """The four networks side by side."""
+    """The five networks side by side."""
     root = tmp_path_factory.mktemp("networks")
-    for name in ("residual", "ddpm", "cnn", "gan"):
+    for name in ("residual", "distilled", "ddpm", "cnn", "gan"):
         (root / name).symlink_to(runs("diffusion" if name == "ddpm" else name))
     return root
 
@@ -153,7 +153,7 @@ def test_the_report_shows_every_method(results, rows, patients, networks, tmp_pa
     shown = {m["name"]: len(m["draws"]) for m in found["methods"]}
     assert shown == {name: DRAWS * (name in DRAWN) for name in results}
     assert text.count('<li><p><span class="verdict') == 5  # the paper's findings
-    assert set(report.curves) == {"residual", "ddpm", "cnn", "gan"}
+    assert set(report.curves) == {"residual", "distilled", "ddpm", "cnn", "gan"}
     assert "Network residual" in text and "config.sde.sigma_max" in text
 
 

@@ -76,6 +76,17 @@ def scale_of(error: ArrayLike) -> Float[Array, ""]:
     return jnp.sqrt(jnp.pi / 2) * error
 
 
+def sizes(error: Array, valid: Array) -> tuple[Array, Array]:
+    """The mean |error| over valid pixels times their share, and their share."""
+    return jnp.mean(valid * jnp.abs(error)), jnp.mean(valid)
+
+
+def newer_scale(scale: Array, total: Array, share: Array) -> Array:
+    """The moving average of the scale after a batch with these `sizes`."""
+    newest = MEMORY * scale + (1 - MEMORY) * scale_of(total / share)
+    return jnp.where(share == 0, scale, newest)
+
+
 def validated(params: Params, losses: Mapping[str, float]) -> Params:
     """The weights with the residual's scale on the validation patients."""
     return params._replace(scale=scale_of(losses["mean_error"]))

@@ -17,12 +17,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
-from sde_ct.methods.decomposition import MEMORY, Decomposition, Params, scale_of, validated
+from sde_ct.methods.decomposition import Decomposition, Params, newer_scale, sizes, validated
 from sde_ct.methods.diffusion import form_of
 from sde_ct.methods.energy_score import energy_score
 from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.slices import by_slices
-from sde_ct.methods.step import TrainState, mean_over, supervised, weights
+from sde_ct.methods.step import (
+    TrainState,
+    adam,
+    advance,
+    fresh,
+    keep_finite,
+    mean_over,
+    schedule,
+    weights,
+)
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
@@ -60,13 +69,17 @@ def distilled(
     """
     parts = Decomposition(network, config.data)
     form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
+    optimiser, rate = (
+        adam(config.training),
+        schedule(config.training, config.training.learning_rate),
+    )
     label = form.label(jnp.ones(()), *sde.marginal(jnp.ones(())))
 
     def generate(params, noise: Float[Array, "b h w 1"], shown) -> Float[Array, "b h w 1"]:
         inputs = jnp.concatenate([noise, shown], axis=-1)
         return network.apply(params, inputs, jnp.full(len(inputs), label))  # type: ignore[return-value]
 
-    def loss(params, keys, batch):
+    def loss(params, keys, batch: Residuals):
         noise = jax.vmap(lambda key: jax.random.normal(key, (2, *batch.rest.shape[1:])))(keys)
         both = jnp.concatenate([noise[:, 0], noise[:, 1]])
         draws = generate(params, both, jnp.concatenate([batch.shown, batch.shown]))
@@ -82,14 +95,12 @@ def distilled(
         ct = parts.ct(params, mean, rest)
         return Samples(ct, jnp.full(len(ct), 2), all_finite(ct))
 
-    one_draw = either_orientation(draw) if config.data.flip else draw
-    step = supervised(network.init, loss, config.training, axis_name, draw=one_draw, is_random=True)
-
     def init(key, batch: Batch, params: Params | None = None) -> Student:
-        if params is None:  # the shapes alone, or a test
+        if params is None:  # for the shapes alone
             first = network.init(key, *parts.inputs(batch.mr[:1]))
             params = Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
-        return Student(step.init(key, batch, params.denoiser), params.mean, params.scale)
+        generator = fresh(params.denoiser, optimiser, training.ema)
+        return Student(generator, params.mean, params.scale)
 
     def residuals(state: Student, batch: Batch) -> tuple[Residuals, Array]:
         """What the generator learns from, and the regression's error."""
@@ -98,25 +109,25 @@ def distilled(
         shown = jnp.concatenate([mean, batch.mr], axis=-1)
         return Residuals(error / state.scale, shown, batch.valid), error
 
-    def mean_error(error: Array, valid: Array) -> Array:
-        sizes = jnp.mean(valid * jnp.abs(error)), jnp.mean(valid)
-        total, share = mean_over(axis_name, sizes)[0]
-        return total / share
-
     def update(state: Student, keys, batch: Batch):
         shown, error = residuals(state, batch)
-        generator, metrics = step.update(state.generator, keys, shown)  # type: ignore[arg-type]
-        newest = MEMORY * state.scale + (1 - MEMORY) * scale_of(mean_error(error, batch.valid))
-        scale = jnp.where((metrics["skipped"] > 0) | ~jnp.isfinite(newest), state.scale, newest)
-        return Student(generator, state.mean, scale), metrics
+        value, gradient = jax.value_and_grad(loss)(state.generator.params, keys, shown)
+        figures, gradient = mean_over(axis_name, (value, *sizes(error, batch.valid)), gradient)
+        metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
+        generator = advance(state.generator, gradient, optimiser, training.ema)
+        new = Student(generator, state.mean, newer_scale(state.scale, *figures[1:]))
+        new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
+        return new, metrics | {"learning_rate": rate(state.generator.step)}
 
     def evaluate(state: Student, keys, batch: Batch):
         shown, error = residuals(state, batch)
-        value = step.loss(state.generator, keys, shown)  # type: ignore[arg-type]
-        return value | {"mean_error": mean_error(error, batch.valid)}
+        value = loss(weights(state.generator), keys, shown)
+        figures = mean_over(axis_name, (value, *sizes(error, batch.valid)))[0]
+        return {"loss": figures[0], "mean_error": figures[1] / figures[2]}
 
     def for_synthesis(state: Student) -> Params:
         return Params(state.mean, weights(state.generator), state.scale)
 
+    one_draw = either_orientation(draw) if config.data.flip else draw
     chosen = (parts.draw_mean(), False) if only_mean else (one_draw, True)
     return Method(init, update, evaluate, for_synthesis, *chosen, validated, needs_teacher=True)

@@ -10,10 +10,10 @@ from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
 from sde_ct.methods.decomposition import (
-    MEMORY,
     Decomposition,
     Params,
-    scale_of,
+    newer_scale,
+    sizes,
     validated,
 )
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
@@ -76,16 +76,14 @@ def residual(
 
         def loss(params):
             error = network.apply(params, shown.inputs, shown.label) - shown.target
-            sizes = jnp.mean(batch.valid * jnp.abs(error)), jnp.mean(batch.valid)
-            return jnp.mean(batch.valid * error**2), sizes
+            return jnp.mean(batch.valid * error**2), sizes(error, batch.valid)
 
         before = state.active, state.scale, state.step
-        (value, sizes), gradient = jax.value_and_grad(loss, has_aux=True)(state.active.params)
-        figures, gradient = mean_over(axis_name, (value, *sizes), gradient)
+        (value, parted), gradient = jax.value_and_grad(loss, has_aux=True)(state.active.params)
+        figures, gradient = mean_over(axis_name, (value, *parted), gradient)
         metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
         trained = advance(state.active, gradient, plan.optimiser(rate), config.training.ema)
-        newest = MEMORY * state.scale + (1 - MEMORY) * scale_of(figures[1] / figures[2])
-        scale = jnp.where(denoises | (figures[2] == 0), state.scale, newest)
+        scale = jnp.where(denoises, state.scale, newer_scale(state.scale, *figures[1:]))
         after, metrics["skipped"] = keep_finite(
             (trained, scale, state.step + 1), before, list(metrics.values())
         )
@@ -102,11 +100,12 @@ def residual(
         shown = to_denoise(state, keys, batch, mean)
         output = network.apply(params.denoiser, shown.inputs, shown.label)
         denoiser_loss = jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
+        error = mean - parts.standard(batch.ct)
+        total, share = sizes(error, batch.valid)
         figures = (
             jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
-            jnp.mean(batch.valid * (mean - parts.standard(batch.ct)) ** 2),
-            jnp.mean(batch.valid * jnp.abs(mean - parts.standard(batch.ct)))
-            / jnp.mean(batch.valid),
+            jnp.mean(batch.valid * error**2),
+            total / share,
         )
         names = ("loss", "mean_loss", "mean_error")
         return dict(zip(names, mean_over(axis_name, figures)[0], strict=True))

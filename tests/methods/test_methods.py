@@ -18,7 +18,7 @@ from sde_ct.config import (
     TrainingConfig,
 )
 from sde_ct.errors import InputError
-from sde_ct.evaluation.table import DIRECT, DRAWN
+from sde_ct.evaluation.table import DIRECT, DISTILLED, DRAWN
 from sde_ct.methods import build_method
 from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.samplers import SAMPLERS, sampler_fn, with_evaluations
@@ -72,7 +72,7 @@ def test_one_batch_can_be_learnt(method, batch):
     assert int(learnt.step) == 60
 
 
-@pytest.mark.parametrize("method", ["diffusion", "residual", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", "residual", "distilled", "gan"])
 def test_step_is_the_same_on_one_and_four_devices(method, batch):
     config = experiment(method)
     learner = build_method(config, parallel.AXIS)
@@ -92,7 +92,7 @@ def test_step_is_the_same_on_one_and_four_devices(method, batch):
         np.testing.assert_allclose(one, four, atol=2e-4)
 
 
-@pytest.mark.parametrize("method", ["diffusion", "residual", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", "residual", "distilled", "gan"])
 def test_an_update_that_is_not_finite_changes_nothing(method, batch):
     """One bad pixel on one of two devices: both skip it, in the one collective of a step."""
     learner, count = build_method(experiment(method), parallel.AXIS), 2
@@ -152,7 +152,7 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
 
 
 def test_the_rows_of_tables_are_labels_of_samplers():
-    assert set(DRAWN) - {DIRECT} <= {sampler.label for sampler in SAMPLERS.values()}
+    assert set(DRAWN) - {DIRECT, DISTILLED} <= {sampler.label for sampler in SAMPLERS.values()}
 
 
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"ode"}))

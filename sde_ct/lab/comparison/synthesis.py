@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sde_ct.evaluation.table import DIRECT
+from sde_ct.evaluation.table import DIRECT, DISTILLED
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, load
@@ -16,7 +16,7 @@ Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
 class Entry(NamedTuple):
     """One method of the table: its network, and the sampler that draws from it."""
 
-    run: str  # residual | ddpm | cnn | gan
+    run: str  # residual | ddpm | distilled | cnn | gan
     sampler: str | None
     sde: str | None = None  # that the sampler follows; None: that of the training
 
@@ -25,6 +25,7 @@ class Entry(NamedTuple):
 SDES = {"ddpm": None, "em": "ve", "pc": "ve", "ode": "ve", "dpm_sde": None}
 ENTRIES = {"CNN": Entry("cnn", None), "GAN": Entry("gan", None), "Mean": Entry("residual", MEAN)}
 ENTRIES |= {SAMPLERS[name].label: Entry("residual", name, sde) for name, sde in SDES.items()}
+ENTRIES[DISTILLED] = Entry("distilled", None)
 ENTRIES[DIRECT] = Entry("ddpm", "ddpm")
 
 
@@ -39,7 +40,7 @@ def synthesize_all(
     """{method: {patient: synthetic CT}} for every entry of the table except the lookup.
 
     Args:
-      runs: the folder with the work directories `residual`, `ddpm`, `cnn` and `gan`.
+      runs: the folder with the work directories `residual`, `ddpm`, `distilled`, `cnn` and `gan`.
       progress: wraps the batches of one volume; its second argument names the volume.
     """
     results: Results = {}
