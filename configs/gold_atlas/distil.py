@@ -3,8 +3,8 @@
 The student of a network that `residual.py` has trained, with a quarter of its updates. Each draw is
 one evaluation, besides the regression's.
 
-  python launch/train.py --config=configs/gold_atlas/distil.py --teacher=runs/residual --data=data \\
-      --workdir=runs/distilled
+  python launch/train.py --config=configs/gold_atlas/distil.py --teacher=runs/residual \\
+      --data=data --workdir=runs/distilled
   python launch/synthesize.py --workdir=runs/distilled --mr=FILE.nii.gz --output=out
 
 Cost: a network of 26 M parameters, and two draws of each slice in a step; meant for one GPU. Not

@@ -151,7 +151,7 @@ def test_all_demands_met():
         ("GAN", {"mae": 140.0}, "GAN beats the lookup"),
         ("CNN", {"ssim": 0.5}, "CNN beats the lookup"),
         ("ODE", {"nfe": 100}, "ODE < EM < PC"),
-        ("DDPM-M", {"crps": 36.0}, "lower CRPS than the direct form"),
+        ("DDPM-M", {"crps": 36.0}, "lower CRPS than Direct-M"),
         ("PC-M", {"spearman": 0.29}, "PC-M: Spearman"),
         ("PC-M", {"spearman": float("nan")}, "PC-M: Spearman"),
         ("PC-M", {"spearman": None}, "PC-M: Spearman"),
