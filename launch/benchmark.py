@@ -1,5 +1,5 @@
-"""Benchmarks of one network's samplers (frontier), of this machine (speed), of training on several
-devices (scaling), and of the share of draws that show bone (reliability).
+"""Benchmarks of networks and their samplers (frontier), of this machine (speed), of training on
+several devices (scaling), and of the share of draws that show bone (reliability).
 
 python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=out/demo/data \
     --output=out/frontier
@@ -35,7 +35,9 @@ RESULTS = {
 }
 MODE = flags.DEFINE_enum("mode", None, RESULTS, "What to measure.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "frontier: a trained diffusion network.")
+WORKDIRS = flags.DEFINE_multi_string(
+    "workdir", None, "frontier: a trained network with draws; may be given several times."
+)
 REGRESSION = flags.DEFINE_string("regression", None, "frontier: a CNN to compare with.")
 DATA = flags.DEFINE_string("data", None, "frontier: prepared data with validation patients.")
 PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: number of them; 0 is all.", lower_bound=0)
@@ -91,47 +93,51 @@ def _frontier(table: Path) -> list[str]:
     from sde_ct.runtime import parallel
     from sde_ct.synthesis import load
 
-    if not WORKDIR.value or not DATA.value:
+    if not all(WORKDIRS.value or [None]) or not DATA.value:
         raise InputError("--mode=frontier: give --workdir=RUN and --data=PREPARED.")
     samplers, given = _samplers(SAMPLERS), f"--evaluations={','.join(BUDGETS.value)}"
     if not all(n.isdecimal() and int(n) > 0 for n in BUDGETS.value):
         raise InputError(f"{given}: give whole numbers above 0.")
-    trained = load(Path(WORKDIR.value))
+    networks = {Path(folder).name: load(Path(folder)) for folder in WORKDIRS.value}
+    if len(networks) < len(WORKDIRS.value):
+        raise InputError("--workdir: give work directories with different names.")
     patients = held_out(read_prepared(DATA.value), "validation")[: PATIENTS.value or None]
     if not patients:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
     budgets = [int(n) for n in BUDGETS.value]
-    options = trained.config.sampling
+    options = next(iter(networks.values())).config.sampling
     if not any(frontier.settings(options, samplers, budgets, REFERENCE.value)):
         raise InputError(f"{given}: give more, because no sampler can take so few.")
     output = table.parent
     output.mkdir(parents=True, exist_ok=True)
     points = []
     if REGRESSION.value:
-        points.append(frontier.regression(load(Path(REGRESSION.value)), patients))
-    for point in frontier.frontier(
-        trained,
-        patients,
-        samplers,
-        budgets,
-        reference=REFERENCE.value,
-        draws=DRAWS.value,
-        seed=SEED.value,
-        progress=partial(bar, desc="frontier", unit="setting"),
-    ):
-        points.append(point)
-        # Points are written at once, so that they survive an interruption.
-        frontier.write_points(points, table)
+        cnn = Path(REGRESSION.value)
+        points.append(frontier.regression(load(cnn), patients, cnn.name))
+    for name, trained in networks.items():
+        for point in frontier.frontier(
+            trained,
+            patients,
+            samplers,
+            budgets,
+            reference=REFERENCE.value,
+            draws=DRAWS.value,
+            seed=SEED.value,
+            name=name,
+            progress=partial(bar, desc=f"frontier of {name}", unit="setting"),
+        ):
+            points.append(point)
+            # Points are written at once, so that they survive an interruption.
+            frontier.write_points(points, table)
     about = {
-        "workdir": WORKDIR.value,
-        "step": trained.step,
+        "steps": {name: trained.step for name, trained in networks.items()},
         "patients": [p.id for p in patients],
         "draws": DRAWS.value,
         "seed": SEED.value,
         "devices": parallel.describe_devices(),
     }
     write_figures(output / "frontier.json", frontier.record(points, about))
-    title = f"validation patients: {len(patients)}, {DRAWS.value} draws, step {trained.step}"
+    title = f"validation patients: {len(patients)}, {DRAWS.value} draws"
     figures.save(charts.frontier(frontier.curves(points), title), output / "frontier")
     written = f"{output}: frontier.csv, frontier.json, frontier.png, frontier.pdf"
     return [*frontier.sentences(points), written]

@@ -34,6 +34,7 @@ from sde_ct.methods.step import (
 )
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
+from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Method, Samples
 
@@ -69,10 +70,8 @@ def distilled(
     """
     parts = Decomposition(network, config.data)
     form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
-    optimiser, rate = (
-        adam(config.training),
-        schedule(config.training, config.training.learning_rate),
-    )
+    training = config.training
+    optimiser, rate = adam(training), schedule(training, training.learning_rate)
     label = form.label(jnp.ones(()), *sde.marginal(jnp.ones(())))
 
     def generate(params, noise: Float[Array, "b h w 1"], shown) -> Float[Array, "b h w 1"]:
@@ -87,7 +86,8 @@ def distilled(
 
     def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
         mean = parts.mean_of_volumes(params.mean, mr)
-        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+        # Folded, because the orientation of the MR is drawn from the keys themselves.
+        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(fold(keys, 0))
         if along_z is not None:
             noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
         shown = jnp.concatenate([mean, mr], axis=-1)

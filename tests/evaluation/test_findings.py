@@ -137,7 +137,7 @@ BOTH = {"DDPM": outcomes(np.array([1, 1, 0, 1], bool), np.array([1, 0, 0, 0], bo
 
 def test_all_demands_met():
     got = checks(_rows(), BOTH)
-    assert len(got) == 6 + 8 + 1 + 1 + 6 + 1
+    assert len(got) == 7 + 9 + 1 + 2 + 7 + 1
     assert all(check.passed for check in got), [str(c) for c in got if not c.passed]
     assert str(got[-1]).startswith("pass  DDPM: both outcomes")
     assert "3 of 4 draws bone-like" in got[-1].figures

@@ -1,7 +1,8 @@
-"""Quality against cost: all samplers of one network at many numbers of evaluations."""
+"""Quality against cost: all samplers of one or several networks at many numbers of evaluations."""
 
 import csv
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,9 +14,11 @@ from sde_ct.config import SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, evaluate_case
 from sde_ct.lab.comparison import Patient
+from sde_ct.methods import takes_sampler
 from sde_ct.methods.samplers import SAMPLERS, with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 from sde_ct.uncertainty.judgement import judge
+from sde_ct.uncertainty.sums import energy_score
 
 TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # an adaptive sampler has these instead of budgets
 AVERAGED = (1, 2, 5, 10)  # numbers of draws that are averaged
@@ -28,7 +31,8 @@ WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # relative to the referenc
 class Point:
     """One sampler at one cost. Figures are means over patients, in HU over the body."""
 
-    sampler: str
+    network: str  # the name of its work directory
+    sampler: str  # or the method of a network that has none
     setting: str  # the budget, or the tolerance of an adaptive sampler
     draws: int  # number averaged; with 1, the figures are means over single draws
     evaluations: float  # per slice, all averaged draws together
@@ -37,7 +41,9 @@ class Point:
     psnr: float  # dB
     ssim: float
     spread: float  # standard deviation of all draws, HU
+    spread_skill: float  # spread over error of all draws; 1 is right
     crps: float  # the fair (unbiased) CRPS of all draws, HU
+    energy: float  # the fair energy score of all draws of the body, HU
 
 
 def settings(
@@ -69,15 +75,24 @@ def frontier(
     reference: int,
     draws: int = 10,
     seed: int = 0,
+    name: str = "",
     progress: Callable[[list], Iterable] = iter,
 ) -> Iterator[Point]:
-    """Yield the points of every sampler and budget; all draw with the same seeds."""
+    """Yield the points of every sampler and budget; all draw with the same seeds.
+
+    A distilled network has no sampler, and one point for each number of draws.
+
+    Args:
+      name: of the network.
+    """
     if trained.config.diffusion.times == "listed":
         raise InputError(
             "This network was trained for one number of evaluations and has no frontier: give "
             "another --workdir."
         )
-    todo = list(settings(trained.config.sampling, samplers, budgets, reference))
+    options, todo = trained.config.sampling, [(None, "1", trained.config.sampling)]
+    if takes_sampler(trained.config):
+        todo = list(settings(options, samplers, budgets, reference))  # type: ignore[arg-type]
     for sampler, label, options in progress(todo):
         config = dataclasses.replace(trained.config, sampling=options)
         synthesize = Synthesizer(trained._replace(config=config), sampler)
@@ -85,11 +100,11 @@ def frontier(
         figures = [_figures(ct, p) for ct, p in zip(made, patients, strict=True)]
         for count in figures[0]:
             of_count = [by_count[count] for by_count in figures]
-            mean = {name: float(np.mean([f[name] for f in of_count])) for name in of_count[0]}
-            yield Point(sampler, label, count, **mean)
+            mean = {key: float(np.mean([f[key] for f in of_count])) for key in of_count[0]}
+            yield Point(name, sampler or config.method, label, count, **mean)
 
 
-def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
+def regression(trained: Trained, patients: Sequence[Patient], name: str = "") -> Point:
     """The control: a CNN with the same backbone, in one evaluation."""
     synthesize = Synthesizer(trained, None)
     figures = []
@@ -98,8 +113,9 @@ def regression(trained: Trained, patients: Sequence[Patient]) -> Point:
         case = evaluate_case(VOLUME, p.ct.array, ct.mean.array, p.mask.array > 0)
         figures.append([ct.evaluations, ct.seconds, *(case[name] for name in QUALITY)])
     evaluations, seconds, mae, psnr, ssim = np.mean(figures, axis=0).tolist()
-    # The CRPS of a single value is its absolute error.
-    return Point("cnn", "1", 1, evaluations, seconds, mae, psnr, ssim, 0.0, mae)
+    # The CRPS of a single value is its absolute error, and its energy score was not measured.
+    scores = (mae, psnr, ssim, 0.0, 0.0, mae, math.nan)
+    return Point(name, "cnn", "1", 1, evaluations, seconds, *scores)
 
 
 def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
@@ -107,6 +123,7 @@ def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
     truth, mask = patient.ct.array, patient.mask.array > 0
     draws = np.stack([draw.array for draw in ct.draws])
     judged = judge(draws, truth, mask).figures
+    energy = energy_score(draws[:, mask], truth[mask])
     figures = {}
     for count in (n for n in AVERAGED if n <= len(draws)):
         averaged = draws if count == 1 else [draws[:count].mean(0)]
@@ -115,8 +132,8 @@ def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
             "evaluations": count * ct.evaluations,
             "seconds": count * ct.seconds,
             **{name: float(np.mean([c[name] for c in cases])) for name in QUALITY},
-            "spread": judged["spread"],
-            "crps": judged["crps"],
+            **{name: judged[name] for name in ("spread", "spread_skill", "crps")},
+            "energy": energy,
         }
     return figures
 
@@ -151,7 +168,9 @@ def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
         (one, many)
         for one in singles
         for many in points
-        if many.draws > 1 and many.sampler == one.sampler and many.evaluations == one.evaluations
+        if many.draws > 1
+        and (many.network, many.sampler) == (one.network, one.sampler)
+        and many.evaluations == one.evaluations
     ]
 
 
@@ -181,12 +200,13 @@ def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
 
 def curves(points: Sequence[Point]) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """For the figure: each sampler's single draws, and its averages of the most draws."""
-    most = max(p.draws for p in points)
+    most, several = max(p.draws for p in points), len({p.network for p in points}) > 1
     by_sampler: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for p in points:
         kind = {1: "single", most: "average"}.get(p.draws)
         if kind:
-            by_sampler.setdefault(p.sampler, {}).setdefault(kind, []).append(asdict(p))
+            label = f"{p.network}: {p.sampler}" if several else p.sampler
+            by_sampler.setdefault(label, {}).setdefault(kind, []).append(asdict(p))
     return by_sampler
 
 
@@ -216,6 +236,6 @@ def sentences(points: Sequence[Point]) -> list[str]:
 
 def _described(p: Point) -> str:
     return (
-        f"{p.sampler} at {p.evaluations:.0f} (MAE {p.mae:.1f} HU, SSIM {p.ssim:.4f}, spread "
-        f"{p.spread:.1f} HU, CRPS {p.crps:.1f} HU)"
+        f"{p.network} by {p.sampler} at {p.evaluations:.0f} (MAE {p.mae:.1f} HU, SSIM "
+        f"{p.ssim:.4f}, spread {p.spread:.1f} HU, CRPS {p.crps:.1f} HU)"
     )

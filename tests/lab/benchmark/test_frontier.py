@@ -19,8 +19,9 @@ from tests import programs
 
 
 def point(sampler, evaluations, mae, *, draws=1, ssim=0.8, spread=50.0, crps=40.0):
+    cost = (draws, draws * evaluations, 1.0)
     return Point(
-        sampler, str(evaluations), draws, draws * evaluations, 1.0, mae, 30.0, ssim, spread, crps
+        "run", sampler, str(evaluations), *cost, mae, 30.0, ssim, spread, 1.0, crps, 2 * crps
     )
 
 
@@ -76,18 +77,21 @@ def arguments(runs, phantoms, output, **changed):
 
 @pytest.mark.slow
 def test_a_small_frontier_is_measured(runs, phantoms, tmp_path):
-    done = programs.call("benchmark", *arguments(runs, phantoms, tmp_path))
+    further = f"--workdir={runs('distilled')}"
+    done = programs.call("benchmark", *arguments(runs, phantoms, tmp_path), further)
     assert done.status == 0, done.err
     rows = list(csv.DictReader(open(tmp_path / "frontier.csv")))
     assert [(r["sampler"], float(r["evaluations"]), r["draws"]) for r in rows] == [
         ("cnn", 1, "1"),
         *(("ddpm", n * m, str(m)) for n in (2, 4) for m in (1, 2)),
         *(("dpm_sde", n * m, str(m)) for n in (2, 4) for m in (1, 2)),
+        *(("distilled", 2 * m, str(m)) for m in (1, 2)),
     ]
     assert float(rows[0]["crps"]) == float(rows[0]["mae"]) and float(rows[0]["spread"]) == 0
     for one, two in zip(rows[1::2], rows[2::2], strict=True):
         # An average errs less than its draws do, in the mean (the triangle inequality).
         assert 0 < float(two["mae"]) < float(one["mae"])
+        assert float(one["crps"]) < float(one["energy"])  # a root mean square over voxels
     said = json.loads((tmp_path / "frontier.json").read_text())
     assert said["reference"]["evaluations"] == 4
     assert said["patients"] == list(phantoms.split["validation"])
