@@ -27,6 +27,9 @@ target on the MR's grid. The table is printed and written to out/rays/NAME.csv, 
 NAME.json and a picture in NAME.png. With --calibrated, the intervals are those that
 launch/calibrate.py --rays fitted.
 
+--accept judges each CT, see launch/accept.py: PASS, or REVIEW with reasons, written also to the
+descriptions of the CT series. The exit status is 3 if a CT must be reviewed.
+
 For many volumes, repeat --mr, or give a folder of files or DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason while the others are
 synthesized; the exit status is then 2. The same command again makes only missing outputs. Outputs
@@ -123,6 +126,10 @@ STOPPING_POWER = flags.DEFINE_string(
     None,
     "Proton stopping power by HU: pyradplan (the default), matrad, or a CSV file of HU,RSP.",
 )
+ACCEPT = flags.DEFINE_bool("accept", False, "Say whether each CT passes or must be reviewed.")
+RANGE_LIMIT = flags.DEFINE_float(
+    "range_limit", None, "--accept: widest interval of a path length that passes, mm.", 0.0
+)
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint",
     "best",
@@ -134,17 +141,17 @@ COORDINATOR = flags.DEFINE_string(
 )
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes share the volumes.")
 PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
+REVIEWED = 3  # exit status if a CT must be reviewed
 PATIENCE = 7 * 24 * 3600  # seconds that a finished process waits for the others
 
 
-def main() -> None:
+def main() -> int:
     from sde_ct.runtime import parallel, peers
 
     parallel.set_up()
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value, PATIENCE):
-        refused, total = _synthesize()
-    # The error is raised after the processes have disconnected, because a refusal does not concern
-    # the others.
+        refused, total, passed = _synthesize()
+    # Raised after the processes have disconnected, because it does not concern the others.
     if refused and total == 1:
         raise next(iter(refused.values()))
     if refused:
@@ -152,19 +159,21 @@ def main() -> None:
             f"{len(refused)} of {total} volumes were refused, and the others are done: "
             f"{', '.join(refused)}."
         )
+    return 0 if passed else REVIEWED
 
 
-def _synthesize() -> tuple[dict[str, InputError], int]:
+def _synthesize() -> tuple[dict[str, InputError], int, bool]:
     """Synthesize this process's share of the volumes.
 
-    Returns the refused volumes with their errors, and the number of volumes in the share.
+    Returns the refused volumes with their errors, the number of volumes, and whether all passed.
     """
     import jax
 
+    from sde_ct.report.html.acceptance_page import save_page
     from sde_ct.report.rays import save_fan
     from sde_ct.synthesis.contrasts import find_contrasts
     from sde_ct.synthesis.job import Job
-    from sde_ct.synthesis.request import RayRequest, Request
+    from sde_ct.synthesis.request import AcceptRequest, RayRequest, Request
     from sde_ct.uncertainty.ray_plan import plan_of_flags
     from sde_ct.volumes.dicom.choice import parse_choices
 
@@ -178,6 +187,8 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             raise InputError(
                 "--patient_id is too long or has a backslash: give up to 64 characters without one."
             )
+    if RANGE_LIMIT.value is not None and not (ACCEPT.value and RAYS.value):
+        raise InputError("--range_limit judges path lengths: add --accept and --rays.")
     choices = parse_choices(CHOOSE.value)
     plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=TARGET.value)
     job = Job(
@@ -200,6 +211,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
             study=Path(STUDY.value) if STUDY.value else None,
             checkpoint=CHECKPOINT.value,
             rays=RayRequest(plan, TARGET.value, save_fan) if plan else None,
+            accept=AcceptRequest(RANGE_LIMIT.value, save_page) if ACCEPT.value else None,
         )
     )
     for line in job.lines():
@@ -217,6 +229,7 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
         raise InputError(f"--study is for one MR: give one --mr, not {len(sources)}.")
     mine = sources[jax.process_index() :: jax.process_count()]
     refused: dict[str, InputError] = {}
+    passed = True
     for source in bar(mine, unit="volume", disable=len(mine) == 1):
         try:
             done = job(source)
@@ -225,11 +238,12 @@ def _synthesize() -> tuple[dict[str, InputError], int]:
                 say(f"refused: {error}", file=sys.stderr)
             refused[source.name] = error
             continue
+        passed &= done.passed
         for warning in done.warnings:
             say(f"warning: {done.name}: {warning}", file=sys.stderr)
         for line in (*(f"note: {note}" for note in done.notes), done.sentence, *done.lines):
             say(line)
-    return refused, len(mine)
+    return refused, len(mine), passed
 
 
 if __name__ == "__main__":

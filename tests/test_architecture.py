@@ -32,21 +32,24 @@ ALLOWED = {
         *("methods", "config_record"),
     },
     "uncertainty": {"storage", "volumes"},
+    "acceptance": {"storage", "volumes", "data", "uncertainty"},
     "synthesis": {
         *("config", "runtime", "storage", "volumes", "data", "sampling", "methods", "training"),
-        *("uncertainty", "config_record"),
+        *("uncertainty", "acceptance", "config_record"),
     },
     "evaluation": {"storage", "volumes", "uncertainty"},
-    "report": {"storage", "volumes", "uncertainty", "evaluation"},
+    "report": {"storage", "volumes", "uncertainty", "acceptance", "evaluation"},
     "doctor": {
         *("config", "runtime", "storage", "volumes", "data", "sampling", "models", "methods"),
         *("training", "synthesis"),
     },
     "lab": {
         *("types", "config", "runtime", "storage", "volumes", "data", "sampling", "models"),
-        *("methods", "training", "uncertainty", "synthesis", "evaluation", "report"),
+        *("methods", "training", "uncertainty", "acceptance", "synthesis"),
+        *("evaluation", "report"),
     },
 }
+NUMPY = ("volumes", "data", "uncertainty", "acceptance", "evaluation")
 # Libraries that a part must do without.
 WITHOUT = {
     "types": {"flax"},
@@ -59,6 +62,7 @@ WITHOUT = {
     "storage": {"jax", "jaxlib", "flax", "optax", "diffrax"},
     "volumes": {"jax", "jaxlib", "flax", "optax", "diffrax"},
     "data": {"jax", "jaxlib", "flax", "optax", "diffrax"},
+    "acceptance": {"jax", "jaxlib", "flax", "optax", "diffrax"},
     "uncertainty": {"jax", "jaxlib", "flax", "optax", "diffrax"},
     "evaluation": {"jax", "jaxlib", "flax", "optax", "diffrax"},
 }
@@ -116,7 +120,7 @@ def test_no_two_modules_import_each_other():
 
 def test_reading_files_and_scoring_start_no_device():
     """Also what the libraries behind them import must not: a GPU would be taken by a table."""
-    names = [m for m in MODULES if part(m) in ("volumes", "data", "uncertainty", "evaluation")]
+    names = [m for m in MODULES if part(m) in NUMPY]
     assert len(names) > 20
     program = f"import sys, {', '.join(names)}\n" + (
         "bridge = sys.modules.get('jax._src.xla_bridge')\n"

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sde_ct.data import acquisition
-from sde_ct.data.seen import position_warning
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import correction, outputs, planning, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
+from sde_ct.synthesis.judging import KEY, concluded, judging_for
 from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.request import Done, Request
 from sde_ct.synthesis.sidecar import VolumeOutputs
@@ -19,6 +19,7 @@ from sde_ct.synthesis.study import identity_in, open_study
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget, with_sde
+from sde_ct.synthesis.unlike import header_warnings
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series, require_same_frame
@@ -46,6 +47,7 @@ class Job:
         self._draws = count * each if request.draws is None else request.draws
         self._correction = self._read_correction()
         self._rays = planning.rays_for(request, self._draws, self._correction)
+        self._judging = judging_for(request, networks, self._draws)
         if count > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
         members = [Synthesizer(one, sampler, batch=request.batch) for one in networks]
@@ -90,7 +92,8 @@ class Job:
             if opened:
                 raise InputError(f"{source.path} is DICOM with its own study: leave out --study.")
             opened = open_study(request.study, request.choices)
-        doubts = (*opened.warnings, *self._unlike_training(opened)) if opened else ()
+        unlike = header_warnings(self._networks, opened) if opened else ()
+        doubts = (*opened.warnings, *unlike) if opened else ()
         mr = read_mr(given)
         further = self._further(source, opened)
         patient_id = request.patient_id
@@ -130,8 +133,9 @@ class Job:
         )
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
-                return Done(name, f"{name} is complete: nothing to do.")
-            ct = self._synthetic_ct(mr, name, mask, list(further.values()))
+                return self._judged(Done(name, f"{name} is complete: nothing to do."))
+            drawn = self._synthetic_ct(mr, name, mask, list(further.values()))
+            ct = correction.apply(self._correction, drawn) if self._correction else drawn
             details = {
                 "workdirs": list(request.workdirs),
                 "checkpoint": [network.chosen for network in self._networks],
@@ -142,24 +146,36 @@ class Job:
                 **({"notes": notes} if request.dicom or notes else {}),
             }
             joined = identity if request.dicom else None
+            if self._judging:
+                others = list(further.values())
+                details[KEY] = self._judging.record(name, mr, drawn, others, unlike)
             lines: list[str] = []
 
             def write(stage: Path) -> None:
-                outputs.write(stage, name, ct, request.each, joined, request.axial)
                 if self._rays and target:
                     lines.extend(self._rays.write(stage, name, ct, mr, target))
+                remark = self._remark(stage / planning.paths(name)[1], details)
+                outputs.write(stage, name, ct, request.each, joined, request.axial, remark)
 
             results.put(write, details)
         sentence = f"{results.first}: {self._cost(ct)}."
-        return Done(name, sentence, (*doubts, *ct.warnings), tuple(notes), tuple(lines))
+        warnings = (*doubts, *ct.warnings)
+        return self._judged(Done(name, sentence, warnings, tuple(notes), tuple(lines)))
 
-    def _unlike_training(self, opened: Series) -> dict[str, None]:
-        """Warnings about the patient's position and the acquisition, without repeats."""
-        trained = [network.data.get("seen") for network in self._networks]
-        said = [position_warning(seen, opened.position) for seen in trained]
-        facts = acquisition.facts(opened)
-        said += [text for seen in trained for text in acquisition.warnings(seen, facts)]
-        return dict.fromkeys(text for text in said if text)
+    def _remark(self, rays: Path, details: dict[str, Any]) -> tuple[str, str]:
+        """The verdict in a few words and in a sentence for the CT series; empty without one."""
+        if not (self._judging and self._request.accept):
+            return "", ""
+        verdict = self._judging.verdict(details[KEY], rays, self._request.accept.limit)
+        return verdict.short, verdict.sentence
+
+    def _judged(self, done: Done) -> Done:
+        """The result with the verdict, if one is asked for."""
+        asked = self._request.accept
+        if not (self._judging and asked):
+            return done
+        verdict = concluded(self._request.output, done.name, self._judging, asked)
+        return done._replace(lines=(*done.lines, *verdict.lines()), passed=not verdict.reasons)
 
     def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:
         """The other MR contrasts by name; InputError if frames of reference differ."""
@@ -187,7 +203,7 @@ class Job:
     def _synthetic_ct(
         self, mr: Volume, name: str, mask: Volume | None, further: list[Volume]
     ) -> SyntheticCT:
-        ct = self._synthesize(
+        return self._synthesize(
             mr,
             case=name,
             draws=self._draws,
@@ -196,7 +212,6 @@ class Job:
             mask=mask,
             progress=partial(_slices, name, self._draws // len(self._networks)),
         )
-        return correction.apply(self._correction, ct) if self._correction else ct
 
     def _cost(self, ct: SyntheticCT) -> str:
         of = f" of {len(self._networks)} networks" if len(self._networks) > 1 else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.volumes.dicom.axial import on_axial_slices
-from sde_ct.volumes.dicom.contents import AXIAL, CALIBRATED, MAPS
+from sde_ct.volumes.dicom.contents import AXIAL, CALIBRATED, CT, MAPS, with_remark
 from sde_ct.volumes.dicom.identity import Identity
 from sde_ct.volumes.dicom.parametric_map import write_map
 from sde_ct.volumes.dicom.write import write_ct_series
@@ -46,7 +46,13 @@ def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool)
 
 
 def write(
-    folder: Path, name: str, ct: SyntheticCT, each: bool, joined: Identity | None, axial: bool
+    folder: Path,
+    name: str,
+    ct: SyntheticCT,
+    each: bool,
+    joined: Identity | None,
+    axial: bool,
+    remark: tuple[str, str] = ("", ""),
 ) -> None:
     """Write a synthetic CT as int16 HU; in DICOM, its maps are float32.
 
@@ -57,6 +63,7 @@ def write(
       each: whether every draw is written.
       joined: the identity whose study the CT series and maps join; None writes no DICOM.
       axial: whether a CT series in straight axial slices is written too.
+      remark: a few words and a sentence that the descriptions of the CT series state.
 
     Raises:
       InputError: as in `write_ct_series`.
@@ -69,10 +76,12 @@ def write(
     if joined is None:
         return
     place = folder / "dicom" / name
-    series = write_ct_series(place / "sct", ct.mean, joined)
+    series = write_ct_series(place / "sct", ct.mean, joined, with_remark(CT, *remark))
     if axial:
         straight = on_axial_slices(ct.mean)
-        write_ct_series(place / "sct_axial", straight, joined.at(straight.affine), AXIAL)
+        write_ct_series(
+            place / "sct_axial", straight, joined.at(straight.affine), with_remark(AXIAL, *remark)
+        )
     for kind, labels in MAPS.items():
         if (volume := getattr(ct, KINDS[kind])) is not None:
             if kind == "sct_std" and ct.lower is not None:

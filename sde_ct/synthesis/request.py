@@ -17,6 +17,13 @@ class RayRequest(NamedTuple):
     save_fan: Callable[..., Any]  # `report.rays.save_fan`; synthesis does not import reports
 
 
+class AcceptRequest(NamedTuple):
+    """A verdict on every volume."""
+
+    limit: float | None  # the widest interval of a path length that passes, mm; None: any
+    save_page: Callable[..., Any]  # `report.html.acceptance_page.save_page`
+
+
 @dataclass(frozen=True)
 class Request:
     """The settings of a synthesis, the same for every volume."""
@@ -39,6 +46,7 @@ class Request:
     axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
     checkpoint: str = "best"  # "best" by validation loss, or "newest"
     rays: RayRequest | None = None  # path lengths that are measured in the draws
+    accept: AcceptRequest | None = None  # judge whether the CT passes or must be reviewed
 
 
 class Done(NamedTuple):
@@ -48,4 +56,5 @@ class Done(NamedTuple):
     sentence: str
     warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
     notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
-    lines: tuple[str, ...] = ()  # the table of path lengths
+    lines: tuple[str, ...] = ()  # the table of path lengths, and the verdict
+    passed: bool = True  # False if a verdict asks for a review

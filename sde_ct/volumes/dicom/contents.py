@@ -20,6 +20,15 @@ AXIAL = Labels(
     f"{ESTIMATE} Interpolated onto axial slices.",
 )  # fmt: skip
 
+
+def with_remark(labels: Labels, words: str, sentence: str) -> Labels:
+    """Labels whose descriptions end with a remark, unless it is empty."""
+    if not words:
+        return labels
+    description = f"{labels.description}, {words}"[:64]
+    return labels._replace(description=description, derivation=f"{labels.derivation} {sentence}")
+
+
 STD = "Standard deviation over draws of a synthetic CT, in HU"
 BOUND = "bound of every voxel of a synthetic CT, in HU"
 NO_CT = "; not attenuation."

@@ -1,0 +1,110 @@
+"""Judge a synthetic CT without a real one: PASS, or REVIEW with reasons in order of weight.
+
+    python launch/accept.py --workdir=out/own/residual --data=out/own/data --sampler=dpm_sde --fit
+    python launch/synthesize.py --workdir=out/own/residual --mr=mr.nii.gz --output=out/ct \\
+        --sampler=dpm_sde --accept
+    python launch/accept.py --workdir=out/own/residual --sct=out/ct
+
+--fit synthesizes training and validation patients, and writes acceptance.json to the work
+directory. It holds for this checkpoint, sampler, number of draws and of evaluations.
+
+The verdict on every volume of an output of launch/synthesize.py is printed, written to its sidecar
+NAME.json and to acceptance/NAME.html. The exit status is 0 if all pass, and 3 if one or more must
+be reviewed. --range_limit=MM also reviews path lengths whose interval is wider. --mr gives the MRs
+of volumes that were synthesized before the fit.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from absl import flags
+
+from sde_ct.config import LARGEST_SEED
+from sde_ct.errors import InputError
+from sde_ct.runtime.bars import bar
+from sde_ct.runtime.cli import run
+
+REVIEWED = 3  # exit status
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training.", required=True)
+SCT = flags.DEFINE_string("sct", None, "An output of launch/synthesize.py, to be judged.")
+MR = flags.DEFINE_multi_string("mr", [], "The MRs of volumes that were made before the fit.")
+RANGE_LIMIT = flags.DEFINE_float(
+    "range_limit", None, "Widest interval of a path length that passes, mm.", lower_bound=0.0
+)
+FIT = flags.DEFINE_bool("fit", False, "Fit acceptance.json instead of judging.")
+DATA = flags.DEFINE_string("data", None, "--fit: the prepared data of the training.")
+SAMPLER = flags.DEFINE_string("sampler", None, "--fit: the sampler, as in launch/synthesize.py.")
+DRAWS = flags.DEFINE_integer("draws", None, "--fit: draws; default 10, or 1 of a CNN or GAN.", 1)
+EVALUATIONS = flags.DEFINE_integer(
+    "evaluations", None, "--fit: network evaluations of each draw, as in launch/synthesize.py."
+)
+SEED = flags.DEFINE_integer("seed", 0, "--fit: seed of the draws.", 0, LARGEST_SEED)
+RATE = flags.DEFINE_float("rate", 0.05, "--fit: rate of false alarms over all reasons together.")
+LEVEL = flags.DEFINE_float("level", 0.9, "--fit: share of patients with errors below the bound.")
+MOST = flags.DEFINE_integer("patients", 40, "--fit: most training patients.", lower_bound=3)
+
+
+def main() -> int:
+    from sde_ct.runtime import parallel
+
+    if FIT.value == bool(SCT.value):
+        raise InputError("Give either --fit with --data, or --sct=OUTPUT to be judged.")
+    parallel.set_up()
+    return _fit() if FIT.value else _judge()
+
+
+def _fit() -> int:
+    from sde_ct.acceptance import reference
+    from sde_ct.data.prepared import read_prepared
+    from sde_ct.synthesis import load
+    from sde_ct.synthesis.fitting import fit_acceptance
+    from sde_ct.synthesis.trained import with_budget
+
+    if not DATA.value:
+        raise InputError("--fit needs --data: give the prepared data of the training.")
+    for name, value in (("rate", RATE.value), ("level", LEVEL.value)):
+        if not 0 < value < 1:
+            raise InputError(f"--{name}={value}: give a share such as 0.05 or 0.9.")
+    path = Path(WORKDIR.value) / reference.NAME
+    if path.exists():
+        raise InputError(f"{path} exists: remove it to fit again, or move it to keep both.")
+    trained = with_budget(load(Path(WORKDIR.value)), SAMPLER.value, EVALUATIONS.value)
+    fitted = fit_acceptance(
+        trained,
+        read_prepared(DATA.value),
+        SAMPLER.value,
+        draws=DRAWS.value or (10 if trained.draws_differ(SAMPLER.value) else 1),
+        seed=SEED.value,
+        rate=RATE.value,
+        level=LEVEL.value,
+        most=MOST.value,
+        progress=partial(bar, desc="fit", unit="volume"),
+    )
+    reference.write(path, fitted)
+    counts = fitted.patients
+    print(
+        f"{path}: fitted on {counts['train']} training and {counts['validation']} validation "
+        "patients.",
+        fitted.promise,
+        sep="\n",
+    )
+    return 0
+
+
+def _judge() -> int:
+    from sde_ct.report.html.acceptance_page import save_page
+    from sde_ct.synthesis.judged_files import judge_folder
+    from sde_ct.synthesis.request import AcceptRequest
+
+    verdicts = judge_folder(
+        Path(WORKDIR.value), Path(SCT.value), MR.value, AcceptRequest(RANGE_LIMIT.value, save_page)
+    )
+    reviewed = False
+    for name, verdict in verdicts:
+        print(f"{name}:", *verdict.lines(), sep="\n")
+        reviewed |= bool(verdict.reasons)
+    return REVIEWED if reviewed else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,121 @@
+"""How unlike the training the slices of an MR are, by the network's own coarse features.
+
+A slice is a vector of the network's coarsest features on a grid of `CELLS` x `CELLS` cells, so that
+the place of structures counts, projected onto `DIMENSIONS` random directions. Random projections
+keep distances within a few percent (Johnson & Lindenstrauss, 1984) and need no fit, so a new
+patient and those of the training are treated alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+CELLS, DIMENSIONS = 4, 64
+NEAR = 0.15  # slices are compared with those at most this share of the volume away
+# The MR as it is, mirrored from left to right, turned front to back, and both.
+FLIPS = ((), (2,), (1,), (1, 2))
+
+ARRAYS = ("positions", "slices", "asymmetries")  # of an `Atlas`
+
+Slices = Float[np.ndarray, "z d"]
+
+
+def project(coarse: Float[np.ndarray, "z h w c"]) -> Slices:
+    """The vectors of slices from the network's coarse features."""
+    means = [
+        cell.mean(axis=(1, 2))
+        for rows in np.array_split(coarse, min(CELLS, coarse.shape[1]), axis=1)
+        for cell in np.array_split(rows, min(CELLS, coarse.shape[2]), axis=2)
+    ]
+    flat = np.concatenate(means, axis=1).astype(np.float64)
+    directions = np.random.default_rng(0).normal(size=(flat.shape[1], DIMENSIONS))
+    return flat @ directions / np.sqrt(flat.shape[1])
+
+
+class Distances(NamedTuple):
+    """The distances of one MR's slices to the nearest ones of the training."""
+
+    mean: float
+    worst: float
+    mirrored: float  # -1 where left and right differ as in the training, 1 where they are swapped
+    turned: float  # mean, relative to the smallest of the MR turned over or upside down
+
+
+class Atlas(NamedTuple):
+    """The slices of the training patients."""
+
+    patients: Sequence[str]  # of each slice
+    positions: Float[np.ndarray, " n"]  # from 0 at the feet to 1 at the head
+    slices: Float[np.ndarray, "n d"]
+    names: Sequence[str]  # of each patient
+    asymmetries: Float[np.ndarray, "p e"]  # of each patient, see `_asymmetry`
+
+    @classmethod
+    def of(cls, patients: Mapping[str, Sequence[Slices]]) -> "Atlas":
+        """The atlas of patients, whose slices are given in each of the `FLIPS`."""
+        own = {name: flips[0] for name, flips in patients.items()}
+        return cls(
+            [name for name, slices in own.items() for _ in slices],
+            np.concatenate([_positions(len(slices)) for slices in own.values()]),
+            np.concatenate(list(own.values())),
+            list(patients),
+            np.array([_asymmetry(flips) for flips in patients.values()]),
+        )
+
+    def distances(self, flips: Sequence[Slices], without: str = "") -> Distances:
+        """The distances of a patient to the training.
+
+        Args:
+          flips: the slices of the MR in each of the `FLIPS`.
+          without: a training patient who is left out, because it is himself.
+        """
+        others = np.array([name != without for name in self.patients])
+        own = self._nearest(flips[0], others)
+        upside_down = [self._nearest(one[::-1], others).mean() for one in flips]
+        turned = [*(self._nearest(one, others).mean() for one in flips[2:]), *upside_down]
+        mean = max(float(own.mean()), 1e-9)
+        mirrored = self._mirrored(_asymmetry(flips), without)
+        return Distances(mean, float(own.max()), mirrored, mean / max(float(min(turned)), 1e-9))
+
+    def _mirrored(self, asymmetry: np.ndarray, without: str) -> float:
+        """Minus the asymmetry along the one that the training patients share.
+
+        Where they share none, as in a symmetric anatomy, this varies so much between patients that
+        it cannot show a mirrored one.
+        """
+        known = self.asymmetries[[name != without for name in self.names]]
+        usual = known.mean(axis=0)
+        weights = usual / np.maximum(known.var(axis=0), 1e-9)
+        return -float(asymmetry @ weights) / max(float(usual @ weights), 1e-9)
+
+    def _nearest(self, slices: Slices, others: np.ndarray) -> Float[np.ndarray, " z"]:
+        places = _positions(len(slices))
+        result = np.empty(len(slices))
+        for i, (one, place) in enumerate(zip(slices, places, strict=True)):
+            apart = np.abs(self.positions - place)
+            apart[~others] = np.inf
+            near = apart <= max(NEAR, apart.min())
+            result[i] = np.sqrt(np.square(self.slices[near] - one).sum(axis=1).min())
+        return result
+
+    def to_json(self) -> dict:
+        """The record that `from_json` reads."""
+        arrays = {name: getattr(self, name).round(4).tolist() for name in ARRAYS}
+        return arrays | {"patients": list(self.patients), "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, record: dict) -> "Atlas":
+        """The inverse of `to_json`."""
+        return cls(**(record | {name: np.array(record[name]) for name in ARRAYS}))
+
+
+def _asymmetry(flips: Sequence[Slices]) -> Float[np.ndarray, " e"]:
+    """The difference of the slices and the mirrored ones, averaged over each third along z."""
+    thirds = np.array_split(flips[0] - flips[1], 3)
+    return np.concatenate([t.mean(axis=0) if len(t) else 0 * flips[0][0] for t in thirds])
+
+
+def _positions(count: int) -> Float[np.ndarray, " z"]:
+    return (np.arange(count) + 0.5) / count

@@ -1,0 +1,74 @@
+"""Thresholds by a stated rate of false alarms, and what they promise."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple
+
+from scipy import stats
+
+CONFIDENCE = 0.9  # in the promise of a bound
+
+
+class Threshold(NamedTuple):
+    """A limit that a new score of the same kind exceeds at a known rate."""
+
+    value: float
+    promised: float  # the rate is at most this, on average over sets of fitted patients; 1 is none
+    sentence: str
+
+
+def tolerance(
+    values: Sequence[float], level: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """An upper bound of a share `level` of all new values, and the share that is promised.
+
+    The k-th smallest of K values bounds a share of new ones that has the distribution
+    Beta(k, K + 1 - k) over sets of K values. The smallest k is taken for which this share is at
+    least `level` with a probability of `confidence` (Vovk, ACML 2012). If the values are too few,
+    the bound is their largest, and the promised share is smaller than `level`.
+    """
+    known = sorted(values)
+    count = len(known)
+    for k in range(1, count + 1):
+        if stats.beta.sf(level, k, count + 1 - k) >= confidence:
+            return known[k - 1], level
+    return known[-1], float(stats.beta.ppf(1 - confidence, count, 1))
+
+
+def threshold(scores: Sequence[float], rate: float, others: Sequence[float] = ()) -> Threshold:
+    """The split-conformal threshold of a score (Lei et al., J. Am. Stat. Assoc. 113, 2018).
+
+    If a new patient is exchangeable with the K fitted ones, his score exceeds the k-th smallest of
+    theirs, k = ⌈(K + 1)(1 - rate)⌉, with a probability of at most `rate`. If k exceeds K, the
+    patients are too few. Then `others` join, for whom nothing can be promised, and the largest
+    score of the fitted patients remains a lower limit: it is exceeded with probability 1/(K + 1).
+
+    Args:
+      scores: of patients that had no part in anything that the scores depend on; at least one.
+      rate: of false alarms.
+      others: scores of other patients, such as those of the training.
+    """
+    known = sorted(scores)
+    count, k = len(known), ceil((len(known) + 1) * (1 - rate) - 1e-9)
+    plural = "s" * (count != 1)
+    if k <= count:
+        # The rate of one fit has a beta distribution, see Vovk, ACML 2012.
+        low, high = (1 - stats.beta.ppf(p, k, count + 1 - k) for p in (0.95, 0.05))
+        return Threshold(
+            known[k - 1],
+            rate,
+            f"With {count} validation patient{plural}, at most {rate:.0%} of new patients of their "
+            "kind exceed the threshold, on average over such fits; the rate of this one fit lies "
+            f"between {low:.1%} and {high:.1%} with 90 % probability.",
+        )
+    pooled = sorted([*known, *others])
+    place = min(ceil((len(pooled) + 1) * (1 - rate) - 1e-9), len(pooled))
+    value = max(known[-1], pooled[place - 1])
+    return Threshold(
+        value,
+        1 / (count + 1),
+        f"{count} validation patient{plural} cannot promise a rate of {rate:.0%}: of new patients "
+        f"of their kind, up to {1 / (count + 1):.0%} may exceed the threshold. It also takes the "
+        f"training patients' scores into account, which promise nothing, because the network has "
+        f"seen them. At least {ceil(1 / rate) - 1} validation patients are needed.",
+    )

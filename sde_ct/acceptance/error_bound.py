@@ -1,0 +1,81 @@
+"""The MAE that is to be expected of a patient without a CT, and an upper bound of it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sde_ct.acceptance.conformal import tolerance
+from sde_ct.acceptance.features import Features
+
+LEVEL = 0.9  # share of patients whose error lies below the bound
+
+
+class ErrorModel(NamedTuple):
+    """log MAE = intercept + Σ weight · log figure, with weights of at least 0.
+
+    A larger spread, and figures more unlike those of the training, can so only raise the predicted
+    error.
+    """
+
+    names: tuple[str, ...]  # of the figures
+    weights: tuple[float, ...]
+    intercept: float
+    bound: float = 1.0  # factor from the predicted MAE to its upper bound
+    promised: float = 0.0  # share of new patients for whom the bound holds
+
+    def predict(self, values: Features) -> float:
+        """The predicted MAE, HU; NaN where a figure is missing."""
+        logs = np.array([_log(values.get(name, np.nan)) for name in self.names])
+        return float(np.exp(self.intercept + logs @ np.array(self.weights)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that `from_json` reads."""
+        return self._asdict() | {"names": list(self.names), "weights": list(self.weights)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "ErrorModel":
+        """The inverse of `to_json`."""
+        lists = {name: tuple(record[name]) for name in ("names", "weights")}
+        return cls(**(record | lists))
+
+
+def fit_errors(
+    tissue: str,
+    examples: Sequence[Features],
+    true: Sequence[float],
+    validation: Sequence[Features],
+    validation_true: Sequence[float],
+    level: float = LEVEL,
+) -> ErrorModel:
+    """Fit the weights on examples, and the level and bound on validation patients.
+
+    Examples are training patients as they are and with altered MRs, for which the network errs
+    more. The network has seen them, so only the validation patients set the level of the prediction
+    (by their median) and the bound, which is split-conformal, see `conformal.tolerance`.
+    """
+    usual = (f"spread_{tissue}", "anatomy", "contrast")
+    names = tuple(n for n in usual if all(np.isfinite(one.get(n, np.nan)) for one in examples))
+    x = np.array([[_log(one[name]) for name in names] for one in examples])
+    y = np.log(np.maximum(true, 1e-6))
+    # The intercept may be negative, so it is left out of the fit by centring.
+    weights, _ = nnls(x - x.mean(axis=0), y - y.mean())
+    raw = ErrorModel(names, tuple(map(float, weights)), float(y.mean() - x.mean(axis=0) @ weights))
+    off = [
+        float(np.log(max(mae, 1e-6) / raw.predict(one)))
+        for one, mae in zip(validation, validation_true, strict=True)
+        if np.isfinite(raw.predict(one))
+    ]
+    if not off:
+        return raw
+    shift, (limit, promised) = float(np.median(off)), tolerance(off, level)
+    return raw._replace(
+        intercept=raw.intercept + shift,
+        bound=float(np.exp(limit - shift)),
+        promised=promised,
+    )
+
+
+def _log(value: float) -> float:
+    return float(np.log(max(value, 1e-6)))

@@ -1,0 +1,106 @@
+"""The figures that are measured of one patient, the reason each can give, and its words."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+Features = Mapping[str, float]  # by name; NaN or missing where a figure could not be measured
+
+BOTH, HIGH = "both", "high"
+
+
+class Feature(NamedTuple):
+    """One figure.
+
+    Attributes:
+      reason: a key of `REASONS`.
+      words: what it is, for a sentence.
+      unit: of the figure, for a sentence.
+      sides: `BOTH` if a low value is as suspicious as a high one, else `HIGH`.
+      log: whether patients are compared by the logarithm, as sizes and spreads are.
+      resolution: the smallest difference that means anything, of the logarithm if `log`. It takes
+        the place of the variation between training patients where these are all alike.
+    """
+
+    reason: str
+    words: str
+    unit: str
+    sides: str = BOTH
+    log: bool = True
+    resolution: float = 0.01
+
+    def scaled(self, value: float) -> float:
+        """The value as patients are compared by it."""
+        return float(np.log(max(value, 1e-6))) if self.log else float(value)
+
+
+REASONS = {
+    "settings": "other sampling settings than those of the fit",
+    "draws": "draws that failed",
+    "header": "another acquisition than in the training",
+    "grid": "another grid than in the training",
+    "empty": "slices without a body",
+    "truncated": "a body cut off by the field of view",
+    "body": "a body of another size than in the training",
+    "orientation": "an MR that is turned or mirrored",
+    "implant": "a signal void in the body, as by metal",
+    "artefact": "a displaced copy of the body, as by ghosting",
+    "uneven": "an uneven brightness, as by the coil",
+    "noise": "more noise than in the training",
+    "contrast": "other grey values than in the training",
+    "anatomy": "an anatomy unlike the training",
+    "seams": "seams between slices of the CT",
+    "air": "air outside the body that is no air in the CT",
+    "tissue": "other bone or soft tissue than in patients of like build",
+    "spread": "a spread that has collapsed or exploded",
+    "error": "a high predicted error",
+    "range": "path lengths that are too uncertain",
+}
+
+# Whatever is wrong with an MR also changes what a network makes of it, and where the body's outline
+# is missing or doubled, everything that is measured in it changes. So reasons are named by these
+# groups, and by weight within each.
+NO_OUTLINE = ("grid", "artefact", "empty", "truncated")
+IN_THE_FEATURES = ("orientation", "anatomy")
+IN_THE_CT = ("draws", "seams", "air", "tissue", "spread", "error", "range")
+TISSUES = ("body", "bone", "soft")
+
+FEATURES = {
+    **{f"voxel_{axis}": Feature("grid", f"voxel size along {axis}", "mm") for axis in "xyz"},
+    **{f"field_{axis}": Feature("grid", f"field of view along {axis}", "mm") for axis in "xy"},
+    "empty": Feature("empty", "share of slices without a body", "", HIGH, log=False),
+    **{
+        f"touching_{axis}": Feature(
+            "truncated", f"share of the body's outline on the {side} edges", "", HIGH, log=False
+        )
+        for axis, side in (("x", "left and right"), ("y", "front and back"))
+    },
+    "width": Feature("body", "width of the body", "mm"),
+    "depth": Feature("body", "depth of the body", "mm"),
+    "area": Feature("body", "area of the body", "cm²"),
+    "length": Feature("body", "length of the body", "mm", HIGH),
+    "turned": Feature(
+        "orientation", "unlikeness to the training, relative to the MR turned over", "", HIGH
+    ),
+    "mirrored": Feature(
+        "orientation", "difference of left and right, -1 usually and 1 if mirrored", "", HIGH, False
+    ),
+    "void": Feature("implant", "largest volume without signal in the body", "cm³", HIGH),
+    "ghost": Feature("artefact", "strength of a displaced copy", "", HIGH, log=False),
+    "uneven": Feature("uneven", "smooth variation of the brightness", "", HIGH),
+    "noise": Feature("noise", "variation between neighbouring voxels of the MR", "", HIGH),
+    "contrast": Feature("contrast", "grey values off the usual, in standard deviations", "", HIGH),
+    "anatomy": Feature("anatomy", "unlikeness of the slices, on average", "", HIGH),
+    "anatomy_worst": Feature("anatomy", "unlikeness of the least alike slice", "", HIGH),
+    "seam": Feature("seams", "largest change between slices, over the usual one", "", HIGH),
+    "air_hu": Feature("air", "mean of the air in the CT", "HU", HIGH, log=False, resolution=1.0),
+    "bone_volume": Feature("tissue", "volume of bone, relative to patients of like build", ""),
+    "bone_hu": Feature("tissue", "mean of bone", "HU", log=False, resolution=1.0),
+    "soft_hu": Feature("tissue", "mean of soft tissue", "HU", log=False, resolution=1.0),
+    "outlying_draw": Feature(
+        "draws", "distance of the most different draw, relative to the others", "", HIGH
+    ),
+    **{f"spread_{t}": Feature("spread", f"mean spread in the {t}", "HU") for t in TISSUES},
+    **{f"error_{t}": Feature("error", f"predicted MAE in the {t}", "HU", HIGH) for t in TISSUES},
+}  # fmt: skip

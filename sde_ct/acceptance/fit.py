@@ -1,0 +1,122 @@
+"""Fit the reference of a network on its training and validation patients."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sde_ct.acceptance.anatomy import Atlas
+from sde_ct.acceptance.conformal import threshold
+from sde_ct.acceptance.error_bound import LEVEL, fit_errors
+from sde_ct.acceptance.features import FEATURES, TISSUES
+from sde_ct.acceptance.patient import Measured
+from sde_ct.acceptance.reference import Reference
+from sde_ct.errors import InputError
+
+RATE = 0.05
+FEWEST = 3  # training patients; fewer show no variation
+
+
+def fit(
+    training: Sequence[Measured],
+    altered: Sequence[Measured],
+    validation: Sequence[Measured],
+    *,
+    rate: float = RATE,
+    level: float = LEVEL,
+    network: Mapping[str, Any] | None = None,
+) -> Reference:
+    """Fit the centre and scale of every figure, the predicted error, and the joint threshold.
+
+    The training patients give centre and scale: the median, and the largest distance of one of them
+    from it. Each is compared with the others alone. Altered copies of them teach how
+    errors grow. The largest score over all figures of each validation patient gives the threshold,
+    so the rate of false alarms is that of all reasons together.
+
+    Args:
+      training, altered: patients of the training with their errors, and with altered MRs; an
+        altered copy has the name of its patient.
+      validation: patients that the network was not trained on, with their errors.
+      rate: of false alarms.
+      level: share of patients whose MAE lies below the bound.
+      network: recorded as the origin.
+
+    Raises:
+      InputError: fewer than `FEWEST` training patients or no validation patient.
+    """
+    if len(training) < FEWEST or not validation:
+        raise InputError(
+            f"{len(training)} training and {len(validation)} validation patients are too few: give "
+            f"at least {FEWEST} and 1."
+        )
+    logs = [
+        [np.log(max(p.values[n], 1e-6)) for n in ("body_volume", "bone_volume")] for p in training
+    ]
+    body, bone = np.transpose(logs)
+    slope = float(np.polyfit(body, bone, 1)[0]) if np.ptp(body) > 0 else 1.0
+    reference = Reference(
+        patients={"train": len(training), "validation": len(validation)},
+        grey_values=_grey_values(training),
+        atlas=Atlas.of({one.name: one.flips for one in training}),
+        build=(float(bone.mean() - slope * body.mean()), slope),
+        errors={},
+        centre={},
+        scale={},
+        threshold=1.0,
+        rate=rate,
+        level=level,
+        promise="",
+        network=dict(network or {}),
+    )
+    own = [_without_himself(reference, one, training) for one in training]
+    worse = [_without_himself(reference, one, training) for one in altered]
+    new = [reference.features(one) for one in validation]
+    errors = {}
+    for tissue in TISSUES:
+        taught = _known(tissue, own + worse, [*training, *altered])
+        judged = _known(tissue, new, validation)
+        if taught and judged:
+            errors[tissue] = fit_errors(tissue, *taught, *judged, level)
+    reference = replace(reference, errors=errors)
+    own, new = (
+        [one | {f"error_{t}": m.predict(one) for t, m in errors.items()} for one in some]
+        for some in (own, new)
+    )
+    centre, scale = {}, {}
+    for name, feature in FEATURES.items():
+        values = np.array(
+            [feature.scaled(v) for one in own if np.isfinite(v := one.get(name, np.nan))]
+        )
+        if len(values) >= FEWEST:
+            centre[name] = float(np.median(values))
+            off = values - centre[name]
+            far = np.abs(off) if feature.sides == "both" else off
+            scale[name] = max(float(far.max()), feature.resolution)
+    reference = replace(reference, centre=centre, scale=scale)
+    worst = [[max(reference.scores(one).values()) for one in some] for some in (new, own)]
+    limit = threshold(worst[0], rate, worst[1])
+    return replace(reference, threshold=limit.value, promise=limit.sentence)
+
+
+def _known(
+    tissue: str, features: Sequence[dict[str, float]], patients: Sequence[Measured]
+) -> tuple[list[dict[str, float]], list[float]] | None:
+    """The figures and the errors in a tissue, of the patients who have it."""
+    pairs = zip(features, patients, strict=True)
+    known = [(one, p.errors[tissue]) for one, p in pairs if tissue in p.errors]
+    return ([one for one, _ in known], [error for _, error in known]) if known else None
+
+
+def _without_himself(
+    reference: Reference, patient: Measured, training: Sequence[Measured]
+) -> dict[str, float]:
+    """The figures of a training patient compared with the others."""
+    others = [one for one in training if one.name != patient.name]
+    reference = replace(reference, grey_values=_grey_values(others))
+    return reference.features(patient, without=patient.name)
+
+
+def _grey_values(patients: Sequence[Measured]) -> tuple[list[float], list[float]]:
+    values = np.array([one.grey_values for one in patients])
+    return values.mean(axis=0).tolist(), values.std(axis=0, ddof=1).tolist()

@@ -1,0 +1,112 @@
+"""What a network's training and validation patients were like: acceptance.json."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sde_ct.acceptance.anatomy import Atlas
+from sde_ct.acceptance.error_bound import ErrorModel
+from sde_ct.acceptance.features import FEATURES, TISSUES
+from sde_ct.acceptance.patient import Measured
+from sde_ct.errors import InputError
+from sde_ct.storage.whole import read_json, write_json
+
+GREY_STEP = 0.5  # %, the least standard deviation of a percentile of the grey values
+NAME = "acceptance.json"  # beside the checkpoints that it was fitted with
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The training and validation patients of one network, and the threshold of a review.
+
+    Attributes:
+      patients: number of training and validation patients.
+      grey_values: mean and standard deviation over the training patients, of
+        `mr_features.grey_values`.
+      atlas: slices of the training patients.
+      build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
+      errors: by tissue.
+      centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
+      threshold: of the largest score of a patient.
+      rate: of false alarms for which the threshold was made.
+      level: share of patients for whom the bound of the error was made.
+      promise: a sentence.
+      network: the weights, the sampling settings, the sampler and the draws, as plain JSON.
+    """
+
+    patients: Mapping[str, int]
+    grey_values: tuple[Sequence[float], Sequence[float]]
+    atlas: Atlas
+    build: tuple[float, float]
+    errors: Mapping[str, ErrorModel]
+    centre: Mapping[str, float]
+    scale: Mapping[str, float]
+    threshold: float
+    rate: float
+    level: float
+    promise: str
+    network: Mapping[str, Any]
+
+    def features(self, patient: Measured, without: str = "") -> dict[str, float]:
+        """All figures of a patient; `without` leaves one training patient out of the atlas."""
+        values = dict(patient.values)
+        anatomy = self.atlas.distances(patient.flips, without)
+        usual, deviation = map(np.array, self.grey_values)
+        apart = np.mean(np.abs(patient.grey_values - usual) / np.maximum(deviation, GREY_STEP))
+        bone, body = values["bone_volume"], values["body_volume"]
+        expected = np.exp(self.build[0] + self.build[1] * np.log(max(body, 1e-6)))
+        values |= {
+            "anatomy": anatomy.mean,
+            "anatomy_worst": anatomy.worst,
+            "mirrored": anatomy.mirrored,
+            "turned": anatomy.turned,
+            "contrast": float(apart),
+            "bone_volume": float(bone / max(expected, 1e-6)),
+        }
+        predicted = {f"error_{t}": model.predict(values) for t, model in self.errors.items()}
+        return values | predicted
+
+    def scores(self, features: Mapping[str, float]) -> dict[str, float]:
+        """How far each figure lies from the training, in the scale of its variation there."""
+        found = {}
+        for name, feature in FEATURES.items():
+            value = features.get(name, np.nan)
+            if name in self.centre and np.isfinite(value):
+                off = (feature.scaled(value) - self.centre[name]) / self.scale[name]
+                found[name] = float(abs(off) if feature.sides == "both" else max(off, 0.0))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that `from_json` reads."""
+        errors = {name: model.to_json() for name, model in self.errors.items()}
+        return vars(self) | {"atlas": self.atlas.to_json(), "errors": errors}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Reference":
+        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
+        values = {name: record[name] for name in cls.__dataclass_fields__}
+        values["atlas"] = Atlas.from_json(record["atlas"])
+        values["errors"] = {t: ErrorModel.from_json(record["errors"][t]) for t in record["errors"]}
+        if not set(values["errors"]) <= set(TISSUES) or not values["threshold"] > 0:
+            raise ValueError("errors or threshold")
+        return cls(**values)
+
+
+def write(path: Path, reference: Reference) -> None:
+    """Write the file whole or not at all. Raises InputError where it exists."""
+    if path.exists():
+        raise InputError(f"{path} exists: remove it to fit again.")
+    write_json(path, reference.to_json(), indent=0)
+
+
+def read(path: Path) -> Reference:
+    """Read the file of `write`. Raises InputError where it is missing or damaged."""
+    try:
+        return Reference.from_json(read_json(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: run launch/accept.py --fit first.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: remove it and fit again.") from error

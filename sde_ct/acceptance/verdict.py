@@ -1,0 +1,162 @@
+"""PASS or REVIEW of one patient, with reasons in order of weight."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sde_ct.acceptance.conformal import CONFIDENCE
+from sde_ct.acceptance.features import FEATURES, IN_THE_CT, IN_THE_FEATURES, NO_OUTLINE, REASONS
+from sde_ct.acceptance.reference import Reference
+
+PASS, REVIEW = "PASS", "REVIEW"
+
+
+class Reason(NamedTuple):
+    """A reason for a review.
+
+    `weight` is how many times over the threshold its largest score is. None is a fact, such as a
+    header that no training patient had, and comes first.
+    """
+
+    name: str  # a key of `features.REASONS`
+    weight: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on one patient.
+
+    Attributes:
+      reasons: facts first, then a missing outline, other faults of the MR, unlike anatomy, and
+        faults of the CT, each in order of weight. None is a PASS.
+      weights: the largest of each reason, also of those below 1.
+      errors: by tissue the predicted MAE and its upper bound, HU.
+      bound: a sentence on what the bound promises.
+      promise: a sentence on what the threshold promises.
+    """
+
+    reasons: tuple[Reason, ...]
+    weights: Mapping[str, float]
+    errors: Mapping[str, tuple[float, float]]
+    bound: str
+    promise: str
+
+    @property
+    def word(self) -> str:
+        """PASS or REVIEW."""
+        return REVIEW if self.reasons else PASS
+
+    @property
+    def short(self) -> str:
+        """The verdict and its first reason in two words."""
+        return f"{REVIEW}: {self.reasons[0].name}" if self.reasons else PASS
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in a sentence for a terminal and the description of a series."""
+        if not self.reasons:
+            return f"{PASS}: nothing differs from the training by more than its own patients do."
+        return f"{REVIEW}: " + "; ".join(REASONS[one.name] for one in self.reasons) + "."
+
+    def lines(self) -> list[str]:
+        """The verdict, its reasons and the predicted errors for a terminal."""
+        return [
+            self.sentence,
+            *(f"  {number}. {one.sentence}" for number, one in enumerate(self.reasons, start=1)),
+            *(
+                f"  predicted MAE in the {tissue}: {mae:.0f} HU, at most {most:.0f} HU"
+                for tissue, (mae, most) in self.errors.items()
+            ),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record for a sidecar, plain JSON values."""
+        return {
+            "verdict": self.word,
+            "reasons": [one._asdict() for one in self.reasons],
+            "weights": {name: round(weight, 3) for name, weight in self.weights.items()},
+            "predicted_mae_hu": {t: round(mae, 1) for t, (mae, _) in self.errors.items()},
+            "mae_bound_hu": {t: round(most, 1) for t, (_, most) in self.errors.items()},
+            "bound": self.bound,
+            "promise": self.promise,
+        }
+
+
+def judge(
+    reference: Reference,
+    features: Mapping[str, float],
+    facts: Sequence[tuple[str, str]] = (),
+    ranges: Sequence[tuple[str, float]] = (),
+    limit: float | None = None,
+) -> Verdict:
+    """Judge a patient.
+
+    Args:
+      reference: of the network.
+      features: from `Reference.features`.
+      facts: reasons that need no threshold, each a key of `REASONS` and a sentence.
+      ranges: a name and the width in mm of the interval of each path length.
+      limit: the widest interval of a path length that passes, mm; None judges no range.
+    """
+    reasons = [Reason(name, None, sentence) for name, sentence in facts]
+    if features.get("not_finite", 0) > 0:
+        reasons.append(Reason("draws", None, "The CT holds voxels that are no numbers."))
+    weights: dict[str, float] = {}
+    largest: dict[str, str] = {}
+    for name, score in reference.scores(features).items():
+        reason, weight = FEATURES[name].reason, score / reference.threshold
+        if weight > weights.get(reason, 0.0):
+            weights[reason], largest[reason] = weight, name
+    if limit is not None and ranges:
+        name, width = max(ranges, key=lambda one: one[1])
+        weights["range"] = width / limit
+        text = f"The interval of the path length {name} is {width:.1f} mm wide"
+        text += f"; the limit is {limit:g} mm."
+        largest["range"] = text
+    for reason, weight in weights.items():
+        if weight > 1:
+            text = largest[reason]
+            sentence = text if reason == "range" else _sentence(reference, text, features[text])
+            reasons.append(Reason(reason, round(weight, 2), sentence))
+    reasons.sort(key=_place)
+    errors = {
+        tissue: (mae, mae * model.bound)
+        for tissue, model in reference.errors.items()
+        if np.isfinite(mae := features.get(f"error_{tissue}", np.nan))
+    }
+    return Verdict(tuple(reasons), weights, errors, _bound(reference), reference.promise)
+
+
+def _place(reason: Reason) -> tuple[int, float]:
+    """Facts come first, then causes before consequences, and the heaviest first."""
+    if reason.weight is None:
+        return 0, 0.0
+    last = (NO_OUTLINE, (), IN_THE_FEATURES, IN_THE_CT)
+    group = next((i for i, names in enumerate(last) if reason.name in names), 1)
+    return 1 + group, -reason.weight
+
+
+def _sentence(reference: Reference, name: str, value: float) -> str:
+    feature = FEATURES[name]
+    centre, scale = reference.centre[name], reference.threshold * reference.scale[name]
+    ends = (centre - scale, centre + scale)
+    low, high = (np.exp(end) if feature.log else end for end in ends)
+    unit = f" {feature.unit}" if feature.unit else ""
+    allowed = f"at most {high:.3g}" if feature.sides == "high" else f"{low:.3g} to {high:.3g}"
+    words = feature.words[0].upper() + feature.words[1:]
+    return f"{words}: {value:.3g}{unit}; {allowed}{unit} passes."
+
+
+def _bound(reference: Reference) -> str:
+    if not reference.errors:
+        return ""
+    promised = min(model.promised for model in reference.errors.values())
+    short = " (the validation patients are too few for more)" if promised < reference.level else ""
+    return (
+        f"With {CONFIDENCE:.0%} confidence, the MAE lies below its bound for at least "
+        f"{promised:.0%} of new patients of the validation patients' kind{short}. Nothing is "
+        "promised for a patient unlike the training."
+    )

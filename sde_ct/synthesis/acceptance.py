@@ -1,0 +1,92 @@
+"""Measure one patient's synthetic CT for the verdict of `sde_ct.acceptance`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sde_ct.acceptance.anatomy import FLIPS, project
+from sde_ct.acceptance.ct_features import ct_features
+from sde_ct.acceptance.mr_features import grey_values, mr_features
+from sde_ct.acceptance.patient import Measured
+from sde_ct.data.inputs import network_input
+from sde_ct.methods import build_network
+from sde_ct.methods.embedding import coarse_features
+from sde_ct.synthesis.correction import network
+from sde_ct.synthesis.sidecar import differences
+from sde_ct.synthesis.trained import Trained
+from sde_ct.volumes.volume import Volume
+
+BATCH = 8  # slices at once; volumes of any depth share one program
+
+
+def settings(trained: Trained, sampler: str | None, draws: int) -> dict[str, Any]:
+    """The weights and the sampling to which a reference belongs, as plain JSON values."""
+    return {**network(trained), "sampler": sampler, "draws": draws}
+
+
+def settings_facts(fitted: Mapping[str, Any], used: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A reason for each sampling setting that differs from that of the fit."""
+    changed = differences(dict(fitted), {key: used[key] for key in fitted if key in used})
+    return [("settings", f"{one}: the thresholds were fitted with the first.") for one in changed]
+
+
+class Measurer:
+    """Measures patients for one network; its program is compiled once."""
+
+    def __init__(self, trained: Trained):
+        self._trained = trained
+        self._network = build_network(trained.config)
+        self._coarse: Callable = jax.jit(
+            lambda params, mr: coarse_features(self._network, params, mr)
+        )
+
+    def __call__(
+        self,
+        name: str,
+        mr: Volume,
+        mean: Volume,
+        spread: Volume | None,
+        draws: Sequence[Volume] = (),
+        further: Sequence[Volume] = (),
+        errors: Mapping[str, float] | None = None,
+    ) -> Measured:
+        """Measure one patient.
+
+        Args:
+          name: the patient's name.
+          mr: a.u.
+          mean, spread: of the draws as the network gave them, HU; the spread is not recalibrated.
+          draws: the single draws, if they are at hand.
+          further: the other MR contrasts.
+          errors: the MAE by tissue, where there is a real CT.
+        """
+        data = self._trained.data
+        given = network_input(
+            mr,
+            self._trained.intensity.mr,
+            further=further,
+            neighbours=self._trained.config.data.neighbours,
+            spacing=tuple(data["spacing"]) if data["spacing"] else None,
+            size=tuple(data["size"]),
+            n4=data.get("n4", False),
+            multiple=self._network.multiple,
+            name=name,
+        )
+        values = mr_features(mr, given.percentiles) | ct_features(mr, mean, spread, draws)
+        return Measured(
+            name=name,
+            values=values,
+            grey_values=grey_values(given.percentiles),
+            flips=[project(self._features(np.flip(given.mr, axes))) for axes in FLIPS],
+            errors=errors or {},
+        )
+
+    def _features(self, mr: np.ndarray) -> np.ndarray:
+        padded = np.pad(mr, ((0, -len(mr) % BATCH), (0, 0), (0, 0), (0, 0)))
+        parts = [
+            jax.device_get(self._coarse(self._trained.params, padded[first : first + BATCH]))
+            for first in range(0, len(padded), BATCH)
+        ]
+        return np.concatenate(parts)[: len(mr)]

@@ -1,0 +1,87 @@
+"""Fit the acceptance of a network: synthesize its training and validation patients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sde_ct.acceptance.altered import altered
+from sde_ct.acceptance.fit import FEWEST, fit
+from sde_ct.acceptance.patient import Measured, errors
+from sde_ct.acceptance.reference import Reference
+from sde_ct.data.prepared import Prepared, PreparedCase
+from sde_ct.errors import InputError
+from sde_ct.synthesis.acceptance import Measurer, settings
+from sde_ct.synthesis.synthesizer import Synthesizer
+from sde_ct.synthesis.trained import Trained
+from sde_ct.volumes.volume import Volume
+
+
+def fit_acceptance(
+    trained: Trained,
+    prepared: Prepared,
+    sampler: str | None,
+    *,
+    draws: int,
+    seed: int = 0,
+    rate: float,
+    level: float,
+    most: int = 40,
+    progress: Callable[[Sequence[Any]], Any] = iter,
+) -> Reference:
+    """Synthesize patients of a prepared set, and fit the reference of the network on them.
+
+    Args:
+      trained: the network, with its number of evaluations.
+      prepared: the data of its training.
+      sampler, draws, seed: of the synthesis; the reference holds for this sampler and these draws.
+      rate: of false alarms.
+      level: share of patients whose MAE lies below the bound.
+      most: training patients, taken evenly from all.
+      progress: wraps the list of patients.
+
+    Raises:
+      InputError: the data is not that of the training, or has too few patients.
+    """
+    training, validation = require_patients(trained, prepared)
+    chosen = np.unique(np.linspace(0, len(training) - 1, min(most, len(training))).astype(int))
+    training = [training[i] for i in chosen]
+    synthesize, measure = Synthesizer(trained, sampler), Measurer(trained)
+
+    def measured(case: PreparedCase, mr: Volume) -> Measured:
+        _, *further = (case.volume(name) for name in case.mrs)
+        drawn = synthesize(mr, case=case.id, draws=draws, seed=seed, further=further)
+        ct, mask = case.volume("ct"), case.volume("mask")
+        found = errors(drawn.mean.array, ct.array, mask.array)
+        return measure(case.id, mr, drawn.mean, drawn.spread, drawn.draws, further, found)
+
+    asked = [(kind, case) for kind in ("training", "altered") for case in training]
+    asked += [("validation", case) for case in validation]
+    done: dict[str, list[Measured]] = {"training": [], "altered": [], "validation": []}
+    for kind, case in progress(asked):
+        mr = case.volume("mr")
+        if kind == "altered":
+            mr = altered(mr, case.percentiles, len(done["altered"]))
+        done[kind].append(measured(case, mr))
+    used = settings(trained, sampler, draws)
+    return fit(*done.values(), rate=rate, level=level, network=used)
+
+
+def require_patients(
+    trained: Trained, prepared: Prepared
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """The training and validation patients. Raises InputError as `fit_acceptance`."""
+    seen = set(trained.data["split"]["train"])
+    training = [case for case in prepared.of("train") if case.id in seen]
+    validation = list(prepared.of("validation"))
+    if both := sorted(seen & {case.id for case in validation}):
+        raise InputError(
+            f"The network was trained on {', '.join(both)} of the validation patients in "
+            f"{prepared.folder}: give the data of its training."
+        )
+    if len(training) < FEWEST or not validation:
+        raise InputError(
+            f"{prepared.folder} has {len(training)} of the network's training patients and "
+            f"{len(validation)} validation patients: at least {FEWEST} and 1 are needed."
+        )
+    return training, validation

@@ -1,0 +1,106 @@
+"""Judge the volumes that an earlier synthesis wrote."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sde_ct.acceptance.verdict import Verdict
+from sde_ct.config_record import from_dict
+from sde_ct.errors import InputError
+from sde_ct.storage.whole import read_json, write_json
+from sde_ct.synthesis.judging import KEY, Judging, concluded
+from sde_ct.synthesis.request import AcceptRequest
+from sde_ct.synthesis.sidecar import RESULTS
+from sde_ct.synthesis.sources import find_sources
+from sde_ct.synthesis.synthetic_ct import SyntheticCT
+from sde_ct.synthesis.trained import Trained, load
+from sde_ct.synthesis.unlike import header_warnings
+from sde_ct.volumes.dicom.series import Series
+from sde_ct.volumes.files import open_source, read_any, read_mr
+from sde_ct.volumes.volume import Volume, voxel_sha256
+
+
+def judge_folder(
+    workdir: Path, folder: Path, mrs: Sequence[str], asked: AcceptRequest
+) -> Iterator[tuple[str, Verdict]]:
+    """Judge every volume of an output of synthesis, with its name.
+
+    Args:
+      workdir: of the network that made it.
+      folder: the output.
+      mrs: MRs of volumes whose sidecar holds no figures by this reference.
+      asked: the limit of the ranges, and the function that writes the page.
+
+    Raises:
+      InputError: the folder holds no output, or one of another network, or a volume without figures
+        whose MR is not given.
+    """
+    sidecars = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    records = {path.stem: read_json(path) for path in sidecars}
+    records = {k: v for k, v in records.items() if isinstance(v, dict) and RESULTS in v}
+    if not records:
+        raise InputError(f"{folder} holds no output of launch/synthesize.py: give its --output.")
+    given = dict(_by_voxels(mrs, records))
+    judgings: dict[str, tuple[Trained, Judging]] = {}
+    for name, record in records.items():
+        path = folder / f"{name}.json"
+        key = repr([record[k] for k in ("sampler", "draws", "checkpoints")])
+        if key not in judgings:
+            used = _network(workdir, record, path)
+            judging = Judging.of(workdir, used, record["sampler"], record["draws"])
+            judgings[key] = used, judging
+        used, judging = judgings[key]
+        if name in given:
+            record[KEY] = _measured(folder, name, record, used, judging, given[name])
+            write_json(path, record)
+        yield name, concluded(folder, name, judging, asked)
+
+
+def _network(workdir: Path, record: dict[str, Any], path: Path) -> Trained:
+    """The network of a work directory with the sampling that a sidecar names.
+
+    Raises InputError if another network made the volume.
+    """
+    made = record["checkpoints"]
+    trained = load(workdir, "newest" if record.get("checkpoint") == ["newest"] else "best")
+    if len(made) > 1 or made[0]["weights_sha256"] != trained.sha256():
+        raise InputError(
+            f"{path} describes a CT of another network or checkpoint than that of {workdir}: give "
+            "the --workdir that it was made with."
+        )
+    return trained._replace(config=from_dict(made[0]["configuration"]))
+
+
+def _by_voxels(
+    mrs: Sequence[str], records: dict[str, dict[str, Any]]
+) -> Iterator[tuple[str, tuple[Series | None, Volume]]]:
+    """The MRs, each with the name of the volume that was made from it."""
+    for source in find_sources(mrs) if mrs else ():
+        given = source.series or open_source(source.path)
+        mr = read_mr(given)
+        digest = voxel_sha256(mr.array)
+        names = [n for n, record in records.items() if record["input"]["sha256"] == digest]
+        if not names:
+            raise InputError(f"{source.path} is not the MR of any volume here: leave it out.")
+        yield names[0], (given if isinstance(given, Series) else None, mr)
+
+
+def _measured(
+    folder: Path,
+    name: str,
+    record: dict[str, Any],
+    trained: Trained,
+    judging: Judging,
+    given: tuple[Series | None, Volume],
+) -> dict[str, Any]:
+    """What `Judging.record` gives, from the files of the mean and the spread."""
+    if record.get("calibrated") or len(trained.contrasts) > 1:
+        raise InputError(
+            f"{name} was made with --calibrated or from several contrasts: synthesize it again, "
+            "with --accept."
+        )
+    opened, mr = given
+    mean, spread = folder / "sct" / f"{name}.nii.gz", folder / "sct_std" / f"{name}.nii.gz"
+    ct = SyntheticCT((), read_any(mean), read_any(spread) if spread.exists() else None, 0, 0, 0)
+    header = header_warnings([trained], opened) if opened else ()
+    return judging.record(name, mr, ct, (), header)

@@ -1,0 +1,52 @@
+"""Each figure of an MR answers to the fault it is for."""
+
+import numpy as np
+import pytest
+
+from sde_ct.acceptance.mr_features import mr_features
+from sde_ct.data.intensity import body_percentiles
+from sde_ct.data.regions.body import body_mask
+from sde_ct.lab.phantom.faults import FAULTS
+from sde_ct.lab.phantom.pelvis import pelvis_patient
+
+
+def figures(mr):
+    return mr_features(mr, body_percentiles(mr.array, body_mask(mr).array))
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return pelvis_patient(11, shape=(64, 48, 6), spacing=(6.25, 6.25, 13.0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "figure", "factor"),
+    [
+        ("other spacing", "voxel_x", 1.4),
+        ("cut off", "touching_x", 3),
+        ("implant", "void", 2),
+        ("ghosting at 30 %", "ghost", 2),
+        ("bias field 20:1", "uneven", 1.5),
+        ("noise", "noise", 2),
+        ("zoomed by 1.3", "area", 1.25),
+    ],
+)
+def test_a_fault_raises_its_figure(patient, fault, figure, factor):
+    usual, faulty = figures(patient.mr)[figure], figures(FAULTS[fault].mr(patient))[figure]
+    assert faulty > factor * max(usual, 0.01)
+
+
+def test_empty_slices_are_counted(patient):
+    assert figures(patient.mr)["empty"] == 0
+    assert figures(FAULTS["empty slices"].mr(patient))["empty"] == pytest.approx(2 / 6)
+
+
+def test_the_order_of_the_axes_in_a_file_changes_nothing(patient):
+    mr = patient.mr
+    turned = type(mr)(
+        np.transpose(mr.array, (2, 0, 1))[:, ::-1].copy(),
+        (mr.affine @ np.array([[0, -1, 0, 63], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])),
+        "a.u.",
+    )
+    for name, value in figures(turned).items():
+        assert value == pytest.approx(figures(mr)[name], rel=1e-6), name

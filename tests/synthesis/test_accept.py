@@ -1,0 +1,90 @@
+"""`accept.py --fit`, then PASS or REVIEW by `synthesize --accept` and by `accept.py --sct`."""
+
+import json
+import shutil
+
+import pydicom
+import pytest
+
+from ..programs import call
+
+
+@pytest.fixture(scope="module")
+def fitted(runs, phantoms, tmp_path_factory):
+    """A copy of the work directory of a tiny network with a reference, and what the fit said."""
+    workdir = tmp_path_factory.mktemp("fitted") / "run"
+    shutil.copytree(runs("diffusion"), workdir)
+    flags = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em", "--draws=3"]
+    done = call("accept", "--fit", *flags)
+    assert done.status == 0, done.err
+    return workdir, done.out
+
+
+@pytest.fixture
+def usual(phantoms):
+    (case,) = phantoms.of("test")
+    return case.id, [f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
+
+
+def test_the_fit_says_what_one_patient_cannot_promise(fitted):
+    _, said = fitted
+    assert "fitted on 3 training and 1 validation patients" in said
+    assert "1 validation patient cannot promise a rate of 5%" in said
+
+
+def test_a_verdict_is_in_status_sidecar_page_and_series(fitted, usual, tmp_path):
+    (workdir, _), (name, mr) = fitted, usual
+    out = tmp_path / "out"
+    flags = [f"--workdir={workdir}", *mr, f"--output={out}", "--accept", "--dicom"]
+    # The draws differ from those of the fit, which is a reason by itself.
+    done = call("synthesize", *flags, "--draws=2")
+    assert done.status == 3, done.err
+    assert "REVIEW: other sampling settings than those of the fit" in done.out
+    record = json.loads((out / f"{name}.json").read_text())["acceptance"]
+    assert record["verdict"] == "REVIEW"
+    assert record["reasons"][0]["name"] == "settings"
+    assert "draws: 3 -> 2" in record["reasons"][0]["sentence"]
+    page = (out / "acceptance" / f"{name}.html").read_text()
+    assert "REVIEW" in page
+    assert "draws: 3 -&gt; 2" in page
+    ct = pydicom.dcmread(out / "dicom" / name / "sct" / "0001.dcm")
+    assert ct.SeriesDescription == "Synthetic CT from MR, research only, REVIEW: settings"
+    assert "REVIEW: other sampling settings" in ct.DerivationDescription
+    # The same command again, and the other program, come to the same verdict.
+    assert call("synthesize", *flags, "--draws=2").status == 3
+    again = call("accept", f"--workdir={workdir}", f"--sct={out}")
+    assert again.status == 3, again.err
+    assert json.loads((out / f"{name}.json").read_text())["acceptance"] == record
+
+
+def test_a_volume_from_before_the_fit_needs_its_mr(fitted, runs, usual, tmp_path):
+    (workdir, _), (name, mr) = fitted, usual
+    early, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(runs("diffusion"), early)
+    assert call("synthesize", f"--workdir={early}", *mr, f"--output={out}", "--draws=3").status == 0
+    judge = ["accept", f"--workdir={workdir}", f"--sct={out}"]
+    assert "give launch/accept.py the MR too (--mr)" in call(*judge).err
+    done = call(*judge, mr[0])
+    assert done.status in (0, 3), done.err
+    before = json.loads((out / f"{name}.json").read_text())["acceptance"]["features"]
+    # The files hold whole HU, and single draws were not kept.
+    fresh = tmp_path / "fresh"
+    call("synthesize", f"--workdir={workdir}", *mr, f"--output={fresh}", "--draws=3", "--accept")
+    after = json.loads((fresh / f"{name}.json").read_text())["acceptance"]["features"]
+    assert set(after) - set(before) == {"outlying_draw"}
+    assert before == pytest.approx({k: after[k] for k in before}, rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--sct=nowhere"], "nowhere holds no output of launch/synthesize.py"),
+        ([], "Give either --fit with --data, or --sct=OUTPUT"),
+        (["--fit"], "--fit needs --data"),
+        (["--fit", "--data=d", "--rate=5"], "--rate=5.0: give a share"),
+    ],
+)
+def test_a_call_that_cannot_work_is_refused_in_a_sentence(fitted, flags, sentence):
+    done = call("accept", f"--workdir={fitted[0]}", *flags)
+    assert done.status == 2
+    assert sentence in done.err
