@@ -48,17 +48,19 @@ def probability_flow_ode(
         x_all, t_all = jax.lax.all_gather((x, t), _SAMPLE)
         return flow(x_all, t_all)[jax.lax.axis_index(_SAMPLE)]
 
-    def solve(x):
+    def solve(x, first_stage):
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(velocity), solver, t0=1.0, t1=end, dt0=-0.01, y0=x,
             stepsize_controller=control, adjoint=diffrax.ForwardMode(), max_steps=max_steps,
-            throw=False,
+            throw=False, solver_state=(jnp.array(False), first_stage),
         )  # fmt: skip
         return solution.ys[0], solution.stats["num_steps"], diffrax.is_successful(solution.result)
 
     start = sde.prior(fold(sample_keys(key, shape[0]), 0), shape)
-    x, tried, reached = jax.vmap(solve, axis_name=_SAMPLE)(start)
-    # The first stage of a step is the last of the step before, so only the first step evaluates it.
+    # The first stage of a step is the last of the accepted step before. That of the first step is
+    # given to the solver, which otherwise evaluates it again for as long as it rejects this step.
+    first_stage = flow(start, jnp.ones(shape[0]))
+    x, tried, reached = jax.vmap(solve, axis_name=_SAMPLE)(start, first_stage)
     nfe = (1 + (solver.tableau.num_stages - 1) * tried).astype(jnp.int32)
     if denoise:
         t = jnp.full(shape[0], end)
