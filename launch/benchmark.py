@@ -105,8 +105,8 @@ def _frontier(table: Path) -> list[str]:
     if not patients:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
     budgets = [int(n) for n in BUDGETS.value]
-    options = next(iter(networks.values())).config.sampling
-    if not any(frontier.settings(options, samplers, budgets, REFERENCE.value)):
+    first = next(iter(networks.values())).config
+    if not any(frontier.settings(first, samplers, budgets, REFERENCE.value)):
         raise InputError(f"{given}: give more, because no sampler can take so few.")
     output = table.parent
     output.mkdir(parents=True, exist_ok=True)

@@ -67,8 +67,8 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tru
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    "Sampler of a diffusion or residual network: ddpm, em, pc, ode, ddim, dpm, dpm_sde or heun; or "
-    "mean, which gives a residual or distilled network's regression without a spread.",
+    "Sampler of a diffusion or residual network: ddpm, em, pc, ode, ddim, dpm, dpm_sde, unipc or "
+    "heun; or mean, which gives a residual or distilled network's regression without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
     "draws",

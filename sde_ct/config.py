@@ -47,7 +47,7 @@ class DiffusionConfig:
     times: str = choice("lognormal", "uniform", "discrete", "listed")  # of training
     log_mean: float = number(-1.2)  # of the log noise ratio, for lognormal
     log_std: float = positive(1.2)
-    time_min: float = positive(1e-3, below=1)  # smallest time, for lognormal and uniform
+    time_min: float = positive(1e-4, below=1)  # smallest time, for lognormal and uniform
     steps: int = positive(1000)  # of the discretised process, for discrete and listed
     listed: tuple[int, ...] = ()  # the steps, counted from 0, that are trained and sampled
 
@@ -122,8 +122,12 @@ class SamplingConfig:
     ode_atol: float = positive(1e-5)
     # End in the denoised image at `fast_end`, as the fast solvers do, or at t = 1e-3, as the paper.
     ode_denoise: bool = number(True, earlier=False)
-    fast_evaluations: int = at_least(3, 20)  # of ddim, dpm, dpm_sde and heun, denoising included
-    fast_end: float = positive(0.01)  # noise level std / alpha at which they denoise and end
+    # Of the fast solvers ddim, dpm, dpm_sde, unipc and heun, denoising included.
+    fast_evaluations: int = at_least(3, 20)
+    fast_grid: str = choice("log_snr", "karras", earlier="karras")  # their noise levels but unipc's
+    # Noise level std / alpha at which they denoise and end, in units of the standard deviation of
+    # the data, or absolute with `karras`. UniPC with 4 to 8 evaluations has levels of its own.
+    fast_end: float = positive(0.01)
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
     correlated_noise: bool = False  # noise of neighbouring slices correlated like CT detail

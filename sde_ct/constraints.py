@@ -35,9 +35,9 @@ def at_least(least: int, default: Any, **constraints: Any) -> Any:
     return number(default, least=least, **constraints)
 
 
-def choice(default: str, *others: str) -> Any:
+def choice(default: str, *others: str, **constraints: Any) -> Any:
     """A field that takes one of a few names."""
-    return number(default, choices=(default, *others))
+    return number(default, choices=(default, *others), **constraints)
 
 
 def check(section: Any, prefix: str = "config.") -> None:

@@ -20,7 +20,8 @@ from sde_ct.config import (
 from sde_ct.config_record import SECTIONS, from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network, build_sde
-from sde_ct.methods.samplers import SAMPLERS
+from sde_ct.methods.samplers import SAMPLERS, Levels
+from sde_ct.sampling import karras
 from sde_ct.sde import VESDE
 from sde_ct.training.state import fresh_state
 
@@ -66,6 +67,7 @@ EARLIER = {
     "training.rollback_rate": 0.0,
     "sampling.shared_noise": False,
     "sampling.correlated_noise": False,
+    "sampling.fast_grid": "karras",
     "sampling.ode_denoise": False,  # the ODE ended at t = 1e-3
 }
 
@@ -85,7 +87,7 @@ def test_an_older_networks_ode_ends_where_it_did():
     values = to_dict(Experiment())
     del values["sampling"]["ode_denoise"]
     for config, settings in ((Experiment(), {"end", "denoise"}), (from_dict(values), set())):
-        made = SAMPLERS["ode"].settings(config.sampling, build_sde(config))
+        made = SAMPLERS["ode"].settings(config.sampling, Levels(0.1, karras, karras))
         assert made.keys() - {"rtol", "atol"} == settings
 
 

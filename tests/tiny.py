@@ -27,7 +27,7 @@ from sde_ct.training.experiment import write_experiment
 from sde_ct.training.state import fresh_state, initialised
 
 PHANTOM: dict[str, Any] = {"shape": (24, 20, 6), "spacing": (16.0, 16.0, 16.0)}
-SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=8, pc_steps=6, ode_rtol=0.1, ode_atol=0.1)
+SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=12, pc_steps=12, ode_rtol=0.1, ode_atol=0.1)
 
 
 def experiment(method: str = "diffusion", **training) -> Experiment:

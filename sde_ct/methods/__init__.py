@@ -1,5 +1,11 @@
 """What the paper compares: diffusion (DDPM and score model), CNN and GAN."""
 
-from sde_ct.methods.build import build_method, build_network, build_sde, takes_sampler
+from sde_ct.methods.build import (
+    build_method,
+    build_network,
+    build_sampled,
+    build_sde,
+    takes_sampler,
+)
 
-__all__ = ["build_method", "build_network", "build_sde", "takes_sampler"]
+__all__ = ["build_method", "build_network", "build_sampled", "build_sde", "takes_sampler"]

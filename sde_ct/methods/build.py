@@ -9,7 +9,7 @@ from sde_ct.methods.diffusion import diffusion
 from sde_ct.methods.distilled import distilled
 from sde_ct.methods.regression import regression
 from sde_ct.methods.residual import residual
-from sde_ct.methods.samplers import MEAN, SAMPLERS
+from sde_ct.methods.samplers import MEAN, SAMPLERS, require_steps
 from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.sde import SDE, VESDE, VPSDE
 from sde_ct.types import Method
@@ -74,3 +74,11 @@ def build_method(
         critic = PatchDiscriminator(width, groups, network.dtype)
         return adversarial(config, network, critic, axis_name)
     raise InputError(f"config.method={config.method!r}: no such method is built here.")
+
+
+def build_sampled(config: Experiment, sampler: str | None) -> Method:
+    """The method for synthesis: `build_method`, but InputError where its steps are too few."""
+    method = build_method(config, sampler=sampler)
+    if sampler in SAMPLERS:
+        require_steps(sampler, config, build_sde(config))
+    return method

@@ -172,7 +172,7 @@ def diffusion(
     is divided over devices. Raises InputError where the network cannot be sampled with `sampler`.
     """
     form = form_of(config.diffusion, config.data.ct_mean, config.data.ct_std)
-    run = sampler_fn(sampler, config, sde)
+    run = sampler_fn(sampler, config, sde, data_std=config.data.ct_std)
 
     def initialise(key, batch: Batch):
         x = jnp.concatenate([batch.ct, batch.mr], axis=-1)

@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from sde_ct.config import DiffusionConfig, Experiment, SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.sampling import (
+    chosen_for_few,
     ddim,
     ddpm,
     dpm_solver,
@@ -18,7 +20,10 @@ from sde_ct.sampling import (
     karras,
     predictor_corrector,
     probability_flow_ode,
+    uniform_log_snr,
+    unipc,
 )
+from sde_ct.sampling.time_grid import Grid
 from sde_ct.sde import SDE
 from sde_ct.types import Samples
 
@@ -29,62 +34,116 @@ class Sampler(NamedTuple):
     name: str  # the value of --sampler
     label: str  # in tables and figures
     function: Callable[..., Samples]  # (keys, sde, score, shape, **settings) -> Samples
-    settings: Callable[[SamplingConfig, SDE], dict[str, Any]]  # (options, sde) -> settings
+    settings: Callable[[SamplingConfig, "Levels"], dict[str, Any]]  # (options, levels) -> settings
     # (options, n) -> the changed fields of options that give at most n network evaluations; None
     # for an adaptive sampler.
     budget: Callable[[SamplingConfig, int], dict[str, Any]] | None
-    least: Callable[[SamplingConfig], int] = lambda options: 1  # fewest evaluations possible
+    least: Callable[[SamplingConfig, SDE], int] = lambda options, sde: 1  # fewest evaluations
 
 
-def _adaptive(options: SamplingConfig, sde: SDE) -> dict[str, Any]:
-    end = {"end": sde.time(options.fast_end), "denoise": True} if options.ode_denoise else {}
-    return {"rtol": options.ode_rtol, "atol": options.ode_atol, **end}
+HIDDEN = 40.0  # a noise level that hides data of unit scale; see `uniform_log_snr`
 
 
-def _fast(name: str, label: str, function: Callable[..., Samples], stages: int = 1) -> Sampler:
-    """A solver with few steps, at Karras's noise levels, that ends with denoising.
+class Levels(NamedTuple):
+    """The noise levels of fast solvers and of the ODE, none below the least that was trained."""
 
-    `stages`: network evaluations in a step. Denoising takes one more at the end.
+    end: Any  # the time at which they denoise and end
+    grid: Grid
+    few: Grid  # for UniPC
+
+
+def _levels(config: Experiment, sde: SDE, data_std: float) -> Levels:
+    """The levels that a recipe names."""
+    options, diffusion = config.sampling, config.diffusion
+    trained = 1 / diffusion.steps if diffusion.times == "discrete" else diffusion.time_min
+
+    def time(level: float) -> Any:
+        return jnp.maximum(sde.time(level), trained)
+
+    end = time(options.fast_end * data_std)
+    grid: Grid = partial(uniform_log_snr, end=end, hidden=HIDDEN * data_std)
+    few = partial(chosen_for_few, otherwise=grid, data_std=data_std, least=trained)
+    if options.fast_grid == "karras":
+        end = time(options.fast_end)
+        grid = partial(karras, end=end)
+    return Levels(end, grid, few)
+
+
+def _adaptive(options: SamplingConfig, levels: Levels) -> dict[str, Any]:
+    ending = {"end": levels.end, "denoise": True} if options.ode_denoise else {}
+    return {"rtol": options.ode_rtol, "atol": options.ode_atol, **ending}
+
+
+def _stable(options: SamplingConfig, sde: SDE) -> int:
+    """The least number of equal steps with which Euler-Maruyama is stable.
+
+    A step multiplies what is left of the noise by about 1 - g² dt / std², which must not exceed 1
+    in size. The ratio g² / std² is largest at one of the ends, t = dt and t = 1.
+    """
+    steps = np.arange(1, 10_001)
+    t = np.stack([1 / steps, np.ones(len(steps))])
+    taken = np.square(sde.diffusion(t) / sde.marginal(t)[1]) / steps
+    return int(steps[(taken <= 2).all(0)].min(initial=len(steps)))
+
+
+def _fast(
+    name: str,
+    label: str,
+    function: Callable[..., Samples],
+    *,
+    stages: int = 1,
+    least: int = 2,
+    grid: str = "grid",
+) -> Sampler:
+    """A solver with few steps that ends with denoising.
+
+    Args:
+      stages: network evaluations in a step. Denoising takes one more at the end.
+      least: the fewest evaluations that are possible.
+      grid: the field of `Levels` with its grid.
     """
 
-    def settings(options: SamplingConfig, sde: SDE) -> dict[str, Any]:
-        grid = partial(karras, end=sde.time(options.fast_end))  # type: ignore[arg-type]
-        return {"steps": (options.fast_evaluations - 1) // stages, "grid": grid, "denoise": True}
+    def settings(options: SamplingConfig, levels: Levels) -> dict[str, Any]:
+        steps = (options.fast_evaluations - 1) // stages
+        return {"steps": steps, "grid": getattr(levels, grid), "denoise": True}
 
     return Sampler(
         name, label, function, settings,
         budget=lambda options, evaluations: {"fast_evaluations": evaluations},
-        least=lambda options: stages + 1,
+        least=lambda options, sde: least,
     )  # fmt: skip
 
 
 TABLE = (
     Sampler(
         "ddpm", "DDPM", ddpm,
-        settings=lambda options, sde: {"steps": options.ddpm_steps},
+        settings=lambda options, levels: {"steps": options.ddpm_steps},
         budget=lambda options, evaluations: {"ddpm_steps": evaluations},
     ),
     Sampler(
         "em", "EM", euler_maruyama,
-        settings=lambda options, sde: {"steps": options.em_steps},
+        settings=lambda options, levels: {"steps": options.em_steps},
         budget=lambda options, evaluations: {"em_steps": evaluations},
+        least=_stable,
     ),
     Sampler(
         "pc", "PC", predictor_corrector,
-        settings=lambda options, sde: {
+        settings=lambda options, levels: {
             "steps": options.pc_steps,
             "corrector_steps": options.corrector_steps,
             "snr": options.snr,
             "batch_mean_step": options.batch_mean_step,
         },
         budget=lambda options, n: {"pc_steps": n // (1 + options.corrector_steps)},
-        least=lambda options: 1 + options.corrector_steps,
+        least=lambda options, sde: (1 + options.corrector_steps) * _stable(options, sde),
     ),
     Sampler("ode", "ODE", probability_flow_ode, _adaptive, budget=None),
     _fast("ddim", "DDIM", ddim),
     _fast("dpm", "DPM++ ODE", dpm_solver),
     _fast("dpm_sde", "DPM++", partial(dpm_solver, stochastic=True)),
-    _fast("heun", "Heun", heun, stages=2),
+    _fast("unipc", "UniPC", unipc, grid="few"),
+    # Fewer steps are so long that errors of their first stage grow several times in the second.
+    _fast("heun", "Heun", heun, stages=2, least=13),
 )  # fmt: skip
 SAMPLERS = {sampler.name: sampler for sampler in TABLE}
 MEAN = "mean"  # the value of --sampler that returns a method's regression alone, without draws
@@ -97,12 +156,30 @@ def find_sampler(name: str) -> Sampler:
     return SAMPLERS[name]
 
 
-def sampler_fn(name: str, config: Experiment, sde: SDE) -> Callable[..., Samples]:
-    """The sampler (keys, sde, score, shape) -> Samples, with the settings of a recipe."""
+def sampler_fn(
+    name: str, config: Experiment, sde: SDE, data_std: float = 1.0
+) -> Callable[..., Samples]:
+    """The sampler (keys, sde, score, shape) -> Samples, with the settings of a recipe.
+
+    `data_std`: the standard deviation of the data that the network was trained on.
+    """
     if config.diffusion.times == "listed":
         return _listed_chain(name, config.diffusion)
-    sampler = find_sampler(name)
-    return partial(sampler.function, **sampler.settings(config.sampling, sde))
+    settings = find_sampler(name).settings(config.sampling, _levels(config, sde, data_std))
+    return partial(find_sampler(name).function, **settings)
+
+
+def require_steps(name: str, config: Experiment, sde: SDE) -> None:
+    """InputError where a recipe has fewer steps than this sampler needs."""
+    sampler, options = find_sampler(name), config.sampling
+    if config.diffusion.times == "listed" or sampler.budget is None:
+        return
+    for field, least in sampler.budget(options, sampler.least(options, sde)).items():
+        if (given := getattr(options, field)) < least:
+            raise InputError(
+                f"config.sampling.{field}={given} is too few for {name}: train with {least} or "
+                f"more, or give --evaluations={sampler.least(options, sde)} or more."
+            )
 
 
 def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Samples]:
@@ -118,7 +195,9 @@ def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Sample
     )
 
 
-def with_evaluations(options: SamplingConfig, name: str, evaluations: int) -> SamplingConfig:
+def with_evaluations(
+    options: SamplingConfig, name: str, evaluations: int, sde: SDE
+) -> SamplingConfig:
     """Options with which a sampler makes at most `evaluations` network evaluations, or just fewer.
 
     Raises InputError for a number that is too small, and for the ODE, whose steps are adaptive.
@@ -128,6 +207,6 @@ def with_evaluations(options: SamplingConfig, name: str, evaluations: int) -> Sa
         raise InputError(
             f"The {sampler.label}'s evaluations are adaptive: set config.sampling.ode_rtol instead."
         )
-    if evaluations < (least := sampler.least(options)):
+    if evaluations < (least := sampler.least(options, sde)):
         raise InputError(f"{evaluations} evaluations are too few: {name} needs {least} or more.")
     return dataclasses.replace(options, **sampler.budget(options, evaluations))

@@ -25,9 +25,11 @@ from sde_ct.sampling.keys import sample_keys
 from sde_ct.sampling.monte_carlo import monte_carlo
 from sde_ct.sampling.ode import probability_flow_ode
 from sde_ct.sampling.predictor_corrector import predictor_corrector
-from sde_ct.sampling.time_grid import karras, uniform_log_snr, uniform_time
+from sde_ct.sampling.time_grid import chosen_for_few, karras, uniform_log_snr, uniform_time
+from sde_ct.sampling.unipc import unipc
 
 __all__ = [
-    "ddim", "ddpm", "dpm_solver", "euler_maruyama", "heun", "karras", "monte_carlo",
-    "predictor_corrector", "probability_flow_ode", "sample_keys", "uniform_log_snr", "uniform_time",
+    "chosen_for_few", "ddim", "ddpm", "dpm_solver", "euler_maruyama", "heun", "karras",
+    "monte_carlo", "predictor_corrector", "probability_flow_ode", "sample_keys", "uniform_log_snr",
+    "uniform_time", "unipc",
 ]  # fmt: skip

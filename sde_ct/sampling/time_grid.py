@@ -4,6 +4,7 @@
 `functools.partial(uniform_time, end=1e-5)`. Fewer than one step raises InputError.
 """
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -21,12 +22,52 @@ def uniform_time(sde: SDE, steps: int, *, end: float = 1e-3) -> Float[Array, " s
     return jnp.linspace(1.0, end, steps + 1)
 
 
-def uniform_log_snr(sde: SDE, steps: int, *, end: float = 1e-3) -> Float[Array, " steps+1"]:
+def uniform_log_snr(
+    sde: SDE, steps: int, *, end: float = 1e-3, hidden: float = math.inf
+) -> Float[Array, " steps+1"]:
     """Equal steps in log SNR = 2 log(alpha / std); `end` in (0, 1).
 
-    Every step divides the noise level std / alpha by the same factor.
+    Every step divides the noise level r = std / alpha by the same factor.
+
+    Args:
+      hidden: a noise level that hides the data. Steps are equal in log(1/r + 1/hidden), so that few
+        of them lie above this level, where the denoised image hardly changes.
     """
-    return _uniform_in(jnp.log, jnp.exp, sde, steps, end)
+    return _uniform_in(
+        lambda r: -jnp.log(1 / r + 1 / hidden),
+        lambda v: 1 / (jnp.exp(-v) - 1 / hidden),
+        sde, steps, end,
+    )  # fmt: skip
+
+
+# The noise levels after t = 1, in units of the data's standard deviation, by number of steps.
+FEW_LEVELS = {
+    3: (1.672, 0.152, 0.006),
+    4: (3.06, 0.435, 0.077, 0.017),
+    5: (4.25, 0.757, 0.143, 0.043, 0.019),
+    6: (5.5, 1.197, 0.283, 0.099, 0.047, 0.022),
+    7: (7.21, 1.851, 0.566, 0.244, 0.082, 0.057, 0.025),
+}
+
+
+def chosen_for_few(
+    sde: SDE, steps: int, *, otherwise: Grid, data_std: float = 1.0, least: float = 0.0
+) -> Float[Array, " steps+1"]:
+    """Times at which `unipc` with `denoise` and 3 to 7 steps keeps the spread of data best.
+
+    They minimise the largest error of the standard deviation of Gaussian data of widths from 0.1 to
+    2 of `data_std`, for `VPSDE()` and `VESDE()`: 7.5, 5.1, 2.7, 1.1 and 0.3 % for 4 to 8
+    evaluations. Other numbers of steps take the grid `otherwise`, and so does an SDE that begins
+    below these levels.
+
+    Args:
+      least: the least time.
+    """
+    if steps not in FEW_LEVELS:
+        return otherwise(sde, steps)
+    times = sde.time(data_std * jnp.array(FEW_LEVELS[steps]))
+    times = jnp.concatenate([jnp.ones(1), jnp.maximum(times, least)])
+    return jnp.where((jnp.diff(times) < 0).all(), times, otherwise(sde, steps))
 
 
 def karras(

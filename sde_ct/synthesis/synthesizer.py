@@ -13,7 +13,7 @@ from jaxtyping import Float
 from sde_ct.data import seen, through_plane
 from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method, build_network, takes_sampler
+from sde_ct.methods import build_network, build_sampled, takes_sampler
 from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
@@ -63,7 +63,7 @@ class Synthesizer:
         self._batch = batch
         self._trained, self._sampler = trained, sampler
         self._devices = list(devices or jax.local_devices())
-        method = build_method(trained.config, sampler=sampler)
+        method = build_sampled(trained.config, sampler)
         self.is_random = method.is_random  # whether draws differ
         if takes_sampler(trained.config) and sampler is None:
             raise InputError(

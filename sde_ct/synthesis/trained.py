@@ -8,7 +8,7 @@ from sde_ct.config import Experiment, validate
 from sde_ct.data.contrasts import SINGLE
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method, takes_sampler
+from sde_ct.methods import build_method, build_sde, takes_sampler
 from sde_ct.methods.samplers import with_evaluations
 from sde_ct.training import weights
 
@@ -78,7 +78,9 @@ def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) 
     fixed = trained.config.diffusion.times == "listed" or not takes_sampler(trained.config)
     if fixed or not trained.draws_differ(sampler):
         raise InputError("The number of evaluations is fixed here: leave out --evaluations.")
-    options = with_evaluations(trained.config.sampling, sampler or "", evaluations)
+    options = with_evaluations(
+        trained.config.sampling, sampler or "", evaluations, build_sde(trained.config)
+    )
     return trained._replace(config=dataclasses.replace(trained.config, sampling=options))
 
 

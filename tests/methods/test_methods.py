@@ -19,7 +19,7 @@ from sde_ct.config import (
 )
 from sde_ct.errors import InputError
 from sde_ct.evaluation.table import DIRECT, DISTILLED, DRAWN
-from sde_ct.methods import build_method
+from sde_ct.methods import build_method, build_sampled
 from sde_ct.methods.diffusion import sample_time
 from sde_ct.methods.samplers import SAMPLERS, sampler_fn, with_evaluations
 from sde_ct.runtime import parallel
@@ -146,7 +146,8 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     # The key belongs to the slice, not to its place in the batch.
     turned = draw(params, keys[::-1], batch.mr[::-1, None])
     np.testing.assert_allclose(turned.x[::-1], samples.x, atol=1e-4)
-    expected = {"ddpm": 4, "em": 4, "pc": 6, "ddim": 5, "dpm": 5, "dpm_sde": 5, "heun": 5}
+    expected = {"ddpm": 4, "em": 4, "pc": 6}
+    expected |= dict.fromkeys(["ddim", "dpm", "dpm_sde", "unipc", "heun"], 5)
     if sampler in expected:
         np.testing.assert_array_equal(samples.nfe, expected[sampler])
 
@@ -156,10 +157,11 @@ def test_the_rows_of_tables_are_labels_of_samplers():
 
 
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"ode"}))
-@pytest.mark.parametrize("evaluations", [3, 8])
+@pytest.mark.parametrize("evaluations", [23, 28])
 def test_a_sampler_keeps_to_its_evaluations(sampler, evaluations):
     """Counted by the sampler itself; heun takes an odd number, pc a multiple of two."""
-    options, sde = with_evaluations(SAMPLING, sampler, evaluations), VPSDE()
+    sde = VPSDE()
+    options = with_evaluations(SAMPLING, sampler, evaluations, sde)
     run = sampler_fn(sampler, Experiment(sampling=options), sde)
     samples = jax.jit(lambda: run(jax.random.key(0), sde, lambda x, t: -x, (1, 2)))()
     odd, even = evaluations - 1 + evaluations % 2, evaluations - evaluations % 2
@@ -210,10 +212,40 @@ def test_the_ode_ends_as_the_recipe_says(denoise):
     assert set(np.asarray(samples.nfe) % 6) == {2 if denoise else 1}
 
 
-@pytest.mark.parametrize(("sampler", "evaluations"), [("ode", 9), ("heun", 2), ("dpm", 1)])
-def test_evaluations_out_of_reach_are_refused(sampler, evaluations):
-    with pytest.raises(InputError, match="evaluations"):
-        with_evaluations(SAMPLING, sampler, evaluations)
+@pytest.mark.parametrize(
+    ("sampler", "evaluations", "least"),
+    [
+        ("ode", 9, "adaptive"),
+        ("dpm", 1, "needs 2 or more"),
+        # With 12 the standard deviation of draws is 2 to 3 times the data's.
+        ("heun", 12, "needs 13 or more"),
+        # A step takes out g² dt of the noise: 2 ln(50 / 0.01) = 17.03 times std² dt for most t.
+        # With t = dt it is 17.03 / (1 - exp(-17.03 dt)), which is 2 / dt for dt = 1 / 10.7.
+        ("em", 10, "needs 11 or more"),
+        ("pc", 21, "needs 22 or more"),
+    ],
+)
+def test_too_few_evaluations_are_refused(sampler, evaluations, least):
+    with pytest.raises(InputError, match=least):
+        with_evaluations(SAMPLING, sampler, evaluations, VESDE())
+
+
+def test_a_recipe_with_too_few_steps_is_refused_by_its_field():
+    config = experiment("diffusion", "ve")
+    with pytest.raises(InputError, match=r"sampling.pc_steps=3 .* 11 or more, .*=22 or more"):
+        build_sampled(config, "pc")
+    assert build_sampled(config, "ddpm").is_random
+
+
+def test_the_fast_solvers_end_within_what_was_trained():
+    """At fast_end = 0.01 times the data's standard deviation, but not below the least time."""
+    config = Experiment()
+    run = sampler_fn("dpm", config, VPSDE(), data_std=0.33)
+    grid = run.keywords["grid"]
+    assert float(VPSDE().noise_ratio(grid(VPSDE(), 9)[-1])) == pytest.approx(0.0033, rel=0.01)
+    config.diffusion.time_min = 1e-3
+    run = sampler_fn("dpm", config, VPSDE(), data_std=0.33)
+    assert float(run.keywords["grid"](VPSDE(), 9)[-1]) == pytest.approx(1e-3)
 
 
 def test_methods_without_chance_have_no_sampler(batch):

@@ -19,6 +19,7 @@ from sde_ct.sampling import (
     probability_flow_ode,
     sample_keys,
     uniform_log_snr,
+    unipc,
 )
 from sde_ct.sampling.ddpm import uniform_chain
 from sde_ct.sampling.keys import fold
@@ -45,6 +46,7 @@ every_sampler = pytest.mark.parametrize(
         (dpm_solver, 0.02),
         (partial(dpm_solver, steps=50, stochastic=True), 0.02),
         (heun, 0.02),
+        (unipc, 0.02),
         (partial(heun, steps=50, churn=10.0), 0.02),
     ],
     ids=lambda value: name_of(value) if callable(value) else "",
@@ -125,7 +127,7 @@ def test_euler_maruyama_has_weak_order_one(sde, spread, gaussian):
 
 
 @every_sde
-@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver, 2), (heun, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver, 2), (heun, 2), (unipc, 2)])
 def test_order_of_the_deterministic_solvers(sampler, order, sde, gaussian):
     """The error at the end of a Gaussian's flow falls as steps^-order.
 

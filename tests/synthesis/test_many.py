@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from sde_ct.methods import build_method
+from sde_ct.methods import build_sampled
 
 from ..programs import ROOT, call, listing
 
@@ -46,13 +46,13 @@ def done(runs, cohort, tmp_path_factory):
     traces = []
 
     def counted(config, *, sampler=None):
-        method = build_method(config, sampler=sampler)
+        method = build_sampled(config, sampler)
         traced = lambda *arguments: traces.append(sampler) or method.draw(*arguments)  # noqa: E731
         return method._replace(draw=traced)
 
     out = tmp_path_factory.mktemp("done") / "out"
     patch = pytest.MonkeyPatch()
-    patch.setattr("sde_ct.synthesis.synthesizer.build_method", counted)
+    patch.setattr("sde_ct.synthesis.synthesizer.build_sampled", counted)
     flags = ["--sampler=em", "--draws=2", f"--mr={cohort}"]
     finished = call("synthesize", f"--workdir={runs('diffusion')}", f"--output={out}", *flags)
     patch.undo()
@@ -93,7 +93,7 @@ CHANGED = {
     "seed": (["--seed=1"], "seed: 0 -> 1"),
     "draws": (["--draws=3"], "draws: 2 -> 3"),
     "sampler": (["--sampler=ddim"], "sampler: em -> ddim"),
-    "steps": (["--evaluations=5"], "configuration.sampling.em_steps: 8 -> 5"),
+    "steps": (["--evaluations=15"], "configuration.sampling.em_steps: 12 -> 15"),
 }
 
 

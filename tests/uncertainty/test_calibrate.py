@@ -37,7 +37,7 @@ def calibrated(workdir, phantoms):
 def test_intervals_cover_what_is_stated_of_the_fitted_patient(calibrated, workdir, phantoms):
     found = recalibration.read(workdir / recalibration.NAME)
     assert (found.sampler, found.draws, found.coverage) == ("em", DRAWS, 0.8)
-    assert found.network["step"] == 24 and found.network["sampling"]["em_steps"] == 8
+    assert found.network["step"] == 24 and found.network["sampling"]["em_steps"] == 12
     assert found.network["weights_sha256"] == load(workdir).sha256()
     (patient,) = held_out(phantoms, "validation")
     synthesize = Synthesizer(load(workdir), "em")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.config import SamplingConfig
+from sde_ct.config import Experiment, SamplingConfig
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, evaluate_case
 from sde_ct.lab.comparison import Patient
-from sde_ct.methods import takes_sampler
+from sde_ct.methods import build_sde, takes_sampler
 from sde_ct.methods.samplers import SAMPLERS, with_evaluations
 from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 from sde_ct.uncertainty.judgement import judge
@@ -47,12 +47,13 @@ class Point:
 
 
 def settings(
-    options: SamplingConfig, samplers: Sequence[str], budgets: Sequence[int], reference: int
+    config: Experiment, samplers: Sequence[str], budgets: Sequence[int], reference: int
 ) -> Iterator[tuple[str, str, SamplingConfig]]:
     """(sampler, label, options) for every sampler and every budget that is possible for it.
 
     The reference sampler also gets the budget `reference`.
     """
+    options, sde = config.sampling, build_sde(config)
     for sampler in samplers:
         if SAMPLERS[sampler].budget is None:  # adaptive
             for tolerance in TOLERANCES:
@@ -61,7 +62,7 @@ def settings(
             continue
         for budget in sorted({*budgets, *([reference] if sampler == REFERENCE else [])}):
             try:
-                yield sampler, str(budget), with_evaluations(options, sampler, budget)
+                yield sampler, str(budget), with_evaluations(options, sampler, budget, sde)
             except InputError:
                 continue
 
@@ -90,9 +91,9 @@ def frontier(
             "This network was trained for one number of evaluations and has no frontier: give "
             "another --workdir."
         )
-    options, todo = trained.config.sampling, [(None, "1", trained.config.sampling)]
+    todo = [(None, "1", trained.config.sampling)]
     if takes_sampler(trained.config):
-        todo = list(settings(options, samplers, budgets, reference))  # type: ignore[arg-type]
+        todo = list(settings(trained.config, samplers, budgets, reference))  # type: ignore[arg-type]
     for sampler, label, options in progress(todo):
         config = dataclasses.replace(trained.config, sampling=options)
         synthesize = Synthesizer(trained._replace(config=config), sampler)

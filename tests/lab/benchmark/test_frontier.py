@@ -6,7 +6,7 @@ import json
 import pytest
 from matplotlib.image import imread
 
-from sde_ct.config import SamplingConfig
+from sde_ct.config import Experiment
 from sde_ct.lab.benchmark.frontier import (
     Point,
     cheapest_within,
@@ -54,9 +54,9 @@ def test_equal_totals_pair_one_sampler_at_one_cost():
 
 def test_settings_leave_out_what_a_sampler_cannot():
     chosen = [
-        (s, label) for s, label, _ in settings(SamplingConfig(), ["em", "heun", "ode"], [2, 5], 4)
+        (s, label) for s, label, _ in settings(Experiment(), ["ddim", "heun", "ode"], [2, 14], 4)
     ]
-    assert chosen[:3] == [("em", "2"), ("em", "5"), ("heun", "5")]
+    assert chosen[:3] == [("ddim", "2"), ("ddim", "14"), ("heun", "14")]
     assert all(s == "ode" and label.startswith("tolerance") for s, label in chosen[3:])
 
 
