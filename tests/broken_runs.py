@@ -370,6 +370,10 @@ SYNTHESIZE = {
         "--workdir={score} --sampler=dpm_sde --evaluations=0",
         "are too few",
     ),
+    "steps too long to be stable": (
+        "--workdir={score} --sampler=pc --evaluations=8",
+        "8 evaluations are too few: pc needs 22 or more",
+    ),
     "no sampler": ("--workdir={score}", "needs a sampler"),
     "the mean of a CNN": ("--sampler=mean", "has no sampler: leave out sampler='mean'"),
     "no regression": ("--workdir={score} --sampler=mean", "no regression for the sampler 'mean'"),
