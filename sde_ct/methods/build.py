@@ -76,7 +76,7 @@ def build_method(
     raise InputError(f"config.method={config.method!r}: no such method is built here.")
 
 
-def build_sampled(config: Experiment, sampler: str | None) -> Method:
+def build_sampled(config: Experiment, *, sampler: str | None) -> Method:
     """The method for synthesis: `build_method`, but InputError where its steps are too few."""
     method = build_method(config, sampler=sampler)
     if sampler in SAMPLERS:

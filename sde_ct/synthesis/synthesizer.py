@@ -63,7 +63,7 @@ class Synthesizer:
         self._batch = batch
         self._trained, self._sampler = trained, sampler
         self._devices = list(devices or jax.local_devices())
-        method = build_sampled(trained.config, sampler)
+        method = build_sampled(trained.config, sampler=sampler)
         self.is_random = method.is_random  # whether draws differ
         if takes_sampler(trained.config) and sampler is None:
             raise InputError(

@@ -233,8 +233,8 @@ def test_too_few_evaluations_are_refused(sampler, evaluations, least):
 def test_a_recipe_with_too_few_steps_is_refused_by_its_field():
     config = experiment("diffusion", "ve")
     with pytest.raises(InputError, match=r"sampling.pc_steps=3 .* 11 or more, .*=22 or more"):
-        build_sampled(config, "pc")
-    assert build_sampled(config, "ddpm").is_random
+        build_sampled(config, sampler="pc")
+    assert build_sampled(config, sampler="ddpm").is_random
 
 
 def test_the_fast_solvers_end_within_what_was_trained():

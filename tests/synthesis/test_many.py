@@ -46,7 +46,7 @@ def done(runs, cohort, tmp_path_factory):
     traces = []
 
     def counted(config, *, sampler=None):
-        method = build_sampled(config, sampler)
+        method = build_sampled(config, sampler=sampler)
         traced = lambda *arguments: traces.append(sampler) or method.draw(*arguments)  # noqa: E731
         return method._replace(draw=traced)
 
