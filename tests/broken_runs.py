@@ -372,7 +372,7 @@ SYNTHESIZE = {
     ),
     "steps too long to be stable": (
         "--workdir={score} --sampler=pc --evaluations=8",
-        "8 evaluations are too few: pc needs 22 or more",
+        "8 evaluations are too few: pc needs 18 or more",
     ),
     "no sampler": ("--workdir={score}", "needs a sampler"),
     "the mean of a CNN": ("--sampler=mean", "has no sampler: leave out sampler='mean'"),

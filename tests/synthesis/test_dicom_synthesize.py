@@ -98,7 +98,7 @@ def test_the_sidecar_tells_all_but_the_patient(runs, mr_folder, tmp_path):
     assert told["workdirs"] == [str(workdir)] and checkpoint["step"] == 24
     assert checkpoint["weights_sha256"] == load(workdir).sha256()
     assert checkpoint["configuration"]["sampling"]["em_steps"] == 12
-    assert (told["sampler"], told["draws"], told["seed"], told["evaluations"]) == ("em", 2, 3, 8)
+    assert (told["sampler"], told["draws"], told["seed"], told["evaluations"]) == ("em", 2, 3, 12)
     assert told["input"]["format"] == "DICOM" and told["input"]["shape"] == list(SHAPE)
     np.testing.assert_allclose(told["input"]["spacing_mm"], SPACING, atol=1e-6)
     assert told["input"]["sha256"] == voxel_sha256(read_volume(mr_folder, "a.u.").array)
