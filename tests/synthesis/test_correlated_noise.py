@@ -30,7 +30,7 @@ def mr():
 
 @pytest.fixture(scope="module")
 def correlated(trained):
-    sampling = dataclasses.replace(trained.config.sampling, correlated_noise=True, em_steps=12)
+    sampling = dataclasses.replace(trained.config.sampling, correlated_noise=True, em_steps=16)
     config = dataclasses.replace(trained.config, sampling=sampling)
     return trained._replace(config=config, data=trained.data | {"along_z_mm": LENGTH})
 

@@ -53,7 +53,7 @@ def test_draws_of_the_same_checkpoint_have_a_spread_and_no_note(runs, usual, tmp
     usual[-1] = "--sampler=em"
     done = call("synthesize", f"--workdir={runs('residual')}", *usual, "--draws=2")
     assert done.status == 0 and "note:" not in done.out, done.err
-    assert "2 draws, 9 network evaluations" in done.out  # the regression's, and 8 steps
+    assert "2 draws, 13 network evaluations" in done.out  # the regression's, and 12 steps
     assert list((tmp_path / "out" / "sct_std").iterdir())
 
 
