@@ -64,7 +64,7 @@ def test_slices_of_one_mr_are_as_alike_as_their_noise(correlated, mr):
 def test_networks_that_know_no_correlation_draw_slices_apart(correlated, trained, mr):
     unknown = correlated._replace(data=correlated.data | {"along_z_mm": None})
     config = dataclasses.replace(
-        trained.config, sampling=dataclasses.replace(trained.config.sampling, em_steps=12)
+        trained.config, sampling=dataclasses.replace(trained.config.sampling, em_steps=16)
     )
     apart = drawn(trained._replace(config=config), mr, 1)
     np.testing.assert_array_equal(drawn(unknown, mr, 1), apart)
