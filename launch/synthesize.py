@@ -169,8 +169,7 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
     """
     import jax
 
-    from sde_ct.report.html.acceptance_page import save_page
-    from sde_ct.report.rays import save_fan
+    from sde_ct.report.later import save_fan, save_page
     from sde_ct.synthesis.contrasts import find_contrasts
     from sde_ct.synthesis.job import Job
     from sde_ct.synthesis.request import AcceptRequest, RayRequest, Request

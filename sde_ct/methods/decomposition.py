@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
 from sde_ct.methods.mirroring import Draw, draw_mean
-from sde_ct.methods.slices import by_slices
+from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
 
 MEMORY = 0.95  # decay of the moving average of the residual's scale
@@ -52,7 +52,7 @@ class Decomposition:
         return jnp.concatenate([nothing, mr], axis=-1), jnp.zeros(len(mr))
 
     def mean(self, params: Any, mr: Float[Array, "b h w k"]) -> Float[Array, "b h w 1"]:
-        return self.network.apply(params, *self.inputs(mr))  # type: ignore[return-value]
+        return evaluator(self.network)(params, *self.inputs(mr))
 
     def mean_of_volumes(self, params, mr: Float[Array, "n z h w k"]) -> Float[Array, "n z h w 1"]:
         return by_slices(partial(self.mean, params), mr)

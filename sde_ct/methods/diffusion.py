@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from sde_ct.config import DiffusionConfig, Experiment
 from sde_ct.methods.samplers import sampler_fn
-from sde_ct.methods.slices import by_slices
+from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
@@ -150,7 +150,7 @@ def score_fn(
         def of_slices(x: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], t):
             t = t.ravel()
             alpha, std = (expand(value, x) for value in sde.marginal(t))
-            output = network.apply(params, *_shown(form, x, mr, t, alpha, std))
+            output = evaluator(network)(params, *_shown(form, x, mr, t, alpha, std))
             return form.score(x, output, alpha, std)
 
         return by_slices(of_slices, x, mr, jnp.broadcast_to(t[:, None], x.shape[:2]))

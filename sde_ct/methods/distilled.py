@@ -21,7 +21,7 @@ from sde_ct.methods.decomposition import Decomposition, Params, newer_scale, siz
 from sde_ct.methods.diffusion import form_of
 from sde_ct.methods.energy_score import energy_score
 from sde_ct.methods.mirroring import either_orientation
-from sde_ct.methods.slices import by_slices
+from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.methods.step import (
     TrainState,
     adam,
@@ -76,7 +76,7 @@ def distilled(
 
     def generate(params, noise: Float[Array, "b h w 1"], shown) -> Float[Array, "b h w 1"]:
         inputs = jnp.concatenate([noise, shown], axis=-1)
-        return network.apply(params, inputs, jnp.full(len(inputs), label))  # type: ignore[return-value]
+        return evaluator(network)(params, inputs, jnp.full(len(inputs), label))
 
     def loss(params, keys, batch: Residuals):
         noise = jax.vmap(lambda key: jax.random.normal(key, (2, *batch.rest.shape[1:])))(keys)

@@ -1,11 +1,24 @@
 """Functions of slices, applied to volumes: a network sees one slice at a time."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 from jaxtyping import Array, Float
 
+from sde_ct.models import UNet
+
 SLICES = 8  # of each volume in one call; more slices must be a multiple of it
+
+
+@functools.cache
+def evaluator(network: UNet) -> Callable:
+    """`network.apply`, traced once for all calls of a program with arguments of the same shapes.
+
+    A sampler calls its network in the loop and at the end, and a residual network's regression is
+    evaluated before. Each further trace would delay the start of a synthesis.
+    """
+    return jax.jit(network.apply)
 
 
 def by_slices(

@@ -33,6 +33,8 @@ def set_up() -> None:
     if not jax.config.jax_compilation_cache_dir:
         cache.remove_truncated(folder := cache.folder("xla"))
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        # JAX keeps only programs that took a second. A start compiles dozens of smaller ones.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     set_already = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not set_already and jax.config.jax_num_cpu_devices == -1:
         jax.config.update("jax_num_cpu_devices", min(_cores(), CORES))

@@ -1,6 +1,5 @@
 """The probability-flow ODE with adaptive steps (ODE)."""
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -35,6 +34,8 @@ def probability_flow_ode(
       end: the time of the last step, in (0, 1).
       max_steps: the number of steps after which a sample fails.
     """
+    import diffrax  # takes a second to import, and no other sampler needs it
+
     flow = probability_flow(sde, score)
     solver = diffrax.Dopri5()
     # PI control rejects fewer steps. `dtmin` lets a score that is not finite fail after a few steps

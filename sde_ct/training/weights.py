@@ -13,7 +13,7 @@ from sde_ct.config import Experiment, differences
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.decomposition import has_draws
-from sde_ct.runtime import peers
+from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state
@@ -53,7 +53,7 @@ def read_weights(workdir: Path, step: int, chosen: str) -> Weights:
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
     state, stored = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
-    params = method.weights(jax.device_get(state))
+    params = parallel.seldom(method.weights)(state)
     if losses := stored.get("validation"):
         params = method.validated(params, losses)
     return Weights(config, data, params, step, chosen)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from sde_ct.errors import InputError
 
@@ -39,6 +38,8 @@ def bootstrap_interval(values: Float[np.ndarray, " patients"] | Sequence[float])
         return Interval(float("nan"), float("nan"))
     if np.ptp(x) == 0:  # all resamples are equal, and the acceleration would be 0 / 0
         return Interval(float(x[0]), float(x[0]))
+    from scipy import stats  # takes half a second to import
+
     bounds = stats.bootstrap(
         (x,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa",
         rng=np.random.default_rng(SEED),

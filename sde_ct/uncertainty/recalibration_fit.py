@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from sde_ct.errors import InputError
 from sde_ct.uncertainty.draws import require_draws
@@ -134,6 +133,8 @@ def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, V
     Rows named "real …" go by the tissue of the CT: coverage is lower there, because voxels whose
     tissue the mean misses are among them. A tissue that no patient has is absent.
     """
+    from scipy import stats  # takes half a second to import
+
     z = stats.norm.ppf((1 + fitted.coverage) / 2) * np.sqrt(1 + 1 / fitted.draws)
     rows: dict[str, list[tuple[float, ...]]] = {}
     for mean, spread, ct, mask in patients:

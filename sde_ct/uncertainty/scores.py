@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from sde_ct.errors import InputError
 from sde_ct.uncertainty.draws import require_draws
@@ -30,6 +29,8 @@ def spearman(spread: Voxels, error: Voxels) -> float:
     size = np.abs(error)
     if np.ptp(spread) == 0 or np.ptp(size) == 0:
         return float("nan")
+    from scipy import stats  # takes half a second to import
+
     return float(stats.spearmanr(spread, size).statistic)
 
 

@@ -16,6 +16,7 @@ from sde_ct.methods.decomposition import Params
 from sde_ct.methods.residual import residual
 from sde_ct.methods.residual_plan import Plan
 from sde_ct.methods.samplers import MEAN, SAMPLERS
+from sde_ct.models import UNet
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys
@@ -226,3 +227,17 @@ def test_a_range_of_the_ct_cannot_be_kept_by_a_difference():
     config = dataclasses.replace(CONFIG, sampling=SamplingConfig(clip_denoised=True))
     with pytest.raises(InputError, match="clip_denoised"):
         validate(config)
+
+
+def test_a_program_traces_the_network_of_regression_and_denoiser_once(monkeypatch):
+    """Each trace of the paper's network takes a second of the start of a synthesis."""
+    traces, down = [], UNet._down
+    monkeypatch.setattr(UNet, "_down", lambda *args: traces.append(1) or down(*args))
+    method = build_method(CONFIG, sampler="dpm_sde")  # its last evaluation is outside the loop
+    mr = jnp.zeros((2, 1, 8, 8, 1))
+    batch = Batch(mr[0], mr[0], mr[0])
+    params = jax.eval_shape(lambda: method.weights(method.init(jax.random.key(0), batch)))
+    keys = slice_keys(0, 0, jnp.arange(2), 0)
+    traces.clear()
+    jax.eval_shape(method.draw, params, keys, mr)
+    assert len(traces) == 1

@@ -15,6 +15,8 @@ from ..programs import ROOT, call, listing
 from .test_many import save
 
 NAMES = ("anna", "bert", "carl")
+# Libraries of other programs, samplers and flags. Each takes 0.3 s to 2 s to import.
+UNUSED = {"diffrax", "matplotlib", "scipy.stats", "SimpleITK", "grain", "highdicom"}
 SCRIPT = str(ROOT / "launch" / "synthesize.py")
 
 
@@ -36,10 +38,11 @@ def alone(runs, cohort, tmp_path_factory):
     return out, flags
 
 
-def launch(log, *flags):
-    """A process of two devices that writes to the file `log`."""
+def launch(log, *flags, **variables):
+    """A process of two devices and these variables that writes to the file `log`."""
     common = {k: v for k, v in os.environ.items() if not k.startswith("SLURM")}
     common |= {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    common |= variables
     with log.open("w") as file:
         command = [sys.executable, SCRIPT, *map(str, flags)]
         return subprocess.Popen(command, env=common, stdout=file, stderr=file)
@@ -122,7 +125,7 @@ def test_a_second_process_waits_for_a_volume_in_work_until_the_first_is_killed(
     wait_for((out / ".anna.lock").exists, logs[0])
     first.send_signal(signal.SIGSTOP)
     before = listing(out)
-    second = launch(logs[1], *flags)
+    second = launch(logs[1], *flags, PYTHONPROFILEIMPORTTIME="1")
     try:
         wait_for(lambda: f"waiting for process {first.pid} on" in logs[1].read_text(), logs[1])
         assert second.poll() is None and listing(out) == before
@@ -136,3 +139,6 @@ def test_a_second_process_waits_for_a_volume_in_work_until_the_first_is_killed(
         np.testing.assert_array_equal(one.dataobj, other.dataobj)
     names = {"anna.json", "sct", "sct/anna.nii.gz", "sct_std", "sct_std/anna.nii.gz"}
     assert set(listing(out)) == names  # neither a lock nor a partial folder is left
+    lines = logs[1].read_text().splitlines()
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
+    assert "orbax.checkpoint" in imported and not UNUSED & imported
