@@ -7,7 +7,8 @@ The demo writes phantom patients as NIfTI files in the layout of SynthRAD2023 an
 real data: it prepares them, trains five networks, synthesizes the held-out patients and evaluates
 the results. An interrupted demo continues where it stopped. --longer=N gives every network N times
 as many updates; the CNN, the residual's networks and the distilled one then learn at a rate divided
-by the square root of N.
+by the square root of N. Slices are then deformed N times as strongly, at most with strength 1, so
+that no network learns the training patients by heart.
 """
 
 import math
@@ -95,6 +96,7 @@ def _recipe(name: str) -> Experiment:
     config = recipe(RECIPES / f"{RECIPE.get(name, name)}.py")
     config.training.steps *= LONGER.value
     config.training.validate_every *= LONGER.value
+    config.data.deform = min(LONGER.value * config.data.deform, 1.0)
     if name in SLOWED:
         config.training.learning_rate /= math.sqrt(LONGER.value)
     return config

@@ -21,13 +21,14 @@ def prepared(tmp_path_factory):
 
 
 asked: dict[str, TrainingConfig] = {}  # of the last training of each method
+deform: dict[str, float] = {}
 
 
 def stopped(output, *flags) -> str:
     """What ends a demo: its trainings, which would take minutes, end with the last of them."""
 
     def train(config, *arguments, init):
-        asked[config.method] = config.training
+        asked[config.method], deform[config.method] = config.training, config.data.deform
         if config.method == "gan":
             raise InputError("trained")
 
@@ -59,6 +60,7 @@ def test_a_longer_demo_trains_so_many_times_longer_and_regressions_more_gently(p
         usual = recipe(ROOT / "configs" / "demo" / f"{name}.py").training
         assert asked[method].steps == 4 * usual.steps
         assert asked[method].learning_rate == usual.learning_rate / slower
+        assert deform[method] == 1.0  # 4 times 0.25
 
 
 def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(prepared, tmp_path):
