@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from sde_ct.acceptance.eroded import eroded
 from sde_ct.acceptance.features import TISSUES
 from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.masks import tissues
@@ -29,15 +30,13 @@ def ct_features(
       mean, spread: of the draws, HU, on the grid of the MR; the spread is None for a single draw.
       draws: the single draws, HU, if they are at hand.
     """
-    from sde_ct.acceptance.mr_features import _within
-
     body = canonical(body_mask(mr)).array > 0
     upright = canonical(mean)
     hu = np.asarray(upright.array, np.float64)
     cubic_cm = float(np.prod(upright.spacing)) / 1000
     kinds = tissues(hu)
     bone, soft = kinds["bone"] & body, kinds["soft"] & body
-    air = _within(~body, np.asarray(upright.spacing), FAR_MM)
+    air = eroded(~body, np.asarray(upright.spacing), FAR_MM)
     values = {
         "not_finite": float(np.mean(~np.isfinite(hu))),
         "bone_volume": float(bone.sum()) * cubic_cm,

@@ -4,13 +4,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from sde_ct.acceptance.eroded import eroded
 from sde_ct.data.intensity import HISTOGRAM, Percentiles
 from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
 VOID = 0.1  # darker than this share of the way from dark to the median is no signal
-CLOSING = 2  # voxels
+COARSE_MM = 6.0  # in-plane size of the voxels in which large faults are measured
+CLOSING = 2  # of these voxels
 RIM_MM = 15.0  # skin and the air at its surface are not judged
 OUTLINE = 0.5  # brighter than this share of the way from dark to the median is surely body
 
@@ -28,8 +30,9 @@ def mr_features(mr: Volume, percentiles: Percentiles) -> dict[str, float]:
     voxel = np.asarray(upright.spacing, float)
     dark, span = percentiles[DARK], max(percentiles[BRIGHT] - percentiles[DARK], 1e-9)
     middle = max(percentiles[MIDDLE] - dark, 1e-9)
-    core = _within(body, voxel, RIM_MM)
-    bright = _filled(image > dark + OUTLINE * middle)
+    core = eroded(body, voxel, RIM_MM)
+    coarse, inner = _coarse(image, voxel), _coarse(core.astype(float), voxel) > 0.5
+    bright = _filled(coarse > dark + OUTLINE * middle)
     some = body.any(axis=(0, 1))
     widths = [_extent(body.any(axis=axis)) for axis in (1, 0)]
     return {
@@ -43,8 +46,8 @@ def mr_features(mr: Volume, percentiles: Percentiles) -> dict[str, float]:
         "area": float(np.median(body.sum(axis=(0, 1))[some]) * voxel[0] * voxel[1] / 100),
         "length": float(some.sum() * voxel[2]),
         "void": _largest((image < dark + VOID * middle) & core) * float(voxel.prod()) / 1000,
-        "ghost": _ghost(image - dark, bright),
-        "uneven": _smooth_variation(np.log(np.maximum((image - dark) / span, 0.01)), core),
+        "ghost": _ghost(coarse - dark, bright),
+        "uneven": _smooth_variation(np.log(np.maximum((coarse - dark) / span, 0.01)), inner),
         "noise": _roughness(image / span, core),
     }
 
@@ -59,16 +62,12 @@ def grey_values(percentiles: Percentiles) -> Float[np.ndarray, " n"]:
     return np.array([100 * (percentiles[p] - percentiles[DARK]) / span for p in HISTOGRAM])
 
 
-def _within(mask: Bool[np.ndarray, "x y z"], voxel: np.ndarray, mm: float) -> np.ndarray:
-    """Voxels of a mask at least so far, in plane, from those that are not in it."""
-    padded = np.pad(mask, ((1, 1), (1, 1), (0, 0)), "edge")
-    near = [
-        ndimage.distance_transform_edt(padded[..., z], sampling=voxel[:2]) > mm
-        if not padded[..., z].all()
-        else padded[..., z]
-        for z in range(mask.shape[2])
-    ]
-    return np.stack(near, axis=-1)[1:-1, 1:-1]
+def _coarse(image: Float[np.ndarray, "x y z"], voxel: np.ndarray) -> Float[np.ndarray, "i j z"]:
+    """Means over blocks in plane of about `COARSE_MM`; edge voxels fill up the last blocks."""
+    fx, fy = (max(1, round(COARSE_MM / side)) for side in voxel[:2])
+    padded = np.pad(image, ((0, -image.shape[0] % fx), (0, -image.shape[1] % fy), (0, 0)), "edge")
+    nx, ny, nz = padded.shape
+    return padded.reshape(nx // fx, fx, ny // fy, fy, nz).mean(axis=(1, 3))
 
 
 def _filled(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:

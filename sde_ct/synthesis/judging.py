@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sde_ct.acceptance import reference as references
 from sde_ct.acceptance.reference import Reference
 from sde_ct.acceptance.verdict import Verdict, judge
@@ -64,7 +66,8 @@ class Judging(NamedTuple):
           header: sentences on how the MR's header differs from the training's.
         """
         patient = self.measure(name, mr, ct.mean, ct.spread, ct.draws, further)
-        features = {k: v for k, v in self.reference.features(patient).items() if v == v}  # no NaN
+        features = self.reference.features(patient)
+        features = {name: value for name, value in features.items() if np.isfinite(value)}
         facts = [*self.facts, *(("header", sentence) for sentence in header)]
         return {"reference": self.digest, "features": features, "facts": facts}
 

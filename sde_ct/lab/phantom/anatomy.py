@@ -15,11 +15,21 @@ ONCE = (1,)  # the sides of an organ that is not paired
 Coat = tuple[Tissue, float]  # a tissue, painted where the distance is below this number of mm
 
 
-def label(grid: Grid, habitus: Habitus, rng: np.random.Generator) -> UInt8[np.ndarray, "x y z"]:
-    """The `Tissue` at every sample. `rng` varies muscles and vessels, and places gas in stool."""
+CAECUM = Ellipsoid((62, 25, 32), (26, 22, 30))  # on the right
+
+
+def label(
+    grid: Grid, habitus: Habitus, rng: np.random.Generator, *, sided: bool = False
+) -> UInt8[np.ndarray, "x y z"]:
+    """The `Tissue` at every sample. `rng` varies muscles and vessels, and places gas in stool.
+
+    Left and right are alike on average, unless `sided` adds a caecum.
+    """
     canvas = _Canvas(grid, habitus)
     for loop, gas in habitus.bowel:
         _hollow(canvas, loop, rng, gas=gas)
+    if sided:
+        canvas.paint(CAECUM, (Tissue.FAT, 1), (Tissue.WALL, 0), (Tissue.STOOL, -3), sides=ONCE)
     _pelvic_organs(canvas, habitus, rng)
     hip = "joint capsule, obturator externus and small muscles of the hip"
     canvas.paint(ORGANS[hip], (Tissue.MUSCLE, 0), grow=habitus.muscle)

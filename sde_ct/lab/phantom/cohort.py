@@ -57,6 +57,7 @@ def write_cohort(
     visible_priors: Sequence[float] = (),
     scanner: str = "A",
     t1: bool = False,
+    sided: bool = False,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[Path]:
     """Write the patients that are missing; complete patients with the same settings are kept.
@@ -69,6 +70,7 @@ def write_cohort(
         `brightness`).
       scanner: one of `SCANNERS`, which all MRs are from.
       t1: write a T1-weighted MR too, t1.nii.gz.
+      sided: see `pelvis_patient`.
       progress: wraps the patient numbers, e.g. `tqdm.tqdm`.
 
     Returns:
@@ -85,6 +87,8 @@ def write_cohort(
     same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing), "scanner": scanner}
     if t1:
         same["t1"] = True
+    if sided:
+        same["sided"] = True
     if visible_priors:
         same["prior_visible"] = True
     root = Path(directory) / "Task1" / "pelvis"
@@ -108,6 +112,7 @@ def write_cohort(
                 prior_visible=bool(visible_priors),
                 scanner=SCANNERS[scanner],
                 t1=t1,
+                sided=sided,
             )
             _write(folders[n], patient, records[n] | {"patient_seed": own_seed})
     return folders

@@ -7,8 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from sde_ct.lab.phantom.other_parts import head, thighs
-from sde_ct.lab.phantom.pelvis import PhantomPatient, pelvis_patient
-from sde_ct.lab.phantom.scanner import SCANNERS
+from sde_ct.lab.phantom.pelvis import PhantomPatient
 from sde_ct.lab.phantom.tissues import Tissue
 from sde_ct.volumes.volume import Volume
 
@@ -18,7 +17,7 @@ class Fault(NamedTuple):
 
     Attributes:
       reasons: of `acceptance.features.REASONS`, any of which is right to be named first.
-      mr: makes the faulty MR of a patient; None if the fault is not in the MR.
+      mr: makes the faulty MR of a patient; None if the MR cannot be made from another.
     """
 
     reasons: tuple[str, ...]
@@ -106,12 +105,6 @@ def _as_mr(patient: PhantomPatient) -> Volume:
     return Volume(patient.ct.array + np.float32(1024), patient.ct.affine, "a.u.")
 
 
-def _other_scanner(patient: PhantomPatient) -> Volume:
-    return pelvis_patient(
-        7, shape=patient.mr.array.shape, spacing=tuple(patient.mr.spacing), scanner=SCANNERS["B"]
-    ).mr
-
-
 def _millimetres(volume: Volume) -> list[np.ndarray]:
     axes = [
         (np.arange(n) - (n - 1) / 2) * s
@@ -120,7 +113,8 @@ def _millimetres(volume: Volume) -> list[np.ndarray]:
     return list(np.meshgrid(*axes, indexing="ij"))
 
 
-SETTINGS, DRAWS = "few evaluations", "failed draws"  # faults of the synthesis, not of the MR
+SETTINGS, DRAWS = "few evaluations", "failed draws"  # faults of the synthesis
+SCANNER = "another scanner"  # the patient as scanner B sees him
 FAULTS = {
     "fat-suppressed": Fault(("contrast",), _fat_suppressed),
     "T1-weighted": Fault(("contrast",), _t1),
@@ -139,7 +133,7 @@ FAULTS = {
     "zoomed by 1.3": Fault(("body", "truncated"), _changed(_zoomed)),
     "mirrored": Fault(("orientation",), _changed(lambda a: a[::-1])),
     "empty slices": Fault(("empty",), _changed(_empty)),
-    "another scanner": Fault(("contrast", "uneven", "noise"), _other_scanner),
+    SCANNER: Fault(("contrast", "uneven", "noise"), None),
     "registration target swapped": Fault(("truncated", "anatomy", "orientation"), _swapped),
     "thighs": Fault(("body", "anatomy"), lambda patient: thighs(patient.mr, 0)),
 }

@@ -68,6 +68,7 @@ def pelvis_patient(
     bone_like: bool | None = None,
     scanner: Scanner = SCANNERS["A"],
     t1: bool = False,
+    sided: bool = False,
 ) -> PhantomPatient:
     """A male pelvis; the same arguments give the same voxels.
 
@@ -81,6 +82,7 @@ def pelvis_patient(
       bone_like: the outcome; None draws it with probability `prior`.
       scanner: of the MR; the CT does not depend on it.
       t1: whether to make a T1-weighted MR too. Nothing else depends on it.
+      sided: whether one organ lies on the right only; else left and right are alike on average.
 
     Raises:
       InputError: if seed, shape, spacing or prior is out of range.
@@ -90,7 +92,7 @@ def pelvis_patient(
     anatomy = _stream(seed, "anatomy")
     habitus = draw_habitus(anatomy)
     placement = place(_stream(seed, "placing"), shape, spacing, habitus.scale)
-    samples = label(placement.grid, habitus, anatomy)
+    samples = label(placement.grid, habitus, anatomy, sided=sided)
     labels = dominant(samples, placement.factors)
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
     insert = brightness(prior) if prior_visible else None

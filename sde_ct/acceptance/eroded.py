@@ -1,0 +1,19 @@
+"""The part of a mask that lies far from everything else."""
+
+import numpy as np
+from jaxtyping import Bool
+from scipy import ndimage
+
+
+def eroded(
+    mask: Bool[np.ndarray, "x y z"], voxel: np.ndarray, mm: float
+) -> Bool[np.ndarray, "x y z"]:
+    """Voxels of a mask at least so far, in plane, from those that are not in it."""
+    padded = np.pad(mask, ((1, 1), (1, 1), (0, 0)), "edge")
+    near = [
+        ndimage.distance_transform_edt(padded[..., z], sampling=voxel[:2]) > mm
+        if not padded[..., z].all()
+        else padded[..., z]
+        for z in range(mask.shape[2])
+    ]
+    return np.stack(near, axis=-1)[1:-1, 1:-1]
