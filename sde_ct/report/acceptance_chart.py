@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from sde_ct.report.layout import DPI, FONT, SMALL
 
@@ -33,6 +34,10 @@ def chart(found: Mapping[str, Any]) -> Figure:
     ends = np.array(sorted(v for some in points.values() for pair in some for v in pair))[[0, -1]]
     left.plot(ends, ends, "k--", linewidth=1)
     left.set(xscale="log", yscale="log")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
     left.set_xlabel("predicted MAE in the body (HU)", fontsize=FONT)
     left.set_ylabel("true MAE in the body (HU)", fontsize=FONT)
     left.legend(fontsize=SMALL)
