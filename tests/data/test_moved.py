@@ -28,8 +28,8 @@ def test_a_set_that_was_moved_trains_calibrates_and_runs_the_frontier(tmp_path):
     tiny.train(tiny.experiment(steps=4, checkpoint_every=4), prepared, run, devices=1)
     done = call("calibrate", f"--workdir={run}", f"--data={moved}", "--sampler=em", "--draws=2")
     assert done.status == 0 and (run / "calibration.json").exists(), done.error
-    points = list(frontier(load(run), held_out(prepared), ["em"], [5], reference=5, draws=2))
-    assert [point.evaluations for point in points] == [5, 10]  # one draw, and the mean of two
+    points = list(frontier(load(run), held_out(prepared), ["em"], [12], reference=12, draws=2))
+    assert [point.evaluations for point in points] == [12, 24]  # one draw, and the mean of two
 
 
 TRAIN = """

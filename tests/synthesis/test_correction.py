@@ -102,7 +102,7 @@ REFUSED = {
     "step": ({"network": {"step": 12}}, [], "(step: 12 -> 24)"),
     "weights": ({"network": {"weights_sha256": "f00"}}, [], "(weights_sha256: f00 -> "),
     "options": ({"network": {"sampling": {}}}, [], "(sampling.ddpm_steps: absent -> 8)"),
-    "steps": ({}, ["--evaluations=4"], "leave out --evaluations"),
+    "steps": ({}, ["--evaluations=15"], "leave out --evaluations"),
 }
 
 
