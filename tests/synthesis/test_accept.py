@@ -72,7 +72,10 @@ def test_a_volume_from_before_the_fit_needs_its_mr(fitted, runs, usual, tmp_path
     call("synthesize", f"--workdir={workdir}", *mr, f"--output={fresh}", "--draws=3", "--accept")
     after = json.loads((fresh / f"{name}.json").read_text())["acceptance"]["features"]
     assert set(after) - set(before) == {"outlying_draw"}
-    assert before == pytest.approx({k: after[k] for k in before}, rel=0.02, abs=0.02)
+    # Rounding moves a mean by at most half a HU, and some voxels into or out of a tissue.
+    for k in before:
+        least = 0.5 if k.endswith("_hu") else 0.02
+        assert before[k] == pytest.approx(after[k], rel=0.02, abs=least)
 
 
 @pytest.mark.parametrize(
