@@ -96,7 +96,7 @@ def fit(
     reference = replace(reference, centre=centre, scale=scale)
     worst = [[max(reference.scores(one).values()) for one in some] for some in (new, own)]
     limit = threshold(worst[0], rate, worst[1])
-    return replace(reference, threshold=limit.value, promise=limit.sentence)
+    return replace(reference, threshold=max(limit.value, 1e-6), promise=limit.sentence)
 
 
 def _known(

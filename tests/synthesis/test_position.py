@@ -1,14 +1,19 @@
 """MRs of patients that lay, or were acquired, otherwise than those of the training."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from sde_ct.acceptance import reference
+from sde_ct.acceptance.fit import fit
 from sde_ct.data import seen
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.lab.phantom.pelvis import pelvis_patient
+from sde_ct.synthesis import load
+from sde_ct.synthesis.acceptance import Measurer, settings
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.volume import left_posterior_superior
 
@@ -90,3 +95,22 @@ def test_unknown_positions_are_not_judged_and_feet_first_is_no_other():
     for older in (None, {"figures": {}}):
         assert seen.position_warning(older, "HFP") is None
     assert "is HFDR" in seen.position_warning(trained, "HFDR")
+
+
+def test_a_header_unlike_the_training_is_the_first_reason_of_a_review(workdir, patient, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    trained = load(run)
+    one = Measurer(trained)("P1", patient.mr, patient.ct, None)
+    training = [one._replace(name=name) for name in ("P1", "P2", "P3")]
+    fitted = fit(training, [], [one._replace(name="P4")], network=settings(trained, None, 1))
+    reference.write(run / reference.NAME, fitted)
+    mr = as_dicom(patient, tmp_path / "three", "HFP", field=3)
+    flags = [f"--workdir={run}", f"--mr={mr}", f"--output={tmp_path / 'out'}", "--accept"]
+    done = call("synthesize", *flags)
+    assert done.status == 3, done.err
+    record = json.loads((tmp_path / "out" / "three.json").read_text())["acceptance"]
+    header = [one["sentence"] for one in record["reasons"] if one["name"] == "header"]
+    assert [one["name"] for one in record["reasons"][:2]] == ["header", "header"]
+    assert "position is HFP" in header[0]
+    assert "field strength is 3 T" in header[1]
