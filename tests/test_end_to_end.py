@@ -24,7 +24,7 @@ DRAWS = 4
 # The draws of a residual need one more, for the mean, which itself takes both mirror images.
 EVALUATIONS = {
     **{"lookup": 0, "CNN": 1, "GAN": 1, "Mean": 2},
-    **{"DDPM": 9, "EM": 9, "PC": 13, "DPM++": 21, "Distilled": 2, "Direct": 8},
+    **{"DDPM": 9, "EM": 13, "PC": 25, "DPM++": 21, "Distilled": 2, "Direct": 8},
 }
 
 
@@ -103,7 +103,7 @@ def test_findings_and_demands_are_judged(rows, results, patients):
     answers = findings(rows)
     assert len(answers) == 5 and all(f.verdict != "not measured" for f in answers)
     judged = checks(rows, ambiguity)
-    assert len(judged) == 6 + 8 + 1 + 1 + 6 + 6
+    assert len(judged) == 7 + 9 + 2 + 1 + 7 + 7
     by_demand = {c.demand: c for c in judged}
     demand = by_demand["network evaluations ODE < EM < PC"]
     nfe = {r.method: r.figures["nfe"] for r in rows}
