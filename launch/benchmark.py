@@ -59,8 +59,9 @@ REFERENCE = flags.DEFINE_integer(
 RECIPE = flags.DEFINE_enum(
     "recipe",
     "residual",
-    ["residual", "ddpm", "score"],
-    "reliability: the recipe of configs/demo that is trained, longer than in the demo.",
+    ["residual", "ddpm", "score", "distil"],
+    "reliability: the recipe of configs/demo that is trained, longer than in the demo. distil "
+    "trains residual first, which is its teacher.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "frontier, reliability: draws per slice.", 2)
 SEED = flags.DEFINE_integer("seed", 0, "frontier, reliability: seed of the draws.", 0, LARGEST_SEED)
@@ -165,14 +166,14 @@ def _reliability(result: Path) -> list[str]:
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
     from sde_ct.synthesis import load
-    from sde_ct.training.loop import train
     from sde_ct.uncertainty.reliability import sentence
 
-    samplers, output = _samplers(comparison.SDES), result.parent
+    samplers: list[str | None] = [*_samplers(comparison.SDES)]
+    if RECIPE.value == "distil":
+        samplers = [None]
+    output = result.parent
     prepared = known_priors.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
-    config = known_priors.experiment(recipe(RECIPES / "demo" / f"{RECIPE.value}.py"))
-    workdir = output / "runs" / RECIPE.value
-    train(config, prepared, workdir)
+    workdir = known_priors.train(RECIPES / "demo", RECIPE.value, prepared, output / "runs")
     trained, patients = load(workdir), held_out(prepared)
     results = known_priors.synthesize(
         trained,

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.config import Experiment
+from sde_ct.config import Experiment, recipe
 from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, constants
+from sde_ct.evaluation.table import DISTILLED
 from sde_ct.lab import comparison
 from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
 from sde_ct.lab.comparison.presentation import report_of
@@ -19,6 +20,7 @@ from sde_ct.methods.samplers import SAMPLERS
 from sde_ct.report.html.report_content import Report
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import Synthesizer, Trained
+from sde_ct.training import loop
 from sde_ct.uncertainty.reliability import (
     REJECTED,
     Reliability,
@@ -49,16 +51,33 @@ def experiment(demo: Experiment) -> Experiment:
     return dataclasses.replace(demo, training=training, diffusion=diffusion, sampling=sampling)
 
 
+def train(recipes: Path, name: str, prepared: Prepared, runs: Path) -> Path:
+    """Train a recipe of the demo in a folder of `runs`, which is returned.
+
+    The student `distil` gets a tenth of the updates, after its teacher `residual`.
+    """
+    config, teacher = experiment(recipe(recipes / f"{name}.py")), None
+    if name == "distil":
+        teacher = train(recipes, "residual", prepared, runs)
+        steps = config.training.steps // 10
+        short = dataclasses.replace(config.training, steps=steps, validate_every=steps)
+        config = dataclasses.replace(config, training=short)
+    loop.train(config, prepared, runs / name, init=teacher)
+    return runs / name
+
+
 def synthesize(
     trained: Trained,
     patients: Sequence[Patient],
-    samplers: Sequence[str],
+    samplers: Sequence[str | None],
     *,
     draws: int,
     seed: int = 0,
     progress: Callable[[Sequence[Patient], str], Iterable[Patient]] = lambda few, name: few,
 ) -> Results:
     """{sampler: {patient: draws of one network}}; `progress` also gets the sampler's name.
+
+    A sampler of None is for a distilled network.
 
     Raises InputError where the patients' MR shows fewer than two priors.
     """
@@ -71,9 +90,10 @@ def synthesize(
     results: Results = {}
     for name in samplers:
         draw = Synthesizer(trained, name)
-        results[SAMPLERS[name].label] = {
+        label = SAMPLERS[name].label if name else DISTILLED
+        results[label] = {
             p.id: draw(p.mr, case=p.id, draws=draws, seed=seed, mask=p.mask)
-            for p in progress(patients, name)
+            for p in progress(patients, label)
         }
     return results
 
