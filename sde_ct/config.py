@@ -38,7 +38,7 @@ class NetworkConfig:
     groups: int = positive(32)  # of the group normalisation; keep several channels in each
     noise_scale: float = positive(1.0)
     dtype: str = choice("float32", "bfloat16")
-    remat: bool = False  # recompute each block in the backward pass: less memory, a third slower
+    remat: bool = False  # recompute convolutions in the backward pass too: less memory, slower
 
 
 @dataclass

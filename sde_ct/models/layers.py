@@ -8,11 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from sde_ct.models import winograd
 
 DType = Any  # a type of NumPy or JAX
+CONVOLVED = "convolved"  # the name of what a residual block keeps for its backward pass
 
 
 class GroupNorm(nn.Module):
@@ -86,6 +88,7 @@ class ResidualBlock(nn.Module):
     ) -> Float[Array, "b h w d"]:
         conv = functools.partial(Conv3x3, self.channels, self.dtype)
         h = conv(name="conv_in")(nn.swish(GroupNorm(self.groups, name="norm_in")(x)))
+        h = checkpoint_name(h, CONVOLVED)
         if features is not None:
             shift = nn.Dense(self.channels, dtype=self.dtype, name="noise")(features)
             h = h + shift[:, None, None]

@@ -1,10 +1,12 @@
 """The UNet that all methods share: denoiser, regression network and GAN generator."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.models.layers import (
+    CONVOLVED,
     Conv3x3,
     DType,
     GroupNorm,
@@ -31,7 +33,7 @@ class UNet(nn.Module):
     groups: int = 32
     noise_scale: float = 1.0  # frequencies of the noise features
     dtype: DType = jnp.float32
-    remat: bool = False  # recompute the activations of residual blocks in the backward pass
+    remat: bool = False  # recompute the convolutions of residual blocks in the backward pass too
 
     @property
     def multiple(self) -> int:
@@ -60,7 +62,10 @@ class UNet(nn.Module):
 
     def _level(self, h: Array, features: Array | None, level: int, name: str) -> Array:
         width = self.channels * self.multipliers[level]
-        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        # Norms and activations are always recomputed: they take little time but much memory.
+        kept = [] if self.remat else [CONVOLVED]
+        policy = jax.checkpoint_policies.save_only_these_names(*kept)
+        block = nn.remat(ResidualBlock, policy=policy)
         h = block(width, self.groups, self.dtype, name=name)(h, features)
         if level in self.attention:
             h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
