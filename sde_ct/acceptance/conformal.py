@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
-from scipy import stats
-
 CONFIDENCE = 0.9  # in the promise of a bound
 
 
@@ -27,6 +25,8 @@ def tolerance(
     least `level` with a probability of `confidence` (Vovk, ACML 2012). If the values are too few,
     the bound is their largest, and the promised share is smaller than `level`.
     """
+    from scipy import stats  # takes half a second to import
+
     known = sorted(values)
     count = len(known)
     for k in range(1, count + 1):
@@ -48,6 +48,8 @@ def threshold(scores: Sequence[float], rate: float, others: Sequence[float] = ()
       rate: of false alarms.
       others: scores of other patients, such as those of the training.
     """
+    from scipy import stats  # takes half a second to import
+
     known = sorted(scores)
     count, k = len(known), ceil((len(known) + 1) * (1 - rate) - 1e-9)
     plural = "s" * (count != 1)
