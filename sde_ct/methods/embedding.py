@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sde_ct.methods.residual import Params
+from sde_ct.methods.decomposition import Params
 from sde_ct.models import UNet
 
 LAYER = "middle_out"  # the coarsest of the UNet
