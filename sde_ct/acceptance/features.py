@@ -64,7 +64,8 @@ REASONS = {
 NO_OUTLINE = ("grid", "artefact", "empty", "truncated")
 IN_THE_FEATURES = ("orientation", "anatomy")
 IN_THE_CT = ("draws", "seams", "air", "tissue", "spread", "error", "range")
-TISSUES = ("body", "bone", "soft")
+WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
+TISSUES = tuple(WORDS)
 
 FEATURES = {
     **{f"voxel_{axis}": Feature("grid", f"voxel size along {axis}", "mm") for axis in "xyz"},
@@ -101,6 +102,9 @@ FEATURES = {
     "outlying_draw": Feature(
         "draws", "distance of the most different draw, relative to the others", "", HIGH
     ),
-    **{f"spread_{t}": Feature("spread", f"mean spread in the {t}", "HU") for t in TISSUES},
-    **{f"error_{t}": Feature("error", f"predicted MAE in the {t}", "HU", HIGH) for t in TISSUES},
+    **{f"spread_{t}": Feature("spread", f"mean spread in the {WORDS[t]}", "HU") for t in TISSUES},
+    **{
+        f"error_{t}": Feature("error", f"predicted MAE in the {WORDS[t]}", "HU", HIGH)
+        for t in TISSUES
+    },
 }  # fmt: skip

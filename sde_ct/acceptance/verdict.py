@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.acceptance.conformal import CONFIDENCE
-from sde_ct.acceptance.features import FEATURES, IN_THE_CT, IN_THE_FEATURES, NO_OUTLINE, REASONS
+from sde_ct.acceptance.features import (
+    FEATURES,
+    IN_THE_CT,
+    IN_THE_FEATURES,
+    NO_OUTLINE,
+    REASONS,
+    WORDS,
+)
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
@@ -62,14 +69,15 @@ class Verdict:
         return f"{REVIEW}: " + "; ".join(REASONS[one.name] for one in self.reasons) + "."
 
     def lines(self) -> list[str]:
-        """The verdict, its reasons and the predicted errors for a terminal."""
+        """The verdict, its reasons, the predicted errors and their bound, for a terminal."""
         return [
             self.sentence,
             *(f"  {number}. {one.sentence}" for number, one in enumerate(self.reasons, start=1)),
             *(
-                f"  predicted MAE in the {tissue}: {mae:.0f} HU, at most {most:.0f} HU"
+                f"  predicted MAE in the {WORDS[tissue]}: {mae:.0f} HU, at most {most:.0f} HU"
                 for tissue, (mae, most) in self.errors.items()
             ),
+            *([f"  {self.bound}"] if self.bound else []),
         ]
 
     def to_json(self) -> dict[str, Any]:
