@@ -121,9 +121,11 @@ def test_a_second_process_waits_for_a_volume_in_work_until_the_first_is_killed(
     out, logs = tmp_path / "out", [tmp_path / "log0", tmp_path / "log1"]
     flags = [flag for flag in flags if not flag.startswith("--mr=")]
     flags += [f"--mr={cohort / 'anna.nii.gz'}", f"--output={out}"]
-    first = launch(logs[0], *flags)
+    # It has to compile its program, so that the volume is in work for seconds.
+    first = launch(logs[0], *flags, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "empty"))
     wait_for((out / ".anna.lock").exists, logs[0])
     first.send_signal(signal.SIGSTOP)
+    assert (out / ".anna.lock").exists()
     before = listing(out)
     second = launch(logs[1], *flags, PYTHONPROFILEIMPORTTIME="1")
     try:
