@@ -34,7 +34,8 @@ def distance(difference: Images) -> Array:
     """The mean norm of pixels, of patches, and of the fine detail in patches."""
     norms = [jnp.abs(difference).mean()]
     norms += [_norm(difference, side) for side in PATCHES]
-    norms.append(DETAIL_WEIGHT * _norm(_detail(difference), DETAIL_PATCH))
+    if min(difference.shape[1:3]) > 2:  # smaller images have no inner pixels
+        norms.append(DETAIL_WEIGHT * _norm(_detail(difference), DETAIL_PATCH))
     return sum(norms[1:], norms[0])
 
 
