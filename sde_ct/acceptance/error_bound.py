@@ -15,8 +15,8 @@ LEVEL = 0.9  # share of patients whose error lies below the bound
 class ErrorModel(NamedTuple):
     """log MAE = intercept + Σ weight · log figure, with weights of at least 0.
 
-    A larger spread, and figures more unlike those of the training, can so only raise the predicted
-    error.
+    Therefore a larger spread, or figures that are less like those of the training, can only raise
+    the predicted error.
     """
 
     names: tuple[str, ...]  # of the figures

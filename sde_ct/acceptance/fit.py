@@ -30,8 +30,8 @@ def fit(
     """Fit the centre and scale of every figure, the predicted error, and the joint threshold.
 
     The training patients give centre and scale: the median, and the largest distance of one of them
-    from it. Each is compared with the others alone. Altered copies of them teach how
-    errors grow. The largest score over all figures of each validation patient gives the threshold,
+    from it. Each of them is compared with the others only. Altered copies of them show how errors
+    grow. The largest score over all figures of each validation patient gives the threshold,
     so the rate of false alarms is that of all reasons together.
 
     Args:

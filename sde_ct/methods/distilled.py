@@ -7,7 +7,7 @@ time, where the noised residual carries no information. It learns from training 
 instead teach it the mean, and matching the teacher's draws would teach it their errors.
 
 De Bortoli et al. (arXiv 2502.02483) train denoisers by energy scores at all noise levels, to sample
-in few steps. At the noisiest level alone, one step is all that is left.
+in few steps. Here only the noisiest level is trained, and one step makes a draw.
 """
 
 from typing import Any, NamedTuple
