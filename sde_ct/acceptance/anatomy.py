@@ -17,7 +17,7 @@ NEAR = 0.15  # slices are compared with those at most this share of the volume a
 # The MR as it is, mirrored from left to right, turned front to back, and both.
 FLIPS = ((), (2,), (1,), (1, 2))
 
-ARRAYS = ("positions", "slices", "asymmetries")  # of an `Atlas`
+ARRAYS = ("positions", "slices")  # of an `Atlas`
 
 Slices = Float[np.ndarray, "z d"]
 
@@ -39,7 +39,6 @@ class Distances(NamedTuple):
 
     mean: float
     worst: float
-    mirrored: float  # -1 where left and right differ as in the training, 1 where they are swapped
     turned: float  # mean, relative to the smallest of the MR turned over or upside down
 
 
@@ -49,19 +48,14 @@ class Atlas(NamedTuple):
     patients: Sequence[str]  # of each slice
     positions: Float[np.ndarray, " n"]  # from 0 at the feet to 1 at the head
     slices: Float[np.ndarray, "n d"]
-    names: Sequence[str]  # of each patient
-    asymmetries: Float[np.ndarray, "p e"]  # of each patient, see `_asymmetry`
 
     @classmethod
-    def of(cls, patients: Mapping[str, Sequence[Slices]]) -> "Atlas":
-        """The atlas of patients, whose slices are given in each of the `FLIPS`."""
-        own = {name: flips[0] for name, flips in patients.items()}
+    def of(cls, patients: Mapping[str, Slices]) -> "Atlas":
+        """The atlas of patients, whose slices are given as they are."""
         return cls(
-            [name for name, slices in own.items() for _ in slices],
-            np.concatenate([_positions(len(slices)) for slices in own.values()]),
-            np.concatenate(list(own.values())),
-            list(patients),
-            np.array([_asymmetry(flips) for flips in patients.values()]),
+            [name for name, slices in patients.items() for _ in slices],
+            np.concatenate([_positions(len(slices)) for slices in patients.values()]),
+            np.concatenate(list(patients.values())),
         )
 
     def distances(self, flips: Sequence[Slices], without: str = "") -> Distances:
@@ -76,19 +70,7 @@ class Atlas(NamedTuple):
         upside_down = [self._nearest(one[::-1], others).mean() for one in flips]
         turned = [*(self._nearest(one, others).mean() for one in flips[2:]), *upside_down]
         mean = max(float(own.mean()), 1e-9)
-        mirrored = self._mirrored(_asymmetry(flips), without)
-        return Distances(mean, float(own.max()), mirrored, mean / max(float(min(turned)), 1e-9))
-
-    def _mirrored(self, asymmetry: np.ndarray, without: str) -> float:
-        """Minus the asymmetry along the one that the training patients share.
-
-        Where they share none, as in a symmetric anatomy, this varies so much between patients that
-        it cannot show a mirrored one.
-        """
-        known = self.asymmetries[[name != without for name in self.names]]
-        usual = known.mean(axis=0)
-        weights = usual / np.maximum(known.var(axis=0), 1e-9)
-        return -float(asymmetry @ weights) / max(float(usual @ weights), 1e-9)
+        return Distances(mean, float(own.max()), mean / max(float(min(turned)), 1e-9))
 
     def _nearest(self, slices: Slices, others: np.ndarray) -> Float[np.ndarray, " z"]:
         places = _positions(len(slices))
@@ -103,18 +85,12 @@ class Atlas(NamedTuple):
     def to_json(self) -> dict:
         """The record that `from_json` reads."""
         arrays = {name: getattr(self, name).round(4).tolist() for name in ARRAYS}
-        return arrays | {"patients": list(self.patients), "names": list(self.names)}
+        return arrays | {"patients": list(self.patients)}
 
     @classmethod
     def from_json(cls, record: dict) -> "Atlas":
         """The inverse of `to_json`."""
         return cls(**(record | {name: np.array(record[name]) for name in ARRAYS}))
-
-
-def _asymmetry(flips: Sequence[Slices]) -> Float[np.ndarray, " e"]:
-    """The difference of the slices and the mirrored ones, averaged over each third along z."""
-    thirds = np.array_split(flips[0] - flips[1], 3)
-    return np.concatenate([t.mean(axis=0) if len(t) else 0 * flips[0][0] for t in thirds])
 
 
 def _positions(count: int) -> Float[np.ndarray, " z"]:

@@ -58,12 +58,17 @@ REASONS = {
     "range": "path lengths that are too uncertain",
 }
 
-# Whatever is wrong with an MR also changes what a network makes of it, and where the body's outline
-# is missing or doubled, everything that is measured in it changes. So reasons are named by these
-# groups, and by weight within each.
-NO_OUTLINE = ("grid", "artefact", "empty", "truncated")
-IN_THE_FEATURES = ("orientation", "anatomy")
-IN_THE_CT = ("draws", "seams", "air", "tissue", "spread", "error", "range")
+# A cause is named before its consequences: ghosts reach the edges of the field; where the body's
+# outline is missing, everything that is measured in it changes; and whatever is wrong with an MR
+# changes what a network makes of it. So reasons are named by these groups, and by weight within
+# each. The others belong to the group that is empty here.
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("grid", "empty", "artefact"),
+    ("truncated",),
+    (),
+    ("orientation", "anatomy"),
+    ("draws", "seams", "air", "tissue", "spread", "error", "range"),
+)
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
 TISSUES = tuple(WORDS)
 

@@ -50,25 +50,8 @@ def fit(
             f"{len(training)} training and {len(validation)} validation patients are too few: give "
             f"at least {FEWEST} and 1."
         )
-    logs = [
-        [np.log(max(p.values[n], 1e-6)) for n in ("body_volume", "bone_volume")] for p in training
-    ]
-    body, bone = np.transpose(logs)
-    slope = float(np.polyfit(body, bone, 1)[0]) if np.ptp(body) > 0 else 1.0
-    reference = Reference(
-        patients={"train": len(training), "validation": len(validation)},
-        grey_values=_grey_values(training),
-        atlas=Atlas.of({one.name: one.flips for one in training}),
-        build=(float(bone.mean() - slope * body.mean()), slope),
-        errors={},
-        centre={},
-        scale={},
-        threshold=1.0,
-        rate=rate,
-        level=level,
-        promise="",
-        network=dict(network or {}),
-    )
+    patients = {"train": len(training), "validation": len(validation)}
+    reference = replace(_unscaled(training, rate, level), patients=patients, network=network or {})
     own = [_without_himself(reference, one, training) for one in training]
     worse = [_without_himself(reference, one, training) for one in altered]
     new = [reference.features(one) for one in validation]
@@ -78,25 +61,53 @@ def fit(
         judged = _known(tissue, new, validation)
         if taught and judged:
             errors[tissue] = fit_errors(tissue, *taught, *judged, level)
-    reference = replace(reference, errors=errors)
     own, new = (
         [one | {f"error_{t}": m.predict(one) for t, m in errors.items()} for one in some]
         for some in (own, new)
     )
+    centre, scale = _variation(own)
+    reference = replace(reference, errors=errors, centre=centre, scale=scale)
+    worst = [[max(reference.scores(one).values()) for one in some] for some in (new, own)]
+    limit = threshold(worst[0], rate, worst[1])
+    return replace(reference, threshold=max(limit.value, 1e-6), promise=limit.sentence)
+
+
+def _unscaled(training: Sequence[Measured], rate: float, level: float) -> Reference:
+    """What patients are compared with, without errors, scales and a threshold."""
+    logs = [
+        [np.log(max(p.values[n], 1e-6)) for n in ("body_volume", "bone_volume")] for p in training
+    ]
+    body, bone = np.transpose(logs)
+    slope = float(np.polyfit(body, bone, 1)[0]) if np.ptp(body) > 0 else 1.0
+    return Reference(
+        patients={},
+        grey_values=_grey_values(training),
+        atlas=Atlas.of({one.name: one.flips[0] for one in training}),
+        asymmetries={one.name: one.asymmetry.round(4).tolist() for one in training},
+        build=(float(bone.mean() - slope * body.mean()), slope),
+        errors={},
+        centre={},
+        scale={},
+        threshold=1.0,
+        rate=rate,
+        level=level,
+        promise="",
+        network={},
+    )
+
+
+def _variation(own: Sequence[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """The median of every figure over training patients, and the largest distance from it."""
     centre, scale = {}, {}
     for name, feature in FEATURES.items():
-        values = np.array(
-            [feature.scaled(v) for one in own if np.isfinite(v := one.get(name, np.nan))]
-        )
+        known = (one.get(name, np.nan) for one in own)
+        values = np.array([feature.scaled(value) for value in known if np.isfinite(value)])
         if len(values) >= FEWEST:
             centre[name] = float(np.median(values))
             off = values - centre[name]
             far = np.abs(off) if feature.sides == "both" else off
             scale[name] = max(float(far.max()), feature.resolution)
-    reference = replace(reference, centre=centre, scale=scale)
-    worst = [[max(reference.scores(one).values()) for one in some] for some in (new, own)]
-    limit = threshold(worst[0], rate, worst[1])
-    return replace(reference, threshold=max(limit.value, 1e-6), promise=limit.sentence)
+    return centre, scale
 
 
 def _known(

@@ -1,24 +1,40 @@
 """Figures of an MR that show whether it is of the training's kind, apart from its anatomy."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from sde_ct.acceptance.asymmetry import Asymmetry, asymmetry
 from sde_ct.acceptance.eroded import eroded
-from sde_ct.data.intensity import HISTOGRAM, Percentiles
+from sde_ct.acceptance.ghost import ghost
+from sde_ct.acceptance.outline import coarse, faint_body, filled, sure_body
+from sde_ct.data.intensity import HISTOGRAM, Percentiles, body_percentiles
 from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
 VOID = 0.1  # darker than this share of the way from dark to the median is no signal
-COARSE_MM = 6.0  # in-plane size of the voxels in which large faults are measured
-CLOSING = 2  # of these voxels
 RIM_MM = 15.0  # skin and the air at its surface are not judged
-OUTLINE = 0.5  # brighter than this share of the way from dark to the median is surely body
+FAINT = 0.25  # brighter than this share of the way from air to the median may be body
 
 
-def mr_features(mr: Volume, percentiles: Percentiles) -> dict[str, float]:
-    """The figures of `features.FEATURES` that the voxels of an MR give.
+class MRFigures(NamedTuple):
+    """What is measured of one MR.
+
+    `grey_values` are the `HISTOGRAM` percentiles in the faint body, 0 at its dark and 100 at its
+    bright end. The mean difference of those of two patients is the first Wasserstein distance of
+    their grey values, in percent of the way from dark to bright.
+    """
+
+    values: dict[str, float]  # of `features.FEATURES`
+    grey_values: Float[np.ndarray, " n"]
+    asymmetry: Asymmetry
+
+
+def mr_figures(mr: Volume, percentiles: Percentiles) -> MRFigures:
+    """The figures of an MR's voxels.
 
     Args:
       mr: a.u.
@@ -31,53 +47,40 @@ def mr_features(mr: Volume, percentiles: Percentiles) -> dict[str, float]:
     dark, span = percentiles[DARK], max(percentiles[BRIGHT] - percentiles[DARK], 1e-9)
     middle = max(percentiles[MIDDLE] - dark, 1e-9)
     core = eroded(body, voxel, RIM_MM)
-    coarse, inner = _coarse(image, voxel), _coarse(core.astype(float), voxel) > 0.5
-    bright = _filled(coarse > dark + OUTLINE * middle)
-    some = body.any(axis=(0, 1))
-    widths = [_extent(body.any(axis=axis)) for axis in (1, 0)]
-    return {
+    blocks, inner = coarse(image, voxel), coarse(core.astype(float), voxel) > 0.5
+    faint = faint_body(image, voxel, dark + middle, FAINT)
+    values = {
         **{f"voxel_{axis}": float(size) for axis, size in zip("xyz", voxel, strict=True)},
         "field_x": float(image.shape[0] * voxel[0]),
         "field_y": float(image.shape[1] * voxel[1]),
-        "empty": float(np.mean(~some | (np.ptp(image, axis=(0, 1)) == 0))),
-        **_touching(bright),
-        "width": float(widths[0].max() * voxel[0]),
-        "depth": float(widths[1].max() * voxel[1]),
-        "area": float(np.median(body.sum(axis=(0, 1))[some]) * voxel[0] * voxel[1] / 100),
-        "length": float(some.sum() * voxel[2]),
+        "empty": float(np.mean(~body.any(axis=(0, 1)) | (np.ptp(image, axis=(0, 1)) == 0))),
+        **_touching(sure_body(blocks)),
+        **_size(faint, voxel),
         "void": _largest((image < dark + VOID * middle) & core) * float(voxel.prod()) / 1000,
-        "ghost": _ghost(coarse - dark, bright),
-        "uneven": _smooth_variation(np.log(np.maximum((coarse - dark) / span, 0.01)), inner),
+        "ghost": ghost(blocks - dark, filled(blocks > dark + FAINT * middle)),
+        "uneven": _smooth_variation(np.log(np.maximum((blocks - dark) / span, 0.01)), inner),
         "noise": _roughness(image / span, core),
     }
+    grey = _grey_values(body_percentiles(image, faint if faint.any() else np.ones_like(faint)))
+    return MRFigures(values, grey, asymmetry((image - dark) / span, body))
 
 
-def grey_values(percentiles: Percentiles) -> Float[np.ndarray, " n"]:
-    """The `HISTOGRAM` percentiles of the MR in the body, 0 at its dark and 100 at its bright end.
-
-    The mean difference of those of two patients is the first Wasserstein distance of their grey
-    values, in percent of the way from dark to bright.
-    """
+def _grey_values(percentiles: Percentiles) -> Float[np.ndarray, " n"]:
     span = max(percentiles[BRIGHT] - percentiles[DARK], 1e-9)
     return np.array([100 * (percentiles[p] - percentiles[DARK]) / span for p in HISTOGRAM])
 
 
-def _coarse(image: Float[np.ndarray, "x y z"], voxel: np.ndarray) -> Float[np.ndarray, "i j z"]:
-    """Means over blocks in plane of about `COARSE_MM`; edge voxels fill up the last blocks."""
-    fx, fy = (max(1, round(COARSE_MM / side)) for side in voxel[:2])
-    padded = np.pad(image, ((0, -image.shape[0] % fx), (0, -image.shape[1] % fy), (0, 0)), "edge")
-    nx, ny, nz = padded.shape
-    return padded.reshape(nx // fx, fx, ny // fy, fy, nz).mean(axis=(1, 3))
-
-
-def _filled(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """The mask with its gaps and holes closed in every slice."""
-    padded = np.pad(mask, ((CLOSING, CLOSING), (CLOSING, CLOSING), (0, 0)))
-    planes = [
-        ndimage.binary_fill_holes(ndimage.binary_closing(padded[..., z], iterations=CLOSING))
-        for z in range(mask.shape[2])
-    ]
-    return np.stack(planes, axis=-1)[CLOSING:-CLOSING, CLOSING:-CLOSING]
+def _size(body: Bool[np.ndarray, "x y z"], voxel: np.ndarray) -> dict[str, float]:
+    """The width, depth and length (mm) and the area (cm²) of the body; 0 if it is empty."""
+    some = body.any(axis=(0, 1))
+    widths = [_extent(body.any(axis=axis)) for axis in (1, 0)]
+    area = np.median(body.sum(axis=(0, 1))[some]) if some.any() else 0.0
+    return {
+        "width": float(widths[0][some].max(initial=0) * voxel[0]),
+        "depth": float(widths[1][some].max(initial=0) * voxel[1]),
+        "area": float(area * voxel[0] * voxel[1] / 100),
+        "length": float(some.sum() * voxel[2]),
+    }
 
 
 def _extent(profile: Bool[np.ndarray, "n z"]) -> np.ndarray:
@@ -95,27 +98,6 @@ def _touching(body: Bool[np.ndarray, "x y z"]) -> dict[str, float]:
         "touching_x": float(outline[[0, -1]].sum() / count),
         "touching_y": float(outline[:, [0, -1]].sum() / count),
     }
-
-
-def _ghost(signal: Float[np.ndarray, "x y z"], bright: Bool[np.ndarray, "x y z"]) -> float:
-    """The strength of a copy of the image that is displaced by a quarter to half of the field.
-
-    It is the largest slope, over both in-plane axes and all such displacements, of the signal
-    outside the bright body on the displaced signal.
-    """
-    outside = ~bright
-    if outside.sum() < 2:
-        return 0.0
-    signal = np.maximum(signal, 0)
-    own = signal[outside] - signal[outside].mean()
-    slopes = [0.0]
-    for axis in (0, 1):
-        length = signal.shape[axis]
-        for shift in range(length // 4, length - length // 4 + 1):
-            other = np.roll(signal, shift, axis)[outside]
-            other = other - other.mean()
-            slopes.append(float(own @ other / max(other @ other, 1e-9)))
-    return max(slopes)
 
 
 def _largest(mask: Bool[np.ndarray, "x y z"]) -> float:

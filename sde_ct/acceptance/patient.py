@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.acceptance.anatomy import Slices
+from sde_ct.acceptance.asymmetry import Asymmetry
 from sde_ct.acceptance.features import TISSUES
 from sde_ct.volumes.masks import tissues
 
@@ -16,7 +17,8 @@ class Measured(NamedTuple):
 
     name: str
     values: Mapping[str, float]  # of `mr_features` and `ct_features`
-    grey_values: Float[np.ndarray, " n"]  # of `mr_features.grey_values`
+    grey_values: Float[np.ndarray, " n"]  # of `mr_features.MRFigures`, as is the asymmetry
+    asymmetry: Asymmetry
     flips: Sequence[Slices]  # the slices of the MR in each of `anatomy.FLIPS`
     errors: Mapping[str, float] = {}  # MAE in HU by tissue, where there is a real CT
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sde_ct.acceptance.anatomy import Atlas
+from sde_ct.acceptance.asymmetry import mirrored
 from sde_ct.acceptance.error_bound import ErrorModel
 from sde_ct.acceptance.features import FEATURES, TISSUES
 from sde_ct.acceptance.patient import Measured
@@ -25,8 +26,9 @@ class Reference:
     Attributes:
       patients: number of training and validation patients.
       grey_values: mean and standard deviation over the training patients, of
-        `mr_features.grey_values`.
+        `mr_features.MRFigures`.
       atlas: slices of the training patients.
+      asymmetries: of each training patient, by name.
       build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
       errors: by tissue.
       centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
@@ -40,6 +42,7 @@ class Reference:
     patients: Mapping[str, int]
     grey_values: tuple[Sequence[float], Sequence[float]]
     atlas: Atlas
+    asymmetries: Mapping[str, Sequence[float]]
     build: tuple[float, float]
     errors: Mapping[str, ErrorModel]
     centre: Mapping[str, float]
@@ -54,6 +57,7 @@ class Reference:
         """All figures of a patient; `without` leaves one training patient out of the atlas."""
         values = dict(patient.values)
         anatomy = self.atlas.distances(patient.flips, without)
+        others = np.array([a for name, a in self.asymmetries.items() if name != without])
         usual, deviation = map(np.array, self.grey_values)
         apart = np.mean(np.abs(patient.grey_values - usual) / np.maximum(deviation, GREY_STEP))
         bone, body = values["bone_volume"], values["body_volume"]
@@ -61,7 +65,7 @@ class Reference:
         values |= {
             "anatomy": anatomy.mean,
             "anatomy_worst": anatomy.worst,
-            "mirrored": anatomy.mirrored,
+            "mirrored": mirrored(patient.asymmetry, others),
             "turned": anatomy.turned,
             "contrast": float(apart),
             "bone_volume": float(bone / max(expected, 1e-6)),

@@ -7,14 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.acceptance.conformal import CONFIDENCE
-from sde_ct.acceptance.features import (
-    FEATURES,
-    IN_THE_CT,
-    IN_THE_FEATURES,
-    NO_OUTLINE,
-    REASONS,
-    WORDS,
-)
+from sde_ct.acceptance.features import FEATURES, GROUPS, REASONS, WORDS
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
@@ -37,8 +30,7 @@ class Verdict:
     """The verdict on one patient.
 
     Attributes:
-      reasons: facts first, then a missing outline, other faults of the MR, unlike anatomy, and
-        faults of the CT, each in order of weight. None is a PASS.
+      reasons: facts first, then the `features.GROUPS`, each in order of weight. None is a PASS.
       weights: the largest of each reason, also of those below 1.
       errors: by tissue the predicted MAE and its upper bound, HU.
       bound: a sentence on what the bound promises.
@@ -142,8 +134,8 @@ def _place(reason: Reason) -> tuple[int, float]:
     """Facts come first, then causes before consequences, and the heaviest first."""
     if reason.weight is None:
         return 0, 0.0
-    last = (NO_OUTLINE, (), IN_THE_FEATURES, IN_THE_CT)
-    group = next((i for i, names in enumerate(last) if reason.name in names), 1)
+    others = GROUPS.index(())
+    group = next((i for i, names in enumerate(GROUPS) if reason.name in names), others)
     return 1 + group, -reason.weight
 
 

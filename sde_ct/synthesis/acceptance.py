@@ -8,7 +8,7 @@ import numpy as np
 
 from sde_ct.acceptance.anatomy import FLIPS, project
 from sde_ct.acceptance.ct_features import ct_features
-from sde_ct.acceptance.mr_features import grey_values, mr_features
+from sde_ct.acceptance.mr_features import mr_figures
 from sde_ct.acceptance.patient import Measured
 from sde_ct.data.inputs import network_input
 from sde_ct.methods import build_network
@@ -74,11 +74,12 @@ class Measurer:
             multiple=self._network.multiple,
             name=name,
         )
-        values = mr_features(mr, given.percentiles) | ct_features(mr, mean, spread, draws)
+        figures = mr_figures(mr, given.percentiles)
         return Measured(
             name=name,
-            values=values,
-            grey_values=grey_values(given.percentiles),
+            values=figures.values | ct_features(mr, mean, spread, draws),
+            grey_values=figures.grey_values,
+            asymmetry=figures.asymmetry,
             flips=[project(self._features(np.flip(given.mr, axes))) for axes in FLIPS],
             errors=errors or {},
         )

@@ -34,6 +34,7 @@ def patient(number, spread=60.0, error=None, **values):
         name=f"p{number}",
         values=figures | values,
         grey_values=np.arange(5.0, 100, 5) + rng.normal(size=19),
+        asymmetry=np.linspace(1, 2, 12) + 0.3 * rng.normal(size=12),
         flips=[slices + sum(axes) for axes in FLIPS],
         errors={t: mae * np.exp(0.05 * rng.normal()) for t in TISSUES},
     )
@@ -94,8 +95,9 @@ def test_the_first_reason_is_the_cause(fitted, changes, reason):
 
 def test_a_turned_and_a_mirrored_patient_are_named_so(fitted):
     upright = patient(501)
-    for flips in (upright.flips[::-1], [upright.flips[1], upright.flips[0], *upright.flips[2:]]):
-        verdict = judge(fitted, fitted.features(upright._replace(flips=flips)))
+    turned = upright._replace(flips=upright.flips[::-1])
+    for one in (turned, upright._replace(asymmetry=-upright.asymmetry)):
+        verdict = judge(fitted, fitted.features(one))
         assert verdict.reasons[0].name == "orientation"
 
 

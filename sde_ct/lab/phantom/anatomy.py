@@ -15,7 +15,7 @@ ONCE = (1,)  # the sides of an organ that is not paired
 Coat = tuple[Tissue, float]  # a tissue, painted where the distance is below this number of mm
 
 
-CAECUM = Ellipsoid((62, 25, 32), (26, 22, 30))  # on the right
+CAECUM = Ellipsoid((72, 45, 42), (26, 22, 32))  # in the right iliac fossa, before the iliopsoas
 
 
 def label(
@@ -28,14 +28,14 @@ def label(
     canvas = _Canvas(grid, habitus)
     for loop, gas in habitus.bowel:
         _hollow(canvas, loop, rng, gas=gas)
-    if sided:
-        canvas.paint(CAECUM, (Tissue.FAT, 1), (Tissue.WALL, 0), (Tissue.STOOL, -3), sides=ONCE)
     _pelvic_organs(canvas, habitus, rng)
     hip = "joint capsule, obturator externus and small muscles of the hip"
     canvas.paint(ORGANS[hip], (Tissue.MUSCLE, 0), grow=habitus.muscle)
     for muscle in organs.MUSCLES.values():
         coats = (Tissue.FAT, habitus.gap), (Tissue.MUSCLE, 0)
         canvas.paint(muscle, *coats, grow=habitus.muscle + rng.normal(0, 0.7))
+    if sided:
+        canvas.paint(CAECUM, (Tissue.FAT, 1), (Tissue.WALL, 0), (Tissue.STOOL, -3), sides=ONCE)
     for vessels, tissue in ((organs.VEINS, Tissue.VEIN), (organs.ARTERIES, Tissue.ARTERY)):
         for vessel in vessels.values():
             canvas.paint(vessel, (tissue, 0), grow=rng.normal(0, 0.5))

@@ -1,0 +1,65 @@
+"""The outline of a body in coarse voxels, in which large faults of an MR are measured."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+
+COARSE_MM = 6.0  # in-plane size of the coarse voxels
+CLOSING = 2  # of these voxels
+AIR, TISSUE = 5.0, 95.0  # percentiles of the coarse voxels that are surely air and tissue
+DIM = 25.0  # percentile of the brighter half of the way between them, a usual dim tissue
+
+
+def coarse(image: Float[np.ndarray, "x y z"], voxel: np.ndarray) -> Float[np.ndarray, "i j z"]:
+    """Means over blocks in plane of about `COARSE_MM`; edge voxels fill up the last blocks."""
+    fx, fy = _factors(voxel)
+    padded = np.pad(image, ((0, -image.shape[0] % fx), (0, -image.shape[1] % fy), (0, 0)), "edge")
+    nx, ny, nz = padded.shape
+    return padded.reshape(nx // fx, fx, ny // fy, fy, nz).mean(axis=(1, 3))
+
+
+def filled(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    """The mask with its gaps and holes closed in every slice."""
+    padded = np.pad(mask, ((CLOSING, CLOSING), (CLOSING, CLOSING), (0, 0)))
+    planes = [
+        ndimage.binary_fill_holes(ndimage.binary_closing(padded[..., z], iterations=CLOSING))
+        for z in range(mask.shape[2])
+    ]
+    return np.stack(planes, axis=-1)[CLOSING:-CLOSING, CLOSING:-CLOSING]
+
+
+def sure_body(blocks: Float[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    """What is at least half as bright, above air, as dim tissue; noise is smoothed out.
+
+    The level of air is measured, because noise and ghosts raise it.
+    """
+    smooth = ndimage.gaussian_filter(blocks, (1, 1, 0))
+    air, tissue = np.percentile(smooth, (AIR, TISSUE))
+    bright = smooth[smooth > (air + tissue) / 2]
+    return filled(smooth > (air + np.percentile(bright, DIM)) / 2 if bright.size else smooth > air)
+
+
+def faint_body(
+    image: Float[np.ndarray, "x y z"], voxel: np.ndarray, level: float, share: float
+) -> Bool[np.ndarray, "x y z"]:
+    """The body with all that is only a little brighter than air, such as suppressed fat.
+
+    Args:
+      image: a.u.
+      voxel: mm.
+      level: a usual value in the body, a.u.
+      share: brighter than this share of the way from air to the level is body.
+    """
+    blocks = ndimage.gaussian_filter(coarse(image, voxel), (1, 1, 0))
+    air = min(float(np.percentile(blocks, AIR)), level)
+    body = filled(blocks > air + share * (level - air))
+    labels, count = ndimage.label(body)
+    if count:
+        body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    fx, fy = _factors(voxel)
+    return body.repeat(fx, axis=0).repeat(fy, axis=1)[: image.shape[0], : image.shape[1]]
+
+
+def _factors(voxel: np.ndarray) -> tuple[int, int]:
+    fx, fy = (max(1, round(COARSE_MM / side)) for side in voxel[:2])
+    return fx, fy
