@@ -23,6 +23,12 @@ from sde_ct.synthesis import load
 from sde_ct.training.experiment import read_experiment
 from sde_ct.volumes.volume import Volume
 
+NO_VALIDATION = warning(
+    "there are no validation patients, so the best checkpoint cannot be chosen, the spread of draws "
+    "has the scale of training patients, and calibrate and accept --fit have no patients to fit on",
+    "prepare again with --validation=0.1 or with the names of patients",
+)
+
 
 def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:
     """The report on a prepared data set, and the data set; None if it cannot be opened."""
@@ -51,6 +57,8 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
     findings += dict.fromkeys(shared)
     if not shared:
         findings += [f for kind, marks in prints.items() for f in check_copies(marks, kind)]
+    if not data.split["validation"]:
+        findings.append(NO_VALIDATION)
     split = ", ".join(f"{len(names)} {part}" for part, names in data.split.items())
     height, width = data.size
     facts = (

@@ -233,6 +233,15 @@ def test_a_leak_by_name_is_found_though_the_data_are_refused(data):
     assert done.status == 1 and "1PA001 is in test and in train" in done.out
 
 
+def test_a_set_without_validation_patients_is_warned_of(data):
+    index = json.loads((data / "dataset.json").read_text())
+    index["split"]["train"] += index["split"]["validation"]
+    index["split"]["validation"] = []
+    (data / "dataset.json").write_text(json.dumps(index))
+    done = doctor(data)
+    assert "there are no validation patients" in done.out and not healthy(done)
+
+
 def test_damage_of_prepared_data_and_of_a_checkpoint_is_a_finding(data, runs, tmp_path):
     (data / "cases" / "1PA002" / "ct.npy").write_bytes(b"")
     assert "ct.npy is missing or damaged" in doctor(data).out
