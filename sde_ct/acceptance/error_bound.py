@@ -10,13 +10,15 @@ from sde_ct.acceptance.conformal import tolerance
 from sde_ct.acceptance.features import Features
 
 LEVEL = 0.9  # share of patients whose error lies below the bound
+# A CT with less bone than that of patients of like build is likely to have missed some.
+MISSED = {"body": ("bone_missing",), "bone": ("bone_missing",)}
 
 
 class ErrorModel(NamedTuple):
     """log MAE = intercept + Σ weight · log figure, with weights of at least 0.
 
-    Therefore a larger spread, or figures that are less like those of the training, can only raise
-    the predicted error.
+    Therefore a larger spread, less bone, or figures that are less like those of the training
+    can only raise the predicted error.
     """
 
     names: tuple[str, ...]  # of the figures
@@ -55,7 +57,7 @@ def fit_errors(
     more. The network has seen them, so only the validation patients set the level of the prediction
     (by their median) and the bound, which is split-conformal, see `conformal.tolerance`.
     """
-    usual = (f"spread_{tissue}", "anatomy", "contrast")
+    usual = (f"spread_{tissue}", "anatomy", "contrast", *MISSED.get(tissue, ()))
     names = tuple(n for n in usual if all(np.isfinite(one.get(n, np.nan)) for one in examples))
     x = np.array([[_log(one[name]) for name in names] for one in examples])
     y = np.log(np.maximum(true, 1e-6))

@@ -78,9 +78,9 @@ FEATURES = {
     "empty": Feature("empty", "share of slices without a body", "", HIGH, log=False),
     **{
         f"touching_{axis}": Feature(
-            "truncated", f"share of the body's outline on the {side} edges", "", HIGH, log=False
+            "truncated", f"share of the body's outline on the {side} edge", "", HIGH, log=False
         )
-        for axis, side in (("x", "left and right"), ("y", "front and back"))
+        for axis, side in (("x", "left or right"), ("y", "front or back"))
     },
     "width": Feature("body", "width of the body", "mm"),
     "depth": Feature("body", "depth of the body", "mm"),
@@ -105,7 +105,11 @@ FEATURES = {
     "bone_hu": Feature("tissue", "mean of bone", "HU", log=False, resolution=1.0),
     "soft_hu": Feature("tissue", "mean of soft tissue", "HU", log=False, resolution=1.0),
     "outlying_draw": Feature(
-        "draws", "distance of the most different draw, relative to the others", "", HIGH
+        "draws",
+        "distance of the most different draw, relative to the others",
+        "",
+        HIGH,
+        resolution=0.1,
     ),
     **{f"spread_{t}": Feature("spread", f"mean spread in the {WORDS[t]}", "HU") for t in TISSUES},
     **{

@@ -89,15 +89,16 @@ def _extent(profile: Bool[np.ndarray, "n z"]) -> np.ndarray:
 
 
 def _touching(body: Bool[np.ndarray, "x y z"]) -> dict[str, float]:
-    """The shares of the body's in-plane outline that lie on the edges of the field of view."""
+    """The largest share of the body's in-plane outline on one edge of the field, along x and y.
+
+    A wide patient may touch both edges a little; one who is cut off lies on one edge.
+    """
     cross = ndimage.generate_binary_structure(3, 1)
     cross[:, :, [0, 2]] = False
     outline = body & ~ndimage.binary_erosion(body, cross)
     count = max(int(outline.sum()), 1)
-    return {
-        "touching_x": float(outline[[0, -1]].sum() / count),
-        "touching_y": float(outline[:, [0, -1]].sum() / count),
-    }
+    edges = {"x": (outline[0], outline[-1]), "y": (outline[:, 0], outline[:, -1])}
+    return {f"touching_{a}": max(float(e.sum()) for e in two) / count for a, two in edges.items()}
 
 
 def _largest(mask: Bool[np.ndarray, "x y z"]) -> float:

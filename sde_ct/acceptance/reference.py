@@ -59,7 +59,7 @@ class Reference:
         anatomy = self.atlas.distances(patient.flips, without)
         others = np.array([a for name, a in self.asymmetries.items() if name != without])
         usual, deviation = map(np.array, self.grey_values)
-        apart = np.mean(np.abs(patient.grey_values - usual) / np.maximum(deviation, GREY_STEP))
+        apart = (patient.grey_values - usual) / np.maximum(deviation, GREY_STEP)
         bone, body = values["bone_volume"], values["body_volume"]
         expected = np.exp(self.build[0] + self.build[1] * np.log(max(body, 1e-6)))
         values |= {
@@ -67,8 +67,9 @@ class Reference:
             "anatomy_worst": anatomy.worst,
             "mirrored": mirrored(patient.asymmetry, others),
             "turned": anatomy.turned,
-            "contrast": float(apart),
+            "contrast": float(np.sqrt(np.mean(apart**2))),
             "bone_volume": float(bone / max(expected, 1e-6)),
+            "bone_missing": float(expected / max(bone, 1e-6)),
         }
         predicted = {f"error_{t}": model.predict(values) for t, model in self.errors.items()}
         return values | predicted

@@ -129,3 +129,12 @@ def test_the_reference_is_read_as_it_was_written(fitted, tmp_path):
 def test_too_few_patients_are_refused():
     with pytest.raises(InputError, match="2 training and 1 validation patients are too few"):
         fit([patient(0), patient(1)], [], [patient(2)])
+
+
+def test_a_ct_with_too_little_bone_has_a_larger_predicted_error():
+    """Where errors grow with the missing bone, the fitted weights follow them."""
+    patients = [patient(n, bone_volume=100 * 0.98**n, error=50 * 1.02**n) for n in range(30)]
+    fitted = fit(patients, [], patients)
+    low, high = (fitted.features(patient(300, bone_volume=v))["error_bone"] for v in (60, 95))
+    # The error follows the inverse of the volume: 95 / 60, within the 5 % noise of 30 patients.
+    assert low / high == pytest.approx(95 / 60, rel=0.1)
