@@ -59,15 +59,16 @@ REASONS = {
 }
 
 # A cause is named before its consequences: ghosts reach the edges of the field; where the body's
-# outline is missing, everything that is measured in it changes; and whatever is wrong with an MR
-# changes what a network makes of it. So reasons are named by these groups, and by weight within
-# each. The others belong to the group that is empty here.
+# outline is missing, everything that is measured in it changes; whatever is wrong with an MR changes
+# what a network makes of it; and a failed draw changes the spread. So reasons are named by these
+# groups, and by weight within each. The others belong to the group that is empty here.
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("grid", "empty", "artefact"),
     ("truncated",),
     (),
     ("orientation", "anatomy"),
-    ("draws", "seams", "air", "tissue", "spread", "error", "range"),
+    ("draws",),
+    ("seams", "air", "tissue", "spread", "error", "range"),
 )
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
 TISSUES = tuple(WORDS)
