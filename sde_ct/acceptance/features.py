@@ -58,10 +58,10 @@ REASONS = {
     "range": "path lengths that are too uncertain",
 }
 
-# A cause is named before its consequences: ghosts reach the edges of the field; where the body's
-# outline is missing, everything that is measured in it changes; whatever is wrong with an MR changes
-# what a network makes of it; and a failed draw changes the spread. So reasons are named by these
-# groups, and by weight within each. The others belong to the group that is empty here.
+# A cause is named before its consequences. Ghosts reach the edges of the field. Where the body's
+# outline is missing, everything that is measured in it changes. Whatever is wrong with an MR
+# changes what a network makes of it, and a failed draw changes the spread. So reasons are named by
+# these groups, and by weight within each. The others belong to the group that is empty here.
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("grid", "empty", "artefact"),
     ("truncated",),
