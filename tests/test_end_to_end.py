@@ -24,7 +24,7 @@ DRAWS = 4
 # The draws of a residual need one more, for the mean, which itself takes both mirror images.
 EVALUATIONS = {
     **{"lookup": 0, "CNN": 1, "GAN": 1, "Mean": 2},
-    **{"DDPM": 9, "EM": 13, "PC": 25, "DPM++": 21, "Distilled": 2, "Direct": 8},
+    **{"DDPM": 9, "EM": 13, "PC": 25, "DPM++": 21, "UniPC": 5, "Distilled": 2, "Direct": 8},
 }
 
 

@@ -15,7 +15,7 @@ PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
 PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)
 DIRECT = "Direct"  # a diffusion of the CT itself, where the others draw the residual of a mean
 DISTILLED = "Distilled"  # a student of the residual diffusion, which draws in one evaluation
-DRAWN = (*PAPER, "DPM++", DISTILLED, DIRECT)  # the methods whose draws differ
+DRAWN = (*PAPER, "DPM++", "UniPC", DISTILLED, DIRECT)  # the methods whose draws differ
 AVERAGES = tuple(f"{name}-M" for name in DRAWN)
 METHODS = ("lookup", "CNN", "GAN", "Mean", *DRAWN, *AVERAGES)  # in order
 

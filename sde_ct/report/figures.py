@@ -21,7 +21,7 @@ ERROR_WINDOW = (-300.0, 300.0)  # HU
 ERROR_COLOURS = "RdBu_r"  # diverging; readable for colour-blind readers
 SPREAD_COLOURS = "inferno"  # perceptually uniform
 BINS = 10  # with equal numbers of voxels
-COLUMNS = 8
+COLUMNS = 9
 GAUSSIAN = np.sqrt(2 / np.pi)  # E|error| / standard deviation
 VIEW = "Axial slice, radiological view: patient's right (R) on the left, anterior up."
 

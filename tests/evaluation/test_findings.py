@@ -23,6 +23,7 @@ FIGURES = {
     "PC": (57, 27.1, 0.83, 200, 2.0),
     "ODE": (58, 27.0, 0.82, 50, 0.5),
     "DPM++": (56, 27.3, 0.84, 20, 0.2),
+    "UniPC": (57, 27.2, 0.83, 5, 0.1),
     "Distilled": (54, 27.5, 0.86, 2, 0.1),
     "Direct": (59, 26.9, 0.81, 100, 1.0),
     "DDPM-M": (45, 29.4, 0.92, 1000, 10.0),
@@ -30,14 +31,15 @@ FIGURES = {
     "PC-M": (47, 29.2, 0.90, 2000, 20.0),
     "ODE-M": (48, 29.1, 0.89, 500, 5.0),
     "DPM++-M": (46, 29.3, 0.91, 200, 2.0),
+    "UniPC-M": (46, 29.2, 0.90, 50, 0.5),
     "Distilled-M": (44, 29.5, 0.93, 20, 1.0),
     "Direct-M": (50, 28.0, 0.88, 1000, 10.0),
 }
 SPREAD = {
     **{"DDPM-M": 40.0, "EM-M": 35.0, "PC-M": 45.0, "ODE-M": 38.0, "DPM++-M": 38.0},
-    **{"Distilled-M": 37.0, "Direct-M": 39.0},
+    **{"UniPC-M": 38.0, "Distilled-M": 37.0, "Direct-M": 39.0},
 }
-CRPS = {"DDPM-M": 30.0, "DPM++-M": 31.0, "Distilled-M": 28.0, "Direct-M": 36.0}
+CRPS = {"DDPM-M": 30.0, "DPM++-M": 31.0, "UniPC-M": 31.5, "Distilled-M": 28.0, "Direct-M": 36.0}
 
 
 def _rows():
@@ -137,7 +139,7 @@ BOTH = {"DDPM": outcomes(np.array([1, 1, 0, 1], bool), np.array([1, 0, 0, 0], bo
 
 def test_all_demands_met():
     got = checks(_rows(), BOTH)
-    assert len(got) == 7 + 9 + 1 + 2 + 7 + 1
+    assert len(got) == 8 + 10 + 1 + 3 + 8 + 1
     assert all(check.passed for check in got), [str(c) for c in got if not c.passed]
     assert str(got[-1]).startswith("pass  DDPM: both outcomes")
     assert "3 of 4 draws bone-like" in got[-1].figures
@@ -152,6 +154,7 @@ def test_all_demands_met():
         ("CNN", {"ssim": 0.5}, "CNN beats the lookup"),
         ("ODE", {"nfe": 100}, "ODE < EM < PC"),
         ("DDPM-M", {"crps": 36.0}, "lower CRPS than Direct-M"),
+        ("UniPC-M", {"crps": 31.7}, "UniPC-M has at most 1.02 times"),  # 31.62 of DPM++-M
         ("PC-M", {"spearman": 0.29}, "PC-M: Spearman"),
         ("PC-M", {"spearman": float("nan")}, "PC-M: Spearman"),
         ("PC-M", {"spearman": None}, "PC-M: Spearman"),

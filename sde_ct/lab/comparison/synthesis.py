@@ -8,7 +8,9 @@ from sde_ct.evaluation.table import DIRECT, DISTILLED
 from sde_ct.lab.comparison.patients import Patient
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, load
-from sde_ct.synthesis.trained import with_sde
+from sde_ct.synthesis.trained import with_budget, with_sde
+
+FEW = 4  # evaluations of UniPC, beside the 20 of DPM++
 
 Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
 
@@ -19,12 +21,14 @@ class Entry(NamedTuple):
     run: str  # residual | ddpm | distilled | cnn | gan
     sampler: str | None
     sde: str | None = None  # that the sampler follows; None: that of the training
+    evaluations: int | None = None  # of each draw; None: as many as the recipe says
 
 
 # The paper samples its DDPM on a VP SDE, and its score model by EM, PC and ODE on a VE SDE.
 SDES = {"ddpm": None, "em": "ve", "pc": "ve", "ode": "ve", "dpm_sde": None}
 ENTRIES = {"CNN": Entry("cnn", None), "GAN": Entry("gan", None), "Mean": Entry("residual", MEAN)}
 ENTRIES |= {SAMPLERS[name].label: Entry("residual", name, sde) for name, sde in SDES.items()}
+ENTRIES["UniPC"] = Entry("residual", "unipc", evaluations=FEW)
 ENTRIES[DISTILLED] = Entry("distilled", None)
 ENTRIES[DIRECT] = Entry("ddpm", "ddpm")
 
@@ -46,6 +50,7 @@ def synthesize_all(
     results: Results = {}
     for name, entry in ENTRIES.items():
         trained = with_sde(load(runs / entry.run), entry.sde, entry.sampler)
+        trained = with_budget(trained, entry.sampler, entry.evaluations)
         synthesize = Synthesizer(trained, entry.sampler)
         results[name] = {
             patient.id: synthesize(
