@@ -103,7 +103,7 @@ def test_findings_and_demands_are_judged(rows, results, patients):
     answers = findings(rows)
     assert len(answers) == 5 and all(f.verdict != "not measured" for f in answers)
     judged = checks(rows, ambiguity)
-    assert len(judged) == 7 + 9 + 2 + 1 + 7 + 7
+    assert len(judged) == 8 + 10 + 3 + 1 + 8 + 8
     by_demand = {c.demand: c for c in judged}
     demand = by_demand["network evaluations ODE < EM < PC"]
     nfe = {r.method: r.figures["nfe"] for r in rows}
