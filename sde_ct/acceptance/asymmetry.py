@@ -16,7 +16,7 @@ def asymmetry(image: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"]
     """The local grey values of an MR minus those of its mirror image, on a grid over the body.
 
     Args:
-      image: 0 at the dark and 1 at the bright end of the body; x runs from left to right or back.
+      image: 0 at the dark and 1 at the bright end of the body; x goes from side to side.
       body: where the patient is. All values are 0 if it is empty.
     """
     if not body.any():

@@ -18,7 +18,7 @@ def ghost(signal: Float[np.ndarray, "x y z"], bright: Bool[np.ndarray, "x y z"])
 
     Args:
       signal: above the dark end of the body, a.u., in coarse voxels.
-      bright: what is surely body.
+      bright: what is too bright for air beside the body.
     """
     near = ndimage.binary_dilation(bright, np.ones((3, 3, 1), bool), iterations=MARGIN)
     outside = ~near

@@ -114,4 +114,5 @@ def read(path: Path) -> Reference:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: run launch/accept.py --fit first.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: remove it and fit again.") from error
+        what = f"{path} is damaged or of another version: remove it and fit again."
+        raise InputError(what) from error

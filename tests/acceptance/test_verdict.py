@@ -122,7 +122,7 @@ def test_the_reference_is_read_as_it_was_written(fitted, tmp_path):
     with pytest.raises(InputError, match="exists: remove it"):
         references.write(path, fitted)
     path.write_text("{}")
-    with pytest.raises(InputError, match="is damaged: remove it and fit again"):
+    with pytest.raises(InputError, match="is damaged or of another version: remove it"):
         references.read(path)
 
 
