@@ -51,7 +51,7 @@ class Atlas(NamedTuple):
 
     @classmethod
     def of(cls, patients: Mapping[str, Slices]) -> "Atlas":
-        """The atlas of patients, whose slices are given as they are."""
+        """The atlas of patients, by name."""
         return cls(
             [name for name, slices in patients.items() for _ in slices],
             np.concatenate([_positions(len(slices)) for slices in patients.values()]),

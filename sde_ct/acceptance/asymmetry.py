@@ -6,8 +6,8 @@ from scipy import ndimage
 
 GRID = (16, 12)  # cells from left to right and from back to front of the body
 PARTS = 6  # along z
-BLUR = 2.0  # cells; smoother differences come from the coil and the patient's turn
-RIDGE = 10.0  # of the mean variance; there are more cells than patients
+BLUR = 2.0  # cells; smoother differences are removed: the coil or a turned patient makes them
+RIDGE = 10.0  # mean variances, added because there are more cells than patients
 
 Asymmetry = Float[np.ndarray, " e"]
 

@@ -17,7 +17,7 @@ from sde_ct.volumes.volume import Volume, canonical
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
 VOID = 0.1  # darker than this share of the way from dark to the median is no signal
 RIM_MM = 15.0  # skin and the air at its surface are not judged
-FAINT = 0.25  # brighter than this share of the way from air to the median may be body
+FAINT = 0.25  # a voxel may be body from this share of the way from air to the median
 
 
 class MRFigures(NamedTuple):

@@ -7,7 +7,7 @@ from scipy import ndimage
 COARSE_MM = 6.0  # in-plane size of the coarse voxels
 CLOSING = 2  # of these voxels
 AIR, TISSUE = 5.0, 95.0  # percentiles of the coarse voxels that are surely air and tissue
-DIM = 25.0  # percentile of the brighter half of the way between them, a usual dim tissue
+DIM = 25.0  # percentile of dim tissue among the voxels that are nearer to tissue than to air
 
 
 def coarse(image: Float[np.ndarray, "x y z"], voxel: np.ndarray) -> Float[np.ndarray, "i j z"]:
@@ -29,7 +29,7 @@ def filled(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def sure_body(blocks: Float[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """What is at least half as bright, above air, as dim tissue; noise is smoothed out.
+    """The voxels that are nearer to dim tissue than to air in brightness, after smoothing.
 
     The level of air is measured, because noise and ghosts raise it.
     """
@@ -42,13 +42,13 @@ def sure_body(blocks: Float[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 def faint_body(
     image: Float[np.ndarray, "x y z"], voxel: np.ndarray, level: float, share: float
 ) -> Bool[np.ndarray, "x y z"]:
-    """The body with all that is only a little brighter than air, such as suppressed fat.
+    """The body, with tissues that are only a little brighter than air, such as suppressed fat.
 
     Args:
       image: a.u.
       voxel: mm.
       level: a usual value in the body, a.u.
-      share: brighter than this share of the way from air to the level is body.
+      share: a voxel belongs to the body from this share of the way from air to `level`.
     """
     blocks = ndimage.gaussian_filter(coarse(image, voxel), (1, 1, 0))
     air = min(float(np.percentile(blocks, AIR)), level)

@@ -24,8 +24,8 @@ from sde_ct.training.experiment import read_experiment
 from sde_ct.volumes.volume import Volume
 
 NO_VALIDATION = warning(
-    "there are no validation patients, so no checkpoint is known to be the best, draws spread as "
-    "for training patients, and calibrate and accept --fit lack patients",
+    "there are no validation patients: no checkpoint is known to be the best, training patients "
+    "set the spread of draws, and calibrate and accept --fit have no patients to fit on",
     "prepare again with --validation=0.1 or with the names of patients",
 )
 
