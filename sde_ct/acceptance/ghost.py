@@ -6,9 +6,7 @@ from scipy import ndimage
 
 MARGIN = 2  # voxels around the body, whose edge has structure of its own
 LEAST = 0.02  # share of the field outside of the body, below which nothing can be said
-FLOOR = (
-    0.1  # of the mean square of the signal, so that a weak structure is not called a strong copy
-)
+FLOOR = 0.1  # of the mean square, so that a weak structure is not called a strong copy
 
 
 def ghost(signal: Float[np.ndarray, "x y z"], bright: Bool[np.ndarray, "x y z"]) -> float:
