@@ -97,7 +97,9 @@ FEATURES = {
     "ghost": Feature("artefact", "strength of a displaced copy", "", HIGH, log=False),
     "uneven": Feature("uneven", "smooth variation of the brightness", "", HIGH),
     "noise": Feature("noise", "variation between neighbouring voxels of the MR", "", HIGH),
-    "contrast": Feature("contrast", "grey values off the usual, in standard deviations", "", HIGH),
+    "contrast": Feature(
+        "contrast", "grey values off the usual, in standard deviations", "", HIGH, log=False
+    ),
     "anatomy": Feature("anatomy", "unlikeness of the slices, on average", "", HIGH),
     "anatomy_worst": Feature("anatomy", "unlikeness of the least alike slice", "", HIGH),
     "seam": Feature("seams", "largest change between slices, over the usual one", "", HIGH),

@@ -101,6 +101,17 @@ def test_a_turned_and_a_mirrored_patient_are_named_so(fitted):
         assert verdict.reasons[0].name == "orientation"
 
 
+def test_grey_values_count_by_their_standard_deviations(fitted):
+    """Twice the deviation gives more than twice the score: the usual one is subtracted from both.
+
+    Its logarithm would give less than twice the score, and would hide suppressed fat.
+    """
+    usual, deviation = map(np.array, fitted.grey_values)
+    off = [patient(502)._replace(grey_values=usual + n * deviation) for n in (6, 12)]
+    scores = [fitted.scores(fitted.features(one))["contrast"] for one in off]
+    assert scores[1] > 2 * scores[0] > 0
+
+
 def test_facts_and_a_limit_of_the_range_need_no_threshold(fitted):
     features = fitted.features(patient(201))
     wide = judge(fitted, features, [("header", "T1.")], [("0", 4.0), ("90", 7.5)], limit=5.0)
