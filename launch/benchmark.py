@@ -64,7 +64,9 @@ RECIPE = flags.DEFINE_enum(
     "trains residual first, which is its teacher.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "frontier, reliability: draws per slice.", 2)
-SEED = flags.DEFINE_integer("seed", 0, "frontier, reliability: seed of the draws.", 0, LARGEST_SEED)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "frontier, reliability: seed of the draws; acceptance: of phantoms.", 0, LARGEST_SEED
+)
 SIZES = flags.DEFINE_list("sizes", ["64", "128"], "speed: sides of the square slices.")
 BATCH = flags.DEFINE_integer("batch", 4, "speed: slices per batch.", lower_bound=1)
 DTYPE = flags.DEFINE_enum(
@@ -229,11 +231,11 @@ def _acceptance(result: Path) -> list[str]:
     from sde_ct.report import figures
     from sde_ct.report.acceptance_chart import chart
 
-    output = result.parent
-    prepared = acceptance.phantoms(output, partial(bar, desc="phantoms", unit="patient"))
+    output, seed = result.parent, SEED.value
+    prepared = acceptance.phantoms(output, seed, partial(bar, desc="phantoms", unit="patient"))
     config = recipe(RECIPES / "demo" / "residual.py")
     judge = acceptance.Judge(config, prepared, output / "run", partial(bar, unit="volume"))
-    groups = acceptance.unseen(prepared), acceptance.shifted(), acceptance.faulty()
+    groups = acceptance.unseen(prepared), acceptance.shifted(seed), acceptance.faulty(seed)
     judged = [[judge(*one) for one in bar(some, desc="judge", unit="volume")] for some in groups]
     found = acceptance_results.record(judge.reference, *judged)
     figures.save(chart(found), output / "acceptance")

@@ -30,7 +30,7 @@ SAMPLER, DRAWS, EVALUATIONS, FEW = "dpm_sde", 4, 8, 3
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from scanner A to scanner B
 EACH = 8  # patients for each strength
 FAULTY = 3  # patients with each fault
-FIRST_FAULTY, FIRST_SHIFTED = 70_000, 80_000  # seeds that no patient of the cohort has
+FIRST_FAULTY, FIRST_SHIFTED = 70_000, 80_000  # numbers that no patient of the cohort has
 
 
 class Judged(NamedTuple):
@@ -41,9 +41,9 @@ class Judged(NamedTuple):
     errors: Mapping[str, float]
 
 
-def phantoms(output: Path, progress: Callable) -> Prepared:
+def phantoms(output: Path, seed: int, progress: Callable) -> Prepared:
     """The cohort; one organ lies on the right only, so that a mirrored patient can be known."""
-    return prepared_cohort(output, PATIENTS, sided=True, progress=progress, **DEMO)
+    return prepared_cohort(output, PATIENTS, seed, sided=True, progress=progress, **DEMO)
 
 
 class Judge:
@@ -99,26 +99,26 @@ def unseen(prepared: Prepared) -> list[tuple[str, str, Volume, Volume, Volume]]:
     return [("unseen", case.id, *map(case.volume, volumes)) for case in prepared.of("test")]  # type: ignore[misc]
 
 
-def shifted() -> list[tuple[str, str, Volume, Volume, Volume]]:
+def shifted(seed: int) -> list[tuple[str, str, Volume, Volume, Volume]]:
     """The same for patients on scanners between A and B."""
     asked = []
     for strength in STRENGTHS:
         for number in range(EACH):
-            own = _phantom(FIRST_SHIFTED + number, scanner=between(strength))
+            own = _phantom(seed, FIRST_SHIFTED + number, scanner=between(strength))
             asked.append(
                 (f"{strength:g}", f"shift-{strength:g}-{number}", own.mr, own.ct, own.mask)
             )
     return asked
 
 
-def faulty() -> list[tuple]:
+def faulty(seed: int) -> list[tuple]:
     """The same for patients with each of the `FAULTS`, without the CT where the grid differs."""
     asked: list[tuple] = []
     for number in range(FAULTY):
-        own = _phantom(FIRST_FAULTY + number, t1=True)
+        own = _phantom(seed, FIRST_FAULTY + number, t1=True)
         for name, fault in FAULTS.items():
             if name == SCANNER:
-                mr = _phantom(FIRST_FAULTY + number, scanner=SCANNERS["B"]).mr
+                mr = _phantom(seed, FIRST_FAULTY + number, scanner=SCANNERS["B"]).mr
             else:
                 mr = fault.mr(own) if fault.mr else own.mr
             known = (own.ct, own.mask) if name in TRUE_CT else ()
@@ -144,5 +144,6 @@ def between(strength: float) -> Scanner:
     return Scanner(*map(mixed, SCANNERS["A"], SCANNERS["B"]))
 
 
-def _phantom(seed: int, **options: Any) -> PhantomPatient:
-    return pelvis_patient(seed, sided=True, **DEMO, **options)
+def _phantom(seed: int, number: int, **options: Any) -> PhantomPatient:
+    own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return pelvis_patient(own_seed, sided=True, **DEMO, **options)
