@@ -4,10 +4,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-GRID = (16, 12)  # cells from left to right and from back to front of the body
+GRID = (24, 18)  # cells from left to right and from back to front of the body
 PARTS = 6  # along z
 BLUR = 2.0  # cells; smoother differences are removed: the coil or a turned patient makes them
-RIDGE = 10.0  # mean variances, added because there are more cells than patients
+RIDGE = 1.0  # mean variances, added because there are more cells than patients
 
 Asymmetry = Float[np.ndarray, " e"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sde_ct.acceptance.asymmetry import GRID, PARTS, asymmetry, mirrored
+from sde_ct.acceptance.asymmetry import GRID, PARTS, RIDGE, asymmetry, mirrored
 
 
 def body(number, *, bump=0.3, slices=8):
@@ -42,7 +42,7 @@ def test_the_weights_are_those_of_the_full_covariance(training):
     usual, own = training.mean(axis=0), training[0] + 0.1
     apart = training - usual
     covariance = apart.T @ apart
-    ridge = 10 * np.trace(covariance) / len(usual)
+    ridge = RIDGE * np.trace(covariance) / len(usual)
     weights = np.linalg.solve(covariance + ridge * np.eye(len(usual)), usual)
     assert mirrored(own, training) == pytest.approx(-(own @ weights) / (usual @ weights), rel=1e-9)
 
