@@ -70,6 +70,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("draws",),
     ("seams", "air", "tissue", "spread", "error", "range"),
 )
+OF_THE_CT = GROUPS[-2] + GROUPS[-1]
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
 TISSUES = tuple(WORDS)
 

@@ -67,9 +67,13 @@ def fit(
     )
     centre, scale = _variation(own)
     reference = replace(reference, errors=errors, centre=centre, scale=scale)
-    worst = [[max(reference.scores(one).values()) for one in some] for some in (new, own)]
+    scores = [[reference.scores(one) for one in some] for some in (new, own)]
+    largest = {name: max(one.get(name, 0.0) for some in scores for one in some) for name in centre}
+    worst = [[max(one.values()) for one in some] for some in scores]
     limit = threshold(worst[0], rate, worst[1])
-    return replace(reference, threshold=max(limit.value, 1e-6), promise=limit.sentence)
+    return replace(
+        reference, largest=largest, threshold=max(limit.value, 1e-6), promise=limit.sentence
+    )
 
 
 def _unscaled(training: Sequence[Measured], rate: float, level: float) -> Reference:
@@ -88,6 +92,7 @@ def _unscaled(training: Sequence[Measured], rate: float, level: float) -> Refere
         errors={},
         centre={},
         scale={},
+        largest={},
         threshold=1.0,
         rate=rate,
         level=level,

@@ -32,6 +32,7 @@ class Reference:
       build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
       errors: by tissue.
       centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
+      largest: score of all these patients, for each figure.
       threshold: of the largest score of a patient.
       rate: of false alarms for which the threshold was made.
       level: share of patients for whom the bound of the error was made.
@@ -47,6 +48,7 @@ class Reference:
     errors: Mapping[str, ErrorModel]
     centre: Mapping[str, float]
     scale: Mapping[str, float]
+    largest: Mapping[str, float]
     threshold: float
     rate: float
     level: float

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.acceptance.conformal import CONFIDENCE
-from sde_ct.acceptance.features import FEATURES, GROUPS, REASONS, WORDS
+from sde_ct.acceptance.features import FEATURES, GROUPS, OF_THE_CT, REASONS, WORDS
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
@@ -16,8 +16,9 @@ PASS, REVIEW = "PASS", "REVIEW"
 class Reason(NamedTuple):
     """A reason for a review.
 
-    `weight` is how many times over the threshold its largest score is. None is a fact, such as a
-    header that no training patient had, and comes first.
+    `weight` is its largest score over the threshold. It is below 1 for a figure of the MR that
+    passes alone, but is larger than that of every patient of the fit: it may be the cause of
+    another reason. None is a fact, such as a header that no training patient had, and comes first.
     """
 
     name: str  # a key of `features.REASONS`
@@ -104,23 +105,19 @@ def judge(
     reasons = [Reason(name, None, sentence) for name, sentence in facts]
     if features.get("not_finite", 0) > 0:
         reasons.append(Reason("draws", None, "The CT holds voxels that are no numbers."))
-    weights: dict[str, float] = {}
-    largest: dict[str, str] = {}
-    for name, score in reference.scores(features).items():
-        reason, weight = FEATURES[name].reason, score / reference.threshold
-        if weight > weights.get(reason, 0.0):
-            weights[reason], largest[reason] = weight, name
+    scores = reference.scores(features)
+    largest: dict[str, str] = {}  # by reason, the figure with the largest score
+    for name in sorted(scores, key=lambda name: scores[name]):
+        largest[FEATURES[name].reason] = name
+    weights = {reason: scores[name] / reference.threshold for reason, name in largest.items()}
+    for reason, name in largest.items():
+        if weights[reason] > 1:
+            sentence = _sentence(reference, name, features[name])
+            reasons.append(Reason(reason, round(weights[reason], 2), sentence))
     if limit is not None and ranges:
-        name, width = max(ranges, key=lambda one: one[1])
-        weights["range"] = width / limit
-        text = f"The interval of the path length {name} is {width:.1f} mm wide"
-        text += f"; the limit is {limit:g} mm."
-        largest["range"] = text
-    for reason, weight in weights.items():
-        if weight > 1:
-            text = largest[reason]
-            sentence = text if reason == "range" else _sentence(reference, text, features[text])
-            reasons.append(Reason(reason, round(weight, 2), sentence))
+        reasons += _range(weights, ranges, limit)
+    if reasons:
+        reasons += _causes(reference, features, largest, weights)
     reasons.sort(key=_place)
     errors = {
         tissue: (mae, mae * model.bound)
@@ -128,6 +125,32 @@ def judge(
         if np.isfinite(mae := features.get(f"error_{tissue}", np.nan))
     }
     return Verdict(tuple(reasons), weights, errors, _bound(reference), reference.promise)
+
+
+def _range(
+    weights: dict[str, float], ranges: Sequence[tuple[str, float]], limit: float
+) -> list[Reason]:
+    """The reason of the widest interval, whose weight is added to `weights`."""
+    name, width = max(ranges, key=lambda one: one[1])
+    weights["range"] = width / limit
+    text = f"The interval of the path length {name} is {width:.1f} mm wide; the limit is"
+    return [Reason("range", round(width / limit, 2), f"{text} {limit:g} mm.")] * (width > limit)
+
+
+def _causes(
+    reference: Reference,
+    features: Mapping[str, float],
+    largest: Mapping[str, str],
+    weights: Mapping[str, float],
+) -> list[Reason]:
+    """Figures of the MR that pass, but that no patient of the fit had."""
+    causes = []
+    for reason, name in largest.items():
+        most, weight = reference.largest[name], weights[reason]
+        if reason not in OF_THE_CT and most / reference.threshold < weight <= 1:
+            sentence = _sentence(reference, name, features[name], most)
+            causes.append(Reason(reason, round(weight, 2), sentence))
+    return causes
 
 
 def _place(reason: Reason) -> tuple[int, float]:
@@ -139,15 +162,18 @@ def _place(reason: Reason) -> tuple[int, float]:
     return 1 + group, -reason.weight
 
 
-def _sentence(reference: Reference, name: str, value: float) -> str:
+def _sentence(reference: Reference, name: str, value: float, most: float | None = None) -> str:
+    """What was measured and what passes, or, given a score, what the patients of the fit had."""
     feature = FEATURES[name]
-    centre, scale = reference.centre[name], reference.threshold * reference.scale[name]
-    ends = (centre - scale, centre + scale)
+    centre, scale = reference.centre[name], reference.scale[name]
+    reach = scale * (reference.threshold if most is None else most)
+    ends = (centre - reach, centre + reach)
     low, high = (np.exp(end) if feature.log else end for end in ends)
     unit = f" {feature.unit}" if feature.unit else ""
     allowed = f"at most {high:.3g}" if feature.sides == "high" else f"{low:.3g} to {high:.3g}"
     words = feature.words[0].upper() + feature.words[1:]
-    return f"{words}: {value:.3g}{unit}; {allowed}{unit} passes."
+    those = "passes" if most is None else "in the patients of the fit"
+    return f"{words}: {value:.3g}{unit}; {allowed}{unit} {those}."
 
 
 def _bound(reference: Reference) -> str:

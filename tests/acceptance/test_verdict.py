@@ -93,6 +93,21 @@ def test_the_first_reason_is_the_cause(fitted, changes, reason):
     assert verdict.reasons[0].name == reason
 
 
+def test_a_cause_that_no_patient_had_is_named_before_its_consequences(fitted):
+    """Though it passes alone; a figure within the range of the fit's patients is not named."""
+    score = (fitted.largest["noise"] + fitted.threshold) / 2
+    assert fitted.largest["noise"] < score < fitted.threshold
+    noise = np.exp(fitted.centre["noise"] + score * fitted.scale["noise"])
+    features = fitted.features(patient(201, noise=noise))
+    assert not judge(fitted, features).reasons
+    cause, consequence = judge(fitted, features | {"air_hu": 900.0}).reasons
+    assert (cause.name, consequence.name) == ("noise", "air")
+    assert cause.weight < 1 < consequence.weight
+    assert cause.sentence.endswith("in the patients of the fit.")
+    usual = fitted.features(patient(201)) | {"air_hu": 900.0}
+    assert [one.name for one in judge(fitted, usual).reasons] == ["air"]
+
+
 def test_a_turned_and_a_mirrored_patient_are_named_so(fitted):
     upright = patient(501)
     turned = upright._replace(flips=upright.flips[::-1])
