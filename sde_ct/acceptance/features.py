@@ -59,18 +59,20 @@ REASONS = {
 }
 
 # A cause is named before its consequences. Ghosts reach the edges of the field. Where the body's
-# outline is missing, everything that is measured in it changes. Whatever is wrong with an MR
-# changes what a network makes of it, and a failed draw changes the spread. So reasons are named by
-# these groups, and by weight within each. The others belong to the group that is empty here.
+# outline is missing, everything that is measured in it changes. A failed draw changes the spread,
+# and whatever is wrong with an MR changes its features in the network and what that makes of it.
+# So reasons are named by these groups, and by weight within each.
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("grid", "empty", "artefact"),
     ("truncated",),
-    (),
-    ("orientation", "anatomy"),
+    ("body", "implant", "uneven", "noise", "contrast"),
+    ("orientation",),
     ("draws",),
+    ("anatomy",),
     ("seams", "air", "tissue", "spread", "error", "range"),
 )
-OF_THE_CT = GROUPS[-2] + GROUPS[-1]
+CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]  # faults of the MR's acquisition that other figures follow from
+MILD = 5  # causes that pass alone are named before this group
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
 TISSUES = tuple(WORDS)
 

@@ -68,7 +68,9 @@ def fit(
     centre, scale = _variation(own)
     reference = replace(reference, errors=errors, centre=centre, scale=scale)
     scores = [[reference.scores(one) for one in some] for some in (new, own)]
-    largest = {name: max(one.get(name, 0.0) for some in scores for one in some) for name in centre}
+    largest = {
+        name: max(1.0, *(one.get(name, 0.0) for some in scores for one in some)) for name in centre
+    }
     worst = [[max(one.values()) for one in some] for some in scores]
     limit = threshold(worst[0], rate, worst[1])
     return replace(

@@ -32,7 +32,7 @@ class Reference:
       build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
       errors: by tissue.
       centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
-      largest: score of all these patients, for each figure.
+      largest: score of all these patients, for each figure; at least 1.
       threshold: of the largest score of a patient.
       rate: of false alarms for which the threshold was made.
       level: share of patients for whom the bound of the error was made.

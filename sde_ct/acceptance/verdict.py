@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.acceptance.conformal import CONFIDENCE
-from sde_ct.acceptance.features import FEATURES, GROUPS, OF_THE_CT, REASONS, WORDS
+from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, MILD, REASONS, WORDS
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
@@ -147,19 +147,18 @@ def _causes(
     causes = []
     for reason, name in largest.items():
         most, weight = reference.largest[name], weights[reason]
-        if reason not in OF_THE_CT and most / reference.threshold < weight <= 1:
+        if reason in CAUSES and most / reference.threshold < weight <= 1:
             sentence = _sentence(reference, name, features[name], most)
             causes.append(Reason(reason, round(weight, 2), sentence))
     return causes
 
 
-def _place(reason: Reason) -> tuple[int, float]:
+def _place(reason: Reason) -> tuple[float, float]:
     """Facts come first, then causes before consequences, and the heaviest first."""
     if reason.weight is None:
-        return 0, 0.0
-    others = GROUPS.index(())
-    group = next((i for i, names in enumerate(GROUPS) if reason.name in names), others)
-    return 1 + group, -reason.weight
+        return -1, 0.0
+    group = next(i for i, names in enumerate(GROUPS) if reason.name in names)
+    return group if reason.weight > 1 else MILD - 0.5, -reason.weight
 
 
 def _sentence(reference: Reference, name: str, value: float, most: float | None = None) -> str:
