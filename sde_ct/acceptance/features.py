@@ -71,7 +71,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("anatomy",),
     ("seams", "air", "tissue", "spread", "error", "range"),
 )
-CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]  # faults of the MR's acquisition that other figures follow from
+# Faults of the acquisition, from which other figures follow.
+CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]
 MILD = 5  # causes that pass alone are named before this group
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
 TISSUES = tuple(WORDS)
