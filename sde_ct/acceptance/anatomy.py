@@ -39,7 +39,7 @@ class Distances(NamedTuple):
 
     mean: float
     worst: float
-    turned: float  # mean, relative to the smallest of the MR turned over or upside down
+    turned: float  # the smallest mean of the MR turned over or upside down
 
 
 class Atlas(NamedTuple):
@@ -69,8 +69,7 @@ class Atlas(NamedTuple):
         own = self._nearest(flips[0], others)
         upside_down = [self._nearest(one[::-1], others).mean() for one in flips]
         turned = [*(self._nearest(one, others).mean() for one in flips[2:]), *upside_down]
-        mean = max(float(own.mean()), 1e-9)
-        return Distances(mean, float(own.max()), mean / max(float(min(turned)), 1e-9))
+        return Distances(float(own.mean()), float(own.max()), float(min(turned)))
 
     def _nearest(self, slices: Slices, others: np.ndarray) -> Float[np.ndarray, " z"]:
         places = _positions(len(slices))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sde_ct.acceptance.anatomy import Atlas
+from sde_ct.acceptance.anatomy import Atlas, Distances
 from sde_ct.acceptance.asymmetry import mirrored
 from sde_ct.acceptance.error_bound import ErrorModel
 from sde_ct.acceptance.features import FEATURES, TISSUES
@@ -68,13 +68,24 @@ class Reference:
             "anatomy": anatomy.mean,
             "anatomy_worst": anatomy.worst,
             "mirrored": mirrored(patient.asymmetry, others),
-            "turned": anatomy.turned,
+            "turned": self._turned(anatomy),
             "contrast": float(np.sqrt(np.mean(apart**2))),
             "bone_volume": float(bone / max(expected, 1e-6)),
             "bone_missing": float(expected / max(bone, 1e-6)),
         }
         predicted = {f"error_{t}": model.predict(values) for t, model in self.errors.items()}
         return values | predicted
+
+    def _turned(self, anatomy: Distances) -> float:
+        """The distance relative to that of the MR turned over.
+
+        It is NaN where the turned MR is unlike the training too: then a turn explains nothing.
+        """
+        if "anatomy" in self.centre:
+            passes = self.centre["anatomy"] + self.threshold * self.scale["anatomy"]
+            if FEATURES["anatomy"].scaled(anatomy.turned) > passes:
+                return float("nan")
+        return max(anatomy.mean, 1e-9) / max(anatomy.turned, 1e-9)
 
     def scores(self, features: Mapping[str, float]) -> dict[str, float]:
         """How far each figure lies from the training, in the scale of its variation there."""
