@@ -13,7 +13,7 @@ The mode reliability makes phantoms whose MR shows the probability of bone in th
 It trains a network of the demo on them, and compares the share of draws that show bone with that
 probability. This takes about an hour on two CPU cores; an interrupted run continues where it
 stopped. The mode acceptance trains the demo's default on 40 phantoms, and measures false alarms,
-refusals and predicted errors, in less than 20 minutes.
+refusals and predicted errors, in about ten minutes.
 """
 
 import dataclasses
