@@ -118,7 +118,7 @@ def judge(
         reasons += _range(weights, ranges, limit)
     if reasons:
         reasons += _causes(reference, features, largest, weights)
-    reasons.sort(key=_place)
+    reasons.sort(key=lambda one: _place(one, weights))
     errors = {
         tissue: (mae, mae * model.bound)
         for tissue, model in reference.errors.items()
@@ -153,12 +153,13 @@ def _causes(
     return causes
 
 
-def _place(reason: Reason) -> tuple[float, float]:
+def _place(reason: Reason, weights: Mapping[str, float]) -> tuple[float, float]:
     """Facts come first, then causes before consequences, and the heaviest first."""
     if reason.weight is None:
         return -1, 0.0
     group = next(i for i, names in enumerate(GROUPS) if reason.name in names)
-    return group if reason.weight > 1 else MILD - 0.5, -reason.weight
+    weight = weights[reason.name]  # not rounded
+    return group if weight > 1 else MILD - 0.5, -weight
 
 
 def _sentence(reference: Reference, name: str, value: float, most: float | None = None) -> str:

@@ -108,6 +108,15 @@ def test_a_cause_that_no_patient_had_is_named_before_its_consequences(fitted):
     assert [one.name for one in judge(fitted, usual).reasons] == ["air"]
 
 
+def test_a_weight_that_is_rounded_to_1_is_no_mild_cause(fitted):
+    def at(name, weight):
+        score = weight * fitted.threshold * fitted.scale[name]
+        return {name: np.exp(fitted.centre[name] + score)}
+
+    features = fitted.features(patient(201)) | at("anatomy", 1.5) | at("seam", 1.002)
+    assert [one.name for one in judge(fitted, features).reasons] == ["anatomy", "seams"]
+
+
 def test_a_turned_and_a_mirrored_patient_are_named_so(fitted):
     upright = patient(501)
     turned = upright._replace(flips=upright.flips[::-1])
