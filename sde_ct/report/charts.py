@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from sde_ct.report.layout import DPI, FONT, SMALL
 from sde_ct.uncertainty.reliability import Reliability
@@ -19,43 +20,57 @@ Curve = Mapping[str, Sequence[Mapping[str, float]]]  # "single", "average" -> po
 FRONTIER_TOP = 3.0  # times the lowest error
 FRONTIER = {
     "mae": "MAE in the body (HU); dashed: mean of draws",
-    "ssim": "SSIM; dashed: mean of draws",
-    "crps": "CRPS of the draws (HU)",
+    "crps": "CRPS of all draws (HU)",
+    "energy": "energy score of all draws (HU)",
+    "spread_skill": "spread over error of all draws",
 }
+COSTS = {"evaluations": "network evaluations of a slice", "seconds": "seconds for a slice"}
 
 
 def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
-    """MAE, SSIM and CRPS against network evaluations, with one line for each sampler.
+    """The figures of `FRONTIER` against each of the `COSTS`, with one line for each sampler.
 
     Args:
         curves: sampler -> {"single": points, "average": points}, drawn solid and dashed. A point
-            has `evaluations` (of all draws together), `mae` (HU), `ssim` and `crps` (HU).
+            has the keys of `FRONTIER` and of `COSTS`, which are those of all averaged draws
+            together. A figure that is 0 or no number is left out.
 
     Returns:
         A figure at 200 dpi, with errors up to `FRONTIER_TOP` times the lowest.
     """
-    figure = Figure(figsize=(11.4, 3.9), dpi=DPI)
-    panels = figure.subplots(1, 3)
+    figure = Figure(figsize=(14, 6.8), dpi=DPI)
+    rows = figure.subplots(len(COSTS), len(FRONTIER), sharex="row", sharey="col")
+    for row, (cost, words) in zip(rows, COSTS.items(), strict=True):
+        for axes, score in zip(row, FRONTIER, strict=True):
+            _lines(axes, curves, cost, score)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(words, fontsize=FONT)
+            _ticks_and_grid(axes)
+    for axes, (score, label) in zip(rows[0], FRONTIER.items(), strict=True):
+        axes.set_title(label, fontsize=FONT)
+        shown = [y for line in axes.get_lines() for y in line.get_ydata()]
+        if score != "spread_skill" and shown:  # with too few steps the errors are very large
+            most = min(max(shown), FRONTIER_TOP * min(shown))
+            axes.set_ylim(0.95 * min(shown), 1.05 * most)
+    handles, names = rows[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncols=8, fontsize=SMALL)
+    figure.suptitle(title, fontsize=FONT)
+    figure.tight_layout(rect=(0, 0.02 + 0.03 * -(-len(names) // 8), 1, 1))
+    return figure
+
+
+def _lines(axes: Axes, curves: Mapping[str, Curve], cost: str, score: str) -> None:
+    """A score of each sampler against a cost; the averages of draws have an MAE of their own."""
     for (name, curve), colour in zip(curves.items(), cycle(PALETTE), strict=False):
         for kind, style, label in (("single", "o-", name), ("average", "o--", None)):
-            points = sorted(curve.get(kind, ()), key=lambda p: p["evaluations"])
-            x = [p["evaluations"] for p in points]
-            shown = FRONTIER if kind == "single" else ("mae", "ssim")  # an average has no CRPS
-            for axes, score in zip(panels, shown, strict=False):
-                y = [p[score] for p in points]
+            known = [p for p in curve.get(kind, ()) if p[score] > 0]  # false for NaN
+            if known and (kind == "single" or score == "mae"):
+                points = sorted(known, key=lambda p: p[cost])
+                x, y = ([p[key] for p in points] for key in (cost, score))
                 axes.plot(x, y, style, color=colour, markersize=2.5, linewidth=1, label=label)
-    for axes, label in zip(panels, FRONTIER.values(), strict=True):
-        axes.set_xscale("log")
-        axes.set_xlabel("network evaluations a slice", fontsize=FONT)
-        axes.set_title(label, fontsize=FONT)
-        _ticks_and_grid(axes)
-    for axes in (panels[0], panels[2]):  # with too few steps the errors are very large
-        lowest = min(y for line in axes.get_lines() for y in line.get_ydata())
-        axes.set_ylim(0.9 * lowest, FRONTIER_TOP * lowest)
-    panels[2].legend(fontsize=SMALL, loc="upper right")
-    figure.suptitle(title, fontsize=FONT)
-    figure.tight_layout()
-    return figure
 
 
 def _ticks_and_grid(axes: Axes) -> None:
