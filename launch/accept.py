@@ -1,4 +1,4 @@
-"""Judge a synthetic CT without a real one: PASS, or REVIEW with reasons in order of weight.
+"""Judge a synthetic CT without a real one: PASS, or REVIEW with its reasons, causes first.
 
     python launch/accept.py --workdir=out/own/residual --data=out/own/data --sampler=dpm_sde --fit
     python launch/synthesize.py --workdir=out/own/residual --mr=mr.nii.gz --output=out/ct \\

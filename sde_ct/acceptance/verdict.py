@@ -1,4 +1,4 @@
-"""PASS or REVIEW of one patient, with reasons in order of weight."""
+"""PASS or REVIEW of one patient, with its reasons, causes first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Verdict:
     """The verdict on one patient.
 
     Attributes:
-      reasons: facts first, then the `features.GROUPS`, each in order of weight. None is a PASS.
+      reasons: facts first, then by `features.GROUPS`, and by weight within each. Those with a
+        weight below 1 stand before group `MILD`. A patient without a reason passes.
       weights: the largest of each reason, also of those below 1.
       errors: by tissue the predicted MAE and its upper bound, HU.
       bound: a sentence on what the bound promises.

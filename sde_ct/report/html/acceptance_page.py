@@ -55,7 +55,7 @@ def save_page(
 <style>{STYLE}</style></head><body>
 <h1>{escape(name)} <span class="{verdict.word}">{verdict.word}</span></h1>
 <p>{escape(verdict.sentence)}</p>
-{f"<h2>Reasons in order of weight</h2><ol>{reasons}</ol>" if reasons else ""}
+{f"<h2>Reasons, causes first</h2><ol>{reasons}</ol>" if reasons else ""}
 <img alt="Three axial slices of the synthetic CT" src="data:image/png;base64,{_picture(ct)}">
 <h2>Predicted error</h2>
 <table><tr><th>part</th><th>predicted MAE, HU</th><th>upper bound, HU</th></tr>{errors}</table>
