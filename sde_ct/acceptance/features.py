@@ -73,7 +73,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 )
 # Faults of the acquisition, from which other figures follow.
 CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]
-MILD = 5  # causes that pass alone are named before this group
+MILD = GROUPS.index(("anatomy",))  # causes that pass alone are named before this group
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
 TISSUES = tuple(WORDS)
 

@@ -32,7 +32,7 @@ class Reference:
       build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
       errors: by tissue.
       centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
-      largest: score of all these patients, for each figure; at least 1.
+      largest: the largest score that one of these patients has, for each figure; at least 1.
       threshold: of the largest score of a patient.
       rate: of false alarms for which the threshold was made.
       level: share of patients for whom the bound of the error was made.
@@ -79,7 +79,8 @@ class Reference:
     def _turned(self, anatomy: Distances) -> float:
         """The distance relative to that of the MR turned over.
 
-        It is NaN where the turned MR is unlike the training too: then a turn explains nothing.
+        It is NaN if the MR turned over is not like the training, because then a turn explains
+        nothing.
         """
         if "anatomy" in self.centre:
             passes = self.centre["anatomy"] + self.threshold * self.scale["anatomy"]

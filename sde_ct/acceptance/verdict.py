@@ -16,9 +16,10 @@ PASS, REVIEW = "PASS", "REVIEW"
 class Reason(NamedTuple):
     """A reason for a review.
 
-    `weight` is its largest score over the threshold. It is below 1 for a figure of the MR that
-    passes alone, but is larger than that of every patient of the fit: it may be the cause of
-    another reason. None is a fact, such as a header that no training patient had, and comes first.
+    `weight` is its largest score divided by the threshold. A figure of the MR with a weight of at
+    most 1 passes alone. It is named if no patient of the fit had such a value, because it may be
+    the cause of another reason. A fact, such as a header that no training patient had, has no
+    weight and comes first.
     """
 
     name: str  # a key of `features.REASONS`
@@ -32,7 +33,7 @@ class Verdict:
 
     Attributes:
       reasons: facts first, then by `features.GROUPS`, and by weight within each. Those with a
-        weight below 1 stand before group `MILD`. A patient without a reason passes.
+        weight of at most 1 stand before group `MILD`. A patient without a reason passes.
       weights: the largest of each reason, also of those below 1.
       errors: by tissue the predicted MAE and its upper bound, HU.
       bound: a sentence on what the bound promises.
@@ -116,7 +117,12 @@ def judge(
             sentence = _sentence(reference, name, features[name])
             reasons.append(Reason(reason, round(weights[reason], 2), sentence))
     if limit is not None and ranges:
-        reasons += _range(weights, ranges, limit)
+        name, width = max(ranges, key=lambda one: one[1])
+        weights["range"] = width / limit
+        if width > limit:
+            sentence = f"The interval of the path length {name} is {width:.1f} mm wide; "
+            sentence += f"the limit is {limit:g} mm."
+            reasons.append(Reason("range", round(width / limit, 2), sentence))
     if reasons:
         reasons += _causes(reference, features, largest, weights)
     reasons.sort(key=lambda one: _place(one, weights))
@@ -126,16 +132,6 @@ def judge(
         if np.isfinite(mae := features.get(f"error_{tissue}", np.nan))
     }
     return Verdict(tuple(reasons), weights, errors, _bound(reference), reference.promise)
-
-
-def _range(
-    weights: dict[str, float], ranges: Sequence[tuple[str, float]], limit: float
-) -> list[Reason]:
-    """The reason of the widest interval, whose weight is added to `weights`."""
-    name, width = max(ranges, key=lambda one: one[1])
-    weights["range"] = width / limit
-    text = f"The interval of the path length {name} is {width:.1f} mm wide; the limit is"
-    return [Reason("range", round(width / limit, 2), f"{text} {limit:g} mm.")] * (width > limit)
 
 
 def _causes(

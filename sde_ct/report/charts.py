@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
 
     Args:
         curves: sampler -> {"single": points, "average": points}, drawn solid and dashed. A point
-            has the keys of `FRONTIER` and of `COSTS`, which are those of all averaged draws
-            together. A figure that is 0 or no number is left out.
+            has the keys of `FRONTIER` and of `COSTS`. Its costs are those of one draw, or of all
+            draws that are averaged. A score that is 0 or NaN is not drawn: a CNN has no spread.
 
     Returns:
         A figure at 200 dpi, with errors up to `FRONTIER_TOP` times the lowest.
@@ -58,12 +59,12 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
     handles, names = rows[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="lower center", ncols=8, fontsize=SMALL)
     figure.suptitle(title, fontsize=FONT)
-    figure.tight_layout(rect=(0, 0.02 + 0.03 * -(-len(names) // 8), 1, 1))
+    figure.tight_layout(rect=(0, 0.02 + 0.03 * ceil(len(names) / 8), 1, 1))
     return figure
 
 
 def _lines(axes: Axes, curves: Mapping[str, Curve], cost: str, score: str) -> None:
-    """A score of each sampler against a cost; the averages of draws have an MAE of their own."""
+    """Draw a score of each sampler against a cost, and the MAE also for averages of draws."""
     for (name, curve), colour in zip(curves.items(), cycle(PALETTE), strict=False):
         for kind, style, label in (("single", "o-", name), ("average", "o--", None)):
             known = [p for p in curve.get(kind, ()) if p[score] > 0]  # false for NaN
