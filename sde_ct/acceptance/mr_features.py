@@ -9,14 +9,15 @@ from scipy import ndimage
 from sde_ct.acceptance.asymmetry import Asymmetry, asymmetry
 from sde_ct.acceptance.eroded import eroded
 from sde_ct.acceptance.ghost import ghost
-from sde_ct.acceptance.outline import coarse, faint_body, filled, sure_body
+from sde_ct.acceptance.outline import coarse, faint_body, filled, fine, sure_body
 from sde_ct.data.intensity import HISTOGRAM, Percentiles, body_percentiles
 from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
-VOID = 0.1  # darker than this share of the way from dark to the median is no signal
+VOID = 0.1  # darker than this share of the way from dark to what is usual there is no signal
 RIM_MM = 15.0  # skin and the air at its surface are not judged
+FEWEST = 20  # blocks, to fit a surface to
 FAINT = 0.25  # a voxel may be body from this share of the way from air to the median
 
 
@@ -48,6 +49,7 @@ def mr_figures(mr: Volume, percentiles: Percentiles) -> MRFigures:
     middle = max(percentiles[MIDDLE] - dark, 1e-9)
     core = eroded(body, voxel, RIM_MM)
     blocks, inner = coarse(image, voxel), coarse(core.astype(float), voxel) > 0.5
+    usual = fine(_usual(blocks - dark, inner, middle), image.shape, voxel)
     faint = faint_body(image, voxel, dark + middle, FAINT)
     values = {
         **{f"voxel_{axis}": float(size) for axis, size in zip("xyz", voxel, strict=True)},
@@ -56,7 +58,7 @@ def mr_figures(mr: Volume, percentiles: Percentiles) -> MRFigures:
         "empty": float(np.mean(~body.any(axis=(0, 1)) | (np.ptp(image, axis=(0, 1)) == 0))),
         **_touching(sure_body(blocks)),
         **_size(faint, voxel),
-        "void": _largest((image < dark + VOID * middle) & core) * float(voxel.prod()) / 1000,
+        "void": _largest((image - dark < VOID * usual) & core) * float(voxel.prod()) / 1000,
         "ghost": ghost(blocks - dark, filled(blocks > dark + FAINT * middle)),
         "uneven": _smooth_variation(np.log(np.maximum((blocks - dark) / span, 0.01)), inner),
         "noise": _roughness(image / span, core),
@@ -107,16 +109,33 @@ def _largest(mask: Bool[np.ndarray, "x y z"]) -> float:
     return float(np.bincount(labels.ravel())[1:].max()) if count else 0.0
 
 
+def _usual(
+    blocks: Float[np.ndarray, "i j z"], inner: Bool[np.ndarray, "i j z"], middle: float
+) -> Float[np.ndarray, "i j z"]:
+    """The brightness that is usual at each place, at most `middle`, the median of the body.
+
+    Far from a surface coil tissue is dark, but not without signal. Voids do not count.
+    """
+    shown = inner & (blocks > VOID * middle)
+    surface = _quadratic(np.log(np.maximum(blocks, VOID * middle)), shown)
+    return np.exp(np.minimum(surface, np.log(middle)))
+
+
 def _smooth_variation(values: np.ndarray, core: np.ndarray) -> float:
     """The standard deviation of the quadratic surface that fits the values in a mask best."""
+    return float(_quadratic(values, core)[core].std()) if core.sum() >= FEWEST else float("nan")
+
+
+def _quadratic(values: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """The quadratic surface that fits the values in a mask best; infinite if the mask is small."""
     index = np.argwhere(core)
-    if len(index) < 20:
-        return float("nan")
-    place = 2 * (index - index.mean(axis=0)) / np.maximum(np.ptp(index, axis=0), 1)
-    columns = [np.ones(len(index)), *place.T, *(place**2).T]
-    matrix = np.stack(columns, axis=1)
-    solution, *_ = np.linalg.lstsq(matrix, values[core], rcond=None)
-    return float((matrix @ solution).std())
+    if len(index) < FEWEST:
+        return np.full(values.shape, np.inf)
+    everywhere = np.stack(np.indices(values.shape), axis=-1)
+    place = 2 * (everywhere - index.mean(axis=0)) / np.maximum(np.ptp(index, axis=0), 1)
+    columns = np.concatenate([np.ones((*values.shape, 1)), place, place**2], axis=-1)
+    solution, *_ = np.linalg.lstsq(columns[core], values[core], rcond=None)
+    return columns @ solution
 
 
 def _roughness(image: np.ndarray, core: np.ndarray) -> float:

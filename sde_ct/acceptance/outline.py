@@ -18,6 +18,14 @@ def coarse(image: Float[np.ndarray, "x y z"], voxel: np.ndarray) -> Float[np.nda
     return padded.reshape(nx // fx, fx, ny // fy, fy, nz).mean(axis=(1, 3))
 
 
+def fine(
+    blocks: Float[np.ndarray, "i j z"], shape: tuple[int, ...], voxel: np.ndarray
+) -> Float[np.ndarray, "x y z"]:
+    """The voxels of an image of this shape, each with the value of its block of `coarse`."""
+    fx, fy = _factors(voxel)
+    return blocks.repeat(fx, axis=0).repeat(fy, axis=1)[: shape[0], : shape[1]]
+
+
 def filled(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """The mask with its gaps and holes closed in every slice."""
     padded = np.pad(mask, ((CLOSING, CLOSING), (CLOSING, CLOSING), (0, 0)))
@@ -56,8 +64,7 @@ def faint_body(
     labels, count = ndimage.label(body)
     if count:
         body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    fx, fy = _factors(voxel)
-    return body.repeat(fx, axis=0).repeat(fy, axis=1)[: image.shape[0], : image.shape[1]]
+    return fine(body, image.shape, voxel)
 
 
 def _factors(voxel: np.ndarray) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.acceptance.conformal import CONFIDENCE
-from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, MILD, REASONS, WORDS
+from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, LATER, MILD, REASONS, WORDS
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
@@ -33,7 +33,7 @@ class Verdict:
 
     Attributes:
       reasons: facts first, then by `features.GROUPS`, and by weight within each. Those with a
-        weight of at most 1 stand before group `MILD`. A patient without a reason passes.
+        weight of at most 1 stand where `features.MILD` says. A patient without a reason passes.
       weights: the largest of each reason, also of those below 1.
       errors: by tissue the predicted MAE and its upper bound, HU.
       bound: a sentence on what the bound promises.
@@ -154,9 +154,14 @@ def _place(reason: Reason, weights: Mapping[str, float]) -> tuple[float, float]:
     """Facts come first, then causes before consequences, and the heaviest first."""
     if reason.weight is None:
         return -1, 0.0
-    group = next(i for i, names in enumerate(GROUPS) if reason.name in names)
     weight = weights[reason.name]  # not rounded
-    return group if weight > 1 else MILD - 0.5, -weight
+    if weight > 1:
+        return _group(reason.name), -weight
+    return _group(MILD.get(reason.name, LATER)) - 0.5, -weight
+
+
+def _group(name: str) -> int:
+    return next(i for i, names in enumerate(GROUPS) if name in names)
 
 
 def _sentence(reference: Reference, name: str, value: float, most: float | None = None) -> str:

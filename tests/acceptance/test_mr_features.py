@@ -53,6 +53,18 @@ def test_a_ghost_is_seen_only_where_there_is_one(patient, fault):
     assert figures(FAULTS[fault].mr(patient))["ghost"] < 0.01
 
 
+@pytest.mark.parametrize("number", [13, 15])
+def test_the_dark_side_of_a_strong_coil_is_no_void(number):
+    """Compared with the median of the whole body, these voids are 2.4 and 3.6 times the usual."""
+    one = pelvis_patient(number, shape=(64, 48, 6), spacing=(6.25, 6.25, 13.0))
+    usual, strong, implant = (
+        figures(mr)["void"]
+        for mr in (one.mr, FAULTS["bias field 20:1"].mr(one), FAULTS["implant"].mr(one))
+    )
+    assert strong < 1.3 * usual
+    assert implant > 5 * usual
+
+
 def test_empty_slices_are_counted(patient):
     assert figures(patient.mr)["empty"] == 0
     assert figures(FAULTS["empty slices"].mr(patient))["empty"] == pytest.approx(2 / 6)

@@ -108,6 +108,19 @@ def test_a_cause_that_no_patient_had_is_named_before_its_consequences(fitted):
     assert [one.name for one in judge(fitted, usual).reasons] == ["air"]
 
 
+@pytest.mark.parametrize(
+    ("mild", "names"),
+    [("noise", ["orientation", "noise", "air"]), ("contrast", ["contrast", "orientation", "air"])],
+)
+def test_grey_values_that_pass_alone_are_named_before_what_looks_mirrored(fitted, mild, names):
+    """Suppressed fat also changes the difference of left and right; noise does not."""
+    score = (fitted.largest[mild] + fitted.threshold) / 2
+    value = fitted.centre[mild] + score * fitted.scale[mild]
+    features = fitted.features(patient(201)) | {"mirrored": 100.0, "air_hu": 900.0}
+    features[mild] = np.exp(value) if FEATURES[mild].log else value
+    assert [one.name for one in judge(fitted, features).reasons] == names
+
+
 def test_a_weight_that_is_rounded_to_1_is_no_mild_cause(fitted):
     def at(name, weight):
         score = weight * fitted.threshold * fitted.scale[name]
