@@ -22,6 +22,7 @@ def prepared(tmp_path_factory):
 
 asked: dict[str, TrainingConfig] = {}  # of the last training of each method
 deform: dict[str, float] = {}
+times: dict[str, str] = {}
 
 
 def stopped(output, *flags) -> str:
@@ -29,6 +30,7 @@ def stopped(output, *flags) -> str:
 
     def train(config, *arguments, init):
         asked[config.method], deform[config.method] = config.training, config.data.deform
+        times[config.method] = config.diffusion.times
         if config.method == "gan":
             raise InputError("trained")
 
@@ -61,6 +63,8 @@ def test_a_longer_demo_trains_so_many_times_longer_and_regressions_more_gently(p
         assert asked[method].steps == 4 * usual.steps
         assert asked[method].learning_rate == usual.learning_rate / slower
         assert deform[method] == 1.0  # 4 times 0.25
+    assert times["residual"] == times["distilled"] == "uniform"
+    assert times["diffusion"] == "lognormal"
 
 
 def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(prepared, tmp_path):

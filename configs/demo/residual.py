@@ -21,7 +21,7 @@ def get_config() -> Experiment:
     config.method = "residual"
     config.training.steps = config.training.validate_every = 1440
     config.residual.denoiser_share = 0.35
-    config.diffusion.log_mean = -0.5
+    config.diffusion.log_mean = -0.5  # for few updates; see docs/training.md
     sampling = config.sampling
     sampling.ddpm_steps, sampling.em_steps, sampling.pc_steps = 28, 52, 27
     # A loose tolerance, because ten draws of every slice must fit into minutes on two cores.
