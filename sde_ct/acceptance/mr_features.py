@@ -131,7 +131,7 @@ def _quadratic(values: np.ndarray, core: np.ndarray) -> np.ndarray:
     index = np.argwhere(core)
     if len(index) < FEWEST:
         return np.full(values.shape, np.inf)
-    everywhere = np.stack(np.indices(values.shape), axis=-1)
+    everywhere = np.moveaxis(np.indices(values.shape), 0, -1)
     place = 2 * (everywhere - index.mean(axis=0)) / np.maximum(np.ptp(index, axis=0), 1)
     columns = np.concatenate([np.ones((*values.shape, 1)), place, place**2], axis=-1)
     solution, *_ = np.linalg.lstsq(columns[core], values[core], rcond=None)

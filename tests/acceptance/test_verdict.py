@@ -113,11 +113,10 @@ def test_a_cause_that_no_patient_had_is_named_before_its_consequences(fitted):
     [
         ("noise", ["body", "orientation", "noise"]),
         ("contrast", ["body", "contrast", "orientation"]),
-        ("touching_x", ["truncated", "body", "orientation"]),
     ],
 )
 def test_a_mild_cause_is_named_before_what_follows_from_it(fitted, mild, names):
-    """A cut makes a body smaller, and grey values change left and right; noise does neither."""
+    """Grey values change what looks mirrored; noise does not."""
     score = (fitted.largest[mild] + fitted.threshold) / 2
     value = fitted.centre[mild] + score * fitted.scale[mild]
     features = fitted.features(patient(201)) | {"mirrored": 100.0, "area": 20.0}
