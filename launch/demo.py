@@ -8,8 +8,8 @@ real data: it prepares them, trains five networks, synthesizes the held-out pati
 the results. An interrupted demo continues where it stopped. --longer=N gives every network N times
 as many updates; the CNN, the residual's networks and the distilled one then learn at a rate divided
 by the square root of N. Slices are then deformed N times as strongly, at most with strength 1, so
-that no network learns the training patients by heart. The residual's noise levels are then uniform
-in time, as in configs/gold_atlas, because longer training is enough for all of them.
+that no network learns the training patients by heart. The residual is then trained at
+noise levels that are uniform in time, as in configs/gold_atlas.
 """
 
 import math

@@ -20,8 +20,8 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "residual"
-    # The residual of a bone that the mean lacks is 20 and more times s. Whether a draw shows it is
-    # decided at noise levels of 20 to 150 s, which a lognormal distribution hardly reaches.
+    # A bone that the mean lacks has a residual of 20 s or more. Whether a draw shows it is decided
+    # at noise levels of 20 to 150, at which the lognormal distribution hardly trains.
     config.diffusion.times = "uniform"
     sampling = config.sampling
     sampling.ddpm_steps, sampling.em_steps, sampling.pc_steps = 250, 500, 250

@@ -73,8 +73,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 )
 # Faults of the acquisition, from which other figures follow.
 CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]
-# A cause that passes alone is named before the group of this reason. Other grey values also change
-# what looks turned or mirrored.
+# A cause that passes alone is named before the group of this reason. Changed grey values can make
+# an MR look turned or mirrored.
 MILD = {"contrast": "orientation", "uneven": "orientation"}
 LATER = "anatomy"  # the same for all other causes
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue

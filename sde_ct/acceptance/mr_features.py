@@ -15,7 +15,7 @@ from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
-VOID = 0.1  # darker than this share of the way from dark to what is usual there is no signal
+VOID = 0.1  # of the way from dark to the usual brightness at a place; less is no signal
 RIM_MM = 15.0  # skin and the air at its surface are not judged
 FEWEST = 20  # blocks, to fit a surface to
 FAINT = 0.25  # a voxel may be body from this share of the way from air to the median
