@@ -34,7 +34,11 @@ from sde_ct.uncertainty.reliability import (
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PATIENTS = {"train": 500, "validation": 5, "test": 40}  # 500, so that shares are near the priors
 STEPS = 20_000
-LOG_MEAN = -0.4  # most training at the noise levels at which draws become bone- or air-like
+# Most training at the noise levels at which draws become bone- or air-like: of an image for the
+# direct form, and of a residual at unit variance, whose outcomes lie far apart in its units.
+DIRECT: dict[str, Any] = {"log_mean": -0.4}
+RESIDUAL: dict[str, Any] = {"times": "uniform"}
+NOISE_LEVELS = {"residual": RESIDUAL, "distil": RESIDUAL}
 SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
 
 
@@ -43,10 +47,11 @@ def phantoms(output: Path, progress: Callable) -> Prepared:
     return prepared_cohort(output, PATIENTS, visible_priors=PRIORS, progress=progress, **DEMO)
 
 
-def experiment(demo: Experiment) -> Experiment:
-    """A network of the demo, trained longer and more at the noise levels that matter here."""
+def experiment(recipes: Path, name: str) -> Experiment:
+    """A recipe of the demo, trained longer and more at the noise levels that matter here."""
+    demo = recipe(recipes / f"{name}.py")
     training = dataclasses.replace(demo.training, steps=STEPS, validate_every=STEPS)
-    diffusion = dataclasses.replace(demo.diffusion, log_mean=LOG_MEAN)
+    diffusion = dataclasses.replace(demo.diffusion, **NOISE_LEVELS.get(name, DIRECT))
     sampling = dataclasses.replace(demo.sampling, **SAMPLING)
     return dataclasses.replace(demo, training=training, diffusion=diffusion, sampling=sampling)
 
@@ -56,7 +61,7 @@ def train(recipes: Path, name: str, prepared: Prepared, runs: Path) -> Path:
 
     The student `distil` gets a tenth of the updates, after its teacher `residual`.
     """
-    config, teacher = experiment(recipe(recipes / f"{name}.py")), None
+    config, teacher = experiment(recipes, name), None
     if name == "distil":
         teacher = train(recipes, "residual", prepared, runs)
         steps = config.training.steps // 10
