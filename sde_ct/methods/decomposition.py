@@ -4,8 +4,9 @@ The scale is s = √(π/2) E|CT - m|, the standard deviation of a normal distrib
 error. Residuals have heavier tails than a normal distribution, and a few large ones dominate their
 variance. Scaled by their root mean square, most of the image would be nearly 0.
 
-A regression errs less on the patients that it has learnt from. Draws therefore have the scale of
-the validation patients where there are any, and that of training otherwise.
+Networks err less on the patients that they have learnt from, and draws for other patients then
+differ too little. Where there are validation patients, draws therefore have the scale at which
+those patients' draws differ from their mean as much as that mean errs.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
 from sde_ct.methods.mirroring import Draw, draw_mean
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
+from sde_ct.sampling.chain import all_finite
+from sde_ct.sampling.keys import fold
+from sde_ct.types import Batch, Samples
 
 MEMORY = 0.95  # decay of the moving average of the residual's scale
+WIDEST = 3.0  # the largest factor by which validation draws change the scale, either way
 
 
 class Params(NamedTuple):
@@ -61,9 +67,45 @@ class Decomposition:
         """In model units."""
         return self.data.ct_mean + self.data.ct_std * (mean + params.scale * residual)
 
+    def draw(self, split: Draw) -> Draw:
+        """`draw` of a Method: the CT of each mean and residual that `split` returns as channels."""
+
+        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+            samples = split(params, keys, mr, along_z)
+            ct = self.ct(params, samples.x[..., :1], samples.x[..., 1:])
+            return samples._replace(x=ct, ok=samples.ok & all_finite(ct))
+
+        return draw
+
     def draw_mean(self) -> Draw:
         """`draw` of a Method that returns the regression's CT."""
         return draw_mean(lambda params, mr: self.mean_of_volumes(params.mean, mr), self.data)
+
+    def spread(self, split: Draw, params: Params, keys, batch: Batch) -> dict[str, Array]:
+        """The coefficients c, l, q of c + 2ls + qs² = 0, whose root s gives draws the right spread.
+
+        Two independent draws miss the CT by u₁ and u₂, where u = s r - e and e = CT - m. The mean
+        of infinitely many draws has the squared error E[u₁u₂], and draws the variance
+        E[(u₁ - u₂)²]/2. Both are equal where E[2u₁u₂ - (u₁² + u₂²)/2] = 0. E is the mean over
+        valid pixels. m belongs to a draw, because a draw may have the mirrored MR.
+
+        Args:
+          split: draws with the channels m and r in place of a CT.
+        """
+        drawn = [split(params, fold(keys, i), batch.mr[:, None]).x[:, 0] for i in (1, 2)]
+        ct = self.standard(batch.ct)
+        error = [ct - x[..., :1] for x in drawn]
+        rest = [x[..., 1:] for x in drawn]
+
+        def form(a: list[Array], b: list[Array]) -> Array:
+            crossed, own = a[0] * b[1] + a[1] * b[0], (a[0] * b[0] + a[1] * b[1]) / 2
+            return jnp.mean(batch.valid * (crossed - own)) / jnp.mean(batch.valid)
+
+        return {
+            "spread_constant": form(error, error),
+            "spread_linear": -form(rest, error),
+            "spread_quadratic": form(rest, rest),
+        }
 
 
 def has_draws(params: Any) -> bool:
@@ -87,6 +129,25 @@ def newer_scale(scale: Array, total: Array, share: Array) -> Array:
     return jnp.where(share == 0, scale, newest)
 
 
+def scale_of_draws(losses: Mapping[str, float]) -> float:
+    """The scale at which draws differ as much as their mean errs; NaN if there is none.
+
+    It solves the equation of `Decomposition.spread`.
+    """
+    names = ("spread_constant", "spread_linear", "spread_quadratic")
+    constant, linear, quadratic = (float(losses.get(name, np.nan)) for name in names)
+    discriminant = linear**2 - constant * quadratic
+    divisor = np.sqrt(discriminant) - linear if discriminant >= 0 else np.nan
+    return constant / divisor if divisor > 0 else np.nan
+
+
 def validated(params: Params, losses: Mapping[str, float]) -> Params:
-    """The weights with the residual's scale on the validation patients."""
-    return params._replace(scale=scale_of(losses["mean_error"]))
+    """The weights with the residual's scale on the validation patients.
+
+    Checkpoints without draws of these patients take it from the regression's mean error on them.
+    """
+    usual = float(scale_of(losses["mean_error"]))
+    scale = scale_of_draws(losses)
+    if np.isfinite(scale):
+        usual = float(np.clip(scale, usual / WIDEST, usual * WIDEST))
+    return params._replace(scale=jnp.asarray(usual, jnp.float32))

@@ -84,7 +84,8 @@ def distilled(
         draws = generate(params, both, jnp.concatenate([batch.shown, batch.shown]))
         return energy_score(draws.reshape(2, *batch.rest.shape), batch.rest, batch.valid)
 
-    def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+    def split(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+        """The mean and a draw of the residual, as two channels."""
         mean = parts.mean_of_volumes(params.mean, mr)
         # Folded, because the orientation of the MR is drawn from the keys themselves.
         noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(fold(keys, 0))
@@ -92,8 +93,8 @@ def distilled(
             noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
         shown = jnp.concatenate([mean, mr], axis=-1)
         rest = by_slices(lambda *slices: generate(params.denoiser, *slices), noise, shown)
-        ct = parts.ct(params, mean, rest)
-        return Samples(ct, jnp.full(len(ct), 2), all_finite(ct))
+        both = jnp.concatenate([mean, rest], axis=-1)
+        return Samples(both, jnp.full(len(both), 2), all_finite(both))
 
     def init(key, batch: Batch, params: Params | None = None) -> Student:
         if params is None:  # for the shapes alone
@@ -122,12 +123,14 @@ def distilled(
     def evaluate(state: Student, keys, batch: Batch):
         shown, error = residuals(state, batch)
         value = loss(weights(state.generator), keys, shown)
-        figures = mean_over(axis_name, (value, *sizes(error, batch.valid)))[0]
-        return {"loss": figures[0], "mean_error": figures[1] / figures[2]}
+        total, share = sizes(error, batch.valid)
+        spread = parts.spread(turned, for_synthesis(state), keys, batch)
+        figures = {"loss": value, "mean_error": total / share, **spread}
+        return dict(zip(sorted(figures), mean_over(axis_name, figures)[0], strict=True))
 
     def for_synthesis(state: Student) -> Params:
         return Params(state.mean, weights(state.generator), state.scale)
 
-    one_draw = either_orientation(draw) if config.data.flip else draw
-    chosen = (parts.draw_mean(), False) if only_mean else (one_draw, True)
+    turned = either_orientation(split) if config.data.flip else split
+    chosen = (parts.draw_mean(), False) if only_mean else (parts.draw(turned), True)
     return Method(init, update, evaluate, for_synthesis, *chosen, validated, needs_teacher=True)

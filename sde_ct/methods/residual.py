@@ -19,11 +19,10 @@ from sde_ct.methods.decomposition import (
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
 from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
-from sde_ct.methods.samplers import MEAN, sampler_fn
+from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
 from sde_ct.methods.step import advance, keep_finite, mean_over
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
-from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Method, Samples
 
@@ -91,7 +90,7 @@ def residual(
         return state, metrics | {"learning_rate": rate, "network": denoises}
 
     def loss(state: Networks, keys, batch: Batch):
-        """The denoiser's loss, the regression's loss and its mean |error|.
+        """The denoiser's loss, the regression's loss and mean |error|, and the spread of draws.
 
         The denoiser's loss is NaN while it is untrained: no checkpoint without draws is the best.
         """
@@ -102,32 +101,32 @@ def residual(
         denoiser_loss = jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
         error = mean - parts.standard(batch.ct)
         total, share = sizes(error, batch.valid)
-        figures = (
-            jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
-            jnp.mean(batch.valid * error**2),
-            total / share,
-        )
-        names = ("loss", "mean_loss", "mean_error")
-        return dict(zip(names, mean_over(axis_name, figures)[0], strict=True))
+        figures = {
+            "loss": jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
+            "mean_loss": jnp.mean(batch.valid * error**2),
+            "mean_error": total / share,
+            **parts.spread(split_by(few_steps(config, sde)), params, keys, batch),
+        }
+        return dict(zip(sorted(figures), mean_over(axis_name, figures)[0], strict=True))
 
     def for_synthesis(state: Networks) -> Params:
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
-    def drawn_by(run):
-        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+    def split_by(run):
+        def split(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+            """The mean and a draw of the residual, as two channels."""
             mean = parts.mean_of_volumes(params.mean, mr)
             shown = jnp.concatenate([mean, mr], axis=-1)
             score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
             sample = run if along_z is None else correlated_along_z(run, along_z)
             rest = sample(keys, sde, score, mean.shape)
-            ct = parts.ct(params, mean, rest.x)
-            return Samples(ct, rest.nfe + 1, rest.ok & all_finite(ct))
+            return rest._replace(x=jnp.concatenate([mean, rest.x], axis=-1), nfe=rest.nfe + 1)
 
-        return either_orientation(draw) if config.data.flip else draw
+        return either_orientation(split) if config.data.flip else split
 
     if sampler == MEAN:
         draw, is_random = parts.draw_mean(), False
     else:
-        draw, is_random = drawn_by(sampler_fn(sampler, config, sde)), True
+        draw, is_random = parts.draw(split_by(sampler_fn(sampler, config, sde))), True
     return Method(init, update, loss, for_synthesis, draw, is_random, validated)

@@ -146,6 +146,7 @@ TABLE = (
     _fast("heun", "Heun", heun, stages=2, least=13),
 )  # fmt: skip
 SAMPLERS = {sampler.name: sampler for sampler in TABLE}
+FEW = 4  # evaluations of `few_steps`
 MEAN = "mean"  # the value of --sampler that returns a method's regression alone, without draws
 
 
@@ -167,6 +168,14 @@ def sampler_fn(
         return _listed_chain(name, config.diffusion)
     settings = find_sampler(name).settings(config.sampling, _levels(config, sde, data_std))
     return partial(find_sampler(name).function, **settings)
+
+
+def few_steps(config: Experiment, sde: SDE) -> Callable[..., Samples]:
+    """A sampler of few evaluations: UniPC with 4, or the chain that the network is made for."""
+    if config.diffusion.times == "listed":
+        return sampler_fn("ddpm", config, sde)
+    options = with_evaluations(config.sampling, "unipc", FEW, sde)
+    return sampler_fn("unipc", dataclasses.replace(config, sampling=options), sde)
 
 
 def require_steps(name: str, config: Experiment, sde: SDE) -> None:

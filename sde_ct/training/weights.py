@@ -48,13 +48,16 @@ def choose(workdir: Path, checkpoint: str) -> tuple[int, str]:
     return step, "best" if checkpoint == "best" and validated else "newest"
 
 
-def read_weights(workdir: Path, step: int, chosen: str) -> Weights:
-    """The sampling weights of a step that `choose` has returned."""
+def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = True) -> Weights:
+    """The sampling weights of a step that `choose` has returned.
+
+    Without `validated` they are as learnt, and a training can start from them.
+    """
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
     state, stored = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
     params = parallel.seldom(method.weights)(state)
-    if losses := stored.get("validation"):
+    if validated and (losses := stored.get("validation")):
         params = method.validated(params, losses)
     return Weights(config, data, params, step, chosen)
 
@@ -122,7 +125,7 @@ def starting_weights(
         step, chosen = choose(init, "best")
     step = peers.from_primary(step) or 0  # the other training may be adding checkpoints
     with peers.agreed():
-        weights = read_weights(init, step, chosen)
+        weights = read_weights(init, step, chosen, validated=False)
         if build_method(config).needs_teacher and not has_draws(weights.params):
             raise InputError(
                 f"--teacher={init}: its denoiser has not been trained yet at step {step}: "

@@ -12,10 +12,10 @@ from sde_ct import VESDE, VPSDE
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.methods.decomposition import Params
+from sde_ct.methods.decomposition import Params, scale_of_draws
 from sde_ct.methods.residual import residual
 from sde_ct.methods.residual_plan import Plan
-from sde_ct.methods.samplers import MEAN, SAMPLERS
+from sde_ct.methods.samplers import MEAN, SAMPLERS, with_evaluations
 from sde_ct.models import UNet
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
@@ -169,15 +169,28 @@ def test_the_scale_follows_the_regressions_error(learner, batch):
 
 
 def test_draws_have_the_scale_of_the_validation_patients(learner, batch):
-    """Other patients, whose CT the regression misses by 0.3 more, have larger residuals."""
+    """Other patients, whose CT the regression misses by 0.3 more, have larger residuals.
+
+    Draws at the new scale differ from their mean as much as it misses the CT of these patients.
+    """
     method, state = learner[0], trained(learner, batch, 24)
     others = batch._replace(ct=batch.ct + 0.3)
-    losses = jax.jit(method.loss)(state, example_keys(0, 0, 4), others)
+    loss = jax.jit(method.loss)
+    each = [loss(state, example_keys(seed, 0, 4), others) for seed in range(32)]
+    losses = {name: np.mean([float(one[name]) for one in each]) for name in each[0]}
     learnt = method.weights(state)
-    params = method.validated(learnt, {name: float(loss) for name, loss in losses.items()})
-    expected = np.sqrt(np.pi / 2) * mean_error(learnt, others)
-    assert float(params.scale) == pytest.approx(expected, rel=1e-4) and expected > learnt.scale
-    assert same(params._replace(scale=learnt.scale), learnt)
+    params = method.validated(learnt, losses)
+    assert losses["mean_error"] == pytest.approx(mean_error(learnt, others), rel=1e-4)
+    assert float(params.scale) == pytest.approx(scale_of_draws(losses), rel=1e-6)
+    assert params.scale > learnt.scale and same(params._replace(scale=learnt.scale), learnt)
+    few = with_evaluations(CONFIG.sampling, "unipc", 4, VPSDE())
+    draw = jax.jit(build_method(dataclasses.replace(CONFIG, sampling=few), sampler="unipc").draw)
+    keys = slice_keys(0, 0, jnp.repeat(jnp.arange(4), 64), jnp.tile(jnp.arange(64), 4))
+    draws = draw(params, keys, jnp.repeat(others.mr[:, None], 64, axis=0)).x[:, 0]
+    draws = draws.reshape(4, 64, *draws.shape[1:])
+    error, spread = jnp.mean((draws.mean(1) - others.ct) ** 2), jnp.mean(draws.var(1, ddof=1))
+    # 32 pairs of draws of each slice set the scale, and 64 draws judge it.
+    assert np.sqrt(65 / 64 * spread / error) == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_denoiser_begins_with_the_regressions_average(learner, batch):

@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from sde_ct.methods import build_method
+from sde_ct.methods.decomposition import WIDEST, scale_of, scale_of_draws
 from sde_ct.training.checkpoint import Checkpoints
+from sde_ct.training.experiment import read_experiment
+from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import METRICS, read_metrics
-from sde_ct.training.weights import choose, read_weights
+from sde_ct.training.weights import choose, read_weights, starting_weights
 
 from .test_loop import event_tags
 
@@ -26,6 +30,19 @@ def test_no_checkpoint_without_draws_is_the_best(runs):
 def test_synthesis_takes_the_residuals_scale_from_the_validation(runs):
     workdir = runs("residual")
     step, chosen = choose(workdir, "best")
-    error = Checkpoints(workdir).progress(step)["validation"]["mean_error"]
-    scale = read_weights(workdir, step, chosen).params.scale
-    np.testing.assert_allclose(scale, np.sqrt(np.pi / 2) * error, rtol=1e-6)  # float32
+    losses = Checkpoints(workdir).progress(step)["validation"]
+    scale, usual = read_weights(workdir, step, chosen).params.scale, scale_of(losses["mean_error"])
+    expected = np.clip(scale_of_draws(losses), usual / WIDEST, usual * WIDEST)
+    np.testing.assert_allclose(scale, expected, rtol=1e-6)  # float32
+
+
+def test_a_training_starts_with_the_scale_of_training(runs):
+    """The denoiser has learnt residuals of that scale; those of the validation have another."""
+    workdir = runs("residual")
+    step, chosen = choose(workdir, "best")
+    config, data = read_experiment(workdir)
+    method, size = build_method(config), tuple(data["size"])
+    state, _ = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
+    params, source = starting_weights(workdir, config, size)
+    assert source["step"] == step and float(params.scale) == float(state.scale)
+    assert float(read_weights(workdir, step, chosen).params.scale) != float(params.scale)
