@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +76,12 @@ def test_the_program_refuses_before_it_works(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/reliability.json").write_text("{}")
     assert "reliability.json exists" in call(*usual).error
+
+
+def test_each_form_trains_at_the_noise_levels_that_decide():
+    """The direct form above the recipe's -1.2, the residual and its student at all levels."""
+    recipes = Path(__file__).resolve().parents[3] / "configs" / "demo"
+    direct = known_priors.experiment(recipes, "ddpm").diffusion
+    assert (direct.times, direct.log_mean) == ("lognormal", -0.4)
+    for name in ("residual", "distil"):
+        assert known_priors.experiment(recipes, name).diffusion.times == "uniform"
