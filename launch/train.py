@@ -53,6 +53,7 @@ def main() -> None:
     from sde_ct.runtime import parallel, peers
     from sde_ct.training.dry_run import dry_run
     from sde_ct.training.loop import train
+    from sde_ct.training.weights import summary
     from sde_ct.training.wandb_report import wandb_report
 
     parallel.set_up()
@@ -69,6 +70,8 @@ def main() -> None:
         project = WANDB_PROJECT.value
         report = wandb_report(project, workdir, CONFIG.value) if project else None
         train(CONFIG.value, prepared, workdir, init=init, report=report)
+        if peers.is_primary():
+            print(summary(workdir))
 
 
 if __name__ == "__main__":

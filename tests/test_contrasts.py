@@ -61,6 +61,7 @@ def workdir(root):
     workdir = root / "run"
     done = call("train", f"--config={recipe}", f"--data={root / 'both'}", f"--workdir={workdir}")
     assert done.status == 0, done.err
+    assert f"{workdir}: trained to step" in done.out
     return workdir
 
 

@@ -48,6 +48,21 @@ def choose(workdir: Path, checkpoint: str) -> tuple[int, str]:
     return step, "best" if checkpoint == "best" and validated else "newest"
 
 
+def summary(workdir: Path) -> str:
+    """Which checkpoint a training has saved last, and which one synthesis takes.
+
+    Raises InputError as `choose`.
+    """
+    checkpoints, (step, chosen) = Checkpoints(workdir), choose(workdir, "best")
+    why = "the newest"
+    if chosen == "best":
+        why = f"the best by validation loss ({checkpoints.validation_loss(step):.4g})"
+    return (
+        f"{workdir}: trained to step {checkpoints.latest}. "
+        f"Synthesis takes the checkpoint of step {step}, {why}."
+    )
+
+
 def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = True) -> Weights:
     """The sampling weights of a step that `choose` has returned.
 

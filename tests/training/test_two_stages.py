@@ -8,7 +8,7 @@ from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import METRICS, read_metrics
-from sde_ct.training.weights import choose, read_weights, starting_weights
+from sde_ct.training.weights import choose, read_weights, starting_weights, summary
 
 from .test_loop import event_tags
 
@@ -46,3 +46,12 @@ def test_a_training_starts_with_the_scale_of_training(runs):
     params, source = starting_weights(workdir, config, size)
     assert source["step"] == step and float(params.scale) == float(state.scale)
     assert float(read_weights(workdir, step, chosen).params.scale) != float(params.scale)
+
+
+def test_the_summary_names_the_checkpoint_of_synthesis(runs):
+    workdir = runs("residual")
+    step, loss = 24, Checkpoints(workdir).validation_loss(24)
+    assert summary(workdir) == (
+        f"{workdir}: trained to step {step}. Synthesis takes the checkpoint of step {step}, "
+        f"the best by validation loss ({loss:.4g})."
+    )
