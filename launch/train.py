@@ -53,8 +53,8 @@ def main() -> None:
     from sde_ct.runtime import parallel, peers
     from sde_ct.training.dry_run import dry_run
     from sde_ct.training.loop import train
-    from sde_ct.training.weights import summary
     from sde_ct.training.wandb_report import wandb_report
+    from sde_ct.training.weights import summary
 
     parallel.set_up()
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
