@@ -188,7 +188,7 @@ def test_an_override_reaches_the_training(place, monkeypatch):
     assert prepare(place).status == 0
     seen = []
     monkeypatch.setattr("sde_ct.training.loop.train", lambda config, *_, **__: seen.append(config))
-    monkeypatch.setattr("sde_ct.training.weights.summary", lambda workdir: "")  # nothing was trained
+    monkeypatch.setattr("sde_ct.training.weights.summary", lambda workdir: "")
     done = train(place, "--config.sde.sigma_max=20", "--config.network.multipliers=1,2")
     assert done.status == 0, done.err
     assert seen[0].sde.sigma_max == 20.0 and seen[0].network.multipliers == (1, 2)
