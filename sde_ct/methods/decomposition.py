@@ -97,14 +97,14 @@ class Decomposition:
         error = [ct - x[..., :1] for x in drawn]
         rest = [x[..., 1:] for x in drawn]
 
-        def form(a: list[Array], b: list[Array]) -> Array:
+        def paired(a: list[Array], b: list[Array]) -> Array:
             crossed, own = a[0] * b[1] + a[1] * b[0], (a[0] * b[0] + a[1] * b[1]) / 2
             return jnp.mean(batch.valid * (crossed - own)) / jnp.mean(batch.valid)
 
         return {
-            "spread_constant": form(error, error),
-            "spread_linear": -form(rest, error),
-            "spread_quadratic": form(rest, rest),
+            "spread_constant": paired(error, error),
+            "spread_linear": -paired(rest, error),
+            "spread_quadratic": paired(rest, rest),
         }
 
 

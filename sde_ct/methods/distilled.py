@@ -26,6 +26,7 @@ from sde_ct.methods.step import (
     TrainState,
     adam,
     advance,
+    figures_over,
     fresh,
     keep_finite,
     mean_over,
@@ -126,7 +127,7 @@ def distilled(
         total, share = sizes(error, batch.valid)
         spread = parts.spread(turned, for_synthesis(state), keys, batch)
         figures = {"loss": value, "mean_error": total / share, **spread}
-        return dict(zip(sorted(figures), mean_over(axis_name, figures)[0], strict=True))
+        return figures_over(axis_name, figures)
 
     def for_synthesis(state: Student) -> Params:
         return Params(state.mean, weights(state.generator), state.scale)

@@ -20,7 +20,7 @@ from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
 from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
-from sde_ct.methods.step import advance, keep_finite, mean_over
+from sde_ct.methods.step import advance, figures_over, keep_finite, mean_over
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sde import SDE
@@ -107,7 +107,7 @@ def residual(
             "mean_error": total / share,
             **parts.spread(split_by(few_steps(config, sde)), params, keys, batch),
         }
-        return dict(zip(sorted(figures), mean_over(axis_name, figures)[0], strict=True))
+        return figures_over(axis_name, figures)
 
     def for_synthesis(state: Networks) -> Params:
         untrained = state.warm & (state.denoised < 0)

@@ -102,6 +102,11 @@ def mean_over(axis_name: str | None, *trees: Any) -> list[Float[Array, " n"]]:
     return jnp.split(joined, list(itertools.accumulate(len(v) for v in vectors[:-1])))
 
 
+def figures_over(axis_name: str | None, figures: dict[str, Array]) -> dict[str, Array]:
+    """Named figures, averaged over `axis_name`; None: as they are."""
+    return dict(zip(sorted(figures), mean_over(axis_name, figures)[0], strict=True))
+
+
 def supervised(
     initialise: Callable[[Array, Any], Any],
     loss: Loss,
