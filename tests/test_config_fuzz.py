@@ -181,9 +181,8 @@ def builds(config: Experiment) -> None:
     assert {"loss", "gradient_norm", "skipped", "learning_rate"} <= set(metrics)
 
 
-@EXAMPLES(max_examples=3)
+@EXAMPLES(max_examples=1)
 @given(valid(tiny_networks(300)))
-@example(with_fields(WIDE))
 def test_what_is_valid_builds(config):
     builds(config)
 
@@ -191,6 +190,7 @@ def test_what_is_valid_builds(config):
 @pytest.mark.slow
 @EXAMPLES(max_examples=60)
 @given(valid(tiny_networks(300)))
+@example(with_fields(WIDE))
 def test_much_that_is_valid_builds(config):
     builds(config)
 

@@ -4,11 +4,13 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from . import tiny
 from .programs import call
 
 
+@pytest.mark.slow
 def test_even_slices_train_and_odd_ones_are_scored(head_pair, tmp_path):
     mr, ct = head_pair / "mr_T2.nii.gz", head_pair / "ct_in_T2.nii.gz"
     done = call(

@@ -128,6 +128,7 @@ def assert_trained_as_one_process(run: Run, whole: Path) -> None:
     assert way > 1 and gap < 1e-2 * way
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_go_on_and_train_as_one(runs, phantoms, tmp_path):
     run = Run(tmp_path, phantoms)
     run.start(2, devices=2)

@@ -30,7 +30,7 @@ def with_field(seed):
     return one, replace(one.mr, array=(one.mr.array * field).astype(np.float32))
 
 
-@pytest.mark.parametrize("slices", [slice(None), slice(1, 2)])
+@pytest.mark.parametrize("slices", [pytest.param(slice(None), marks=pytest.mark.slow), slice(1, 2)])
 def test_a_field_is_found_whatever_the_unit(slices):
     """Fat of one side over fat of the other: of the field's ratio at least half goes, in the
     logarithm; one slice is enough. Units change N4's results by rounding."""
@@ -72,6 +72,7 @@ def data(cohort):
     return prepare(cases, cohort.parent / "data", source="s", split=split, n4=True)
 
 
+@pytest.mark.slow
 def test_preparation_and_synthesis_correct_alike(data, tmp_path):
     """The set and the checkpoint record it; the kept volume is the MR as it was given."""
     assert data.n4 and json.loads((data.folder / "dataset.json").read_text())["n4"] is True

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sde_ct.data.prepared import read_prepared
 from sde_ct.lab.benchmark.frontier import frontier
 from sde_ct.lab.comparison import held_out
@@ -43,6 +45,7 @@ state = tiny.train(tiny.experiment("cnn", steps=2), data, Path(sys.argv[2]), dev
 """
 
 
+@pytest.mark.slow
 def test_a_thousand_patients_train_under_256_descriptors(tmp_path):
     """Before, each held three: 330 patients were the most under the usual limit of 1024."""
     folder = tiny.prepared_phantoms(tmp_path, patients=3).folder

@@ -72,7 +72,12 @@ def test_one_batch_can_be_learnt(method, batch):
     assert int(learnt.step) == 60
 
 
-@pytest.mark.parametrize("method", ["diffusion", "residual", "distilled", "gan"])
+SLOW = [
+    pytest.param(method, marks=pytest.mark.slow) for method in ("diffusion", "distilled", "gan")
+]
+
+
+@pytest.mark.parametrize("method", ["residual", *SLOW])
 def test_step_is_the_same_on_one_and_four_devices(method, batch):
     config = experiment(method)
     learner = build_method(config, parallel.AXIS)

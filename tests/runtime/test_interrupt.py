@@ -40,6 +40,7 @@ def usual_ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_goes_on(phantoms, tmp_path, monkeypatch):
     recipe = tiny.write_recipe(cheap.experiment(validate_every=3), tmp_path / "cnn.py")
     usual = [f"--config={recipe}", f"--data={phantoms.folder}"]

@@ -23,6 +23,7 @@ def patient():
     return pelvis_patient(0, shape=(48, 40, 6), spacing=(8.0, 8.0, 16.0))
 
 
+@pytest.mark.slow
 def test_a_network_trained_for_ten_steps_is_named(phantoms, patient, tmp_path):
     tiny.train(tiny.experiment(steps=10), phantoms, tmp_path / "run")
     write_volume(tmp_path / "P.nii.gz", patient.mr)

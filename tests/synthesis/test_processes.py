@@ -83,6 +83,7 @@ def same(one, other):
         np.testing.assert_array_equal(a.affine, b.affine)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives_and_part_though_one_refuses(alone, tmp_path):
     """The last of four volumes is damaged: its process's affair alone."""
     expected, flags = alone
@@ -114,6 +115,7 @@ def test_the_volumes_of_a_process_that_died_are_done_by_the_next_run(alone, tmp_
     same(expected, out)
 
 
+@pytest.mark.slow
 def test_a_second_process_waits_for_a_volume_in_work_until_the_first_is_killed(
     alone, cohort, tmp_path
 ):

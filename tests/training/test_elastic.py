@@ -44,6 +44,7 @@ def cut(workdir: Path, step: int, copy: Path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_what_four_devices_began_one_ends(runs, phantoms, tmp_path):
     whole = runs("diffusion")
     workdir = cut(whole, 12, tmp_path / "run")
@@ -53,6 +54,7 @@ def test_what_four_devices_began_one_ends(runs, phantoms, tmp_path):
     assert '"next_index": 24' in iterator(workdir, 24) and '"next_index": 24' in iterator(whole, 24)
 
 
+@pytest.mark.slow
 def test_a_residual_training_goes_from_one_to_two_devices_and_back(phantoms, tmp_path):
     """The devices change while the regression is trained, and while the denoiser is trained."""
     config = tiny.experiment("residual", **cheap.OFTEN | {"steps": 24, "checkpoint_every": 8})

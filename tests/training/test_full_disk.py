@@ -30,6 +30,7 @@ def saved(workdir):
     return {name: content for name, content in files if ".part" not in name}
 
 
+@pytest.mark.slow
 def test_training_goes_on_and_the_earlier_checkpoints_stay(phantoms, tmp_path, monkeypatch):
     config = cheap.experiment(keep_checkpoints=2)
     with monkeypatch.context() as patch:

@@ -35,7 +35,7 @@ def restored(workdir, config, size):
     return Checkpoints(workdir).restore(lambda: fresh_state(method, config, size))
 
 
-@pytest.mark.parametrize("method", ["diffusion", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", pytest.param("gan", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_uninterrupted_bit_for_bit(method, runs, phantoms, tmp_path):
     config, whole = tiny.experiment(method), runs(method)
     tiny.train(config, phantoms, tmp_path, stop_at=7)
@@ -56,6 +56,7 @@ def test_a_finished_run_stays_as_it_is(runs, phantoms):
     assert listing(runs("diffusion") / "checkpoints") == before
 
 
+@pytest.mark.slow
 def test_one_device_trains_as_four(runs, phantoms, tmp_path, monkeypatch):
     """Also counts compilations: none after the first step, neither of the step nor beside it."""
     compiled, steps = [], []
@@ -144,6 +145,7 @@ def test_a_start_that_saved_nothing_binds_nobody(phantoms, tmp_path, monkeypatch
     assert read_experiment(tmp_path)[0] == smaller
 
 
+@pytest.mark.slow
 def test_a_validation_batch_is_as_large_as_a_devices_part_and_the_loss_the_same(phantoms, tmp_path):
     config, slices = tiny.experiment(), len(phantoms.of("validation")[0])
     losses = {}

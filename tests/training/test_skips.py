@@ -77,6 +77,7 @@ def test_beyond_the_limit_it_ends_and_names_the_cases(phantoms, tmp_path, monkey
     assert all(case in str(end.value) for case in cases)
 
 
+@pytest.mark.slow
 def test_a_recipe_may_go_back_once_and_go_on_more_slowly(phantoms, tmp_path, monkeypatch):
     spoil(monkeypatch, {4, 5}, times=1)
     config = cheap.experiment(skip_limit=1, rollback_rate=0.25, warmup=0)

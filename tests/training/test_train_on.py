@@ -24,6 +24,7 @@ def rates(workdir) -> list[float]:
     return [line["learning_rate"] for line in lines if line["group"] == "train"]
 
 
+@pytest.mark.slow
 def test_more_steps_give_what_the_longer_run_gives(phantoms, tmp_path, caplog):
     short, long = (cheap.experiment(steps=n, validate_every=4) for n in (8, 12))
     cheap.train(short, phantoms, tmp_path / "on")
@@ -82,6 +83,7 @@ def test_a_training_starts_from_the_best_averaged_weights(method, runs, phantoms
     assert recorded == {"workdir": str(runs(method).resolve()), **theirs.identity()}
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_after_its_start_is_gone(phantoms, tmp_path):
     first = cheap.experiment(steps=2)
     cheap.train(first, phantoms, tmp_path / "a")
@@ -124,6 +126,7 @@ def test_a_start_can_not_be_changed_later(runs, phantoms, tmp_path):
         tiny.train(config, phantoms, tmp_path / "run", init=runs("gan"))
 
 
+@pytest.mark.slow
 def test_a_run_whose_only_checkpoint_is_damaged_starts_from_the_same_weights_again(
     runs, phantoms, tmp_path
 ):

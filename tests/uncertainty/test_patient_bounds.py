@@ -71,6 +71,7 @@ def test_one_value_of_a_new_patient_is_covered_as_often_as_stated(k, coverage):
     )
 
 
+@pytest.mark.slow
 def test_rays_of_a_new_patient_are_covered_as_often_as_stated():
     """Of 11 patients whose rays err alike, the tenth-largest error is needed for 80 %, and holds
     for 10/12. If each of the 6 rays counted as a patient, the score of rank ⌈67 · 0.8⌉ = 54 would

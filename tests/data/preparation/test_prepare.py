@@ -236,6 +236,7 @@ def test_an_interrupted_run_leaves_whole_patients_and_goes_on(cohort, tmp_path, 
     assert {name: times(output)[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_processes_write_what_one_would(cohort, tmp_path):
     (cohort / "Task1/pelvis/1PA001/ct.nii.gz").write_bytes(b"cut")
     one, two = (prepared_of(cohort, tmp_path / str(n), workers=n) for n in (1, 2))

@@ -454,6 +454,7 @@ def test_the_split_of_the_literature():
         literature_split([p for p in PATIENTS if p != "1_06_P"])
 
 
+@pytest.mark.slow
 def test_from_the_shell_to_the_split_of_the_literature(tmp_path):
     grid = ["--layout=gold_atlas", "--shape=40,40,4", "--spacing=11,11,12", "--patients=7"]
     done = call("phantom", f"--output={tmp_path / 'atlas'}", *grid)

@@ -74,6 +74,7 @@ def test_a_damaged_library_is_built_again(tmp_path):
     assert compilation.build(tmp_path, compiler) == library and library.read_bytes() == good
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_another_processor_has_a_library_of_its_own(tmp_path, monkeypatch):
     here = compilation.build(tmp_path, compiler)

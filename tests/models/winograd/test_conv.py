@@ -119,6 +119,7 @@ def test_direct_is_noticed_by_what_was_traced_before():
             assert "sde_ct_convolve" not in chosen.lower(x, kernel).as_text()
 
 
+@pytest.mark.slow
 @compiled
 @pytest.mark.parametrize("machine", ["x86-64", "x86-64-v3"])
 def test_narrower_processors_compute_the_same(machine, tmp_path, monkeypatch):
