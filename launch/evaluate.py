@@ -49,7 +49,10 @@ _SPREAD = flags.DEFINE_string(
     "spread", None, "Standard deviations of the draws of a single method: folder or file."
 )
 _DRAWS = flags.DEFINE_multi_string(
-    "draws", [], "Folder of the draws whose mean is the prediction; repeat for each method."
+    "draws",
+    [],
+    "Folder of the draws whose mean is the prediction; repeat for each method, with `none` for one "
+    "that has no draws.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for metrics.csv, metrics.json, report.html and so on."
@@ -110,14 +113,14 @@ def main() -> None:
     if protocol is None:
         raise InputError(f"--protocol={_PROTOCOL.value}: give one of {', '.join(PROTOCOLS)}.")
     plan = plan_of_flags(_RAYS.value, _STOPPING_POWER.value, target=_TARGET.value)
-    written = {judgement.NAME: _DRAWS.value, dose.NAME: _GAMMA.value, REPORT: True}
+    written = {judgement.NAME: any(_draws()), dose.NAME: _GAMMA.value, REPORT: True}
     written |= dict.fromkeys(sum_tables.NAMES, plan)
     refuse_existing(output, [name for name, wanted in written.items() if wanted])
     z_slices = parse_slices(_Z_SLICES.value or ":")
     methods = _methods()
     others = (_REFERENCE.value, _MASK.value, _SPREAD.value)
     reference, mask, spread = (Path(path) if path else None for path in others)
-    draws = [Path(path) for path in _DRAWS.value] or [None] * len(methods)
+    draws = _draws() or [None] * len(methods)
     matched = {
         method: match_cases(prediction, reference, mask, spread, several)
         for (method, prediction), several in zip(methods.items(), draws, strict=True)
@@ -206,9 +209,9 @@ def _methods() -> dict[str, Path]:
         )
     if not all(name.strip() for name in names):
         raise InputError("--method is empty: give each prediction a name.")
-    if _STRUCTURES.value and not (_EXPORT.value or _DRAWS.value):
+    if _STRUCTURES.value and not (_EXPORT.value or any(_draws())):
         raise InputError("--structures works only with --draws or --export-dose: add one of them.")
-    if _RAYS.value and not _DRAWS.value:
+    if _RAYS.value and not any(_draws()):
         raise InputError("--rays measures the draws: give --draws.")
     if _RAYS.value and _Z_SLICES.value != ":":
         raise InputError("--rays crosses all slices: leave out --z_slices.")
@@ -216,10 +219,17 @@ def _methods() -> dict[str, Path]:
         if value and len(predictions) > 1:
             raise InputError(f"--{flag} belongs to one method: give one --prediction with it.")
     if _DRAWS.value and len(_DRAWS.value) != len(predictions):
-        raise InputError("--draws: give a folder for each --prediction, in the same order.")
+        raise InputError(
+            "--draws: give a folder, or `none`, for each --prediction, in the same order."
+        )
     if _DRAWS.value and _SPREAD.value:
         raise InputError("--spread: leave it out, because --draws give the spread.")
     return dict(zip(names, predictions, strict=True))
+
+
+def _draws() -> list[Path | None]:
+    """The folders of draws in the order of the predictions; empty without --draws."""
+    return [None if path == "none" else Path(path) for path in _DRAWS.value]
 
 
 def _mask_of(case) -> str:

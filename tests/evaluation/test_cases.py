@@ -413,6 +413,28 @@ def test_the_program_judges_draws(drawn):
         assert words in done.error and not (drawn / "o").exists()
 
 
+def test_a_prediction_without_draws_stands_beside_one_with(drawn):
+    """Its figures are those of a run of its own."""
+    both = [f"--prediction={drawn / 'sct'}", "--method=CNN", "--method=EM-M"]
+    done = call(
+        "evaluate", *_arguments(drawn, *both), "--draws=none", f"--draws={drawn / 'draws'}",
+        f"--output={drawn / 'out'}",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    judged = json.loads((drawn / "out/uncertainty.json").read_text())["methods"]
+    assert list(judged) == ["EM-M"]
+    cases = json.loads((drawn / "out/metrics.json").read_text())["cases"]
+    errors = {(case["method"], case["patient"]): case["mae"] for case in cases}
+    assert len(errors) == 4
+    for patient in ("1PA001", "1PA002"):  # both are the mean of the draws here
+        assert errors["CNN", patient] == errors["EM-M", patient]
+    assert [case["crps"] is None for case in cases if case["method"] == "CNN"] == [True, True]
+    alone = _arguments(drawn, "--draws=none", f"--output={drawn / 'alone'}")
+    assert "give --draws" in call("evaluate", *alone, "--rays=0", "--target=t").error
+    assert call("evaluate", *alone).status == 0
+    assert not (drawn / "alone/uncertainty.json").exists()
+
+
 @pytest.mark.parametrize("protocol", ["synthrad2023", "synthrad2025", "paper"])
 def test_the_program_scores_by_every_protocol(protocol, tmp_path):
     shape = (24, 22, 12)
