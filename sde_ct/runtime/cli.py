@@ -1,9 +1,10 @@
 """Start and end the programs in `launch/`, with sentences instead of tracebacks for errors."""
 
+import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from absl import app, logging
@@ -48,9 +49,20 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
     app.run(guarded, flags_parser=_parse)
 
 
+@contextlib.contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Python writes no compiled modules meanwhile: none appears beside the user's recipe."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return app.parse_flags_with_usage(list(argv))
+        with _without_bytecode():
+            return app.parse_flags_with_usage(list(argv))
     except InputError as error:
         sys.exit(_complain(str(error)))
     except OSError as error:

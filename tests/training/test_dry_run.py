@@ -1,6 +1,7 @@
 """A dry run tells what a training would take, and leaves nothing."""
 
 import re
+import sys
 
 import pytest
 
@@ -12,7 +13,8 @@ from ..programs import call, listing
 from . import cheap
 
 
-def test_a_dry_run_tells_and_leaves_nothing(phantoms, tmp_path):
+def test_a_dry_run_tells_and_leaves_nothing(phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # Python's default, which a user has
     config = cheap.experiment(steps=1000)
     recipe = tiny.write_recipe(config, tmp_path / "cnn.py")
     before = listing(tmp_path)
