@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.models.layers import DType, GroupNorm
+from sde_ct.models.parameters import Conv
 
 
 class PatchDiscriminator(nn.Module):
@@ -24,7 +25,7 @@ class PatchDiscriminator(nn.Module):
     def __call__(
         self, mr: Float[Array, "b h w k"], ct: Float[Array, "b h w 1"]
     ) -> Float[Array, "b i j 1"]:
-        conv = functools.partial(nn.Conv, kernel_size=(4, 4), dtype=self.dtype)
+        conv = functools.partial(Conv, kernel_size=(4, 4), dtype=self.dtype)
         h = jnp.concatenate([mr, ct], axis=-1).astype(self.dtype)
         h = nn.leaky_relu(conv(self.channels, strides=2)(h), 0.2)
         for factor in (2, 4):

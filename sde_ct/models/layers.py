@@ -12,12 +12,13 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from sde_ct.models import winograd
+from sde_ct.models.parameters import Dense, Layer
 
 DType = Any  # a type of NumPy or JAX
 CONVOLVED = "convolved"  # the name of what a residual block keeps for its backward pass
 
 
-class GroupNorm(nn.Module):
+class GroupNorm(Layer):
     """Group normalisation (Wu & He 2018) as two sums and one affine map per channel.
 
     Mean, variance, scale and bias are folded into one affine map, so that XLA fuses the work on the
@@ -60,8 +61,8 @@ class NoiseFeatures(nn.Module):
         frequencies = self.scale * _normals(self.width // 2)
         angle = 2 * jnp.pi * noise[:, None].astype(jnp.float32) * frequencies
         features = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
-        features = nn.swish(nn.Dense(self.width, name="hidden")(features))
-        return nn.swish(nn.Dense(self.width, name="out")(features))
+        features = nn.swish(Dense(self.width, name="hidden")(features))
+        return nn.swish(Dense(self.width, name="out")(features))
 
 
 @functools.cache
@@ -90,12 +91,12 @@ class ResidualBlock(nn.Module):
         h = conv(name="conv_in")(nn.swish(GroupNorm(self.groups, name="norm_in")(x)))
         h = checkpoint_name(h, CONVOLVED)
         if features is not None:
-            shift = nn.Dense(self.channels, dtype=self.dtype, name="noise")(features)
+            shift = Dense(self.channels, dtype=self.dtype, name="noise")(features)
             h = h + shift[:, None, None]
         h = nn.swish(GroupNorm(self.groups, name="norm_out")(h))
         h = conv(name="conv_out", kernel_init=nn.initializers.zeros)(h)
         if x.shape[-1] != self.channels:
-            x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
+            x = Dense(self.channels, dtype=self.dtype, name="skip")(x)
         return x + h
 
 
@@ -110,14 +111,14 @@ class SelfAttention(nn.Module):
         b, h, w, c = x.shape
         heads = next(n for n in range(max(1, c // 64), 0, -1) if c % n == 0)
         flat = GroupNorm(self.groups, name="norm")(x).reshape(b, h * w, c)
-        qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(flat)
+        qkv = Dense(3 * c, dtype=self.dtype, name="qkv")(flat)
         q, k, v = jnp.split(qkv.reshape(b, h * w, 3 * heads, c // heads), 3, axis=2)
         out = jax.nn.dot_product_attention(q, k, v).reshape(b, h, w, c)
         zeros = nn.initializers.zeros
-        return x + nn.Dense(c, dtype=self.dtype, kernel_init=zeros, name="out")(out)
+        return x + Dense(c, dtype=self.dtype, kernel_init=zeros, name="out")(out)
 
 
-class Conv3x3(nn.Module):
+class Conv3x3(Layer):
     """A 3 x 3 convolution, after upsampling by two (`grow`) or with stride 2 (`shrink`)."""
 
     channels: int
