@@ -32,7 +32,7 @@ MEMORY = 0.95  # decay of the moving average of the residual's scale
 WIDEST = 3.0  # the largest factor by which validation draws change the scale, either way
 # HU of the regression at which validation draws set the scale; it is linear between two of them.
 KNOTS = (-600, -200, -90, 30, 150, 400)
-SHARED = 0.01  # weight of all pixels in the scale of each knot, which decide where it has none
+SHARED = 0.01  # weight of all pixels in each knot's equation; they alone count where none is near
 COEFFICIENTS = ("constant", "linear", "quadratic")  # of `Decomposition.spread`
 
 

@@ -26,7 +26,7 @@ def test_a_layer_is_flaxs_without_its_initializers(ours, usual, options):
     parameters = layer.init(jax.random.key(0), X)
     assert len(calls) == 1
     y = layer.apply(parameters, X)
-    assert len(calls) == 1  # Flax's own layer has run it once more
+    assert len(calls) == 1  # Flax's own layer would run it once more
     expected = usual(**options).init(jax.random.key(0), X)
     for one, other in zip(*map(jax.tree.leaves, (parameters, expected)), strict=True):
         np.testing.assert_array_equal(one, other)
