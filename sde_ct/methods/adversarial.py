@@ -43,7 +43,7 @@ def adversarial(
 
     def init(key, batch: Batch, params=None):
         first, second = jax.random.split(key)
-        generator = network.init(first, batch.mr[:1]) if params is None else params
+        generator = network.forward.init(first, batch.mr[:1]) if params is None else params
         critic = discriminator.init(second, batch.mr[:1], batch.ct[:1])
         return AdversarialState(
             step.fresh(generator, for_generator, config.training.ema),

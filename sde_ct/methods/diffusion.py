@@ -176,7 +176,7 @@ def diffusion(
 
     def initialise(key, batch: Batch):
         x = jnp.concatenate([batch.ct, batch.mr], axis=-1)
-        return network.init(key, x[:1], jnp.ones((1,)))
+        return network.forward.init(key, x[:1], jnp.ones((1,)))
 
     def loss(params, keys, batch: Batch):
         inputs, label, target = noised(

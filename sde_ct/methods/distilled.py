@@ -10,6 +10,7 @@ De Bortoli et al. (arXiv 2502.02483) train denoisers by energy scores at all noi
 in few steps. Here only the noisiest level is trained, and one step makes a draw.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -75,14 +76,15 @@ def distilled(
     optimiser, rate = adam(training), schedule(training, training.learning_rate)
     label = form.label(jnp.ones(()), *sde.marginal(jnp.ones(())))
 
-    def generate(params, noise: Float[Array, "b h w 1"], shown) -> Float[Array, "b h w 1"]:
+    def generate(evaluate, params, noise: Float[Array, "b h w 1"], shown) -> Array:
         inputs = jnp.concatenate([noise, shown], axis=-1)
-        return evaluator(network)(params, inputs, jnp.full(len(inputs), label))
+        return evaluate(params, inputs, jnp.full(len(inputs), label))
 
     def loss(params, keys, batch: Residuals):
         noise = jax.vmap(lambda key: jax.random.normal(key, (2, *batch.rest.shape[1:])))(keys)
         both = jnp.concatenate([noise[:, 0], noise[:, 1]])
-        draws = generate(params, both, jnp.concatenate([batch.shown, batch.shown]))
+        shown = jnp.concatenate([batch.shown, batch.shown])
+        draws = generate(network.apply, params, both, shown)
         return energy_score(draws.reshape(2, *batch.rest.shape), batch.rest, batch.valid)
 
     def split(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
@@ -93,13 +95,13 @@ def distilled(
         if along_z is not None:
             noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
         shown = jnp.concatenate([mean, mr], axis=-1)
-        rest = by_slices(lambda *slices: generate(params.denoiser, *slices), noise, shown)
+        rest = by_slices(partial(generate, evaluator(network), params.denoiser), noise, shown)
         both = jnp.concatenate([mean, rest], axis=-1)
         return Samples(both, jnp.full(len(both), 2), all_finite(both))
 
     def init(key, batch: Batch, params: Params | None = None) -> Student:
         if params is None:  # for the shapes alone
-            first = network.init(key, *parts.inputs(batch.mr[:1]))
+            first = network.forward.init(key, *parts.inputs(batch.mr[:1]))
             params = Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
         generator = fresh(params.denoiser, optimiser, training.ema)
         return Student(generator, params.mean, params.scale)

@@ -35,7 +35,7 @@ def regression(config: Experiment, network: UNet, axis_name: str | None = None) 
     """Least squares. Its minimiser is E[CT | MR], the limit of the mean of many draws."""
 
     def initialise(key, batch: Batch):
-        return network.init(key, batch.mr[:1])
+        return network.forward.init(key, batch.mr[:1])
 
     def loss(params, keys, batch: Batch) -> Float[Array, ""]:
         ct = predict(params, batch.mr, network=network, data=config.data)

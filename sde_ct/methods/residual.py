@@ -60,7 +60,7 @@ def residual(
 
     def init(key, batch: Batch, params: Params | None = None) -> Networks:
         if params is None:
-            first = network.init(key, *parts.inputs(batch.mr[:1]))
+            first = network.forward.init(key, *parts.inputs(batch.mr[:1]))
             return plan.begin(first, None, jnp.ones(()))
         state = plan.begin(params.mean, params.denoiser, params.scale)
         untrained = jnp.isnan(params.scale)

@@ -13,12 +13,12 @@ SLICES = 8  # of each volume in one call; more slices must be a multiple of it
 
 @functools.cache
 def evaluator(network: UNet) -> Callable:
-    """`network.apply`, traced once for all calls of a program with arguments of the same shapes.
+    """`network.apply` without a backward pass, traced once for all calls with the same shapes.
 
     A sampler calls its network in the loop and at the end, and a residual network's regression is
     evaluated before. Each further trace would delay the start of a synthesis.
     """
-    return jax.jit(network.apply)
+    return jax.jit(network.forward.apply)
 
 
 def by_slices(

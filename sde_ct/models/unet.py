@@ -34,11 +34,17 @@ class UNet(nn.Module):
     noise_scale: float = 1.0  # frequencies of the noise features
     dtype: DType = jnp.float32
     remat: bool = False  # recompute the convolutions of residual blocks in the backward pass too
+    gradients: bool = True  # False where no backward pass follows: tracing then takes less time
 
     @property
     def multiple(self) -> int:
         """The number of which height and width must be multiples."""
         return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def forward(self) -> "UNet":
+        """The same network for evaluations that no backward pass follows."""
+        return self.clone(gradients=False)
 
     @nn.compact
     def __call__(
@@ -62,14 +68,16 @@ class UNet(nn.Module):
 
     def _level(self, h: Array, features: Array | None, level: int, name: str) -> Array:
         width = self.channels * self.multipliers[level]
-        # Norms and activations are always recomputed: they take little time but much memory.
-        kept = [] if self.remat else [CONVOLVED]
-        policy = jax.checkpoint_policies.save_only_these_names(*kept)
-        block = nn.remat(ResidualBlock, policy=policy)
+        block = self._recomputed(ResidualBlock) if self.gradients else ResidualBlock
         h = block(width, self.groups, self.dtype, name=name)(h, features)
         if level in self.attention:
             h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
         return h
+
+    def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:
+        """A backward pass always recomputes norms and activations: little time, much memory."""
+        kept = [] if self.remat else [CONVOLVED]
+        return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))
 
     def _down(self, h: Array, features: Array | None) -> tuple[Array, list[Array]]:
         skips = [h]

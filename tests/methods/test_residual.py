@@ -40,6 +40,10 @@ class Exact:
     r + ρ z, the denoised residual is D = C (C + ρ²)⁻¹ u, and F = (D - c_skip u)/c_out.
     """
 
+    @property
+    def forward(self):
+        return self
+
     def apply(self, params, inputs, label):
         seen, mr = inputs[..., :1], inputs[..., 2:]
         rho = jnp.exp(4 * label)[:, None, None, None]

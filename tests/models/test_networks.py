@@ -12,6 +12,7 @@ from sde_ct.models.layers import (
     depth_to_space,
     space_to_depth,
 )
+from sde_ct.runtime import parallel
 
 
 def randomised(params, scale=0.1):
@@ -24,6 +25,23 @@ def test_the_papers_network_has_its_26_million_parameters():
     shapes = jax.eval_shape(UNet().init, jax.random.key(0), jnp.zeros((1, 64, 64, 2)), jnp.zeros(1))
     count = sum(x.size for x in jax.tree.leaves(shapes))
     assert count == pytest.approx(26.1e6, rel=0.01)  # the published figure has three digits
+
+
+def test_without_a_backward_pass_the_network_is_the_same_and_marks_nothing_to_recompute():
+    """The same operations in the same order: no tolerance."""
+    network = UNet(channels=8, multipliers=(1, 2), blocks=1, patch=2, groups=2)
+    inputs = (jax.random.normal(jax.random.key(0), (1, 8, 8, 2)), jnp.ones(1))
+    made = [
+        parallel.seldom(one.init)(jax.random.key(1), *inputs) for one in (network, network.forward)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *made)
+    params = randomised(made[0])
+    np.testing.assert_array_equal(
+        *(parallel.seldom(one.apply)(params, *inputs) for one in (network, network.forward))
+    )
+    for one, marked in ((network, True), (network.forward, False)):
+        equations = jax.make_jaxpr(one.apply)(params, *inputs).eqns
+        assert any("policy" in equation.params for equation in equations) == marked
 
 
 def test_the_frequencies_are_the_same_whatever_jaxs_generator():
