@@ -175,15 +175,19 @@ def main() -> None:
     settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
     write_metrics(output, rows, protocol, settings, refused=refused, warnings=doubts)
     print(text_table(summarise(rows)), end="")
+    written = ["metrics.csv", "metrics.json"]
     judged = {m: judgement.over_patients(of.judged) for m, of in results.items() if of.judged}
     if judged:
+        written.append(judgement.NAME)
         write_figures(output / judgement.NAME, judgement.record(judged))
         print("", *judgement.lines(judged, TISSUES), sep="\n")
         print("", *sum_tables.lines(judged), sep="\n")
     if plan:
+        written += sum_tables.NAMES
         sum_tables.write_ranges(output, judged)
         print("", *sum_tables.range_lines(judged), sep="\n")
     if gamma:
+        written.append(dose.NAME)
         write_figures(output / dose.NAME, dose.record(gamma))
         print(*dose.lines(gamma), sep="\n")
     warnings = [*filter(None, [caveat(len(names))]), *unmeasured(rows)]
@@ -194,7 +198,7 @@ def main() -> None:
     files = {method: of_method.cases for method, of_method in matched.items()}
     report = report_of(protocol, rows, files, judged, settings, warnings, planning.target_of)
     write_report(output / REPORT, report)
-    print(f"{output}: metrics.csv, metrics.json, {REPORT}")
+    print(f"{output}: {', '.join(written)}, {REPORT}")
 
 
 def _methods() -> dict[str, Path]:

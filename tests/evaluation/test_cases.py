@@ -393,6 +393,8 @@ def test_the_program_judges_draws(drawn):
     done = call("evaluate", *_arguments(drawn, draws, f"--output={drawn / 'out'}"))
     assert done.status == 0, done.err
     assert "spread-skill" in done.out and "prediction: the mean of 1 draw errs by" in done.out
+    names = "metrics.csv, metrics.json, uncertainty.json, report.html"
+    assert done.out.endswith(f"{drawn / 'out'}: {names}\n")
     found = json.loads((drawn / "out/uncertainty.json").read_text())
     patients = found["methods"]["prediction"]["patients"]
     assert set(patients) == {"1PA001", "1PA002"}
