@@ -75,7 +75,10 @@ class UNet(nn.Module):
         return h
 
     def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:
-        """A backward pass always recomputes norms and activations: little time, much memory."""
+        """`block`, whose norms and activations a backward pass computes again.
+
+        They take little time but much memory. With `remat`, its convolutions are computed again too.
+        """
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))
 
