@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
 from sde_ct.acceptance.conformal import tolerance
 from sde_ct.acceptance.features import Features
@@ -57,6 +56,8 @@ def fit_errors(
     more. The network has seen them, so only the validation patients set the level of the prediction
     (by their median) and the bound, which is split-conformal, see `conformal.tolerance`.
     """
+    from scipy.optimize import nnls  # takes a sixth of a second to import
+
     usual = (f"spread_{tissue}", "anatomy", "contrast", *MISSED.get(tissue, ()))
     names = tuple(n for n in usual if all(np.isfinite(one.get(n, np.nan)) for one in examples))
     x = np.array([[_log(one[name]) for name in names] for one in examples])

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Shaped
 from scipy import ndimage
-from scipy.spatial import ConvexHull
 
 AIR = -850.0  # HU; air lies below this value
 LEAST_AIR = -1050.0  # HU; values below this one are padding, not air
@@ -69,6 +68,8 @@ def plain_fill(hu: Shaped[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """The voxels whose centres lie in the convex hull of the voxels of `mask`."""
+    from scipy.spatial import ConvexHull  # takes a sixth of a second to import
+
     if not mask.any():
         return np.zeros(mask.shape, bool)
     # Each line along the first axis is described by its two ends.

@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from pydicom.dataset import Dataset
 from scipy import ndimage
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 from skimage.measure import points_in_poly
 
 from sde_ct.errors import InputError
@@ -18,6 +16,9 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.slice import read_header
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 SEQUENCES = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence")
 LEAST = 3  # points; a stroke of a drawing tool with fewer points has no area
@@ -141,6 +142,8 @@ def _combine(polygons: Sequence[np.ndarray], like: Volume) -> Bool[np.ndarray, "
     Contours that cross or repeat each other are united first. The unions do not cross, so the
     even-odd rule makes a hole only where one union lies inside another.
     """
+    from scipy.sparse.csgraph import connected_components  # a synthesis without a target needs none
+
     outlines = [_Outline(polygon * like.spacing[:2]) for polygon in polygons]
     joined = np.zeros((len(polygons), len(polygons)), bool)
     for i, a in enumerate(outlines):
@@ -166,7 +169,9 @@ class _Outline:
         return _along(self.polygon, 5 * SAME_MM)
 
     @cached_property
-    def tree(self) -> KDTree:
+    def tree(self) -> "KDTree":
+        from scipy.spatial import KDTree  # takes a sixth of a second to import
+
         return KDTree(_along(self.polygon, SAME_MM / 2))
 
     def is_near(self, other: "_Outline") -> bool:
