@@ -1,7 +1,8 @@
-"""Four simulated devices on the CPU and a compilation cache, set before JAX is imported; and what
+"""Four simulated devices on the CPU and fast compilation, set before JAX is imported; and what
 several folders of tests share."""
 
 import functools
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,13 @@ import pytest
 
 from sde_ct.runtime import cache  # which does not import JAX
 
-_flags = os.environ.get("XLA_FLAGS", "")
-if "xla_force_host_platform_device_count" not in _flags:
-    os.environ["XLA_FLAGS"] = f"{_flags} --xla_force_host_platform_device_count=4".strip()
+# Compiling takes most of a first run. Without LLVM's optimisation it takes a quarter less time, and
+# small networks run hardly slower.
+_flags = {"xla_force_host_platform_device_count": 4, "xla_backend_optimization_level": 0}
+for _name, _value in _flags.items():
+    if _name not in (_before := os.environ.get("XLA_FLAGS", "")):
+        os.environ["XLA_FLAGS"] = f"{_before} --{_name}={_value}".strip()
+gc.set_threshold(50_000)  # of the many objects of JAX's traces, most stay
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 _cache = cache.folder("jax-tests")
