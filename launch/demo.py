@@ -13,14 +13,15 @@ noise levels that are uniform in time, as in configs/gold_atlas.
 """
 
 import math
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 from absl import flags
 
-from sde_ct.config import LARGEST_SEED, Experiment, recipe
-from sde_ct.runtime.bars import bar
+from sde_ct.config import LARGEST_SEED, Experiment, changes, recipe
+from sde_ct.runtime.bars import bar, say
 from sde_ct.runtime.cli import run
 
 OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder for everything that the demo makes.")
@@ -31,7 +32,10 @@ SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of phantoms and draws.", lower_bound=0, upper_bound=LARGEST_SEED
 )
 
-RECIPES = Path(__file__).resolve().parent.parent / "configs" / "demo"
+HERE = Path(__file__).resolve().parent
+RECIPES, TRAIN = HERE.parent / "configs" / "demo", HERE / "train.py"
+# The networks of one chain are trained one after the other; the longest chains come first.
+CHAINS = (("residual", "distilled"), ("cnn",), ("gan",), ("ddpm",))
 RUNS = ("residual", "distilled", "ddpm", "cnn", "gan")
 RECIPE = {"distilled": "distil"}  # where the name of the file is another
 TEACHERS = {"distilled": "residual"}
@@ -50,7 +54,6 @@ def main() -> None:
     from sde_ct.report.html.report_file import write_report
     from sde_ct.runtime import parallel
     from sde_ct.storage.versions import versions
-    from sde_ct.training.loop import train
     from sde_ct.uncertainty import judgement
 
     parallel.set_up()
@@ -58,16 +61,13 @@ def main() -> None:
     output = Path(OUTPUT.value)
     refuse_existing(output)  # a finished demo, whose last files are the metrics
     prepared = _data(output)
-    for number, name in enumerate(RUNS, start=2):
-        _say(start, f"{number}/8 train {name}")
-        teacher = output / "runs" / TEACHERS[name] if name in TEACHERS else None
-        train(_recipe(name), prepared, output / "runs" / name, init=teacher)
-    _say(start, "7/8 synthesize the held-out patients")
+    _train(prepared.folder, output / "runs", start)
+    _say(start, "3/4 synthesize the held-out patients")
     patients = comparison.held_out(prepared)
     results = comparison.synthesize_all(
         output / "runs", patients, draws=DRAWS.value, seed=SEED.value, progress=_bar
     )
-    _say(start, "8/8 evaluate")
+    _say(start, "4/4 evaluate")
     lookup = comparison.lookup_control(prepared)
     table = {"lookup": {p.id: comparison.apply_lookup(lookup, p, prepared) for p in patients}}
     table |= results
@@ -93,8 +93,27 @@ def main() -> None:
     _say(start, "done")
 
 
+def _train(prepared: Path, runs: Path, start: float) -> None:
+    """Train all networks by launch/train.py, side by side on a CPU."""
+    from sde_ct.runtime.side_by_side import side_by_side
+
+    _say(start, f"2/4 train {', '.join(RUNS)}")
+    side_by_side([[_command(name, prepared, runs) for name in names] for names in CHAINS])
+
+
+def _command(name: str, prepared: Path, runs: Path) -> list[str]:
+    path = _recipe_path(name)
+    teacher = [f"--teacher={runs / TEACHERS[name]}"] if name in TEACHERS else []
+    changed = changes(recipe(path), _recipe(name))
+    return [
+        *(sys.executable, str(TRAIN), f"--config={path}"),
+        *(f"--config.{field}={value}" for field, value in changed.items()),
+        *(f"--data={prepared}", f"--workdir={runs / name}", *teacher),
+    ]
+
+
 def _recipe(name: str) -> Experiment:
-    config = recipe(RECIPES / f"{RECIPE.get(name, name)}.py")
+    config = recipe(_recipe_path(name))
     config.training.steps *= LONGER.value
     config.training.validate_every *= LONGER.value
     config.data.deform = min(LONGER.value * config.data.deform, 1.0)
@@ -105,6 +124,10 @@ def _recipe(name: str) -> Experiment:
     return config
 
 
+def _recipe_path(name: str) -> Path:
+    return RECIPES / f"{RECIPE.get(name, name)}.py"
+
+
 def _bar(batches, label: str):
     return bar(batches, desc=label.ljust(11), unit="batch", leave=False)
 
@@ -113,7 +136,7 @@ def _data(output: Path):
     from sde_ct.lab.phantom.cohort import DEMO, prepared_cohort
 
     counts = {"train": PATIENTS.value - sum(HELD_OUT.values()), **HELD_OUT}
-    progress = partial(bar, desc="1/8 phantoms", unit="patient")
+    progress = partial(bar, desc="1/4 phantoms", unit="patient")
     return prepared_cohort(output, counts, SEED.value, progress=progress, **DEMO)
 
 
@@ -163,7 +186,7 @@ def _print(rows: list, ambiguity: dict, settings: dict) -> None:
 
 
 def _say(start: float, text: str) -> None:
-    print(f"[{(time.perf_counter() - start) / 60:4.1f} min] {text}", flush=True)
+    say(f"[{(time.perf_counter() - start) / 60:4.1f} min] {text}")
 
 
 if __name__ == "__main__":

@@ -220,8 +220,14 @@ def _noisiest(sde: SDEConfig) -> float:
 
 def differences(a: Experiment, b: Experiment) -> list[str]:
     """The fields in which two configurations differ, as "name: a -> b"."""
-    left, right = flatten(a), flatten(b)
-    return [f"{name}: {left[name]} -> {right[name]}" for name in left if left[name] != right[name]]
+    left = flatten(a)
+    return [f"{name}: {left[name]} -> {value}" for name, value in changes(a, b).items()]
+
+
+def changes(a: Experiment, b: Experiment) -> dict[str, Any]:
+    """The fields of `b` that differ from those of `a`, by name."""
+    left = flatten(a)
+    return {name: value for name, value in flatten(b).items() if left[name] != value}
 
 
 def recipe(path: Path) -> Experiment:

@@ -1,10 +1,11 @@
 """The demo where it was stopped: what it has is kept, and another demo is refused."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
-from sde_ct.config import TrainingConfig, recipe
+from sde_ct.config import Experiment, recipe
 from sde_ct.errors import InputError
 
 from .programs import ROOT, call, listing
@@ -20,22 +21,29 @@ def prepared(tmp_path_factory):
     return output
 
 
-asked: dict[str, TrainingConfig] = {}  # of the last training of each method
-deform: dict[str, float] = {}
-times: dict[str, str] = {}
+asked: dict[str, Experiment] = {}  # what the last demo would have trained, by work directory
 
 
 def stopped(output, *flags) -> str:
-    """What ends a demo: its trainings, which would take minutes, end with the last of them."""
+    """What ends a demo after its trainings, which are left out because they take minutes."""
 
-    def train(config, *arguments, init):
-        asked[config.method], deform[config.method] = config.training, config.data.deform
-        times[config.method] = config.diffusion.times
-        if config.method == "gan":
-            raise InputError("trained")
+    def side_by_side(chains):
+        for command in (command for chain in chains for command in chain):
+            given = dict(word[2:].split("=", 1) for word in command[2:])
+            config = recipe(Path(given["config"]))
+            for name, value in given.items():
+                if name.startswith("config."):
+                    *parts, field = name.split(".")[1:]
+                    part = getattr(config, *parts)
+                    setattr(part, field, type(getattr(part, field))(value))
+            asked[Path(given["workdir"]).name] = config
+
+    def synthesize_all(*arguments, **options):
+        raise InputError("trained")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sde_ct.training.loop.train", train)
+        patch.setattr("sde_ct.runtime.side_by_side.side_by_side", side_by_side)
+        patch.setattr("sde_ct.lab.comparison.synthesize_all", synthesize_all)
         return call("demo", f"--output={output}", *flags).error
 
 
@@ -53,18 +61,19 @@ def test_a_demo_killed_while_it_prepares_goes_on(prepared, tmp_path):
 def test_a_longer_demo_trains_so_many_times_longer_and_regressions_more_gently(prepared, tmp_path):
     output = shutil.copytree(prepared, tmp_path / "out")
     stopped(output, *ASKED, "--longer=4")
+    training = {name: config.training for name, config in asked.items()}
     # The control has as many in all.
-    assert asked["residual"].steps + asked["distilled"].steps == asked["cnn"].steps
-    for name, method, slower in (
-        *(("residual", "residual", 2), ("distil", "distilled", 2), ("cnn", "cnn", 2)),
-        *(("ddpm", "diffusion", 1), ("gan", "gan", 1)),
-    ):
-        usual = recipe(ROOT / "configs" / "demo" / f"{name}.py").training
-        assert asked[method].steps == 4 * usual.steps
-        assert asked[method].learning_rate == usual.learning_rate / slower
-        assert deform[method] == 1.0  # 4 times 0.25
-    assert times["residual"] == times["distilled"] == "uniform"
-    assert times["diffusion"] == "lognormal"
+    assert training["residual"].steps + training["distilled"].steps == training["cnn"].steps
+    for name, slower in {"residual": 2, "distilled": 2, "cnn": 2, "ddpm": 1, "gan": 1}.items():
+        file = "distil" if name == "distilled" else name
+        usual = recipe(ROOT / "configs" / "demo" / f"{file}.py").training
+        assert training[name].steps == training[name].validate_every == 4 * usual.steps
+        assert training[name].learning_rate == usual.learning_rate / slower
+        assert asked[name].data.deform == 1.0  # 4 times 0.25
+    assert {name: config.diffusion.times for name, config in asked.items()} == {
+        **dict.fromkeys(("residual", "distilled"), "uniform"),
+        **dict.fromkeys(("ddpm", "cnn", "gan"), "lognormal"),
+    }
 
 
 def test_a_demo_killed_between_its_last_files_goes_on_and_a_finished_one_stays(prepared, tmp_path):

@@ -23,7 +23,8 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         # Python allows handlers only in the main thread.
         if threading.current_thread() is threading.main_thread():
-            if jax.process_count() == 1:
+            # Counting the processes would start JAX's devices where they are not in use yet.
+            if not jax.distributed.is_initialized() or jax.process_count() == 1:
                 handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._note)
             else:
                 handlers = {signal.SIGINT: self._pass_on}

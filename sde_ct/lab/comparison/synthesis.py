@@ -48,8 +48,9 @@ def synthesize_all(
       progress: wraps the batches of one volume; its second argument names the volume.
     """
     results: Results = {}
+    networks = {run: load(runs / run) for run in {entry.run for entry in ENTRIES.values()}}
     for name, entry in ENTRIES.items():
-        trained = with_sde(load(runs / entry.run), entry.sde, entry.sampler)
+        trained = with_sde(networks[entry.run], entry.sde, entry.sampler)
         trained = with_budget(trained, entry.sampler, entry.evaluations)
         synthesize = Synthesizer(trained, entry.sampler)
         results[name] = {
