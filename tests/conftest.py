@@ -27,6 +27,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that use trained networks come first, so that no worker has one alone at the end."""
+    long = {item.path for item in items if "runs" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory):
     """Five small patients, prepared; the whole session's, so nobody writes to them."""

@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +11,8 @@ from sde_ct.methods.samplers import SAMPLERS, sampler_fn
 from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sampling.keys import sample_keys, seed_key
 from sde_ct.sde import VESDE, VPSDE, expand
+
+from ..optimised import optimised
 
 MEAN, WIDTH = 0.3, 0.5
 ALIKE = 0.8
@@ -40,8 +41,8 @@ def test_gaussian_slices_keep_their_law_and_share_the_noises_correlation(name, k
 
     run = sampler_fn(name, Experiment(sampling=FEW), sde)
     keys, shape = sample_keys(seed_key(0), 4), (4, 3, 64, 64, 1)
-    plain = jax.jit(lambda k: run(k, sde, score, shape))(keys)
-    joint = jax.jit(
+    plain = optimised(lambda k: run(k, sde, score, shape))(keys)
+    joint = optimised(
         lambda k: correlated_along_z(run, jnp.asarray(factor(3)))(k, sde, score, shape)
     )(keys)
     assert bool(joint.ok.all())

@@ -24,6 +24,8 @@ from sde_ct.sampling import (
 from sde_ct.sampling.ddpm import uniform_chain
 from sde_ct.sampling.keys import fold
 
+from ..optimised import optimised
+
 
 def name_of(sampler) -> str:
     """ddim-steps500-eta0.5, for a sampler with options."""
@@ -57,7 +59,7 @@ every_sampler = pytest.mark.parametrize(
 @every_sampler
 def test_moments(sampler, std_tolerance, sde, problems):
     """2^15 draws a problem: the Monte-Carlo error is 0.55 % and 0.4 %, inside the tolerance."""
-    run = jax.jit(lambda key: sampler(key, sde, problems.score(sde), (32, 2, 1024)))
+    run = optimised(lambda key: sampler(key, sde, problems.score(sde), (32, 2, 1024)))
     samples = run(jax.random.key(0))
     mean_error = (samples.x.mean((0, 2)) - problems.mean[:, 0]) / problems.std[:, 0]
     std_error = samples.x.std((0, 2)) / problems.std[:, 0] - 1
@@ -74,7 +76,7 @@ def test_ode_ends_at_the_closed_form_flow(sde, problems):
     """
     key, shape = jax.random.key(0), (16, 2, 64)
     start = sde.prior(fold(sample_keys(key, 16), 0), shape)
-    x = jax.jit(lambda key: probability_flow_ode(key, sde, problems.score(sde), shape))(key).x
+    x = optimised(lambda key: probability_flow_ode(key, sde, problems.score(sde), shape))(key).x
     expected = problems.cdf(sde, jnp.ones(16), start)
     np.testing.assert_allclose(problems.cdf(sde, jnp.full(16, 1e-3), x), expected, atol=5e-5)
 
@@ -88,7 +90,7 @@ def test_ode_error_follows_its_tolerance(sde, gaussian):
     key, shape = jax.random.key(0), (16, 256)
     data = gaussian(0.3, 0.5)
 
-    @jax.jit
+    @optimised
     def solve(key, tolerance):
         return probability_flow_ode(
             key, sde, data.score(sde), shape, rtol=tolerance, atol=tolerance
@@ -117,7 +119,7 @@ def test_euler_maruyama_has_weak_order_one(sde, spread, gaussian):
     end = data.at(sde, jnp.full(1, 1e-3), jnp.zeros((1, 1)))[2].item()
 
     def bias(steps):
-        run = jax.jit(
+        run = optimised(
             lambda key: euler_maruyama(key, sde, data.score(sde), (64, 2048), steps=steps)
         )
         return abs(run(jax.random.key(0)).x.std() / end - 1)
@@ -143,7 +145,7 @@ def test_order_of_the_deterministic_solvers(sampler, order, sde, gaussian):
 
     def error(steps):
         run = partial(sampler, sde=sde, score=data.score(sde), shape=shape, steps=steps, grid=grid)
-        return jnp.abs(jax.jit(run)(key).x - expected).max()
+        return jnp.abs(optimised(run)(key).x - expected).max()
 
     steps = np.array([32, 64, 128])
     slope = np.polyfit(np.log(steps), np.log([error(n) for n in steps]), 1)[0]
@@ -159,7 +161,7 @@ def test_ddpm_takes_the_exact_affine_steps(sde, gaussian):
     """
     mean, spread, steps = 0.3, 0.5, 5
     data = gaussian(mean, spread)
-    run = jax.jit(lambda key: ddpm(key, sde, data.score(sde), (64, 2048), steps=steps))
+    run = optimised(lambda key: ddpm(key, sde, data.score(sde), (64, 2048), steps=steps))
     x = run(jax.random.key(0)).x
 
     times = np.linspace(1, 0, steps + 1)
@@ -183,7 +185,7 @@ def test_ddpm_takes_the_exact_affine_steps(sde, gaussian):
 def test_authors_corrector_step(problems):
     """In 2048 dimensions the norms of the batch give the step that std(t) gives."""
     sde = VESDE.from_sigma(25.0)
-    run = jax.jit(
+    run = optimised(
         lambda key: predictor_corrector(
             key, sde, problems.score(sde), (16, 2, 1024), steps=300, batch_mean_step=True
         )
@@ -203,7 +205,7 @@ def test_noise_that_is_taken_out_again_is_put_in(sampler, sde, gaussian):
     width, level = 0.05, 0.1
     data = gaussian(0.0, width)
     grid = partial(uniform_log_snr, end=float(sde.time(level)))
-    run = jax.jit(
+    run = optimised(
         lambda key: sampler(
             key, sde, data.score(sde), (32, 2048), steps=200, grid=grid, denoise=True
         )
@@ -225,7 +227,7 @@ def test_churn_is_put_in_where_it_is_asked_for(sde):
         def score(x, t):
             return jnp.zeros_like(x)
 
-        draw = jax.jit(lambda: heun(key, sde, score, shape, steps=2, grid=grid, **options).x)
+        draw = optimised(lambda: heun(key, sde, score, shape, steps=2, grid=grid, **options).x)
         return draw() / float(sde.marginal(end)[0])
 
     still = ended()
@@ -242,7 +244,9 @@ def test_few_steps_go_further_on_the_log_snr_grid(gaussian):
     sde, data = VESDE.from_sigma(25.0), gaussian(0.1, 0.5)
 
     def shortfall(grid):
-        run = jax.jit(lambda key: ddpm(key, sde, data.score(sde), (64, 1024), steps=100, grid=grid))
+        run = optimised(
+            lambda key: ddpm(key, sde, data.score(sde), (64, 1024), steps=100, grid=grid)
+        )
         return 1 - run(jax.random.key(0)).x.std() / 0.5
 
     assert shortfall(uniform_log_snr) == pytest.approx(0.026, abs=0.008)

@@ -9,6 +9,8 @@ from sde_ct import VESDE, VPSDE
 from sde_ct.config import Experiment, SamplingConfig
 from sde_ct.methods.samplers import sampler_fn
 
+from ..optimised import optimised
+
 WIDTHS = np.array([0.1, 0.5, 1.0, 2.0])  # of Gaussian data, in units of the data's std
 
 
@@ -32,5 +34,5 @@ def test_few_evaluations_keep_the_spread(sampler, evaluations, sde, within):
         alpha, std = (value[:, None] for value in sde.marginal(t))
         return -x / ((alpha * WIDTHS) ** 2 + std**2)
 
-    x = jax.jit(lambda key: run(key, sde, score, (2**15, 4)).x)(jax.random.key(0))
+    x = optimised(lambda key: run(key, sde, score, (2**15, 4)).x)(jax.random.key(0))
     np.testing.assert_allclose(jnp.std(x, axis=0) / WIDTHS, 1, atol=within)
