@@ -92,5 +92,5 @@ def adversarial(
         (values,) = mean_over(axis_name, list(metrics.values()))
         return dict(zip(metrics, values, strict=True))
 
-    draw = answer(network, config.data)
+    draw = answer(network.forward, config.data)
     return Method(init, update, evaluate, weights, draw, is_random=False)

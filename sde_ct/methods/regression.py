@@ -41,5 +41,5 @@ def regression(config: Experiment, network: UNet, axis_name: str | None = None) 
         ct = predict(params, batch.mr, network=network, data=config.data)
         return jnp.mean(batch.valid * (ct - batch.ct) ** 2)
 
-    draw = answer(network, config.data)
+    draw = answer(network.forward, config.data)
     return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=False)
