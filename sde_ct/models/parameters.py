@@ -1,4 +1,8 @@
-"""Layers that take their parameters as they are, so that networks are traced in half the time."""
+"""Layers that take their parameters as they are, so that networks are traced in half the time.
+
+The layers of `layers.py` also compute nothing while their parameters are made, because these depend
+on the shapes of the activations alone.
+"""
 
 from typing import Any
 

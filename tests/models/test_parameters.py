@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sde_ct.models.layers import Conv3x3, GroupNorm
 from sde_ct.models.parameters import Conv, Dense
 
 X = jax.random.normal(jax.random.key(1), (2, 6, 6, 3))
@@ -36,3 +37,19 @@ def test_a_layer_is_flaxs_without_its_initializers(ours, usual, options):
 def test_a_missing_parameter_is_still_an_error():
     with pytest.raises(nn.module.errors.ScopeParamNotFoundError, match="bias"):
         Dense(4).apply({"params": {"kernel": jnp.ones((3, 4))}}, X)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        GroupNorm(3),
+        Conv3x3(5, jnp.float32),
+        Conv3x3(5, jnp.bfloat16, grow=True),
+        Conv3x3(5, jnp.float32, shrink=True),
+    ],
+)
+def test_while_parameters_are_made_activations_have_the_right_shape_and_type(layer):
+    """Later layers take the shapes of their parameters from them, though nothing is computed."""
+    made, parameters = layer.init_with_output(jax.random.key(0), X)
+    y = layer.apply(parameters, X)
+    assert (made.shape, made.dtype) == (y.shape, y.dtype)
