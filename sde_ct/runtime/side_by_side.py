@@ -78,6 +78,7 @@ def _started(command: Command, place: int, core: int | None) -> subprocess.Popen
     It has a process group of its own, so that Ctrl-C reaches it once, through this process, and it
     gets SIGTERM if this process is killed. Its progress bar has the line `place` on a terminal.
     """
+    bars = {"TQDM_POSITION": str(place)} if sys.stderr.isatty() else {}
 
     def prepare() -> None:
         if sys.platform == "linux":
@@ -85,5 +86,4 @@ def _started(command: Command, place: int, core: int | None) -> subprocess.Popen
             if core is not None:
                 os.sched_setaffinity(0, {core})
 
-    environment = os.environ | {"TQDM_POSITION": str(place)}
-    return subprocess.Popen(command, env=environment, preexec_fn=prepare, process_group=0)
+    return subprocess.Popen(command, env=os.environ | bars, preexec_fn=prepare, process_group=0)
