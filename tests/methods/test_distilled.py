@@ -60,6 +60,7 @@ def test_draws_are_the_mean_and_a_scaled_residual_of_their_noise():
     np.testing.assert_allclose((rest[..., 0] * rest[..., 1]).mean(0), 0.6, atol=0.02)
 
 
+@pytest.mark.slow
 def test_training_changes_the_generator_alone_and_measures_the_scale():
     mr = jax.random.uniform(jax.random.key(5), (4, 8, 8, 1), minval=-1.0)
     ct = -0.5 * mr + 0.2 * jax.random.normal(jax.random.key(6), mr.shape)

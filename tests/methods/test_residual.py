@@ -174,6 +174,7 @@ def test_the_scale_follows_the_regressions_error(learner, batch):
     assert trained(learner, batch, 20).scale == trained(learner, batch, 18).scale
 
 
+@pytest.mark.slow
 def test_draws_have_the_scale_of_the_validation_patients(learner, batch):
     """Other patients, whose CT the regression misses by 0.3 more, have larger residuals.
 
