@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sde_ct import VPSDE
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, TrainingConfig
