@@ -5,7 +5,6 @@ side by side, each on one core, as one after the other on two.
 """
 
 import collections
-import ctypes
 import os
 import signal
 import subprocess
@@ -17,7 +16,19 @@ from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime.interrupt import Interruption
 
 POLL = 0.1  # seconds between two looks at the programs
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a program gets when its parent is gone
+
+# Prepares its own process and becomes the program. Python code between fork and exec, by
+# `preexec_fn`, could deadlock in a process that runs JAX's threads.
+_PREPARE = """
+import ctypes, os, signal, sys
+core, *command = sys.argv[1:]
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1  # the signal that a program gets when its parent is gone
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if core != "None":
+        os.sched_setaffinity(0, {int(core)})
+os.execvp(command[0], command)
+"""
 
 Command = Sequence[str]
 
@@ -79,11 +90,5 @@ def _started(command: Command, place: int, core: int | None) -> subprocess.Popen
     gets SIGTERM if this process is killed. Its progress bar has the line `place` on a terminal.
     """
     bars = {"TQDM_POSITION": str(place)} if sys.stderr.isatty() else {}
-
-    def prepare() -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if core is not None:
-                os.sched_setaffinity(0, {core})
-
-    return subprocess.Popen(command, env=os.environ | bars, preexec_fn=prepare, process_group=0)
+    prepared = [sys.executable, "-IS", "-c", _PREPARE, str(core), *command]
+    return subprocess.Popen(prepared, env=os.environ | bars, process_group=0)
