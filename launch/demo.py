@@ -5,7 +5,8 @@
 
 The demo writes phantom patients as NIfTI files in the layout of SynthRAD2023 and treats them like
 real data: it prepares them, trains five networks, synthesizes the held-out patients and evaluates
-the results. An interrupted demo continues where it stopped. --longer=N gives every network N times
+the results. On a CPU the networks are trained side by side, each on one core. An interrupted demo
+continues where it stopped. --longer=N gives every network N times
 as many updates; the CNN, the residual's networks and the distilled one then learn at a rate divided
 by the square root of N. Slices are then deformed N times as strongly, at most with strength 1, so
 that no network learns the training patients by heart. The residual is then trained at

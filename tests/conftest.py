@@ -17,7 +17,8 @@ _flags = {"xla_force_host_platform_device_count": 4, "xla_backend_optimization_l
 for _name, _value in _flags.items():
     if _name not in (_before := os.environ.get("XLA_FLAGS", "")):
         os.environ["XLA_FLAGS"] = f"{_before} --{_name}={_value}".strip()
-gc.set_threshold(50_000)  # of the many objects of JAX's traces, most stay
+# Each search for garbage visits the many objects that JAX keeps of its traces.
+gc.set_threshold(50_000)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 _cache = cache.folder("jax-tests")

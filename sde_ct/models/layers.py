@@ -35,7 +35,7 @@ class GroupNorm(Layer):
         groups = math.gcd(self.groups, c)
         scale = self.param("scale", nn.initializers.ones, (c,))
         bias = self.param("bias", nn.initializers.zeros, (c,))
-        if self.is_initializing():
+        if self.is_initializing():  # only shapes matter then, see `parameters.py`
             return x
         wide = x.reshape(b, h * w, c).astype(jnp.float32)
         first = jnp.sum(wide, axis=1).reshape(b, groups, -1).sum(-1)
@@ -133,7 +133,7 @@ class Conv3x3(Layer):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j d"]:
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        if self.is_initializing():
+        if self.is_initializing():  # only shapes matter then, see `parameters.py`
             factor = 2.0 if self.grow else 0.5 if self.shrink else 1.0
             size = (int(factor * side) for side in x.shape[1:3])
             return jnp.zeros((len(x), *size, self.channels), self.dtype)

@@ -77,7 +77,7 @@ class UNet(nn.Module):
     def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:
         """`block`, whose norms and activations a backward pass computes again.
 
-        They take little time but much memory. With `remat`, so are its convolutions.
+        They take little time but much memory. With `remat`, it computes the convolutions again too.
         """
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))

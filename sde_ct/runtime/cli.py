@@ -37,8 +37,8 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
         logging.set_verbosity(logging.WARNING)  # otherwise Orbax logs every step of a save
-        # Imports and traces make a million objects that stay. With Python's threshold, searching
-        # them for garbage again and again takes a quarter of a second of each start.
+        # Imports and traces make many objects that stay. Each search for garbage visits them. With
+        # Python's threshold there are 200 searches in a start, which take a quarter of a second.
         gc.set_threshold(50_000)
         try:
             return main(*argv[1:]) or 0

@@ -34,7 +34,9 @@ Command = Sequence[str]
 
 
 def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
-    """Run chains of commands, as many at a time as `lanes` gives; those of a chain in turn.
+    """Run chains of commands. The commands of one chain run one after the other.
+
+    As many chains run at a time as `lanes` gives.
 
     Raises:
       InputError: a command failed. It has printed why, and the others are asked to end.
@@ -53,8 +55,8 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
                     lane, chain = running.pop(program)
                     if program.returncode and interruption.signal is None:
                         raise InputError(
-                            f"{' '.join(chain[0])} ended with status {program.returncode}, for the "
-                            "reason above: once it is corrected, the same command goes on."
+                            f"{' '.join(chain[0])} ended with status {program.returncode}, and the "
+                            "lines above say why: correct the cause and give the same command."
                         )
                     free.append(lane)
                     if chain[1:]:
@@ -70,7 +72,7 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
 
 
 def lanes() -> Sequence[int | None]:
-    """The cores of this process; a single None, for no certain core, where JAX has an accelerator.
+    """The cores of this process; with an accelerator a single None, which stands for all cores.
 
     JAX is asked in another process, because this one would keep the accelerator for itself.
     """

@@ -63,7 +63,7 @@ sys.exit(2)
 """
     ended, never = tmp_path / "ended", tmp_path / "never"
     late = program("import sys; open(sys.argv[1], 'w')", never)
-    with pytest.raises(InputError, match="ended with status 2, for the reason above"):
+    with pytest.raises(InputError, match="ended with status 2, and the lines above"):
         side_by_side([[program(PATIENT, ended)], [program(fails, f"{ended}.began"), late], [late]])
     assert ended.exists() and not never.exists()
 
