@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
-from sde_ct.methods.decomposition import Decomposition, Params, newer_scale, sizes, validated
+from sde_ct.methods.decomposition import Decomposition, Params, newer_scale, sizes
 from sde_ct.methods.diffusion import form_of
 from sde_ct.methods.energy_score import energy_score
 from sde_ct.methods.mirroring import either_orientation
@@ -34,6 +34,7 @@ from sde_ct.methods.step import (
     schedule,
     weights,
 )
+from sde_ct.methods.validated_scale import spread, validated
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sampling.keys import fold
@@ -127,8 +128,8 @@ def distilled(
         shown, error = residuals(state, batch)
         value = loss(weights(state.generator), keys, shown)
         total, share = sizes(error, batch.valid)
-        spread = parts.spread(turned, for_synthesis(state), keys, batch)
-        figures = {"loss": value, "mean_error": total / share, **spread}
+        figures = {"loss": value, "mean_error": total / share}
+        figures |= spread(parts, turned, for_synthesis(state), keys, batch)
         return figures_over(axis_name, figures)
 
     def for_synthesis(state: Student) -> Params:

@@ -14,13 +14,13 @@ from sde_ct.methods.decomposition import (
     Params,
     newer_scale,
     sizes,
-    validated,
 )
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
 from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
 from sde_ct.methods.step import advance, figures_over, keep_finite, mean_over
+from sde_ct.methods.validated_scale import spread, validated
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sde import SDE
@@ -105,7 +105,7 @@ def residual(
             "loss": jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
             "mean_loss": jnp.mean(batch.valid * error**2),
             "mean_error": total / share,
-            **parts.spread(split_by(few_steps(config, sde)), params, keys, batch),
+            **spread(parts, split_by(few_steps(config, sde)), params, keys, batch),
         }
         return figures_over(axis_name, figures)
 

@@ -8,8 +8,9 @@ import pytest
 from sde_ct import VPSDE
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, TrainingConfig
 from sde_ct.methods import build_method
-from sde_ct.methods.decomposition import Params, scale_of, scale_of_draws
+from sde_ct.methods.decomposition import Params, scale_of
 from sde_ct.methods.distilled import distilled
+from sde_ct.methods.validated_scale import scale_of_draws
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys

@@ -12,10 +12,11 @@ from sde_ct import VESDE, VPSDE
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
-from sde_ct.methods.decomposition import Params, scale_of_draws
+from sde_ct.methods.decomposition import Params
 from sde_ct.methods.residual import residual
 from sde_ct.methods.residual_plan import Plan
 from sde_ct.methods.samplers import MEAN, SAMPLERS, with_evaluations
+from sde_ct.methods.validated_scale import scale_of_draws
 from sde_ct.models import UNet
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys

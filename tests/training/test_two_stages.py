@@ -3,7 +3,8 @@
 import numpy as np
 
 from sde_ct.methods import build_method
-from sde_ct.methods.decomposition import WIDEST, scale_of, scale_of_draws
+from sde_ct.methods.decomposition import scale_of
+from sde_ct.methods.validated_scale import WIDEST, scale_of_draws
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from sde_ct.config import DataConfig
-from sde_ct.methods.decomposition import (
+from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, scale_of
+from sde_ct.methods.frequencies import FREQUENCIES, filtered
+from sde_ct.methods.validated_scale import (
     COEFFICIENTS,
-    KNOTS,
     WIDEST,
-    Decomposition,
-    Params,
-    scale_of,
+    gains_of_draws,
     scale_of_draws,
+    spread,
     validated,
 )
 from sde_ct.models import UNet
@@ -53,9 +53,9 @@ def patients(error: float) -> Batch:
 
 
 def losses(split, batch: Batch) -> dict[str, float]:
-    spread = PARTS.spread(split, None, KEYS, batch)
+    figures = spread(PARTS, split, None, KEYS, batch)
     mean_error = jnp.mean(jnp.abs(PARTS.standard(batch.ct))[batch.valid > 0])
-    return {name: float(value) for name, value in spread.items()} | {"mean_error": mean_error}
+    return {name: float(value) for name, value in figures.items()} | {"mean_error": mean_error}
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
@@ -149,3 +149,63 @@ def test_a_scale_beyond_the_limit_is_not_taken():
     figures = losses(drawn(0.01), patients(0.3))
     scale = validated(Params(None, None, jnp.ones(())), figures).scale
     np.testing.assert_allclose(scale, WIDEST * scale_of(figures["mean_error"]), rtol=1e-6)
+
+
+def smooth(images, power):
+    """White images filtered to a power per frequency."""
+    return filtered(images, jnp.asarray(power))
+
+
+ERROR_POWER = (9.0, 4.0, 1.0, 0.5)  # of the errors, where draws are white
+
+
+def test_draws_get_the_spectrum_of_the_errors():
+    """White draws take the power of coloured errors at each frequency, up to a common factor.
+
+    32 x 64 valid pixels of 8 images have 60 coefficients nearest to the lowest frequency, whose
+    power is known to 18 %, and the edge of the valid half mixes neighbouring frequencies.
+    """
+    white = jax.random.normal(jax.random.key(9), SHAPE)
+    errors = 0.3 * smooth(white, ERROR_POWER)
+    valid = patients(1.0).valid
+    batch = Batch(jnp.zeros(SHAPE), PARTS.data.ct_mean + PARTS.data.ct_std * errors, valid)
+    figures = losses(drawn(1.0), batch)
+    params = validated(Params(None, None, jnp.ones(())), figures)
+    expected = np.array(ERROR_POWER) / ERROR_POWER[2]
+    np.testing.assert_allclose(params.gains / params.gains[2], expected, rtol=0.35)
+    # The CT's deviation from m has the standard deviation of the errors, because the gains leave
+    # the power as it is and the scale sets it.
+    r = jax.random.normal(jax.random.key(5), SHAPE)
+    deviation = PARTS.standard(PARTS.ct(params, jnp.zeros(SHAPE), r))
+    assert deviation.std() == pytest.approx(float(errors.std()), rel=0.05)
+    np.testing.assert_allclose(params.gains, gains_of_draws(figures), rtol=1e-6)
+
+
+def test_draws_with_the_right_spectrum_keep_it():
+    """Four gains of 1; sampling gives the one of the lowest frequency to 18 %."""
+    gains = gains_of_draws(losses(drawn(1.0), patients(0.3)))
+    np.testing.assert_allclose(gains, np.ones(len(FREQUENCIES)), rtol=0.3)
+    np.testing.assert_allclose(gains[2:], 1.0, rtol=0.05)
+
+
+def test_records_of_earlier_versions_have_no_gains():
+    """Their networks draw as they did, and keep the hash of their weights."""
+    figures = {"mean_error": 0.2, "spread_constant": 4.0, "spread_linear": -1.0}
+    assert (
+        validated(Params(None, None, jnp.ones(())), figures | {"spread_quadratic": -2.0}).gains
+        is None
+    )
+    assert gains_of_draws({}) is None
+    untrained = {name: np.nan for name in losses(drawn(1.0), patients(0.3))}
+    assert gains_of_draws(untrained) is None
+
+
+def test_gains_stay_within_the_limit():
+    """Errors without any power at high frequencies would leave nothing of the draws there."""
+    white = jax.random.normal(jax.random.key(9), SHAPE)
+    errors = smooth(white, (1.0, 1.0, 1e-6, 1e-6))
+    batch = Batch(
+        jnp.zeros(SHAPE), PARTS.data.ct_mean + PARTS.data.ct_std * errors, jnp.ones(SHAPE)
+    )
+    gains = gains_of_draws(losses(drawn(1.0), batch))
+    assert gains.min() == pytest.approx(WIDEST**-2) and gains.max() <= WIDEST**2
