@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.fft import dctn, idctn
 from jaxtyping import Array, Float
 
-FREQUENCIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
+FREQUENCIES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
 IN_PLANE = (-3, -2)
 
 

@@ -21,7 +21,7 @@ from sde_ct.sampling.keys import fold
 from sde_ct.types import Batch
 
 WIDEST = 3.0  # the largest factor by which validation draws change a scale, either way
-SHARED = 0.01  # weight of all equations in each one; they alone count where a share is empty
+SHARED = 0.01  # weight of all pixels in the equation of each HU, which may be rare
 COEFFICIENTS = ("constant", "linear", "quadratic")
 AT_HU = tuple(f"{hu}_hu" for hu in KNOTS)
 AT_FREQUENCY = tuple(f"{frequency}_per_pixel" for frequency in FREQUENCIES)
@@ -79,7 +79,7 @@ def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:
 
     Records of earlier versions may hold one equation for all HU.
     """
-    return _roots(_recorded(losses, AT_HU))
+    return _roots(_recorded(losses, AT_HU), SHARED)
 
 
 def gains_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " frequencies"] | None:
@@ -91,7 +91,7 @@ def gains_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " frequenci
     if f"spread_{COEFFICIENTS[0]}_{AT_FREQUENCY[0]}" not in losses:
         return None
     equations = _recorded(losses, AT_FREQUENCY)
-    gains = _roots(equations) ** 2
+    gains = _roots(equations, 0.0) ** 2
     if np.isnan(gains).any():
         return None
     power = equations[:, COEFFICIENTS.index("quadratic")]
@@ -106,13 +106,13 @@ def _recorded(losses: Mapping[str, float], names: Iterable[str]) -> Float[np.nda
     )
 
 
-def _roots(equations: Float[np.ndarray, "names 3"]) -> Float[np.ndarray, " names"]:
-    """The positive root of each equation, to which all of them contribute a little.
+def _roots(equations: Float[np.ndarray, "names 3"], shared: float) -> Float[np.ndarray, " names"]:
+    """The positive root of each equation plus `shared` times the sum of all.
 
-    Where an equation has none, it is the root of their sum, and NaN if that has none either.
+    Where there is none, it is the root of the sum, and NaN if that has none either.
     """
     everywhere = equations.sum(axis=0)
-    root = _root(*(equations + SHARED * everywhere).T)
+    root = _root(*(equations + shared * everywhere).T)
     return np.where(np.isnan(root), _root(*everywhere), root)
 
 
