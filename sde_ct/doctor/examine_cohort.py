@@ -8,13 +8,14 @@ import numpy as np
 
 from sde_ct.data.sources.case_files import Case
 from sde_ct.data.sources.cohorts import Patterns, find_cases
-from sde_ct.data.sources.patient import Source, folders, subfolders
+from sde_ct.data.sources.patient import Source
 from sde_ct.doctor.check_copies import check_copies, check_spacings, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment, millimetres
 from sde_ct.doctor.check_names import check_names
 from sde_ct.doctor.examine_volume import attempt, check_volume, examine
 from sde_ct.doctor.finding import Finding, Report, at
 from sde_ct.errors import InputError
+from sde_ct.storage.folders import folders, subfolders
 from sde_ct.volumes.dicom.patient_names import secrets_in
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.formats import image_stem

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
+from sde_ct.storage.folders import folders
 from sde_ct.volumes.formats import image_stem, image_suffixes
 
 # Names of files in a case's folder, and their words in messages.
@@ -125,9 +126,10 @@ def _flat(place: Path) -> dict[str, list[Path]]:
 def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
     """The files at any depth with a kind as name, such as ct.nii.gz, by their folders' names."""
     volumes: dict[str, list[Path]] = {}
-    for path in sorted(place.rglob(f"{kind}.*")):
-        if path.is_file() and _stem(path) == kind:
-            volumes.setdefault(path.parent.name, []).append(path)
+    for folder in folders(place):
+        for path in sorted(folder.glob(f"{kind}.*")):
+            if path.is_file() and _stem(path) == kind:
+                volumes.setdefault(folder.name, []).append(path)
     return volumes
 
 

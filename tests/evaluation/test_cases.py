@@ -66,6 +66,17 @@ def test_synthrad_layout_and_slices(cohort):
     assert evaluate_files(cases[0], VOLUME, "EM")[0].figures["mae"] == 20
 
 
+def test_linked_patients_are_found_and_loops_are_not_followed(cohort):
+    """A selection of patients is often a folder of links."""
+    chosen = cohort / "chosen"
+    chosen.mkdir()
+    (chosen / "1PA002").symlink_to(cohort / "ref/Task1/pelvis/1PA002")
+    (chosen / "back").symlink_to(chosen)
+    matched = match_cases(cohort / "sct", chosen)
+    assert [case.name for case in matched.cases] == ["1PA002"]
+    assert [refusal.case for refusal in matched.refused] == ["1PA001"]
+
+
 def test_masks_given_or_beside_the_reference(cohort):
     half = _body()
     half[:, :, 1:] = False

@@ -10,8 +10,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from sde_ct.data.acquisition import PREPARED, weighting_of
-from sde_ct.data.sources.patient import folders
 from sde_ct.errors import InputError
+from sde_ct.storage.folders import folders
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.frames import framed
 from sde_ct.volumes.dicom.grid import arrange

@@ -13,14 +13,9 @@ from sde_ct.data.contrasts import SINGLE, file_name, names_of
 from sde_ct.data.sources import nnunet
 from sde_ct.data.sources.case_files import KINDS, Case, Files, case_of
 from sde_ct.data.sources.gold_atlas import find_atlas
-from sde_ct.data.sources.patient import (
-    Source,
-    Unusable,
-    folders,
-    is_empty,
-    subfolders,
-)
+from sde_ct.data.sources.patient import Source, Unusable
 from sde_ct.errors import InputError
+from sde_ct.storage.folders import folders, is_empty, subfolders
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.frames import slices_of
 from sde_ct.volumes.dicom.grouping import by_series, listed

@@ -23,17 +23,9 @@ from sde_ct.data.sources.atlas_series import (
     shift_of,
 )
 from sde_ct.data.sources.body_contour import body_contour
-from sde_ct.data.sources.patient import (
-    EMPTY,
-    Patient,
-    Source,
-    Unusable,
-    folders,
-    is_empty,
-    stamp_of,
-    subfolders,
-)
+from sde_ct.data.sources.patient import EMPTY, Patient, Source, Unusable, stamp_of
 from sde_ct.errors import InputError
+from sde_ct.storage.folders import folders, is_empty, subfolders
 from sde_ct.volumes.dicom.patient_names import mentions, secrets_in, withhold
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import may_be_dicom

@@ -1,0 +1,29 @@
+"""Folders in folders, without hidden ones."""
+
+from pathlib import Path
+
+
+def folders(root: Path) -> list[Path]:
+    """`root` and every folder below, sorted, without those that begin with a dot.
+
+    Links are followed, except links to a folder that contains them.
+    """
+    return _below(root, frozenset())
+
+
+def subfolders(root: Path) -> list[Path]:
+    """The folders directly in `root`, sorted, without those that begin with a dot."""
+    return [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+
+
+def is_empty(root: Path) -> bool:
+    """Whether no folder below holds a file, except those that begin with a dot."""
+    files = (p for place in folders(root) for p in place.iterdir() if not p.is_dir())
+    return all(p.name.startswith(".") for p in files)
+
+
+def _below(place: Path, above: frozenset[Path]) -> list[Path]:
+    real = place.resolve()
+    if real in above:
+        return []
+    return [place, *(p for child in subfolders(place) for p in _below(child, above | {real}))]
