@@ -77,6 +77,7 @@ def one_gan_step(batch: Batch, **adversarial):
     return metrics, float(max(jax.tree.leaves(moved)))
 
 
+@pytest.mark.slow
 def test_the_gans_weight_and_learning_rate(batch):
     light, slow = one_gan_step(batch, l1_weight=1.0, learning_rate=1e-4)
     heavy, fast = one_gan_step(batch, l1_weight=50.0, learning_rate=1e-2)
@@ -146,6 +147,7 @@ def drawn(
     return np.asarray(parallel.seldom(method.draw)(params, keys, batch.mr[:, None]).x)
 
 
+@pytest.mark.slow
 def test_the_correctors_options_reach_it(batch):
     usual = drawn(batch, "pc", snr=0.16)
     assert np.abs(usual - drawn(batch, "pc", snr=0.32)).max() > 1e-3

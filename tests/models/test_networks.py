@@ -27,6 +27,7 @@ def test_the_papers_network_has_its_26_million_parameters():
     assert count == pytest.approx(26.1e6, rel=0.01)  # the published figure has three digits
 
 
+@pytest.mark.slow
 def test_without_a_backward_pass_the_network_is_the_same_and_marks_nothing_to_recompute():
     """The same operations in the same order: no tolerance."""
     network = UNet(channels=8, multipliers=(1, 2), blocks=1, patch=2, groups=2)

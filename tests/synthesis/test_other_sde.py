@@ -22,6 +22,7 @@ def mr_file(phantoms):
     return case.folder / "mr.nii.gz"
 
 
+@pytest.mark.slow
 def test_the_ode_ends_in_the_same_image_by_both_sdes(runs, mr_file):
     """With y = x/alpha, the flow depends on the noise ratio alone, whichever SDE brings it there.
 

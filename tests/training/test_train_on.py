@@ -64,7 +64,7 @@ def test_only_more_steps_are_taken(phantoms, tmp_path):
     assert listing(tmp_path) == before
 
 
-@pytest.mark.parametrize("method", ["diffusion", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", pytest.param("gan", marks=pytest.mark.slow)])
 def test_a_training_starts_from_the_best_averaged_weights(method, runs, phantoms, tmp_path, caplog):
     theirs = load(runs(method))
     config = tiny.experiment(method, steps=1, learning_rate=1e-9)
