@@ -41,6 +41,18 @@ class Ensemble(NamedTuple):
     ok: Bool[Array, "m b"]
 
 
+class Comparison(NamedTuple):
+    """What validation measures of draws, beside the losses.
+
+    draw(params, keys, mr) -> Samples: like `draw` of a Method, with any channels [n, z, h, w, c].
+    measured(drawn, batch) -> {name: figure}: from two such draws of all validation slices at once,
+      NumPy [2, n, h, w, c]. It runs on the host.
+    """
+
+    draw: Callable[..., Samples]
+    measured: Callable[[Any, Batch], dict[str, float]]
+
+
 class Method(NamedTuple):
     """A way to learn CT from MR, as pure functions. All methods train in the same loop.
 
@@ -59,8 +71,10 @@ class Method(NamedTuple):
       `along_z`, [z, z], is the factor of the noise's covariance between the slices, see
       `sampling.along_z`; None draws them independently.
     is_random: whether different keys give different draws of a volume.
+    comparison: what validation measures of draws, which are not drawn before the loss is finite.
+      None measures nothing.
     validated(params, losses) -> the parameters for synthesis, in which something was set by the
-      validation losses of the same step. The default leaves them as they are.
+      losses and measurements of the same validation. The default leaves them as they are.
     needs_teacher: whether training must begin with the weights of another training.
     """
 
@@ -72,3 +86,4 @@ class Method(NamedTuple):
     is_random: bool
     validated: Callable[[Any, Mapping[str, float]], Any] = lambda params, losses: params
     needs_teacher: bool = False
+    comparison: Comparison | None = None

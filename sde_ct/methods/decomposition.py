@@ -4,8 +4,8 @@ In training, the scale is s = √(π/2) E|CT - m|, the standard deviation of a n
 this mean error. Residuals have heavier tails than a normal distribution, and a few large ones
 dominate their variance. Scaled by their root mean square, most of the image would be nearly 0.
 
-Where there are validation patients, these set the scale of draws instead (`validated_scale.py`).
-It then depends on the HU of m, and a gain of the residual's power on spatial frequency.
+Where there are validation patients, these set the scale of draws instead, by the HU of m, and the
+shape of the residual's spectrum and tails (`validated_scale.py`).
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
@@ -28,6 +29,16 @@ MEMORY = 0.95  # decay of the moving average of the residual's scale
 KNOTS = (-600, -200, -90, 30, 150, 400)
 
 
+class Shape(NamedTuple):
+    """What is done to a drawn residual before it is scaled."""
+
+    gains: Float[Array, " frequencies"]  # factors of its power at `frequencies.FREQUENCIES`
+    exponent: Float[Array, ""]  # to which its magnitude is raised then
+
+    def __call__(self, residual: Array) -> Array:
+        return raised(filtered(residual, self.gains), self.exponent)
+
+
 class Params(NamedTuple):
     """The weights for synthesis."""
 
@@ -36,8 +47,7 @@ class Params(NamedTuple):
     # s, in units of ct_std: one number, or one for each of `KNOTS`. NaN while the denoiser is
     # untrained.
     scale: Float[Array, "*knots"]
-    # The factor of the residual's power at each of `frequencies.FREQUENCIES`; None leaves it.
-    gains: Float[Array, " frequencies"] | None = None
+    shape: Shape | None = None  # None leaves the residual as it is drawn
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,8 @@ class Decomposition:
 
     def ct(self, params: Params, mean: Array, residual: Array) -> Array:
         """In model units."""
-        if params.gains is not None:
-            residual = filtered(residual, params.gains)
+        if params.shape is not None:
+            residual = params.shape(residual)
         scale = jnp.interp(mean, self.knots, jnp.broadcast_to(params.scale, (len(KNOTS),)))
         return self.data.ct_mean + self.data.ct_std * (mean + scale * residual)
 
@@ -91,6 +101,11 @@ class Decomposition:
     def draw_mean(self) -> Draw:
         """`draw` of a Method that returns the regression's CT."""
         return draw_mean(lambda params, mr: self.mean_of_volumes(params.mean, mr), self.data)
+
+
+def raised(residual: Array | np.ndarray, exponent: ArrayLike) -> Array:
+    """The residual with its magnitude raised to an exponent."""
+    return jnp.sign(residual) * jnp.abs(residual) ** exponent
 
 
 def has_draws(params: Any) -> bool:

@@ -34,12 +34,12 @@ from sde_ct.methods.step import (
     schedule,
     weights,
 )
-from sde_ct.methods.validated_scale import spread, validated
+from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE
-from sde_ct.types import Batch, Method, Samples
+from sde_ct.types import Batch, Comparison, Method, Samples
 
 
 class Student(NamedTuple):
@@ -128,13 +128,15 @@ def distilled(
         shown, error = residuals(state, batch)
         value = loss(weights(state.generator), keys, shown)
         total, share = sizes(error, batch.valid)
-        figures = {"loss": value, "mean_error": total / share}
-        figures |= spread(parts, turned, for_synthesis(state), keys, batch)
-        return figures_over(axis_name, figures)
+        return figures_over(axis_name, {"loss": value, "mean_error": total / share})
 
     def for_synthesis(state: Student) -> Params:
         return Params(state.mean, weights(state.generator), state.scale)
 
     turned = either_orientation(split) if config.data.flip else split
     chosen = (parts.draw_mean(), False) if only_mean else (parts.draw(turned), True)
-    return Method(init, update, evaluate, for_synthesis, *chosen, validated, needs_teacher=True)
+    return Method(
+        *(init, update, evaluate, for_synthesis, *chosen, validated),
+        needs_teacher=True,
+        comparison=Comparison(turned, partial(measured, parts)),
+    )

@@ -12,10 +12,12 @@ from jaxtyping import Array, Float
 FREQUENCIES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
 IN_PLANE = (-3, -2)
 
+Images = Float[Array, "*n h w 1"] | Float[np.ndarray, "*n h w 1"]
 
-def transformed(images: Float[Array, "*n h w 1"]) -> Float[Array, "*n h w 1"]:
+
+def transformed(images: Images) -> Float[Array, "*n h w 1"]:
     """The orthonormal cosine transform of each image."""
-    return dctn(images, axes=IN_PLANE, norm="ortho")
+    return dctn(jnp.asarray(images), axes=IN_PLANE, norm="ortho")
 
 
 def shares(height: int, width: int) -> Float[np.ndarray, "frequencies h w 1"]:
@@ -31,9 +33,7 @@ def shares(height: int, width: int) -> Float[np.ndarray, "frequencies h w 1"]:
     return np.stack(found)[..., None].astype(np.float32)
 
 
-def filtered(
-    images: Float[Array, "*n h w 1"], gains: Float[Array, " frequencies"]
-) -> Float[Array, "*n h w 1"]:
+def filtered(images: Images, gains: Float[Array, " frequencies"]) -> Float[Array, "*n h w 1"]:
     """Images whose power at each of `FREQUENCIES` is multiplied by a gain.
 
     Between two frequencies the gain is linear in log f.

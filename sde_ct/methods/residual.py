@@ -4,6 +4,8 @@ With the decomposition CT = m(MR) + s·r of `decomposition.py`, a conditional di
 distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,11 +22,11 @@ from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
 from sde_ct.methods.step import advance, figures_over, keep_finite, mean_over
-from sde_ct.methods.validated_scale import spread, validated
+from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sde import SDE
-from sde_ct.types import Batch, Method, Samples
+from sde_ct.types import Batch, Comparison, Method, Samples
 
 
 def residual(
@@ -90,7 +92,7 @@ def residual(
         return state, metrics | {"learning_rate": rate, "network": denoises}
 
     def loss(state: Networks, keys, batch: Batch):
-        """The denoiser's loss, the regression's loss and mean |error|, and the spread of draws.
+        """The denoiser's loss, and the regression's loss and mean |error|.
 
         The denoiser's loss is NaN while it is untrained: no checkpoint without draws is the best.
         """
@@ -105,7 +107,6 @@ def residual(
             "loss": jnp.where(jnp.isnan(params.scale), jnp.nan, denoiser_loss),
             "mean_loss": jnp.mean(batch.valid * error**2),
             "mean_error": total / share,
-            **spread(parts, split_by(few_steps(config, sde)), params, keys, batch),
         }
         return figures_over(axis_name, figures)
 
@@ -129,4 +130,7 @@ def residual(
         draw, is_random = parts.draw_mean(), False
     else:
         draw, is_random = parts.draw(split_by(sampler_fn(sampler, config, sde))), True
-    return Method(init, update, loss, for_synthesis, draw, is_random, validated)
+    comparison = Comparison(split_by(few_steps(config, sde)), partial(measured, parts))
+    return Method(
+        init, update, loss, for_synthesis, draw, is_random, validated, comparison=comparison
+    )

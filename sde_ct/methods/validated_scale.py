@@ -1,130 +1,96 @@
-"""The scale of the residual on validation patients, by HU and by spatial frequency.
+"""The residual's scale, spectrum and tails at synthesis, from draws of the validation patients.
 
 Networks err less on the patients that they have learnt from than on others, and the difference is
 largest in smooth errors, which span several pixels. Draws imitate the residuals of training
 patients. For other patients they therefore differ too little, and their differences are too fine.
-Where there are validation patients, synthesis corrects both: the scale s depends on the HU of the
-regression, and the residual's power is multiplied by a gain that depends on frequency. With both,
-the draws of these patients differ from their mean as much as that mean errs.
+A network that was trained for a short time also draws too much noise everywhere and too few large
+residuals. Where there are validation patients, synthesis corrects all three. The scale s depends on
+the HU of the regression. The residual's power has a gain that depends on spatial frequency. Its
+magnitude is raised to an exponent, which is above 1 where its tails are too light.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, scale_of
-from sde_ct.methods.frequencies import FREQUENCIES, shares, transformed
-from sde_ct.methods.mirroring import Draw
-from sde_ct.sampling.keys import fold
+from sde_ct.methods.decomposition import (
+    KNOTS,
+    Decomposition,
+    Params,
+    Shape,
+    raised,
+    scale_of,
+)
+from sde_ct.methods.frequencies import FREQUENCIES, filtered, shares, transformed
+from sde_ct.methods.spread_equation import coefficients, roots
 from sde_ct.types import Batch
 
 WIDEST = 3.0  # the largest factor by which validation draws change a scale, either way
 SHARED = 0.01  # weight of all pixels in the equation of each HU, which may be rare
-COEFFICIENTS = ("constant", "linear", "quadratic")
-AT_HU = tuple(f"{hu}_hu" for hu in KNOTS)
-AT_FREQUENCY = tuple(f"{frequency}_per_pixel" for frequency in FREQUENCIES)
+EXPONENTS = (0.5, 2.0)  # their range
+PRECISION = 0.01  # of the exponent
+AT_HU = tuple(f"draw_scale_{hu}_hu" for hu in KNOTS)
+AT_FREQUENCY = tuple(f"draw_gain_{frequency}_per_pixel" for frequency in FREQUENCIES)
+EXPONENT = "draw_exponent"
+
+Images = Float[np.ndarray, "n h w 1"]
+Two = Float[np.ndarray, "2 n h w 1"]
 
 
-def spread(
-    parts: Decomposition, split: Draw, params: Params, keys, batch: Batch
-) -> dict[str, Array]:
-    """For each HU and frequency, c, l, q of c + 2ls + qs² = 0 with the root s of the right spread.
+def measured(
+    parts: Decomposition, drawn: Float[np.ndarray, "2 n h w 2"], batch: Batch
+) -> dict[str, float]:
+    """What `validated` needs to know of two draws of each validation slice; {} if it is not there.
 
-    Two independent draws miss the CT by u₁ and u₂, where u = s r - e and e = CT - m. The mean of
-    infinitely many draws has the squared error E[u₁u₂], and draws the variance E[(u₁ - u₂)²]/2.
-    Both are equal where E[2u₁u₂ - (u₁² + u₂²)/2] = 0. E is a mean over valid pixels. For an HU,
-    pixels are weighted by their share: 1 where m has this HU, falling linearly to 0 at the next
-    of `KNOTS`. For a frequency, u is the cosine transform of all valid pixels. m belongs to a draw,
-    because a draw may have the mirrored MR.
+    For an HU, the spread is that of pixels weighted by their share: 1 where m has this HU, falling
+    linearly to 0 at the next of `KNOTS`. For a frequency, it is that of the cosine transform of
+    valid pixels. The gains leave the power over all frequencies as it is. The exponent is the one
+    with the lowest CRPS, where every exponent has the scale that makes the spread right.
 
     Args:
-      split: draws with the channels m and r in place of a CT.
+      drawn: the channels m and r. m belongs to a draw, because a draw may have the mirrored MR.
+      batch: the CT and where it is valid; the MR is not needed.
     """
-    drawn = [split(params, fold(keys, i), batch.mr[:, None]).x[:, 0] for i in (1, 2)]
-    ct = parts.standard(batch.ct)
-    error = [ct - x[..., :1] for x in drawn]
-    rest = [x[..., 1:] for x in drawn]
-    mean = (drawn[0][..., :1] + drawn[1][..., :1]) / 2
-    by_hu = [batch.valid * jnp.interp(mean, parts.knots, one) for one in jnp.eye(len(KNOTS))]
-    by_frequency = shares(*mean.shape[1:3])
+    mean, rest = drawn[..., :1], drawn[..., 1:]
+    ct, valid = np.asarray(parts.standard(batch.ct)), np.asarray(batch.valid)
+    gains = _gains(ct - mean, rest, valid)
+    rest = np.asarray(filtered(rest, jnp.asarray(gains, jnp.float32)))
+    knots, here = np.asarray(parts.knots), mean.mean(axis=0)
+    weights = [valid * np.interp(here, knots, one) for one in np.eye(len(knots))]
 
-    def of_valid(images: list[Array]) -> list[Array]:
-        return [transformed(batch.valid * image) for image in images]
+    def scaled(exponent: float) -> tuple[Two, Float[np.ndarray, " knots"]]:
+        shaped = np.asarray(raised(rest, exponent))
+        scale = roots(coefficients(ct - mean, shaped, weights), SHARED)
+        return mean + np.interp(mean, knots, scale) * shaped, scale
 
-    figures = _equations(AT_HU, by_hu, error, rest)
-    figures |= _equations(AT_FREQUENCY, by_frequency, of_valid(error), of_valid(rest))
-    return {name: value / jnp.mean(batch.valid) for name, value in figures.items()}
+    def crps(exponent: float) -> float:
+        """Of two draws, in units of ct_std, times the share of valid pixels."""
+        x, _ = scaled(exponent)
+        errors, apart = np.abs(x - ct).mean(axis=0), np.abs(x[0] - x[1])
+        return float(np.mean(valid * (errors - apart / 2)))
 
+    from scipy.optimize import minimize_scalar  # it takes long to import
 
-def _equations(
-    names: Iterable[str], weights: Iterable[Array], error: list[Array], rest: list[Array]
-) -> dict[str, Array]:
-    """The coefficients of the equation with each name, whose means have these weights."""
-
-    def paired(a: list[Array], b: list[Array]) -> Array:
-        return a[0] * b[1] + a[1] * b[0] - (a[0] * b[0] + a[1] * b[1]) / 2
-
-    terms = paired(error, error), -paired(rest, error), paired(rest, rest)
-    return {
-        f"spread_{coefficient}_{name}": jnp.mean(weight * term)
-        for name, weight in zip(names, weights, strict=True)
-        for coefficient, term in zip(COEFFICIENTS, terms, strict=True)
-    }
+    search = {"method": "bounded", "bounds": EXPONENTS, "options": {"xatol": PRECISION}}
+    exponent = float(minimize_scalar(crps, **search).x)
+    names = (*AT_HU, *AT_FREQUENCY, EXPONENT)
+    values = map(float, (*scaled(exponent)[1], *gains, exponent))
+    figures = dict(zip(names, values, strict=True))
+    return figures if np.isfinite(list(figures.values())).all() else {}
 
 
-def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:
-    """For each HU, the scale at which draws differ as much as their mean errs; NaN without any.
-
-    Records of earlier versions may hold one equation for all HU.
-    """
-    return _roots(_recorded(losses, AT_HU), SHARED)
-
-
-def gains_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " frequencies"] | None:
-    """For each frequency, the gain of the residual's power that `validated` describes.
-
-    The gains leave the power over all frequencies as it is, because the scale by HU sets that.
-    None if the record has no draws, or is of an earlier version.
-    """
-    if f"spread_{COEFFICIENTS[0]}_{AT_FREQUENCY[0]}" not in losses:
-        return None
-    equations = _recorded(losses, AT_FREQUENCY)
-    gains = _roots(equations, 0.0) ** 2
-    if np.isnan(gains).any():
-        return None
-    power = equations[:, COEFFICIENTS.index("quadratic")]
+def _gains(error: Two, rest: Two, valid: Images) -> Float[np.ndarray, " frequencies"]:
+    """The gain of the residual's power at each frequency."""
+    error, rest = (np.asarray(transformed(valid * images)) for images in (error, rest))
+    equations = coefficients(error, rest, shares(*error.shape[2:4]))
+    gains, power = roots(equations) ** 2, equations[:, 2]
     return np.clip(gains * power.sum() / (gains @ power), WIDEST**-2, WIDEST**2)
 
 
-def _recorded(losses: Mapping[str, float], names: Iterable[str]) -> Float[np.ndarray, "names 3"]:
-    """The coefficients of each equation; without it those of the one for all, or NaN."""
-    general = [f"spread_{coefficient}" for coefficient in COEFFICIENTS]
-    return np.array(
-        [[losses.get(f"{c}_{name}", losses.get(c, np.nan)) for c in general] for name in names]
-    )
-
-
-def _roots(equations: Float[np.ndarray, "names 3"], shared: float) -> Float[np.ndarray, " names"]:
-    """The positive root of each equation plus `shared` times the sum of all.
-
-    Where there is none, it is the root of the sum, and NaN if that has none either.
-    """
-    everywhere = equations.sum(axis=0)
-    root = _root(*(equations + shared * everywhere).T)
-    return np.where(np.isnan(root), _root(*everywhere), root)
-
-
-def _root(constant: np.ndarray, linear: np.ndarray, quadratic: np.ndarray) -> np.ndarray:
-    """The positive s of c + 2ls + qs² = 0; NaN if there is none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        root = constant / (np.sqrt(linear**2 - constant * quadratic) - linear)
-    return np.where(root > 0, root, np.nan)
-
-
 def validated(params: Params, losses: Mapping[str, float]) -> Params:
-    """The weights with the scale and the gains of the validation patients.
+    """The weights with the residual's scale, gains and exponent of the validation patients.
 
     Where draws of these patients give no scale, it follows from the regression's mean error on
     them.
@@ -132,8 +98,26 @@ def validated(params: Params, losses: Mapping[str, float]) -> Params:
     usual = float(scale_of(losses["mean_error"]))
     scale = np.clip(scale_of_draws(losses), usual / WIDEST, usual * WIDEST)
     scale = np.where(np.isnan(scale), usual, scale)
-    gains = gains_of_draws(losses)
-    return params._replace(
-        scale=jnp.asarray(scale, jnp.float32),
-        gains=None if gains is None else jnp.asarray(gains, jnp.float32),
-    )
+    return params._replace(scale=jnp.asarray(scale, jnp.float32), shape=shape_of_draws(losses))
+
+
+def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:
+    """The scale at each of `KNOTS`; NaN if the record has none.
+
+    Earlier versions recorded equations, one for each HU or one for all.
+    """
+    if AT_HU[0] in losses:
+        return np.array([losses[name] for name in AT_HU])
+    names = [f"spread_{name}" for name in ("constant", "linear", "quadratic")]
+    equations = [
+        [losses.get(f"{name}_{hu}_hu", losses.get(name, np.nan)) for name in names] for hu in KNOTS
+    ]
+    return roots(np.array(equations), SHARED)
+
+
+def shape_of_draws(losses: Mapping[str, float]) -> Shape | None:
+    """The gains and the exponent; None if the record has none, as those of earlier versions."""
+    if EXPONENT not in losses:
+        return None
+    gains = jnp.asarray([losses[name] for name in AT_FREQUENCY], jnp.float32)
+    return Shape(gains, jnp.float32(losses[EXPONENT]))

@@ -2,23 +2,25 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from sde_ct.config import Experiment
 from sde_ct.data.dataset import eval_batches
 from sde_ct.data.prepared import Prepared
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel
-from sde_ct.sampling.keys import slice_keys
+from sde_ct.sampling.keys import fold, slice_keys
 from sde_ct.training.data import slices_of
 from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
-from sde_ct.types import Batch
+from sde_ct.types import Batch, Method
 
 SLICES = 64  # of all validation patients together; at least one of each
 SHOWN = 4  # slices that are synthesized for TensorBoard
@@ -54,9 +56,11 @@ def validator(
 ) -> Callable[[Any, int], dict[str, float] | None]:
     """`validate(state, step)`, which returns the mean losses over all slices, or None without any.
 
-    It writes the losses and a few synthetic slices to `telemetry`.
+    With them it returns what the method measures of draws, where the loss is finite. It writes all
+    figures and a few synthetic slices to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr) for batch in batches]
+    compare = comparer(method)
     evaluate, show = parallel.seldom(method.loss), preview(config)
 
     def validate(state: Any, step: int) -> dict[str, float] | None:
@@ -70,12 +74,34 @@ def validator(
             name: float(np.average([loss[name] for loss in losses], weights=sizes))
             for name in losses[0]
         }
+        if math.isfinite(mean["loss"]):
+            mean |= compare(method.weights(state), keys, batches)
         telemetry.scalars(step, "validation", mean)
         for name, images in show(method.weights(state), batches[0]).items():
             telemetry.images(step, name, images)
         return mean
 
     return validate
+
+
+def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], dict[str, float]]:
+    """`compare(params, keys, batches)`: the method's figures of two draws of each slice."""
+    if method.comparison is None:
+        return lambda params, keys, batches: {}
+    draw, measured = parallel.seldom(method.comparison.draw), method.comparison.measured
+
+    def compare(params: Any, keys: Sequence[Array], batches: list[Batch]) -> dict[str, float]:
+        drawn = [
+            [
+                np.asarray(draw(params, fold(own, number), batch.mr[:, None]).x[:, 0])
+                for own, batch in zip(keys, batches, strict=True)
+            ]
+            for number in (1, 2)
+        ]
+        together = Batch(*(np.concatenate(fields) for fields in zip(*batches, strict=True)))  # type: ignore[arg-type]
+        return measured(np.stack([np.concatenate(one) for one in drawn]), together)
+
+    return compare
 
 
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:

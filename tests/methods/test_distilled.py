@@ -14,6 +14,7 @@ from sde_ct.methods.validated_scale import scale_of_draws
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys
+from sde_ct.training.validation import comparer
 from sde_ct.types import Batch
 
 from .. import tiny
@@ -82,8 +83,9 @@ def test_training_changes_the_generator_alone_and_measures_the_scale():
     # The batch is always the same, and the average forgets the teacher's scale by .95 a step.
     expected = scale_of(before["mean_error"])
     np.testing.assert_allclose(params.scale, expected + 0.95**60 * (0.3 - expected), rtol=1e-3)
-    found = method.validated(params, after).scale
-    np.testing.assert_allclose(found, scale_of_draws(after), rtol=1e-6)
+    figures = after | comparer(method)(params, [keys], [batch])
+    found = method.validated(params, figures).scale
+    np.testing.assert_allclose(found, scale_of_draws(figures), rtol=1e-6)
 
 
 def test_a_student_needs_a_trained_teacher_and_draws_without_a_sampler(runs, phantoms, tmp_path):

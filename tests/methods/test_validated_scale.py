@@ -1,4 +1,4 @@
-"""The residual's scale at synthesis: draws of validation patients differ as much as they err."""
+"""The residual at synthesis: draws of validation patients differ as much as they err."""
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,16 @@ from sde_ct.config import DataConfig
 from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, scale_of
 from sde_ct.methods.frequencies import FREQUENCIES, filtered
 from sde_ct.methods.validated_scale import (
-    COEFFICIENTS,
+    AT_FREQUENCY,
+    EXPONENT,
     WIDEST,
-    gains_of_draws,
+    measured,
     scale_of_draws,
-    spread,
+    shape_of_draws,
     validated,
 )
 from sde_ct.models import UNet
-from sde_ct.sampling.keys import slice_keys
+from sde_ct.sampling.keys import fold, slice_keys
 from sde_ct.types import Batch, Samples
 
 PARTS = Decomposition(UNet(), DataConfig())
@@ -52,17 +53,37 @@ def patients(error: float) -> Batch:
     return Batch(jnp.zeros(SHAPE), ct, valid)
 
 
+def two(split, batch: Batch) -> np.ndarray:
+    return np.stack(
+        [np.asarray(split(None, fold(KEYS, i), batch.mr[:, None]).x[:, 0]) for i in (1, 2)]
+    )
+
+
 def losses(split, batch: Batch) -> dict[str, float]:
-    figures = spread(PARTS, split, None, KEYS, batch)
     mean_error = jnp.mean(jnp.abs(PARTS.standard(batch.ct))[batch.valid > 0])
-    return {name: float(value) for name, value in figures.items()} | {"mean_error": mean_error}
+    return measured(PARTS, two(split, batch), batch) | {"mean_error": float(mean_error)}
+
+
+def deviation(params: Params, mean, residual) -> np.ndarray:
+    """What a residual adds to m, in units of ct_std."""
+    mean, residual = jnp.asarray(mean, jnp.float32), jnp.asarray(residual)
+    return np.asarray(PARTS.standard(PARTS.ct(params, mean, residual)) - mean)
+
+
+NOISE = jax.random.normal(jax.random.key(5), SHAPE)
+NO_PARAMS = Params(None, None, jnp.ones(()))
 
 
 @pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
-def test_the_scale_is_that_of_the_error(width):
-    """Draws of N(0, w²) and errors of N(0, 0.3²) agree at s = 0.3/w; 16384 pixels give 1 %."""
-    found = scale_of_draws(losses(drawn(width), patients(0.3)))
-    np.testing.assert_allclose(found, 0.3 / width, rtol=0.03)
+def test_draws_vary_as_the_errors_do(width):
+    """Draws of N(0, w²) and errors of N(0, 0.3²); 16384 pixels give 1 %.
+
+    Both are normal, and the CRPS, which is flat there, gives the exponent 1 to 0.1.
+    """
+    params = validated(NO_PARAMS, losses(drawn(width), patients(0.3)))
+    added = deviation(params, jnp.zeros(SHAPE), width * NOISE)
+    assert added.std() == pytest.approx(0.3, rel=0.03)
+    assert params.shape.exponent == pytest.approx(1.0, abs=0.1)
 
 
 def test_each_knot_has_the_scale_of_the_errors_there():
@@ -81,48 +102,47 @@ def test_each_knot_has_the_scale_of_the_errors_there():
         samples = drawn(1.0)(*arguments)
         return samples._replace(x=samples.x.at[..., :1].add(mean))
 
-    found = scale_of_draws(losses(split, batch))
+    figures = losses(split, batch) | {"mean_error": 0.32}  # √(2/π) · (0.2 + 0.6)/2
+    params = validated(NO_PARAMS, figures)
+    added = deviation(params, jnp.broadcast_to(mean, SHAPE), NOISE)
     # 1 % of all pixels takes part at each knot, which raises the first scale by 4 %.
-    np.testing.assert_allclose(found[[fat, bone]], [0.2, 0.6], rtol=0.06)
+    found = [added[:, :, which::2].std() for which in (0, 1)]
+    np.testing.assert_allclose(found, [0.2, 0.6], rtol=0.06)
     # Knots without pixels have the scale of all: √((0.2² + 0.6²)/2).
-    rest = np.delete(found, [fat, bone])
-    np.testing.assert_allclose(rest, np.sqrt(0.2), rtol=0.03)
-    params = Params(None, None, jnp.asarray(found, jnp.float32))
+    rest = np.delete(params.scale, [fat, bone]) / params.scale[bone]
+    np.testing.assert_allclose(rest, np.sqrt(0.2) / 0.6, rtol=0.06)
     between = (PARTS.knots[fat] + PARTS.knots[fat + 1]) / 2
-    ct = PARTS.ct(params, jnp.array([PARTS.knots[bone], between]), jnp.ones(2))
-    scale = PARTS.standard(ct) - jnp.array([PARTS.knots[bone], between])
-    np.testing.assert_allclose(scale, [found[bone], found[fat : fat + 2].mean()], rtol=1e-4)
+    unshaped = params._replace(shape=None)
+    scale = deviation(unshaped, [PARTS.knots[bone], between], jnp.ones(2))
+    expected = params.scale[bone], params.scale[fat : fat + 2].mean()
+    np.testing.assert_allclose(scale, expected, rtol=1e-4)
 
 
 def test_the_spread_is_the_error_of_the_mean():
-    """Also where draws share a part, and where the mean belongs to the draw."""
+    """Also where draws share a part, and where the mean belongs to the draw.
+
+    The two draws have E[u₁u₂] = E[(u₁ - u₂)²]/2 over all pixels. Pixels far from all knots but one
+    have the equation of that one and of 1 % of all, which is the same here.
+    """
     batch, split = patients(0.3), drawn(1.0, shared=0.4, moved=0.1)
-    figures = losses(split, batch)
-    of_all = {
-        f"spread_{name}": sum(figures[f"spread_{name}_{hu}_hu"] for hu in KNOTS)
-        for name in COEFFICIENTS
-    }
-    s = scale_of_draws(of_all)[0]
-    first, second = (
-        np.asarray(
-            split(None, jax.vmap(jax.random.fold_in, (0, None))(KEYS, i), batch.mr[:, None]).x
-        )
-        for i in (1, 2)
-    )
+    params = validated(NO_PARAMS, losses(split, batch))
     ct, valid = PARTS.standard(batch.ct), np.asarray(batch.valid)
-    u = [x[:, 0, ..., :1] + s * x[:, 0, ..., 1:] - ct for x in (first, second)]
+    pair = two(split, batch)
+    u = [m + deviation(params, m, r) - ct for m, r in ((x[..., :1], x[..., 1:]) for x in pair)]
     squared_error, variance = (
         np.average(x, weights=valid) for x in (u[0] * u[1], (u[0] - u[1]) ** 2 / 2)
     )
-    assert squared_error == pytest.approx(variance, rel=1e-4)  # float32 sums
+    # The sums over knots are weighted by scales that differ by a few per cent.
+    assert squared_error == pytest.approx(variance, rel=0.02)
     # E[u₁u₂] = 0.3² + 0.4² s², and the variance is s² + 0.1²; sampling gives s to 2 %.
+    s = np.sqrt(np.average((u[0] - u[1]) ** 2 / 2, weights=valid) - 0.1**2)
     assert s == pytest.approx(np.sqrt((0.3**2 - 0.1**2) / (1 - 0.4**2)), rel=0.05)
 
 
 def test_draws_that_only_share_do_not_set_the_scale():
     """Draws that agree with each other cannot be widened; they keep a scale within the limit."""
     figures = losses(drawn(0.1, shared=1.0), patients(0.3))
-    scale = validated(Params(None, None, jnp.ones(())), figures).scale
+    scale = validated(NO_PARAMS, figures).scale
     usual = float(scale_of(figures["mean_error"]))
     rounding = 1e-6  # of float32
     assert (scale >= usual / WIDEST * (1 - rounding)).all()
@@ -134,7 +154,7 @@ def test_draws_that_only_share_do_not_set_the_scale():
 )
 def test_without_draws_the_scale_is_that_of_the_mean_error(figures):
     """An earlier version's checkpoint has no figures of draws; an untrained denoiser's are NaN."""
-    params = validated(Params(None, None, jnp.ones(())), {"mean_error": 0.2, **figures})
+    params = validated(NO_PARAMS, {"mean_error": 0.2, **figures})
     np.testing.assert_allclose(params.scale, 0.2 * np.sqrt(np.pi / 2), rtol=1e-6)
 
 
@@ -147,16 +167,17 @@ def test_a_record_of_one_scale_keeps_it():
 def test_a_scale_beyond_the_limit_is_not_taken():
     """Draws that hardly differ would need a scale 30 times as large."""
     figures = losses(drawn(0.01), patients(0.3))
-    scale = validated(Params(None, None, jnp.ones(())), figures).scale
+    scale = validated(NO_PARAMS, figures).scale
     np.testing.assert_allclose(scale, WIDEST * scale_of(figures["mean_error"]), rtol=1e-6)
 
 
-def smooth(images, power):
-    """White images filtered to a power per frequency."""
-    return filtered(images, jnp.asarray(power))
+ERROR_POWER = (9.0, 9.0, 4.0, 1.0, 0.5)  # of the errors at `FREQUENCIES`, where draws are white
 
 
-ERROR_POWER = (9.0, 9.0, 4.0, 1.0, 0.5)  # of the errors, where draws are white
+def erring(errors, valid=1.0) -> Batch:
+    """Patients with these errors of m = 0, in units of ct_std."""
+    ct = PARTS.data.ct_mean + PARTS.data.ct_std * errors
+    return Batch(jnp.zeros(SHAPE), ct, jnp.broadcast_to(valid, SHAPE))
 
 
 def test_draws_get_the_spectrum_of_the_errors():
@@ -166,46 +187,48 @@ def test_draws_get_the_spectrum_of_the_errors():
     power is known to 20 %, and the edge of the valid half mixes neighbouring frequencies.
     """
     white = jax.random.normal(jax.random.key(9), SHAPE)
-    errors = 0.3 * smooth(white, ERROR_POWER)
-    valid = patients(1.0).valid
-    batch = Batch(jnp.zeros(SHAPE), PARTS.data.ct_mean + PARTS.data.ct_std * errors, valid)
-    figures = losses(drawn(1.0), batch)
-    params = validated(Params(None, None, jnp.ones(())), figures)
-    expected = np.array(ERROR_POWER) / ERROR_POWER[3]
-    np.testing.assert_allclose(params.gains / params.gains[3], expected, rtol=0.4)
-    # The CT's deviation from m has the standard deviation of the errors, because the gains leave
-    # the power as it is and the scale sets it.
-    r = jax.random.normal(jax.random.key(5), SHAPE)
-    deviation = PARTS.standard(PARTS.ct(params, jnp.zeros(SHAPE), r))
-    assert deviation.std() == pytest.approx(float(errors.std()), rel=0.05)
-    np.testing.assert_allclose(params.gains, gains_of_draws(figures), rtol=1e-6)
+    errors = 0.3 * filtered(white, jnp.array(ERROR_POWER))
+    params = validated(NO_PARAMS, losses(drawn(1.0), erring(errors, patients(1.0).valid)))
+    gains = params.shape.gains
+    np.testing.assert_allclose(gains / gains[3], ERROR_POWER, rtol=0.4)
+    # The gains leave the power as it is, and the scale sets it.
+    added = deviation(params, jnp.zeros(SHAPE), NOISE)
+    assert added.std() == pytest.approx(float(errors.std()), rel=0.05)
 
 
 def test_draws_with_the_right_spectrum_keep_it():
     """Gains of 1; sampling gives those of the lowest frequencies to 20 %."""
-    gains = gains_of_draws(losses(drawn(1.0), patients(0.3)))
+    gains = shape_of_draws(losses(drawn(1.0), patients(0.3))).gains
     np.testing.assert_allclose(gains, np.ones(len(FREQUENCIES)), rtol=0.4)
     np.testing.assert_allclose(gains[3:], 1.0, rtol=0.05)
-
-
-def test_records_of_earlier_versions_have_no_gains():
-    """Their networks draw as they did, and keep the hash of their weights."""
-    figures = {"mean_error": 0.2, "spread_constant": 4.0, "spread_linear": -1.0}
-    assert (
-        validated(Params(None, None, jnp.ones(())), figures | {"spread_quadratic": -2.0}).gains
-        is None
-    )
-    assert gains_of_draws({}) is None
-    untrained = {name: np.nan for name in losses(drawn(1.0), patients(0.3))}
-    assert gains_of_draws(untrained) is None
 
 
 def test_gains_stay_within_the_limit():
     """Errors without any power at high frequencies would leave nothing of the draws there."""
     white = jax.random.normal(jax.random.key(9), SHAPE)
-    errors = smooth(white, (1.0, 1.0, 1.0, 1e-6, 1e-6))
-    batch = Batch(
-        jnp.zeros(SHAPE), PARTS.data.ct_mean + PARTS.data.ct_std * errors, jnp.ones(SHAPE)
-    )
-    gains = gains_of_draws(losses(drawn(1.0), batch))
-    assert gains.min() == pytest.approx(WIDEST**-2) and gains.max() <= WIDEST**2
+    errors = filtered(white, jnp.array([1.0, 1.0, 1.0, 1e-6, 1e-6]))
+    figures = losses(drawn(1.0), erring(errors))
+    gains = [figures[name] for name in AT_FREQUENCY]
+    assert min(gains) == pytest.approx(WIDEST**-2) and max(gains) <= WIDEST**2
+
+
+def test_errors_with_heavy_tails_give_draws_an_exponent_above_one():
+    """Draws of a normal z, and errors z|z|^0.5: the CRPS finds the exponent 1.5 to 0.1."""
+    white = jax.random.normal(jax.random.key(9), SHAPE)
+    figures = losses(drawn(1.0), erring(0.3 * white * jnp.sqrt(jnp.abs(white))))
+    assert figures[EXPONENT] == pytest.approx(1.5, abs=0.1)
+    params = validated(NO_PARAMS, figures)
+    added = deviation(params, jnp.zeros(SHAPE), NOISE)
+    # |error| < 0.1 where |z| < (1/3)^(2/3).
+    assert (np.abs(added) < 0.1).mean() == pytest.approx(0.3693, abs=0.02)
+
+
+def test_records_of_earlier_versions_leave_the_shape():
+    """Their networks draw as they did, and keep the hash of their weights."""
+    figures = {"spread_constant": 4.0, "spread_linear": -1.0, "spread_quadratic": -2.0}
+    assert validated(NO_PARAMS, figures | {"mean_error": 0.2}).shape is None
+
+
+def test_draws_that_are_not_finite_give_no_figures():
+    drawings = np.full((2, *SHAPE[:3], 2), np.nan)
+    assert measured(PARTS, drawings, patients(0.3)) == {}
