@@ -13,17 +13,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
-from sde_ct.methods.frequencies import filtered
+from sde_ct.methods.frequencies import IN_PLANE, Images, filtered
 from sde_ct.methods.mirroring import Draw, draw_mean
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
 from sde_ct.types import Samples
 
+SMALL = 1e-12  # keeps 0 / 0 finite
 MEMORY = 0.95  # decay of the moving average of the residual's scale
 # HU of the regression at which validation draws set the scale; it is linear between two of them.
 KNOTS = (-600, -200, -90, 30, 150, 400)
@@ -33,7 +33,7 @@ class Shape(NamedTuple):
     """What is done to a drawn residual before it is scaled."""
 
     gains: Float[Array, " frequencies"]  # factors of its power at `frequencies.FREQUENCIES`
-    exponent: Float[Array, ""]  # to which its magnitude is raised then
+    exponent: Float[Array, ""]  # to which its magnitude is raised then, see `raised`
 
     def __call__(self, residual: Array) -> Array:
         return raised(filtered(residual, self.gains), self.exponent)
@@ -103,9 +103,15 @@ class Decomposition:
         return draw_mean(lambda params, mr: self.mean_of_volumes(params.mean, mr), self.data)
 
 
-def raised(residual: Array | np.ndarray, exponent: ArrayLike) -> Array:
-    """The residual with its magnitude raised to an exponent."""
-    return jnp.sign(residual) * jnp.abs(residual) ** exponent
+def raised(residual: Images, exponent: ArrayLike) -> Float[Array, "*n h w 1"]:
+    """The residual with its magnitude raised to an exponent, in units of its size in the slice.
+
+    The size is the root mean square. A residual that is twice as large gives one twice as large, so
+    that an exponent does not amplify what distinguishes one sampler from another.
+    """
+    residual = jnp.asarray(residual)
+    size = jnp.sqrt(jnp.mean(residual**2, axis=IN_PLANE, keepdims=True) + SMALL)
+    return jnp.sign(residual) * size * (jnp.abs(residual) / size) ** exponent
 
 
 def has_draws(params: Any) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sde_ct.config import DataConfig
-from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, scale_of
+from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, raised, scale_of
 from sde_ct.methods.frequencies import FREQUENCIES, filtered
 from sde_ct.methods.validated_scale import (
     AT_FREQUENCY,
@@ -232,3 +232,13 @@ def test_records_of_earlier_versions_leave_the_shape():
 def test_draws_that_are_not_finite_give_no_figures():
     drawings = np.full((2, *SHAPE[:3], 2), np.nan)
     assert measured(PARTS, drawings, patients(0.3)) == {}
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
+def test_an_exponent_keeps_the_ratio_of_residuals(exponent):
+    """Twice the residual gives twice the result, and no residual gives none, up to rounding."""
+    one = raised(NOISE, exponent)
+    np.testing.assert_allclose(raised(2 * NOISE, exponent), 2 * one, rtol=1e-5)
+    np.testing.assert_array_equal(raised(jnp.zeros(SHAPE), exponent), 0.0)
+    if exponent == 1:
+        np.testing.assert_allclose(one, NOISE, rtol=1e-5)
