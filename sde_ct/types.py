@@ -42,7 +42,7 @@ class Ensemble(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What validation measures of draws, beside the losses.
+    """How validation compares draws with the CTs, beside the losses.
 
     draw(params, keys, mr) -> Samples: like `draw` of a Method, with any channels [n, z, h, w, c].
     measured(drawn, batch) -> {name: figure}: from two such draws of all validation slices at once,
@@ -71,8 +71,8 @@ class Method(NamedTuple):
       `along_z`, [z, z], is the factor of the noise's covariance between the slices, see
       `sampling.along_z`; None draws them independently.
     is_random: whether different keys give different draws of a volume.
-    comparison: what validation measures of draws, which are not drawn before the loss is finite.
-      None measures nothing.
+    comparison: how validation compares draws with the CTs, once the loss is finite. None compares
+      nothing.
     validated(params, losses) -> the parameters for synthesis, in which something was set by the
       losses and measurements of the same validation. The default leaves them as they are.
     needs_teacher: whether training must begin with the weights of another training.

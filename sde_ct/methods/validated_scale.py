@@ -24,7 +24,7 @@ from sde_ct.methods.decomposition import (
     scale_of,
 )
 from sde_ct.methods.frequencies import FREQUENCIES, filtered, shares, transformed
-from sde_ct.methods.spread_equation import coefficients, roots
+from sde_ct.methods.spread_equation import Two, coefficients, roots
 from sde_ct.types import Batch
 
 WIDEST = 3.0  # the largest factor by which validation draws change a scale, either way
@@ -36,13 +36,12 @@ AT_FREQUENCY = tuple(f"draw_gain_{frequency}_per_pixel" for frequency in FREQUEN
 EXPONENT = "draw_exponent"
 
 Images = Float[np.ndarray, "n h w 1"]
-Two = Float[np.ndarray, "2 n h w 1"]
 
 
 def measured(
     parts: Decomposition, drawn: Float[np.ndarray, "2 n h w 2"], batch: Batch
 ) -> dict[str, float]:
-    """What `validated` needs to know of two draws of each validation slice; {} if it is not there.
+    """The figures of two draws of each validation slice for `validated`; {} if one is not finite.
 
     For an HU, the spread is that of pixels weighted by their share: 1 where m has this HU, falling
     linearly to 0 at the next of `KNOTS`. For a frequency, it is that of the cosine transform of

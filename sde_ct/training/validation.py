@@ -56,8 +56,8 @@ def validator(
 ) -> Callable[[Any, int], dict[str, float] | None]:
     """`validate(state, step)`, which returns the mean losses over all slices, or None without any.
 
-    With them it returns what the method measures of draws, where the loss is finite. It writes all
-    figures and a few synthetic slices to `telemetry`.
+    Where the loss is finite, the result also holds the method's figures of draws. All figures and a
+    few synthetic slices are written to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr) for batch in batches]
     compare = comparer(method)

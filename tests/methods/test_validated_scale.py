@@ -121,8 +121,7 @@ def test_each_knot_has_the_scale_of_the_errors_there():
 def test_the_spread_is_the_error_of_the_mean():
     """Also where draws share a part, and where the mean belongs to the draw.
 
-    The two draws have E[u₁u₂] = E[(u₁ - u₂)²]/2 over all pixels. Pixels far from all knots but one
-    have the equation of that one and of 1 % of all, which is the same here.
+    The two draws then have E[u₁u₂] = E[(u₁ - u₂)²]/2 over all pixels.
     """
     batch, split = patients(0.3), drawn(1.0, shared=0.4, moved=0.1)
     params = validated(NO_PARAMS, losses(split, batch))
