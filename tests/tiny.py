@@ -78,7 +78,6 @@ def initial_state(config: Experiment, data: Prepared) -> Any:
 def untrained(config: Experiment, data: Prepared, workdir: Path) -> Path:
     """A work directory with the checkpoint of step 0."""
     write_experiment(workdir, config, describe(config.data, data))
-    checkpoints = Checkpoints(workdir)
-    checkpoints.save(0, initial_state(config, data), {})
-    checkpoints.close()
+    state = initial_state(config, data)
+    Checkpoints(workdir).save(0, state, build_method(config).weights(state), {})
     return workdir

@@ -138,5 +138,6 @@ def distilled(
     return Method(
         *(init, update, evaluate, for_synthesis, *chosen, validated),
         needs_teacher=True,
+        params=Params,
         comparison=Comparison(turned, partial(measured, parts)),
     )

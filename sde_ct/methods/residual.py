@@ -132,5 +132,7 @@ def residual(
         draw, is_random = parts.draw(split_by(sampler_fn(sampler, config, sde))), True
     comparison = Comparison(split_by(few_steps(config, sde)), partial(measured, parts))
     return Method(
-        init, update, loss, for_synthesis, draw, is_random, validated, comparison=comparison
+        *(init, update, loss, for_synthesis, draw, is_random, validated),
+        comparison=comparison,
+        params=Params,
     )

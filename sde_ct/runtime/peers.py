@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from orbax.checkpoint import multihost
 
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime import parallel
@@ -176,6 +175,8 @@ def is_primary() -> bool:
 def meet() -> None:
     """Wait until every process of the run has called this."""
     if jax.process_count() > 1:
+        from orbax.checkpoint import multihost  # it takes long to import
+
         everyone = set(range(jax.process_count()))
         name = f"sde_ct {next(_meetings)}"
         multihost.sync_global_processes(name, timeout=MEETING, processes=everyone)

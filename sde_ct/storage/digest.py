@@ -32,10 +32,11 @@ def write(folder: Path) -> None:
     write_json(folder / NAME, _contents(folder))
 
 
-def fault(folder: Path) -> str | None:
-    """The fault of the folder in a few words; None if all files are unchanged.
+def fault(folder: Path, *names: str) -> str | None:
+    """The fault of the folder in a few words; None if its files are unchanged.
 
-    Files without an entry in the digest are ignored, because network drives add their own.
+    All files of the digest are compared, or only those in `names`. Files without an entry in the
+    digest are ignored, because network drives add their own.
     """
     if not folder.is_dir():
         return "it is no folder"
@@ -49,8 +50,8 @@ def fault(folder: Path) -> str | None:
         return f"{NAME} can't be read"
     if not expected:
         return f"{NAME} names no file"
-    for name, value in expected.items():
-        path = folder / name
+    for name in names or expected:
+        path, value = folder / name, expected.get(name)
         if not path.is_file():
             return f"{name} is missing"
         try:

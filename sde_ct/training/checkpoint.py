@@ -2,9 +2,10 @@
 
 A work directory holds `checkpoints/<step>/` with
 
-state/          parameters, moving averages and optimisers, written by Orbax
-progress.json   the data iterator, the validation loss after this step, and counters
-digest.json     the SHA-256 of every other file
+state/            parameters, moving averages and optimisers, written by Orbax
+weights.msgpack   the weights for synthesis, which has no need to read and trace all of the state
+progress.json     the data iterator, the validation loss after this step, and counters
+digest.json       the SHA-256 of every other file
 
 The newest checkpoints are kept, and the best one: that with the smallest validation loss.
 
@@ -23,20 +24,20 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
-from absl import logging
+from flax import serialization
 
 from sde_ct.errors import InputError
 from sde_ct.storage import digest
 
 # Errors of Orbax, TensorStore and the file system when a file can't be written or read.
 FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+STATE, WEIGHTS, PROGRESS = "state", "weights.msgpack", "progress.json"
 
 
 @dataclass
@@ -68,14 +69,6 @@ class Checkpoints:
     def __init__(self, workdir: Path, keep: int | None = None):
         """`keep`: how many checkpoints a save keeps besides the best one; None keeps all."""
         self._root, self._keep = Path(workdir).absolute() / "checkpoints", keep
-        me = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(
-            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
-        )
-        self._orbax = ocp.Checkpointer(
-            ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-            multiprocessing_options=alone,
-        )
 
     @property
     def steps(self) -> list[int]:
@@ -108,29 +101,36 @@ class Checkpoints:
     def progress(self, step: int) -> dict[str, Any]:
         """The JSON values saved with a step; empty if they can't be read."""
         try:
-            return dict(json.loads((self.folder(step) / "progress.json").read_text()))
+            return dict(_progress(self.folder(step)))
         except FAILURES:
             return {}
 
     def folder(self, step: int) -> Path:
         return self._root / str(step)
 
-    def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
-        """Write `state`, a tree of replicated arrays, and `progress`, JSON values, as one unit.
+    def save(self, step: int, state: Any, weights: Any, progress: dict[str, Any]) -> None:
+        """Write `state`, a tree of replicated arrays, and the rest of a checkpoint as one unit.
+
+        Args:
+          step: the number of updates made.
+          state: what training carries from step to step.
+          weights: its weights for synthesis, as a Method's `weights` returns them.
+          progress: JSON values.
 
         Raises SaveError if that fails. Orbax's threads may go on writing after a failure; the next
         save removes those files.
         """
+        from sde_ct.training import orbax_state  # Orbax takes long to import
+
         self._remove_parts()
         # A new name each time: threads of a failed save may still write to the earlier one.
         part = self._root / f"{step}.{time.time_ns()}.part"
         try:
             part.mkdir(parents=True)
-            # Orbax would slice replicated arrays on the devices and compile a program per shape.
-            arrays = ocp.args.StandardSave(jax.device_get(state))
-            with _quiet():
-                self._orbax.save(part / "state", args=arrays)
-            (part / "progress.json").write_text(json.dumps(progress) + "\n")
+            orbax_state.write(part / STATE, state)
+            tree = serialization.to_state_dict(jax.device_get(weights))
+            (part / WEIGHTS).write_bytes(serialization.msgpack_serialize(tree))
+            (part / PROGRESS).write_text(json.dumps(progress) + "\n")
             digest.write(part)
             part.rename(self.folder(step))
         except FAILURES as error:
@@ -183,42 +183,55 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint is damaged, or was written by another version.
         """
+        from sde_ct.training import orbax_state  # Orbax takes long to import
+
         folder = self.folder(self.latest if step is None else step)  # type: ignore[arg-type]
-        if not folder.exists():  # the primary of several processes chose the step
-            raise InputError(
-                f"{folder} can't be seen from this host: give all hosts the same --workdir."
-            )
-        if (fault := digest.fault(folder)) is not None:
-            raise InputError(
-                f"{folder} is damaged ({fault}): give the command of its training again, which "
-                "sets it aside and continues from another one."
-            )
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), jax.eval_shape(like)
-        )
+        _require(folder)
         try:
-            state = self._orbax.restore(folder / "state", args=ocp.args.StandardRestore(target))
-            return state, json.loads((folder / "progress.json").read_text())
+            return orbax_state.read(folder / STATE, like), _progress(folder)
         except Exception as error:  # TensorStore raises Exception itself for an unknown file
-            raise InputError(
-                f"{folder} can't be read ({cause(error)}): use the version that experiment.json "
-                "names, or train again."
-            ) from error
+            raise _unreadable(folder, error) from error
 
-    def close(self) -> None:
-        self._orbax.close()
+    def weights(self, step: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The weights for synthesis of one of `steps`, as dictionaries of arrays, and its progress.
+
+        None if the checkpoint has no file of them, like those of earlier versions.
+
+        Raises InputError like `restore`.
+        """
+        folder = self.folder(step)
+        if not (folder / WEIGHTS).is_file():
+            return None
+        _require(folder, WEIGHTS, PROGRESS)
+        try:
+            tree = serialization.msgpack_restore((folder / WEIGHTS).read_bytes())
+            return tree, _progress(folder)
+        except FAILURES as error:
+            raise _unreadable(folder, error) from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Orbax's threads from logging the traceback of an error that is raised as well."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
+def _require(folder: Path, *names: str) -> None:
+    """Raise InputError if files of the checkpoint are missing or have changed; by default any."""
+    if not folder.exists():  # the primary of several processes chose the step
+        raise InputError(
+            f"{folder} can't be seen from this host: give all hosts the same --workdir."
+        )
+    if (fault := digest.fault(folder, *names)) is not None:
+        raise InputError(
+            f"{folder} is damaged ({fault}): give the command of its training again, which "
+            "sets it aside and continues from another one."
+        )
+
+
+def _progress(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / PROGRESS).read_text())
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{folder} can't be read ({cause(error)}): use the version that experiment.json "
+        "names, or train again."
+    )
 
 
 def cause(error: Exception) -> str:

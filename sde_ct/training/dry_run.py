@@ -55,8 +55,9 @@ def dry_run(
     reading = time.perf_counter() - then
     keys = example_keys(config.training.seed, 0, len(rows), rows.start)
     state = initialised(lambda: fresh_state(method, config, prepared.size))
-    parameters = sum(x.size for x in jax.tree.leaves(method.weights(state)))
-    checkpoint = bytes_of(state)
+    weights = method.weights(state)
+    parameters = sum(x.size for x in jax.tree.leaves(weights))
+    checkpoint = bytes_of(state) + bytes_of(weights)
     measured = measure(
         parallel.data_parallel(method.update, devices),
         parallel.replicate(state, local),

@@ -93,7 +93,6 @@ def train(
         except Diverged as trouble:
             with peers.agreed():  # all processes come here, at the same step
                 state = run.go_on(last, interruption, after=trouble)
-        checkpoints.close()
     return state
 
 

@@ -58,6 +58,7 @@ class Run:
 
     def __post_init__(self):
         self._first_batch = self.batches.get_state()
+        self._weights = parallel.seldom(build_method(self.config).weights)
 
     def go_on(self, last: int, interruption: Interruption, after: Diverged | None = None) -> Any:
         """Train from the newest checkpoint to step `last` and return the state.
@@ -209,7 +210,8 @@ class Run:
         values = dataclasses.asdict(progress) | {"iterator": self.batches.get_state()}
         try:
             if peers.is_primary():
-                self.checkpoints.save(progress.step, state, values)
+                state = jax.device_get(state)  # one process can't compute with arrays of all
+                self.checkpoints.save(progress.step, state, self._weights(state), values)
         except SaveError as error:
             return str(error)
         return ""

@@ -70,8 +70,12 @@ def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = Tru
     """
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
-    state, stored = Checkpoints(workdir).restore(lambda: fresh_state(method, config, size), step)
-    params = parallel.seldom(method.weights)(state)
+    checkpoints = Checkpoints(workdir)
+    if found := checkpoints.weights(step):
+        params, stored = method.params(**found[0]), found[1]
+    else:
+        state, stored = checkpoints.restore(lambda: fresh_state(method, config, size), step)
+        params = parallel.seldom(method.weights)(state)
     if validated and (losses := stored.get("validation")):
         params = method.validated(params, losses)
     return Weights(config, data, params, step, chosen)

@@ -59,7 +59,9 @@ def test_the_comparison_sees_one_bit_and_a_step_made_twice(phantoms, tmp_path):
     state, progress = checkpoints.restore(lambda: fresh_state(method, config, phantoms.size))
     ema = np.array(state.ema)
     ema.view(np.uint32)[5] ^= 1
-    checkpoints.save(6, state._replace(ema=ema), progress | {"iterator": {"next_index": 5}})
+    state = state._replace(ema=ema)
+    progress |= {"iterator": {"next_index": 5}}
+    checkpoints.save(6, state, method.weights(state), progress)
     assert differences(whole, other) == [".ema", "iterator"]
 
 

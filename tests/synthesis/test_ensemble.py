@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
+from sde_ct.methods import build_method
 from sde_ct.synthesis import DeepEnsemble, Synthesizer, load
 from sde_ct.synthesis.ensemble import require_alike
 from sde_ct.synthesis.synthetic_ct import combine
@@ -39,9 +40,9 @@ def workdirs(runs, phantoms, tmp_path_factory):
             like = tiny.initial_state(config, phantoms)
             state, progress = Checkpoints(first).restore(lambda: like)
             write_experiment(second, config, data)
-            checkpoints = Checkpoints(second)
-            checkpoints.save(24, jax.tree.map(nudge, state), progress)
-            checkpoints.close()
+            state = jax.tree.map(nudge, state)
+            weights = build_method(config).weights(state)
+            Checkpoints(second).save(24, state, weights, progress)
         return first, second
 
     return two

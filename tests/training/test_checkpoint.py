@@ -23,14 +23,17 @@ def state(step: int) -> dict:
     return {"params": {"w": rng.normal(size=(100, 128))}, "step": np.array(step, np.int32)}
 
 
+def save(checkpoints: Checkpoints, step: int, progress: dict) -> None:
+    checkpoints.save(step, state(step), state(step)["params"], progress)
+
+
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
     """A work directory with the checkpoints 2, 4 and 6; nobody writes to it."""
     workdir = tmp_path_factory.mktemp("three")
     checkpoints = Checkpoints(workdir, keep=3)
     for step in (2, 4, 6):
-        checkpoints.save(step, state(step), {"iterator": {"next_index": step}})
-    checkpoints.close()
+        save(checkpoints, step, {"iterator": {"next_index": step}})
     return workdir
 
 
@@ -45,17 +48,34 @@ def newest(workdir):
 
 def test_what_is_saved_comes_back_and_the_oldest_goes(workdir):
     checkpoints = Checkpoints(workdir, keep=2)
-    checkpoints.save(8, state(8), {"iterator": {"next_index": 8}})
+    save(checkpoints, 8, {"iterator": {"next_index": 8}})
     assert checkpoints.steps == [6, 8] and checkpoints.tidy() == []
     tree, progress = newest(workdir)
     np.testing.assert_array_equal(tree["params"]["w"], np.float32(state(8)["params"]["w"]))
     assert int(tree["step"]) == progress["iterator"]["next_index"] == 8
 
 
+def test_the_weights_come_back_alone(workdir):
+    """Bit for bit, also where the rest of the checkpoint is damaged; None where they are missing,
+    as in checkpoints of earlier versions."""
+    folder = workdir / "checkpoints" / "6"
+    shutil.rmtree(folder / "state")
+    weights, progress = Checkpoints(workdir).weights(6)
+    np.testing.assert_array_equal(weights["w"], state(6)["params"]["w"])
+    assert progress["iterator"]["next_index"] == 6
+    for name in ("weights.msgpack", "progress.json"):
+        flip(folder / name)
+        with pytest.raises(InputError, match=rf"6 is damaged \({name} has changed.*again, which"):
+            Checkpoints(workdir).weights(6)
+        flip(folder / name)
+    (folder / "weights.msgpack").unlink()
+    assert Checkpoints(workdir).weights(6) is None
+
+
 def save_with_losses(workdir, losses: dict[int, float | None], keep: int = 2) -> Checkpoints:
     checkpoints = Checkpoints(workdir, keep)
     for step, loss in losses.items():
-        checkpoints.save(step, state(step), {"validation_loss": loss})
+        save(checkpoints, step, {"validation_loss": loss})
     return checkpoints
 
 
@@ -63,7 +83,7 @@ def test_the_best_checkpoint_stays_beside_the_newest(tmp_path):
     checkpoints = save_with_losses(tmp_path, {2: 0.5, 4: 0.1, 6: None, 8: 0.3, 10: 0.2})
     assert checkpoints.steps == [4, 8, 10] and checkpoints.best == 4
     assert checkpoints.latest == 10 and checkpoints.best_loss == 0.1
-    checkpoints.save(12, state(12), {"validation_loss": 0.05})
+    save(checkpoints, 12, {"validation_loss": 0.05})
     assert checkpoints.steps == [10, 12] and checkpoints.best == 12
 
 
@@ -177,12 +197,12 @@ def file_size_limit(size: int):
 def test_a_save_that_fails_leaves_the_disk_as_it_was(size, workdir, capfd):
     before = listing(workdir)
     with file_size_limit(size), pytest.raises(SaveError, match=r"8 could not be wri.*\(File too l"):
-        Checkpoints(workdir).save(8, state(8), {})
+        save(Checkpoints(workdir), 8, {})
     assert "Traceback" not in "".join(capfd.readouterr())
     # Threads of the failed save may write until now, but never where a checkpoint is looked for.
     late = r"checkpoints/8\.\d+\.part"
     assert {k: v for k, v in listing(workdir).items() if not re.match(late, k)} == before
-    Checkpoints(workdir).save(8, state(8), {"iterator": 8})  # there is room again
+    save(Checkpoints(workdir), 8, {"iterator": 8})  # there is room again
     assert newest(workdir)[1] == {"iterator": 8}
     assert Checkpoints(workdir).tidy() == []
     assert not list((workdir / "checkpoints").glob("*.part"))
