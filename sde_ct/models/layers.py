@@ -73,9 +73,14 @@ def _normals(count: int) -> np.ndarray:
 
     They are constants of the architecture, which no checkpoint holds.
     """
-    with jax.ensure_compile_time_eval(), jax.threefry_partitionable(True):
+
+    @jax.jit
+    def normals() -> Array:
         key = jax.random.key(0, impl="threefry2x32")
-        return np.asarray(jax.random.normal(key, (count,), jnp.float32))
+        return jax.random.normal(key, (count,), jnp.float32)
+
+    with jax.ensure_compile_time_eval(), jax.threefry_partitionable(True):
+        return np.asarray(normals())
 
 
 class ResidualBlock(nn.Module):

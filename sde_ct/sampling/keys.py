@@ -57,4 +57,9 @@ def as_typed(key: Array) -> Key[Array, "..."]:
 
 def slice_keys(seed: int, case: int, slices: ArrayLike, draws: ArrayLike) -> Key[Array, " b"]:
     """One key for each sample, from its (seed, case, slice, draw) alone."""
-    return fold(fold(fold(seed_key(seed), case), slices), draws)
+    return _slice_keys(seed_key(seed), case, slices, draws)
+
+
+@jax.jit
+def _slice_keys(key: Key[Array, ""], case: Array, slices: Array, draws: Array) -> Key[Array, " b"]:
+    return fold(fold(fold(key, case), slices), draws)

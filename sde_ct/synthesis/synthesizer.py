@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -227,7 +226,7 @@ class Synthesizer:
 
     def _compile(self, shape: tuple[int, ...], batch: int) -> jax.stages.Compiled:
         total = batch * len(self._devices)
-        keys = slice_keys(0, 0, jnp.zeros(total, int), jnp.arange(total))
+        keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
         sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
         along_z = None if shape[0] == 1 else np.eye(shape[0], dtype=np.float32)
         return self._draw.lower((self._params, along_z), sharded).compile()
