@@ -75,11 +75,15 @@ class Decomposition:
     def mean_of_volumes(self, params, mr: Float[Array, "n z h w k"]) -> Float[Array, "n z h w 1"]:
         return by_slices(partial(self.mean, params), mr)
 
+    def in_units(self, hu: ArrayLike) -> Float[Array, "..."]:
+        """HU in units of the regression."""
+        low, high = self.data.hu_low, self.data.hu_high
+        return self.standard(2 * (jnp.asarray(hu) - low) / (high - low) - 1)
+
     @property
     def knots(self) -> Float[Array, " knots"]:
         """`KNOTS` in units of the regression."""
-        low, high = self.data.hu_low, self.data.hu_high
-        return self.standard(2 * (jnp.array(KNOTS) - low) / (high - low) - 1)
+        return self.in_units(jnp.array(KNOTS))
 
     def ct(self, params: Params, mean: Array, residual: Array) -> Array:
         """In model units."""

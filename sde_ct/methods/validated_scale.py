@@ -9,11 +9,11 @@ the HU of the regression. The residual's power has a gain that depends on spatia
 magnitude is raised to an exponent, which is above 1 where its tails are too light.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sde_ct.methods.decomposition import (
     KNOTS,
@@ -31,6 +31,8 @@ WIDEST = 3.0  # the largest factor by which validation draws change a scale, eit
 SHARED = 0.01  # weight of all pixels in the equation of each HU, which may be rare
 EXPONENTS = (0.5, 2.0)  # their range
 PRECISION = 0.01  # of the exponent
+ROUNDS = 2  # of gains and exponent
+BODY_ABOVE = -500.0  # HU of the regression
 AT_HU = tuple(f"draw_scale_{hu}_hu" for hu in KNOTS)
 AT_FREQUENCY = tuple(f"draw_gain_{frequency}_per_pixel" for frequency in FREQUENCIES)
 EXPONENT = "draw_exponent"
@@ -45,47 +47,73 @@ def measured(
 
     For an HU, the spread is that of pixels weighted by their share: 1 where m has this HU, falling
     linearly to 0 at the next of `KNOTS`. For a frequency, it is that of the cosine transform of
-    valid pixels. The gains leave the power over all frequencies as it is. The exponent is the one
-    with the lowest CRPS, where every exponent has the scale that makes the spread right.
+    the body, because air around it, which has hardly any errors, would change the spectrum. The
+    gains leave the power over all frequencies as it is. The exponent is the one with the lowest
+    CRPS, where every exponent has the scale that makes the spread right. Exponent and scale change
+    the spectrum too, so the gains are corrected once, and then the others.
 
     Args:
       drawn: the channels m and r. m belongs to a draw, because a draw may have the mirrored MR.
       batch: the CT and where it is valid; the MR is not needed.
     """
     mean, rest = drawn[..., :1], drawn[..., 1:]
-    ct, valid = np.asarray(parts.standard(batch.ct)), np.asarray(batch.valid)
-    gains = _gains(ct - mean, rest, valid)
-    rest = np.asarray(filtered(rest, jnp.asarray(gains, jnp.float32)))
-    knots, here = np.asarray(parts.knots), mean.mean(axis=0)
+    error, here = np.asarray(parts.standard(batch.ct)) - mean, mean.mean(axis=0)
+    valid, knots = np.asarray(batch.valid), np.asarray(parts.knots)
     weights = [valid * np.interp(here, knots, one) for one in np.eye(len(knots))]
+    body = valid * _filled(here > float(parts.in_units(BODY_ABOVE)))
 
-    def scaled(exponent: float) -> tuple[Two, Float[np.ndarray, " knots"]]:
-        shaped = np.asarray(raised(rest, exponent))
-        scale = roots(coefficients(ct - mean, shaped, weights), SHARED)
-        return mean + np.interp(mean, knots, scale) * shaped, scale
+    def scaled(coloured: Two, exponent: float) -> tuple[Two, Float[np.ndarray, " knots"]]:
+        """What the draws add to m, and the scale at each of `KNOTS`."""
+        shaped = np.asarray(raised(coloured, exponent))
+        scale = roots(coefficients(error, shaped, weights), SHARED)
+        return np.interp(mean, knots, scale) * shaped, scale
 
-    def crps(exponent: float) -> float:
-        """Of two draws, in units of ct_std, times the share of valid pixels."""
-        x, _ = scaled(exponent)
-        errors, apart = np.abs(x - ct).mean(axis=0), np.abs(x[0] - x[1])
-        return float(np.mean(valid * (errors - apart / 2)))
+    def best(coloured: Two) -> tuple[float, Two, Float[np.ndarray, " knots"]]:
+        """The exponent with the lowest CRPS, and what `scaled` returns with it."""
+        exponent = _lowest(lambda one: _crps(scaled(coloured, one)[0] - error, valid))
+        return exponent, *scaled(coloured, exponent)
 
-    from scipy.optimize import minimize_scalar  # it takes long to import
-
-    search = {"method": "bounded", "bounds": EXPONENTS, "options": {"xatol": PRECISION}}
-    exponent = float(minimize_scalar(crps, **search).x)
+    power = _lacking(error, rest, body)[1]
+    gains, added = np.ones(len(power)), rest
+    for _ in range(ROUNDS):
+        gains = gains * _lacking(error, added, body)[0]
+        gains = np.clip(gains * power.sum() / (gains @ power), WIDEST**-2, WIDEST**2)
+        coloured = np.asarray(filtered(rest, jnp.asarray(gains, jnp.float32)))
+        exponent, added, scale = best(coloured)
     names = (*AT_HU, *AT_FREQUENCY, EXPONENT)
-    values = map(float, (*scaled(exponent)[1], *gains, exponent))
-    figures = dict(zip(names, values, strict=True))
+    figures = dict(zip(names, map(float, (*scale, *gains, exponent)), strict=True))
     return figures if np.isfinite(list(figures.values())).all() else {}
 
 
-def _gains(error: Two, rest: Two, valid: Images) -> Float[np.ndarray, " frequencies"]:
-    """The gain of the residual's power at each frequency."""
-    error, rest = (np.asarray(transformed(valid * images)) for images in (error, rest))
-    equations = coefficients(error, rest, shares(*error.shape[2:4]))
-    gains, power = roots(equations) ** 2, equations[:, 2]
-    return np.clip(gains * power.sum() / (gains @ power), WIDEST**-2, WIDEST**2)
+def _filled(tissue: Bool[np.ndarray, "n h w 1"]) -> Bool[np.ndarray, "n h w 1"]:
+    """Tissue and what it encloses in each slice; everything if there is no tissue."""
+    from scipy.ndimage import binary_fill_holes
+
+    filled = np.stack([binary_fill_holes(one) for one in tissue[..., 0]])[..., None]
+    return filled if filled.any() else ~filled
+
+
+def _lacking(
+    error: Two, added: Two, body: Images
+) -> tuple[Float[np.ndarray, " frequencies"], Float[np.ndarray, " frequencies"]]:
+    """At each frequency, the factor that the power of draws lacks, and this power."""
+    error, added = (np.asarray(transformed(body * images)) for images in (error, added))
+    equations = coefficients(error, added, shares(*error.shape[2:4]))
+    return roots(equations) ** 2, equations[:, 2]
+
+
+def _crps(apart: Two, weight: Images) -> float:
+    """Of two draws, which miss the CT by `apart`, times the mean weight."""
+    errors, spread = np.abs(apart).mean(axis=0), np.abs(apart[0] - apart[1])
+    return float(np.mean(weight * (errors - spread / 2)))
+
+
+def _lowest(crps: Callable[[float], float]) -> float:
+    """The exponent within `EXPONENTS` at which a function is lowest."""
+    from scipy.optimize import minimize_scalar  # it takes long to import
+
+    search = {"method": "bounded", "bounds": EXPONENTS, "options": {"xatol": PRECISION}}
+    return float(minimize_scalar(crps, **search).x)
 
 
 def validated(params: Params, losses: Mapping[str, float]) -> Params:

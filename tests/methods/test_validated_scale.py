@@ -7,7 +7,7 @@ import pytest
 
 from sde_ct.config import DataConfig
 from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, raised, scale_of
-from sde_ct.methods.frequencies import FREQUENCIES, filtered
+from sde_ct.methods.frequencies import FREQUENCIES, filtered, shares, transformed
 from sde_ct.methods.validated_scale import (
     AT_FREQUENCY,
     EXPONENT,
@@ -195,10 +195,52 @@ def test_draws_get_the_spectrum_of_the_errors():
     assert added.std() == pytest.approx(float(errors.std()), rel=0.05)
 
 
+def test_the_exponent_and_the_scale_leave_the_spectrum():
+    """Heavy tails need an exponent of about 1.5, which divides the power more evenly.
+
+    The errors have 43 % of their power at the three lowest frequencies. Gains that are measured
+    before the exponent is known leave the draws with 37 % there.
+    """
+    white = jax.random.normal(jax.random.key(9), SHAPE)
+    coloured = filtered(white, jnp.array(ERROR_POWER))
+    errors = 0.3 * coloured * jnp.sqrt(jnp.abs(coloured))
+    split, batch = drawn(1.0), erring(errors)
+    params = validated(NO_PARAMS, losses(split, batch))
+    assert params.shape.exponent > 1.2
+
+    def smooth(images) -> float:
+        power = np.asarray(transformed(images)) ** 2
+        return float((power * shares(*SHAPE[1:3])[:3].sum(axis=0)).sum() / power.sum())
+
+    (m, r), _ = ((x[..., :1], x[..., 1:]) for x in two(split, batch))
+    assert smooth(deviation(params, m, r)) == pytest.approx(smooth(errors), abs=0.03)
+
+
+def test_air_around_the_body_does_not_change_the_gains():
+    """The lower half is air, where errors are white like the draws.
+
+    The gains are those of the upper half alone, up to the change of the exponent. With the power of
+    the air they would lie nearer to 1, and those of the lowest frequencies would halve.
+    """
+    white = jax.random.normal(jax.random.key(9), SHAPE)
+    body = jnp.ones(SHAPE).at[:, 32:].set(0.0)
+    air = float(PARTS.in_units(-1000.0)) * (1 - body)
+    errors = 0.3 * jnp.where(body > 0, filtered(white, jnp.array(ERROR_POWER)), white)
+
+    def split(*arguments) -> Samples:
+        samples = drawn(1.0)(*arguments)
+        return samples._replace(x=samples.x.at[..., :1].add(air[:, None]))
+
+    whole, alone = (
+        shape_of_draws(losses(split, erring(air + errors, valid))).gains for valid in (1.0, body)
+    )
+    np.testing.assert_allclose(whole, alone, rtol=0.1)
+
+
 def test_draws_with_the_right_spectrum_keep_it():
-    """Gains of 1; sampling gives those of the lowest frequencies to 20 %."""
+    """Gains of 1; sampling gives those of the lowest frequencies to 25 %."""
     gains = shape_of_draws(losses(drawn(1.0), patients(0.3))).gains
-    np.testing.assert_allclose(gains, np.ones(len(FREQUENCIES)), rtol=0.4)
+    np.testing.assert_allclose(gains, np.ones(len(FREQUENCIES)), rtol=0.5)
     np.testing.assert_allclose(gains[3:], 1.0, rtol=0.05)
 
 
