@@ -30,7 +30,7 @@ from sde_ct.types import Batch
 WIDEST = 3.0  # the largest factor by which validation draws change a scale, either way
 SHARED = 0.01  # weight of all pixels in the equation of each HU, which may be rare
 EXPONENTS = (0.5, 2.0)  # their range
-PRECISION = 0.01  # of the exponent
+PRECISION = 0.03  # of the exponent
 ROUNDS = 2  # of gains and exponent
 BODY_ABOVE = -500.0  # HU of the regression
 AT_HU = tuple(f"draw_scale_{hu}_hu" for hu in KNOTS)
@@ -59,14 +59,14 @@ def measured(
     mean, rest = drawn[..., :1], drawn[..., 1:]
     error, here = np.asarray(parts.standard(batch.ct)) - mean, mean.mean(axis=0)
     valid, knots = np.asarray(batch.valid), np.asarray(parts.knots)
-    weights = [valid * np.interp(here, knots, one) for one in np.eye(len(knots))]
+    weights = [valid * np.interp(here, knots, one).astype(np.float32) for one in np.eye(len(knots))]
     body = valid * _filled(here > float(parts.in_units(BODY_ABOVE)))
 
     def scaled(coloured: Two, exponent: float) -> tuple[Two, Float[np.ndarray, " knots"]]:
         """What the draws add to m, and the scale at each of `KNOTS`."""
         shaped = np.asarray(raised(coloured, exponent))
         scale = roots(coefficients(error, shaped, weights), SHARED)
-        return np.interp(mean, knots, scale) * shaped, scale
+        return np.interp(mean, knots, scale).astype(np.float32) * shaped, scale
 
     def best(coloured: Two) -> tuple[float, Two, Float[np.ndarray, " knots"]]:
         """The exponent with the lowest CRPS, and what `scaled` returns with it."""
