@@ -1,5 +1,6 @@
 """Start and end the programs in `launch/`, with sentences instead of tracebacks for errors."""
 
+import atexit
 import contextlib
 import gc
 import signal
@@ -40,6 +41,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         # Imports and traces make many objects that stay. Each search for garbage visits them. With
         # Python's threshold there are 200 searches in a start, which take a quarter of a second.
         gc.set_threshold(50_000)
+        atexit.register(gc.freeze)  # two more searches at the end would take a third of a second
         try:
             return main(*argv[1:]) or 0
         except InputError as error:
@@ -49,8 +51,6 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             return TRY_AGAIN if end.signal == signal.SIGTERM else 128 + end.signal
         except OSError as error:  # for example a full disk, missing permissions or a missing recipe
             return _complain(_last_line(error))
-        finally:
-            gc.freeze()  # Python searches twice at its end, which takes another third of a second
 
     app.run(guarded, flags_parser=_parse)
 
