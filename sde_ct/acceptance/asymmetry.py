@@ -8,6 +8,7 @@ GRID = (24, 18)  # cells from left to right and from back to front of the body
 PARTS = 6  # along z
 BLUR = 2.0  # cells; smoother differences are removed: the coil or a turned patient makes them
 RIDGE = 1.0  # mean variances, added because there are more cells than patients
+FARTHEST = 1.5  # between the means of mirrored patients and of those that are twice as asymmetric
 
 Asymmetry = Float[np.ndarray, " e"]
 
@@ -33,12 +34,14 @@ def asymmetry(image: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"]
     return (parts - parts[::-1])[: GRID[0] // 2].ravel()
 
 
-def mirrored(patient: Asymmetry, training: Float[np.ndarray, "p e"]) -> float:
-    """-1 where left and right differ as they do in the training, and 1 where they are swapped.
+def mirrored_odds(patient: Asymmetry, training: Float[np.ndarray, "p e"]) -> float:
+    """How much more the patient is like the training's mirror images than like the training.
 
-    This is the patient's asymmetry along Fisher's discriminant of the training patients and their
-    mirror images. Where left and right differ by chance only, it varies so much between patients
-    that it cannot show a mirrored one.
+    This is e^2v, where v is his asymmetry along Fisher's discriminant of the two, which is -1 for
+    the mean of the training and 1 for that of its mirror images. By v alone, a mirrored patient is
+    not much farther from the mean than the least typical patient of the training; by e^2v he is
+    several times as far. Where left and right differ by chance only, v varies so much that it
+    cannot show a mirrored patient; it therefore counts up to `FARTHEST` only.
     """
     usual = training.mean(axis=0)
     apart = training - usual
@@ -47,4 +50,5 @@ def mirrored(patient: Asymmetry, training: Float[np.ndarray, "p e"]) -> float:
     ridge = RIDGE * max(np.trace(small) / len(usual), 1e-9)
     inner = np.linalg.solve(small + ridge * np.eye(len(small)), apart @ usual)
     weights = usual - apart.T @ inner
-    return -float(patient @ weights) / max(float(usual @ weights), 1e-9)
+    value = -float(patient @ weights) / max(float(usual @ weights), 1e-9)
+    return float(np.exp(2 * np.clip(value, -FARTHEST, FARTHEST)))

@@ -97,8 +97,8 @@ FEATURES = {
     "turned": Feature(
         "orientation", "unlikeness to the training, relative to the MR turned over", "", HIGH
     ),
-    "mirrored": Feature(
-        "orientation", "difference of left and right, -1 usually and 1 if mirrored", "", HIGH, False
+    "mirrored_odds": Feature(
+        "orientation", "likeness to mirrored patients, relative to usual ones", "", HIGH, log=False
     ),
     "void": Feature("implant", "largest volume without signal in the body", "cm³", HIGH),
     "ghost": Feature("artefact", "strength of a displaced copy", "", HIGH, log=False),

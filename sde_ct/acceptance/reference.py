@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sde_ct.acceptance.anatomy import Atlas, Distances
-from sde_ct.acceptance.asymmetry import mirrored
+from sde_ct.acceptance.asymmetry import mirrored_odds
 from sde_ct.acceptance.error_bound import ErrorModel
 from sde_ct.acceptance.features import FEATURES, TISSUES
 from sde_ct.acceptance.patient import Measured
@@ -67,7 +67,7 @@ class Reference:
         values |= {
             "anatomy": anatomy.mean,
             "anatomy_worst": anatomy.worst,
-            "mirrored": mirrored(patient.asymmetry, others),
+            "mirrored_odds": mirrored_odds(patient.asymmetry, others),
             "turned": self._turned(anatomy),
             "contrast": float(np.sqrt(np.mean(apart**2))),
             "bone_volume": float(bone / max(expected, 1e-6)),
@@ -109,8 +109,9 @@ class Reference:
         values = {name: record[name] for name in cls.__dataclass_fields__}
         values["atlas"] = Atlas.from_json(record["atlas"])
         values["errors"] = {t: ErrorModel.from_json(record["errors"][t]) for t in record["errors"]}
-        if not set(values["errors"]) <= set(TISSUES) or not values["threshold"] > 0:
-            raise ValueError("errors or threshold")
+        known = set(values["errors"]) <= set(TISSUES) and set(values["centre"]) <= set(FEATURES)
+        if not known or not values["threshold"] > 0:
+            raise ValueError("errors, figures or threshold")
         return cls(**values)
 
 

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from sde_ct.acceptance.asymmetry import GRID, PARTS, RIDGE, asymmetry, mirrored
+from sde_ct.acceptance.asymmetry import (
+    FARTHEST,
+    GRID,
+    PARTS,
+    RIDGE,
+    asymmetry,
+    mirrored_odds,
+)
 
 
 def body(number, *, bump=0.3, slices=8):
@@ -17,14 +24,19 @@ def body(number, *, bump=0.3, slices=8):
     return image * inside[..., None], np.repeat(inside[..., None], slices, axis=2)
 
 
+def along(patient, training) -> float:
+    """The patient's asymmetry along the discriminant, -1 for the mean of the training."""
+    return np.log(mirrored_odds(patient, training)) / 2
+
+
 @pytest.fixture(scope="module")
 def training():
     return np.array([asymmetry(*body(n)) for n in range(20)])
 
 
 def test_a_mirrored_body_is_told_from_new_ones(training):
-    usual = [mirrored(asymmetry(*body(n)), training) for n in range(100, 120)]
-    turned = [mirrored(asymmetry(*(a[::-1] for a in body(n))), training) for n in range(100, 120)]
+    usual = [along(asymmetry(*body(n)), training) for n in range(100, 120)]
+    turned = [along(asymmetry(*(a[::-1] for a in body(n))), training) for n in range(100, 120)]
     # By construction they are the negatives of each other, so that one side of 0 tells.
     np.testing.assert_allclose(turned, np.negative(usual), atol=1e-9)
     assert max(usual) < -0.5
@@ -33,8 +45,9 @@ def test_a_mirrored_body_is_told_from_new_ones(training):
 
 def test_without_a_side_it_tells_nothing():
     alike = np.array([asymmetry(*body(n, bump=0)) for n in range(20)])
-    new = [mirrored(asymmetry(*body(n, bump=0)), alike) for n in range(100, 140)]
+    new = [along(asymmetry(*body(n, bump=0)), alike) for n in range(100, 140)]
     assert 0.2 < np.mean(np.array(new) < 0) < 0.8  # half and half, within 4 standard errors
+    assert np.max(np.abs(new)) <= FARTHEST + 1e-9  # so that chance stays within bounds
 
 
 def test_the_weights_are_those_of_the_full_covariance(training):
@@ -44,7 +57,7 @@ def test_the_weights_are_those_of_the_full_covariance(training):
     covariance = apart.T @ apart
     ridge = RIDGE * np.trace(covariance) / len(usual)
     weights = np.linalg.solve(covariance + ridge * np.eye(len(usual)), usual)
-    assert mirrored(own, training) == pytest.approx(-(own @ weights) / (usual @ weights), rel=1e-9)
+    assert along(own, training) == pytest.approx(-(own @ weights) / (usual @ weights), rel=1e-9)
 
 
 @pytest.mark.parametrize("slices", [1, 3, 20])

@@ -13,7 +13,13 @@ from sde_ct.acceptance.patient import Measured
 from sde_ct.acceptance.verdict import judge
 from sde_ct.errors import InputError
 
-MADE = ("anatomy", "anatomy_worst", "mirrored", "turned", "contrast")  # by `Reference.features`
+MADE = (
+    "anatomy",
+    "anatomy_worst",
+    "mirrored_odds",
+    "turned",
+    "contrast",
+)  # by `Reference.features`
 
 
 def patient(number, spread=60.0, error=None, **values):
@@ -119,7 +125,7 @@ def test_a_mild_cause_is_named_before_what_follows_from_it(fitted, mild, names):
     """Grey values change what looks mirrored; noise does not."""
     score = (fitted.largest[mild] + fitted.threshold) / 2
     value = fitted.centre[mild] + score * fitted.scale[mild]
-    features = fitted.features(patient(201)) | {"mirrored": 100.0, "area": 20.0}
+    features = fitted.features(patient(201)) | {"mirrored_odds": 100.0, "area": 20.0}
     features[mild] = np.exp(value) if FEATURES[mild].log else value
     assert [one.name for one in judge(fitted, features).reasons] == names
 
