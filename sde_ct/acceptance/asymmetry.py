@@ -8,7 +8,7 @@ GRID = (24, 18)  # cells from left to right and from back to front of the body
 PARTS = 6  # along z
 BLUR = 2.0  # cells; smoother differences are removed: the coil or a turned patient makes them
 RIDGE = 1.0  # mean variances, added because there are more cells than patients
-FARTHEST = 1.5  # between the means of mirrored patients and of those that are twice as asymmetric
+FARTHEST = 1.5  # of v; the mean of mirrored patients is 1
 
 Asymmetry = Float[np.ndarray, " e"]
 
@@ -40,8 +40,8 @@ def mirrored_odds(patient: Asymmetry, training: Float[np.ndarray, "p e"]) -> flo
     This is e^2v, where v is his asymmetry along Fisher's discriminant of the two, which is -1 for
     the mean of the training and 1 for that of its mirror images. By v alone, a mirrored patient is
     not much farther from the mean than the least typical patient of the training; by e^2v he is
-    several times as far. Where left and right differ by chance only, v varies so much that it
-    cannot show a mirrored patient; it therefore counts up to `FARTHEST` only.
+    several times as far. Where left and right differ by chance only, v is often large, and cannot
+    show a mirrored patient. It therefore counts up to `FARTHEST` only.
     """
     usual = training.mean(axis=0)
     apart = training - usual

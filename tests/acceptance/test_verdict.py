@@ -13,13 +13,8 @@ from sde_ct.acceptance.patient import Measured
 from sde_ct.acceptance.verdict import judge
 from sde_ct.errors import InputError
 
-MADE = (
-    "anatomy",
-    "anatomy_worst",
-    "mirrored_odds",
-    "turned",
-    "contrast",
-)  # by `Reference.features`
+# Figures that are made by `Reference.features`.
+MADE = ("anatomy", "anatomy_worst", "mirrored_odds", "turned", "contrast")
 
 
 def patient(number, spread=60.0, error=None, **values):
@@ -184,9 +179,13 @@ def test_the_reference_is_read_as_it_was_written(fitted, tmp_path):
     json.dumps(judge(again, again.features(new)).to_json(), allow_nan=False)
     with pytest.raises(InputError, match="exists: remove it"):
         references.write(path, fitted)
-    path.write_text("{}")
-    with pytest.raises(InputError, match="is damaged or of another version: remove it"):
-        references.read(path)
+    # An earlier version had other figures; ignoring them would leave out a reason.
+    other = json.loads(path.read_text())
+    other["centre"]["mirrored"] = -0.8
+    for record in ({}, other):
+        path.write_text(json.dumps(record))
+        with pytest.raises(InputError, match="is damaged or of another version: remove it"):
+            references.read(path)
 
 
 def test_too_few_patients_are_refused():
