@@ -23,8 +23,7 @@ from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
-# Samples per device if its free memory is unknown. The number of devices does not change it, so
-# that voxels do not depend on this number.
+# Samples per device if its free memory is unknown, the same for any number of devices.
 BATCH = 10
 LARGEST = 256  # larger batches are not faster, even on the largest GPUs
 SHARE = 0.8  # fraction of the free memory that a batch may take
@@ -59,8 +58,7 @@ class Synthesizer:
         """
         if batch is not None and batch < 1:
             raise InputError(f"batch={batch}: give 1 or more.")
-        self._batch = batch
-        self._trained, self._sampler = trained, sampler
+        self._trained, self._sampler, self._batch = trained, sampler, batch
         self._devices = list(devices or jax.local_devices())
         method = build_sampled(trained.config, sampler=sampler)
         self.is_random = method.is_random  # whether draws differ
@@ -138,7 +136,7 @@ class Synthesizer:
             multiple=build_network(config).multiple,
             name=case,
         )
-        x, evaluations, seconds = self._sample(
+        hu, evaluations, seconds = self._sample(
             given, case, np.arange(first, first + draws), seed, progress
         )
         ct = self._trained.intensity.ct
@@ -146,7 +144,8 @@ class Synthesizer:
         unseen = seen.warnings(data.get("seen"), figures)
         if other := seen.contrast_warning(data.get("seen"), given.percentiles):
             unseen.append(other)
-        hu = np.clip(ct.to_hu(x), ct.low, ct.high)
+        for one in hu:  # in place
+            np.clip(ct.to_hu(one), ct.low, ct.high, out=one)
         air = air_figures(hu, given.air, ct.low)
         return Drawn(hu, given, evaluations, seconds, tuple(unseen), air)
 
@@ -176,23 +175,25 @@ class Synthesizer:
         padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
         case_number = zlib.crc32(case.encode()) & 0x7FFFFFFF
         own_noise = not self._trained.config.sampling.shared_noise
-        results, start = [], time.perf_counter()
+        # The only array of all draws: ten draws of a large volume take a gigabyte.
+        x = np.empty((len(draws), len(mr), *mr.shape[1:4]), np.float32)
+        nfe, ok, start = np.empty(len(stacks)), np.empty(len(stacks), bool), time.perf_counter()
         for begin in progress(range(0, len(stacks), batch)):
             rows = padded[begin : begin + batch]
             # Keys for all slices at once would be compiled for each number of slices.
             keys = slice_keys(seed, case_number, stacks[rows] * own_noise, numbers[rows])
             sharded = parallel.shard((keys, mr[stacks[rows]]), count)
             samples = jax.device_get(draw((self._params, along_z), sharded))
-            results.append([part.reshape(-1, *part.shape[2:]) for part in samples])
+            parts = (part.reshape(-1, *part.shape[2:]) for part in samples)
+            for row, one, *figures in zip(range(begin, len(stacks)), *parts, strict=False):
+                x[row % len(draws), row // len(draws)], nfe[row], ok[row] = one[..., 0], *figures
         seconds = (time.perf_counter() - start) / (depth * len(draws))
 
-        x, nfe, ok = (np.concatenate(part)[: len(stacks)] for part in zip(*results, strict=True))
         if not ok.all():
             raise InputError(
                 f"{case}: {np.sum(~ok)} of {ok.size} draws are not finite or did not reach their "
                 "end: take more steps or a looser tolerance, or train longer."
             )
-        x = np.moveaxis(x[..., 0].reshape(len(mr), len(draws), *x.shape[1:4]), 1, 0)
         return x.reshape(len(draws), -1, *x.shape[3:])[:, :depth], float(nfe.mean()), seconds
 
     def _stacked(

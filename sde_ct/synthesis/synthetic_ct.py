@@ -63,8 +63,8 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
       networks: the draws of each network, in equal numbers and of one MR.
       air: HU of voxels that no slice reaches.
     """
-    hu, given = np.concatenate([one.hu for one in networks]), networks[0].given
-    draws = tuple(from_slices(draw, given.grid, fill=air) for draw in hu)
+    slices, given = [draw for one in networks for draw in one.hu], networks[0].given
+    draws = tuple(from_slices(draw, given.grid, fill=air) for draw in slices)
     ct = SyntheticCT(
         draws=draws,
         mean=draws[0],
@@ -83,12 +83,12 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
 
     arrays = [draw.array for draw in draws]
     mean, variance = moments(arrays)
-    _, in_body = moments(hu[:, given.mask > 0])
+    _, in_body = moments([draw[given.mask > 0] for draw in slices])
     ct = replace(
         ct,
         mean=draws[0].with_array(mean.astype(np.float32)),
         spread=deviation(variance),
-        collapsed=collapse_warning(float(np.sqrt(in_body).mean()), len(hu)),
+        collapsed=collapse_warning(float(np.sqrt(in_body).mean()), len(draws)),
     )
     if len(networks) == 1:
         return ct
