@@ -81,7 +81,7 @@ RECIPES = Path(__file__).resolve().parent.parent / "configs"
 def main() -> None:
     from sde_ct.runtime import parallel
 
-    parallel.set_up()
+    parallel.set_up(keep_memory=True)
     result = Path(OUTPUT.value) / RESULTS[MODE.value]
     if result.exists():
         raise InputError(f"{result} exists: give another --output or remove it.")

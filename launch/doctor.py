@@ -24,7 +24,7 @@ def main(path: str) -> int:
     from sde_ct.doctor.finding import screen
     from sde_ct.runtime import parallel
 
-    parallel.set_up()
+    parallel.set_up(keep_memory=True)
     progress = partial(bar, desc="doctor", unit="patient", leave=False)
     report = diagnose(Path(path), RECIPE if COST.value else None, progress)
     print(screen(report))

@@ -56,7 +56,7 @@ def main() -> None:
     from sde_ct.training.wandb_report import wandb_report
     from sde_ct.training.weights import summary
 
-    parallel.set_up()
+    parallel.set_up(keep_memory=True)
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value):
         with peers.agreed():

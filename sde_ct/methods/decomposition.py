@@ -20,8 +20,6 @@ from sde_ct.methods.frequencies import IN_PLANE, Images, filtered
 from sde_ct.methods.mirroring import Draw, draw_mean
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
-from sde_ct.sampling.chain import all_finite
-from sde_ct.types import Samples
 
 SMALL = 1e-12  # keeps 0 / 0 finite
 MEMORY = 0.95  # decay of the moving average of the residual's scale
@@ -85,26 +83,21 @@ class Decomposition:
         """`KNOTS` in units of the regression."""
         return self.in_units(jnp.array(KNOTS))
 
-    def ct(self, params: Params, mean: Array, residual: Array) -> Array:
-        """In model units."""
+    def ct(self, params: Params, mean: Array, residual: Array) -> Float[Array, "*n h w 1"]:
+        """The CT in model units, from a mean and a drawn residual."""
         if params.shape is not None:
             residual = params.shape(residual)
         scale = jnp.interp(mean, self.knots, jnp.broadcast_to(params.scale, (len(KNOTS),)))
         return self.data.ct_mean + self.data.ct_std * (mean + scale * residual)
 
-    def draw(self, split: Draw) -> Draw:
-        """`draw` of a Method: the CT of each mean and residual that `split` returns as channels."""
-
-        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-            samples = split(params, keys, mr, along_z)
-            ct = self.ct(params, samples.x[..., :1], samples.x[..., 1:])
-            return samples._replace(x=ct, ok=samples.ok & all_finite(ct))
-
-        return draw
-
     def draw_mean(self) -> Draw:
         """`draw` of a Method that returns the regression's CT."""
         return draw_mean(lambda params, mr: self.mean_of_volumes(params.mean, mr), self.data)
+
+
+def as_channels(params: Params, mean: Array, residual: Array) -> Float[Array, "*n h w 2"]:
+    """In place of `Decomposition.ct`, the mean and the residual themselves."""
+    return jnp.concatenate([mean, residual], axis=-1)
 
 
 def raised(residual: Images, exponent: ArrayLike) -> Float[Array, "*n h w 1"]:

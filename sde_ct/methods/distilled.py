@@ -18,7 +18,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
-from sde_ct.methods.decomposition import Decomposition, Params, newer_scale, sizes
+from sde_ct.methods.decomposition import (
+    Decomposition,
+    Params,
+    as_channels,
+    newer_scale,
+    sizes,
+)
 from sde_ct.methods.diffusion import form_of
 from sde_ct.methods.energy_score import energy_score
 from sde_ct.methods.mirroring import either_orientation
@@ -88,17 +94,29 @@ def distilled(
         draws = generate(network.apply, params, both, shown)
         return energy_score(draws.reshape(2, *batch.rest.shape), batch.rest, batch.valid)
 
-    def split(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-        """The mean and a draw of the residual, as two channels."""
-        mean = parts.mean_of_volumes(params.mean, mr)
-        # Folded, because the orientation of the MR is drawn from the keys themselves.
-        noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(fold(keys, 0))
-        if along_z is not None:
-            noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
-        shown = jnp.concatenate([mean, mr], axis=-1)
-        rest = by_slices(partial(generate, evaluator(network), params.denoiser), noise, shown)
-        both = jnp.concatenate([mean, rest], axis=-1)
-        return Samples(both, jnp.full(len(both), 2), all_finite(both))
+    def drawn(finish):
+        """`draw` of a Method: `finish` of the mean and of a drawn residual.
+
+        `finish` is `parts.ct` or `as_channels`.
+        """
+
+        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+            shape = (*mr.shape[1:-1], 1)
+            # Folded, because the orientation of the MR is drawn from the keys themselves.
+            noise = jax.vmap(lambda key: jax.random.normal(key, shape))(fold(keys, 0))
+            if along_z is not None:
+                noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
+
+            def of_slices(noise: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"]) -> Array:
+                mean = parts.mean(params.mean, mr)
+                shown = jnp.concatenate([mean, mr], axis=-1)
+                rest = generate(evaluator(network), params.denoiser, noise, shown)
+                return finish(params, mean, rest)
+
+            x = by_slices(of_slices, noise, mr)
+            return Samples(x, jnp.full(len(x), 2), all_finite(x))
+
+        return either_orientation(draw) if config.data.flip else draw
 
     def init(key, batch: Batch, params: Params | None = None) -> Student:
         if params is None:  # for the shapes alone
@@ -133,11 +151,10 @@ def distilled(
     def for_synthesis(state: Student) -> Params:
         return Params(state.mean, weights(state.generator), state.scale)
 
-    turned = either_orientation(split) if config.data.flip else split
-    chosen = (parts.draw_mean(), False) if only_mean else (parts.draw(turned), True)
+    draw, is_random = (parts.draw_mean(), False) if only_mean else (drawn(parts.ct), True)
     return Method(
-        *(init, update, evaluate, for_synthesis, *chosen, validated),
+        *(init, update, evaluate, for_synthesis, draw, is_random, validated),
         needs_teacher=True,
         params=Params,
-        comparison=Comparison(turned, partial(measured, parts)),
+        comparison=Comparison(drawn(as_channels), partial(measured, parts)),
     )

@@ -14,6 +14,7 @@ from sde_ct.config import Experiment
 from sde_ct.methods.decomposition import (
     Decomposition,
     Params,
+    as_channels,
     newer_scale,
     sizes,
 )
@@ -21,10 +22,12 @@ from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
 from sde_ct.methods.mirroring import either_orientation
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
+from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import advance, figures_over, keep_finite, mean_over
 from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.models import UNet
 from sde_ct.sampling.along_z import correlated_along_z
+from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Batch, Comparison, Method, Samples
 
@@ -114,23 +117,28 @@ def residual(
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
-    def split_by(run):
-        def split(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-            """The mean and a draw of the residual, as two channels."""
+    def drawn(run, finish):
+        """`draw` of a Method: `finish` of the mean and of a residual that the sampler `run` draws.
+
+        `finish` is `parts.ct` or `as_channels`.
+        """
+
+        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
             mean = parts.mean_of_volumes(params.mean, mr)
             shown = jnp.concatenate([mean, mr], axis=-1)
             score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
             sample = run if along_z is None else correlated_along_z(run, along_z)
             rest = sample(keys, sde, score, mean.shape)
-            return rest._replace(x=jnp.concatenate([mean, rest.x], axis=-1), nfe=rest.nfe + 1)
+            x = by_slices(partial(finish, params), mean, rest.x)
+            return Samples(x, rest.nfe + 1, rest.ok & all_finite(x))
 
-        return either_orientation(split) if config.data.flip else split
+        return either_orientation(draw) if config.data.flip else draw
 
     if sampler == MEAN:
         draw, is_random = parts.draw_mean(), False
     else:
-        draw, is_random = parts.draw(split_by(sampler_fn(sampler, config, sde))), True
-    comparison = Comparison(split_by(few_steps(config, sde)), partial(measured, parts))
+        draw, is_random = drawn(sampler_fn(sampler, config, sde), parts.ct), True
+    comparison = Comparison(drawn(few_steps(config, sde), as_channels), partial(measured, parts))
     return Method(
         *(init, update, loss, for_synthesis, draw, is_random, validated),
         comparison=comparison,

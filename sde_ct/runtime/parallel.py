@@ -20,16 +20,21 @@ AXIS = "devices"
 CORES = 8  # most CPU cores that are used as devices, because each device holds its own batch
 
 
-def set_up() -> None:
+def set_up(*, keep_memory: bool = False) -> None:
     """Configure JAX before it looks for devices, and keep settings that exist already.
 
     Compiled programs are kept on disk from one start to the next. On a CPU each core becomes a
     device, because inside a loop XLA runs a network on only one core. Random numbers are those of
     JAX's default, whatever JAX_THREEFRY_PARTITIONABLE says, so that the same seed gives the same
     result.
+
+    Args:
+      keep_memory: whether freed memory is kept for the next array, see `_keep_memory`. A training
+        is then faster. A synthesis is not, and takes up to half as much memory again.
     """
     jax.config.update("jax_threefry_partitionable", True)
-    _keep_memory()
+    if keep_memory:
+        _keep_memory()
     if not jax.config.jax_compilation_cache_dir:
         cache.remove_truncated(folder := cache.folder("xla"))
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -44,7 +49,8 @@ def _keep_memory() -> None:
     """Have glibc keep freed memory for the next array instead of returning it to the system.
 
     XLA allocates its arrays anew in every execution, and on a CPU clearing new pages takes a third
-    of a training step of the paper's network.
+    of a training step of the paper's network. The heap grows where gaps are too small for the next
+    array.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "gnu_get_libc_version"):
         library.mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap never shrinks

@@ -149,7 +149,12 @@ def from_slices(
     upright = canonical(grid.frame)
     scale = tuple(1.0 / s for s in grid.scale)
     offset = tuple(-o / s for o, s in zip(grid.offset, grid.scale, strict=True))
-    array = _resample(slices, scale, offset, upright.array.shape[1::-1], fill)  # type: ignore[arg-type]
+    plane = upright.array.shape[1::-1]
+    if scale == (1.0, 1.0) and offset == (0.0, 0.0) and plane == slices.shape[1:]:
+        # Not copied, because ten draws of a large volume take a gigabyte.
+        array = np.asarray(slices, np.float32)
+    else:
+        array = _resample(slices, scale, offset, plane, fill)  # type: ignore[arg-type]
     return restore(Volume(array.transpose(2, 1, 0), upright.affine, unit), grid.frame)
 
 
