@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sde_ct.data.inputs import NetworkInput
 from sde_ct.uncertainty.draws import AirFigures, collapse_warning, decompose, moments, worst
@@ -82,13 +82,15 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
         return draws[0].with_array(np.sqrt(np.maximum(variance, 0)).astype(np.float32))
 
     arrays = [draw.array for draw in draws]
-    mean, variance = moments(arrays)
-    _, in_body = moments([draw[given.mask > 0] for draw in slices])
+    mean, spread = (np.empty(arrays[0].shape, np.float32) for _ in range(2))
+    for z in range(mean.shape[2]):  # float64 of whole volumes would take a gigabyte
+        mean[..., z], variance = moments([array[..., z] for array in arrays])
+        spread[..., z] = np.sqrt(variance)
     ct = replace(
         ct,
-        mean=draws[0].with_array(mean.astype(np.float32)),
-        spread=deviation(variance),
-        collapsed=collapse_warning(float(np.sqrt(in_body).mean()), len(draws)),
+        mean=draws[0].with_array(mean),
+        spread=draws[0].with_array(spread),
+        collapsed=collapse_warning(_mean_spread(slices, given.mask > 0), len(draws)),
     )
     if len(networks) == 1:
         return ct
@@ -102,3 +104,13 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
         within=deviation(parts.within),
         between=deviation(parts.between),
     )
+
+
+def _mean_spread(
+    draws: Sequence[Float[np.ndarray, "z h w"]], where: Bool[np.ndarray, "z h w"]
+) -> float:
+    """The mean standard deviation of the draws in a region, HU; NaN if it is empty."""
+    total = 0.0
+    for z, inside in enumerate(where):
+        total += float(np.sqrt(moments([draw[z][inside] for draw in draws])[1]).sum())
+    return total / where.sum() if where.any() else float("nan")
