@@ -106,14 +106,9 @@ def folder(path: str) -> Spoil:
     return spoil
 
 
-def largest_file(change: Callable[[Path], Any]) -> Spoil:
-    """Of the checkpoint, which holds the weights."""
-
-    def spoil(root: Path) -> None:
-        files = [p for p in (root / "cnn/checkpoints").rglob("*") if p.is_file()]
-        change(max(files, key=lambda path: path.stat().st_size))
-
-    return spoil
+def weights(change: Callable[[Path], Any]) -> Spoil:
+    """Change the file of the checkpoint's weights."""
+    return lambda root: change(root / "cnn/checkpoints/0/weights.msgpack")
 
 
 def one_bit(path: Path) -> None:
@@ -305,12 +300,12 @@ SYNTHESIZE = {
     "a checkpoint with one bit changed": (
         "",
         "has changed since it was written",
-        largest_file(one_bit),
+        weights(one_bit),
     ),
     "a checkpoint without weights": (
         "",
         "is missing.: give the command",
-        largest_file(Path.unlink),
+        weights(Path.unlink),
     ),
     "no checkpoint": (
         "",

@@ -25,6 +25,7 @@ from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
 from sde_ct.training.state import fresh_state, initialised
+from sde_ct.training.weights import NETWORK, network_of
 
 PHANTOM: dict[str, Any] = {"shape": (24, 20, 6), "spacing": (16.0, 16.0, 16.0)}
 SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=12, pc_steps=12, ode_rtol=0.1, ode_atol=0.1)
@@ -79,5 +80,6 @@ def untrained(config: Experiment, data: Prepared, workdir: Path) -> Path:
     """A work directory with the checkpoint of step 0."""
     write_experiment(workdir, config, describe(config.data, data))
     state = initial_state(config, data)
-    Checkpoints(workdir).save(0, state, build_method(config).weights(state), {})
+    weights, progress = build_method(config).weights(state), {NETWORK: network_of(config)}
+    Checkpoints(workdir).save(0, state, weights, progress)
     return workdir

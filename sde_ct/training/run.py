@@ -25,7 +25,7 @@ from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.telemetry import Report, Telemetry
 from sde_ct.training.validation import validator
 from sde_ct.training.watch import Watch
-from sde_ct.training.weights import starting_weights
+from sde_ct.training.weights import NETWORK, network_of, starting_weights
 from sde_ct.types import Batch
 
 REMEDY = (
@@ -207,7 +207,10 @@ class Run:
 
     def _write(self, state: Any, progress: Progress) -> str:
         """Write a checkpoint, on the primary; returns why that failed, or ""."""
-        values = dataclasses.asdict(progress) | {"iterator": self.batches.get_state()}
+        values = dataclasses.asdict(progress) | {
+            "iterator": self.batches.get_state(),
+            NETWORK: network_of(self.config),
+        }
         try:
             if peers.is_primary():
                 state = jax.device_get(state)  # one process can't compute with arrays of all

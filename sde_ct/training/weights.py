@@ -1,6 +1,7 @@
 """The weights of a work directory, read for synthesis or as the start of another training."""
 
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from sde_ct.config import Experiment, differences
+from sde_ct.config_record import to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.decomposition import has_draws
@@ -20,6 +22,9 @@ from sde_ct.training.state import fresh_state
 
 # Fields that decide what a network has learnt to do; those of training and sampling do not.
 MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
+
+
+NETWORK = "network"  # in the progress of a checkpoint: `network_of` its configuration
 
 
 class Weights(NamedTuple):
@@ -70,15 +75,25 @@ def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = Tru
     """
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
-    checkpoints = Checkpoints(workdir)
-    if found := checkpoints.weights(step):
+    checkpoints, found = Checkpoints(workdir), None
+    if checkpoints.progress(step).get(NETWORK) == network_of(config):
+        found = checkpoints.weights(step)
+    if found is not None:
         params, stored = method.params(**found[0]), found[1]
-    else:
+    else:  # of an earlier version, or of another network, which `restore` refuses
         state, stored = checkpoints.restore(lambda: fresh_state(method, config, size), step)
         params = parallel.seldom(method.weights)(state)
     if validated and (losses := stored.get("validation")):
         params = method.validated(params, losses)
     return Weights(config, data, params, step, chosen)
+
+
+def network_of(config: Experiment) -> str:
+    """A hash of all that decides the names and shapes of the weights."""
+    record = to_dict(config)
+    data = [record["data"][name] for name in ("neighbours", "contrasts")]
+    text = json.dumps([record["method"], record["network"], data])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256(params: Any) -> str:

@@ -24,3 +24,9 @@ def test_checkpoints_of_earlier_versions_have_the_same_weights(method, phantoms,
     (folder / "digest.json").write_text(json.dumps(digests))
     old = weights.read_weights(workdir, 0, "newest").params
     assert type(new) is type(old) and weights.sha256(new) == weights.sha256(old)
+
+
+def test_the_weights_are_read_without_the_training_state(phantoms, tmp_path, monkeypatch):
+    workdir = tiny.untrained(tiny.experiment("cnn"), phantoms, tmp_path / "run")
+    monkeypatch.setattr(weights.Checkpoints, "restore", None)  # which would take longer
+    weights.read_weights(workdir, 0, "newest")
