@@ -16,7 +16,10 @@ from .test_many import save
 
 NAMES = ("anna", "bert", "carl")
 # Libraries of other programs, samplers and flags. Each takes 0.3 s to 2 s to import.
-UNUSED = {"diffrax", "matplotlib", "scipy.stats", "SimpleITK", "grain", "highdicom"}
+UNUSED = {
+    *("diffrax", "matplotlib", "scipy.stats", "SimpleITK", "grain", "highdicom"),
+    "orbax.checkpoint",
+}
 SCRIPT = str(ROOT / "launch" / "synthesize.py")
 
 
@@ -145,4 +148,4 @@ def test_a_second_process_waits_for_a_volume_in_work_until_the_first_is_killed(
     assert set(listing(out)) == names  # neither a lock nor a partial folder is left
     lines = logs[1].read_text().splitlines()
     imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
-    assert "orbax.checkpoint" in imported and not UNUSED & imported
+    assert "nibabel" in imported and not UNUSED & imported
