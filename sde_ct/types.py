@@ -65,7 +65,7 @@ class Method(NamedTuple):
       "network", the number of the one in training.
     loss(state, keys, batch) -> {name: value}: the validation losses.
     weights(state) -> the parameters for synthesis: the moving average where there is one.
-    params: the type of these parameters, which is made from its fields or items by name.
+    params(**items) -> the same parameters from their fields or items, as a checkpoint stores them.
     draw(params, keys, mr, along_z=None) -> Samples: a synthetic CT in model units, [n, z, h, w, 1],
       for each of n keys and MR volumes [n, z, h, w, k], from the parameters of `weights`. It runs
       under jit and pmap. z is 1 for slices drawn apart; above 8 it must be a multiple of 8.

@@ -3,7 +3,7 @@
 A work directory holds `checkpoints/<step>/` with
 
 state/            parameters, moving averages and optimisers, written by Orbax
-weights.msgpack   the weights for synthesis, which has no need to read and trace all of the state
+weights.msgpack   the weights for synthesis, which then need not read all of the state
 progress.json     the data iterator, the validation loss after this step, and counters
 digest.json       the SHA-256 of every other file
 

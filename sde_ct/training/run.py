@@ -213,7 +213,7 @@ class Run:
         }
         try:
             if peers.is_primary():
-                state = jax.device_get(state)  # one process can't compute with arrays of all
+                state = jax.device_get(state)  # this process alone computes the weights
                 self.checkpoints.save(progress.step, state, self._weights(state), values)
         except SaveError as error:
             return str(error)

@@ -80,7 +80,7 @@ def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = Tru
         found = checkpoints.weights(step)
     if found is not None:
         params, stored = method.params(**found[0]), found[1]
-    else:  # of an earlier version, or of another network, which `restore` refuses
+    else:  # The checkpoint is of an earlier version, or of another network, which is refused here.
         state, stored = checkpoints.restore(lambda: fresh_state(method, config, size), step)
         params = parallel.seldom(method.weights)(state)
     if validated and (losses := stored.get("validation")):
