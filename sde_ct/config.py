@@ -37,6 +37,7 @@ class NetworkConfig:
     patch: int = positive(1)
     groups: int = positive(32)  # of the group normalisation; keep several channels in each
     noise_scale: float = positive(1.0)
+    dropout: float = at_least(0, 0.0, below=1)  # of the CNN's feature maps; draws then differ
     dtype: str = choice("float32", "bfloat16")
     remat: bool = False  # recompute convolutions in the backward pass too: less memory, slower
 
@@ -197,6 +198,11 @@ def _check_together(config: Experiment) -> None:
         raise InputError(
             "config.sampling.clip_denoised=True keeps a CT in its range, but the residual method "
             "draws a difference of CTs: set it to False."
+        )
+    if config.network.dropout and config.method != "cnn":
+        raise InputError(
+            f"config.network.dropout={config.network.dropout} is for config.method='cnn' only: "
+            "set it to 0."
         )
     if config.sampling.shared_noise and config.sampling.correlated_noise:
         raise InputError(

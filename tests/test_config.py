@@ -114,6 +114,7 @@ WRONG = {
     "network.attention": (5,),
     "network.patch": 0,
     "network.dtype": "float16",
+    "network.dropout": 0.1,  # of a method other than the CNN
     "diffusion.form": "noise",
     "diffusion.time_min": 1.0,
     "diffusion.log_mean": math.nan,

@@ -10,7 +10,7 @@ from sde_ct.doctor.examine_prepared import examine_prepared, examine_workdir
 from sde_ct.doctor.examine_volume import examine
 from sde_ct.doctor.finding import Finding, Report, error
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method
+from sde_ct.methods import build_method, takes_sampler
 from sde_ct.runtime import parallel
 from sde_ct.training.cost import Cost, estimate
 from sde_ct.volumes.dicom.series import slice_files
@@ -81,10 +81,10 @@ def _synthesis(
     config: Experiment, size: Sequence[int], slices: int, advised: Path | None = None
 ) -> tuple[str, ...]:
     cost = estimate(config, (size[0], size[1]))
-    is_random = build_method(config).is_random
-    evaluations = cost.evaluations + (config.sampling.fast_evaluations - 1 if is_random else 0)
+    solved = config.sampling.fast_evaluations - 1 if takes_sampler(config) else 0
+    draws = DRAWS if build_method(config).is_random else 1
     by = f" by {_short(advised)}" if advised else ""
-    what = cost.synthesis(slices, evaluations, DRAWS if is_random else 1)
+    what = cost.synthesis(slices, cost.evaluations + solved, draws)
     return (f"synthesis{by} on slices of {size[0]} x {size[1]}: {what}; {_basis(cost)}",)
 
 

@@ -4,42 +4,60 @@ from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from sde_ct.config import DataConfig, Experiment
 from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
 from sde_ct.sampling.chain import all_finite
+from sde_ct.sampling.keys import as_typed
 from sde_ct.types import Batch, Method, Samples
 
 
 def predict(
-    params, mr: Float[Array, "b h w k"], *, network: UNet, data: DataConfig
+    params,
+    mr: Float[Array, "b h w k"],
+    keys: Key[Array, " b"] | None = None,
+    *,
+    network: UNet,
+    data: DataConfig,
 ) -> Float[Array, "b h w 1"]:
-    """The CT in model units, ct_mean + ct_std · F(mr), where F has unit variance (GAN and CNN)."""
-    return data.ct_mean + data.ct_std * network.apply(params, mr)  # type: ignore[operator]
+    """The CT in model units, ct_mean + ct_std · F(mr), where F has unit variance (GAN and CNN).
+
+    Keys choose the feature maps that dropout leaves out in each image; None leaves out none.
+    """
+    return data.ct_mean + data.ct_std * network.apply(params, mr, keys=keys)  # type: ignore[operator]
 
 
 def answer(network: UNet, data: DataConfig) -> Callable[..., Samples]:
-    """The `draw` of a method without randomness, which returns `predict` for any keys."""
+    """The `draw` of CNN and GAN. Without dropout it returns `predict` for any keys.
+
+    With dropout each key is one network, which sees all slices of its volume (Gal & Ghahramani
+    2016). `along_z` has no meaning here.
+    """
 
     def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-        x = by_slices(partial(predict, params, network=network, data=data), mr)
+        of_slices = jnp.broadcast_to(as_typed(keys)[:, None], mr.shape[:2])
+        x = by_slices(partial(predict, params, network=network, data=data), mr, of_slices)
         return Samples(x, nfe=jnp.ones(len(x), jnp.int32), ok=all_finite(x))
 
     return draw
 
 
 def regression(config: Experiment, network: UNet, axis_name: str | None = None) -> Method:
-    """Least squares. Its minimiser is E[CT | MR], the limit of the mean of many draws."""
+    """Least squares. Its minimiser is E[CT | MR], the limit of the mean of many draws.
+
+    With `config.network.dropout`, feature maps are left out at random in training and synthesis:
+    draws then differ, as draws from an approximate posterior of the network (MC dropout).
+    """
 
     def initialise(key, batch: Batch):
         return network.forward.init(key, batch.mr[:1])
 
     def loss(params, keys, batch: Batch) -> Float[Array, ""]:
-        ct = predict(params, batch.mr, network=network, data=config.data)
+        ct = predict(params, batch.mr, keys, network=network, data=config.data)
         return jnp.mean(batch.valid * (ct - batch.ct) ** 2)
 
-    draw = answer(network.forward, config.data)
-    return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=False)
+    draw, is_random = answer(network.forward, config.data), config.network.dropout > 0
+    return supervised(initialise, loss, config.training, axis_name, draw=draw, is_random=is_random)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from sde_ct.models import UNet
 
@@ -22,7 +22,7 @@ def evaluator(network: UNet) -> Callable:
 
 
 def by_slices(
-    function: Callable[..., Float[Array, "b h w c"]], *volumes: Float[Array, "n z h w k"]
+    function: Callable[..., Float[Array, "b h w c"]], *volumes: Shaped[Array, "n z *d"]
 ) -> Float[Array, "n z h w c"]:
     """`function` of the slices of n volumes, whose memory does not grow with z beyond `SLICES`."""
     depth = volumes[0].shape[1]
@@ -34,5 +34,5 @@ def by_slices(
     return made.reshape(*volumes[0].shape[:2], *made.shape[1:])
 
 
-def _chunked(x: Float[Array, "n z *d"]) -> Float[Array, "m n s *d"]:
+def _chunked(x: Shaped[Array, "n z *d"]) -> Shaped[Array, "m n s *d"]:
     return x.reshape(len(x), -1, SLICES, *x.shape[2:]).swapaxes(0, 1)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from sde_ct.models import winograd
 from sde_ct.models.parameters import Dense, Layer
@@ -84,15 +84,23 @@ def _normals(count: int) -> np.ndarray:
 
 
 class ResidualBlock(nn.Module):
-    """Twice: norm, swish and 3 x 3 convolution. The noise features are added in between."""
+    """Twice: norm, swish and 3 x 3 convolution. The noise features are added in between.
+
+    With keys, the share `dropout` of the second convolution's input maps is set to zero, at random
+    for each image, and the others grow so that their expectation stays (Tompson et al. 2015).
+    """
 
     channels: int
     groups: int
     dtype: DType
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], features: Float[Array, "b f"] | None
+        self,
+        x: Float[Array, "b h w c"],
+        features: Float[Array, "b f"] | None,
+        keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w d"]:
         conv = functools.partial(Conv3x3, self.channels, self.dtype)
         h = conv(name="conv_in")(nn.swish(GroupNorm(self.groups, name="norm_in")(x)))
@@ -101,6 +109,9 @@ class ResidualBlock(nn.Module):
             shift = Dense(self.channels, dtype=self.dtype, name="noise")(features)
             h = h + shift[:, None, None]
         h = nn.swish(GroupNorm(self.groups, name="norm_out")(h))
+        if keys is not None:
+            kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.dropout, h.shape[3:]))
+            h = h * (kept(keys)[:, None, None] / (1 - self.dropout)).astype(h.dtype)
         h = conv(name="conv_out", kernel_init=nn.initializers.zeros)(h)
         if x.shape[-1] != self.channels:
             x = Dense(self.channels, dtype=self.dtype, name="skip")(x)

@@ -1,9 +1,11 @@
 """The UNet that all methods share: denoiser, regression network and GAN generator."""
 
+import zlib
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from sde_ct.models.layers import (
     CONVOLVED,
@@ -32,6 +34,7 @@ class UNet(nn.Module):
     patch: int = 1  # each patch x patch square of pixels becomes the channels of one
     groups: int = 32
     noise_scale: float = 1.0  # frequencies of the noise features
+    dropout: float = 0.0  # share of the feature maps that each residual block leaves out
     dtype: DType = jnp.float32
     remat: bool = False  # recompute the convolutions of residual blocks in the backward pass too
     gradients: bool = True  # False where no backward pass follows: tracing then takes less time
@@ -48,28 +51,42 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], noise: Float[Array, " b"] | None = None
+        self,
+        x: Float[Array, "b h w c"],
+        noise: Float[Array, " b"] | None = None,
+        keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w 1"]:
-        """`noise` is the label of the noise level; None for a CNN or GAN."""
-        features = None
+        """The network of images.
+
+        Args:
+          x: the images.
+          noise: the label of the noise level; None for a CNN or GAN.
+          keys: one for each image, which choose the maps that dropout leaves out; None leaves out
+            none.
+        """
+        features, keys = None, keys if self.dropout else None
         if noise is not None:
             features = NoiseFeatures(4 * self.channels, self.noise_scale, name="noise")(noise)
             features = features.astype(self.dtype)
         h = space_to_depth(x.astype(self.dtype), self.patch)
         h = Conv3x3(self.channels, self.dtype, name="stem")(h)
-        h, skips = self._down(h, features)
-        h = self._level(h, features, len(self.multipliers) - 1, "middle_in")
-        h = self._level(h, features, len(self.multipliers) - 1, "middle_out")
-        h = self._up(h, skips, features)
+        h, skips = self._down(h, features, keys)
+        h = self._level(h, features, keys, len(self.multipliers) - 1, "middle_in")
+        h = self._level(h, features, keys, len(self.multipliers) - 1, "middle_out")
+        h = self._up(h, skips, features, keys)
         h = nn.swish(GroupNorm(self.groups, name="head_norm")(h))
         zeros = nn.initializers.zeros
         out = Conv3x3(self.patch**2, self.dtype, kernel_init=zeros, name="head")(h)
         return depth_to_space(out, self.patch).astype(jnp.float32)
 
-    def _level(self, h: Array, features: Array | None, level: int, name: str) -> Array:
+    def _level(
+        self, h: Array, features: Array | None, keys: Array | None, level: int, name: str
+    ) -> Array:
         width = self.channels * self.multipliers[level]
         block = self._recomputed(ResidualBlock) if self.gradients else ResidualBlock
-        h = block(width, self.groups, self.dtype, name=name)(h, features)
+        if keys is not None:
+            keys = jax.vmap(jax.random.fold_in, (0, None))(keys, zlib.crc32(name.encode()))
+        h = block(width, self.groups, self.dtype, self.dropout, name=name)(h, features, keys)
         if level in self.attention:
             h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
         return h
@@ -82,11 +99,13 @@ class UNet(nn.Module):
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))
 
-    def _down(self, h: Array, features: Array | None) -> tuple[Array, list[Array]]:
+    def _down(
+        self, h: Array, features: Array | None, keys: Array | None
+    ) -> tuple[Array, list[Array]]:
         skips = [h]
         for level, multiplier in enumerate(self.multipliers):
             for block in range(self.blocks):
-                h = self._level(h, features, level, f"down_{level}_{block}")
+                h = self._level(h, features, keys, level, f"down_{level}_{block}")
                 skips.append(h)
             if level + 1 < len(self.multipliers):
                 width = self.channels * multiplier
@@ -94,11 +113,13 @@ class UNet(nn.Module):
                 skips.append(h)
         return h, skips
 
-    def _up(self, h: Array, skips: list[Array], features: Array | None) -> Array:
+    def _up(
+        self, h: Array, skips: list[Array], features: Array | None, keys: Array | None
+    ) -> Array:
         for level in reversed(range(len(self.multipliers))):
             for block in range(self.blocks + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._level(h, features, level, f"up_{level}_{block}")
+                h = self._level(h, features, keys, level, f"up_{level}_{block}")
             if level > 0:
                 h = Conv3x3(h.shape[-1], self.dtype, grow=True, name=f"grow_{level}")(h)
         return h

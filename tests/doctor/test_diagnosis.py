@@ -292,9 +292,11 @@ def test_one_path_is_wanted(tmp_path):
     assert "2 arguments: give one PATH" in call("doctor", tmp_path, tmp_path).error
 
 
-@pytest.mark.parametrize(("method", "evaluations"), [("diffusion", 20), ("residual", 21)])
+@pytest.mark.parametrize(
+    ("method", "evaluations"), [("diffusion", 20), ("residual", 21), ("distilled", 2)]
+)
 def test_the_cost_is_told(method, evaluations, phantoms, tmp_path):
-    """A draw of a residual network takes one evaluation more, that of the regression."""
+    """A draw with a residual takes one evaluation more, that of the regression."""
     run = tiny.untrained(tiny.experiment(method), phantoms, tmp_path / "run")
     done = call("doctor", run)
     cost = " ".join(done.out.split("cost")[1].split())
