@@ -124,7 +124,7 @@ def _require_unseen(trained, prepared) -> None:
 
 def _targets(prepared) -> dict[str, Path]:
     """The targets by patient. Every validation patient must have one that can be used."""
-    from sde_ct.evaluation.matching import volumes_in
+    from sde_ct.volumes.named import volumes_in
     from sde_ct.volumes.target import read_target
 
     if not Path(TARGETS.value).is_dir():

@@ -18,8 +18,9 @@ from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.files import read_any, read_volume
 from sde_ct.volumes.hounsfield import ORIGINAL, fault
 from sde_ct.volumes.masks import CtVolume, Mask
+from sde_ct.volumes.on_grid import on_grid, read_on_grid
 from sde_ct.volumes.overlap import ct_body
-from sde_ct.volumes.volume import Unit, Volume, canonical, reordered, same_grid
+from sde_ct.volumes.volume import Volume, canonical
 
 
 class Evaluated(NamedTuple):
@@ -146,7 +147,7 @@ def evaluate_files(
     if files.draws:
         draws = []
         for path in files.draws:
-            draw = _on_grid(path, read_sct(path), ct, files.reference)
+            draw = on_grid(path, read_sct(path), ct, files.reference)
             doubt = doubt or _doubt(path, draw)
             draws.append(draw.array[..., z_slices].astype(np.float32))
         drawn = DrawnCase(ct, z_slices, np.stack(draws), real, whole > 0, seen)
@@ -180,7 +181,7 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
         InputError: a file cannot be used, grids differ, or the mask is empty.
     """
     ct = canonical(read_volume(files.reference, "HU"))
-    sct = _on_grid(files.prediction, read_sct(files.prediction), ct, files.reference)
+    sct = on_grid(files.prediction, read_sct(files.prediction), ct, files.reference)
     if files.mask is None:
         return ct, sct, ct_body(ct)
     mask = read_on_grid(files.mask, "mask", ct, files.reference)
@@ -191,29 +192,7 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
     return ct, sct, mask
 
 
-def read_on_grid(path: Path, unit: Unit, ct: Volume, reference: Path) -> Volume:
-    """A volume that must lie on the grid of `ct`, which was read from `reference`."""
-    return _on_grid(path, read_volume(path, unit), ct, reference)
-
-
 def read_sct(path: Path) -> Volume:
     """Read a synthetic CT in HU without checking that its values look like HU."""
     volume = read_any(path, "CT")
     return volume.with_array(volume.array, "HU")
-
-
-def _on_grid(path: Path, volume: Volume, ct: Volume, reference: Path) -> Volume:
-    volume = reordered(volume, ct.affine)
-    if not same_grid(volume, ct):
-        raise InputError(
-            f"{path} ({_grid(volume)}) lies on another grid than {reference} ({_grid(ct)}): "
-            "resample one onto the other."
-        )
-    return volume
-
-
-def _grid(volume: Volume) -> str:
-    shape = " x ".join(map(str, volume.array.shape))
-    spacing = " x ".join(f"{step:.4g}" for step in volume.spacing)
-    origin = ", ".join(f"{x:.4g}" for x in volume.affine[:3, 3])
-    return f"{shape} voxels of {spacing} mm at {origin}"

@@ -27,10 +27,10 @@ import numpy as np
 from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import read_case
 from sde_ct.evaluation.matching import CaseFiles
-from sde_ct.evaluation.structures import BODY, Structure, find_structures, read_masks
 from sde_ct.volumes.dicom.dose import read_rtdose
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.formats import format_of
+from sde_ct.volumes.structures import BODY, Structure, find_structures, read_masks
 from sde_ct.volumes.volume import Volume, canonical, left_posterior_superior, same_grid
 
 NAME = "gamma.json"

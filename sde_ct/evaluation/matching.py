@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from sde_ct.errors import InputError
 from sde_ct.storage.folders import folders
-from sde_ct.volumes.formats import image_stem, image_suffixes
+from sde_ct.volumes.formats import image_suffixes
+from sde_ct.volumes.named import files_by_name, only, stem_of
 
 # Names of files in a case's folder, and their words in messages.
 KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}
@@ -71,8 +72,8 @@ def match_cases(
             raise InputError(f"{path} does not exist: check the path.")
     if draws is not None and not draws.is_dir():
         raise InputError(f"{draws} is a file: give the folder of all draws.")
-    alone = {_stem(prediction) or prediction.name: [prediction]}
-    predictions = _flat(prediction) if prediction.is_dir() else alone
+    alone = {stem_of(prediction) or prediction.name: [prediction]}
+    predictions = files_by_name(prediction) if prediction.is_dir() else alone
     if not predictions:
         raise InputError(f"{prediction} holds no predictions: it needs files <case>.nii.gz.")
     given = {"ct": reference, "mask": mask, "spread": spread}
@@ -83,19 +84,19 @@ def match_cases(
                 f"{place} is one {KINDS[kind]} for {len(predictions)} predictions: give the folder "
                 "of all."
             )
-    indexes = {k: _nested(p, k) | _flat(p) for k, p in places.items() if p.is_dir()}
-    all_draws = _flat(draws) if draws else {}
+    indexes = {k: _nested(p, k) | files_by_name(p) for k, p in places.items() if p.is_dir()}
+    all_draws = files_by_name(draws) if draws else {}
     cases, refused = [], []
     for name, paths in sorted(predictions.items()):
         try:
             files = {k: _file_of(name, k, p, indexes.get(k)) for k, p in places.items()}
             own_mask = files["mask"] if mask else _mask_beside(files["ct"])
             own_draws = _draws_of(name, draws, all_draws) if draws else ()
-            one, ct, own_spread = _only(paths, name), files["ct"], files.get("spread")
+            one, ct, own_spread = only(paths, name), files["ct"], files.get("spread")
             cases.append(CaseFiles(name, one, ct, own_mask, own_spread, own_draws))
         except InputError as error:
             refused.append(Refusal(name, str(error)))
-    references = _nested(reference, "ct") or _flat(reference) if reference.is_dir() else {}
+    references = _nested(reference, "ct") or files_by_name(reference) if reference.is_dir() else {}
     reason = (
         f"{prediction} has no prediction for this patient: add one, or remove the patient's CT "
         "from the reference."
@@ -104,31 +105,12 @@ def match_cases(
     return Matched(cases, refused, missing)
 
 
-def volumes_in(place: Path) -> dict[str, Path]:
-    """The volumes of one folder by name. Raises `InputError` if two have the same name."""
-    return {name: _only(paths, name) for name, paths in _flat(place).items()}
-
-
-def _stem(path: Path) -> str | None:
-    """The case after which a volume's file is named; None for hidden and for other files."""
-    return None if path.name.startswith(".") else image_stem(path)
-
-
-def _flat(place: Path) -> dict[str, list[Path]]:
-    """The volumes in a folder by their names."""
-    volumes: dict[str, list[Path]] = {}
-    for path in sorted(place.iterdir()):
-        if path.is_file() and (name := _stem(path)) is not None:
-            volumes.setdefault(name, []).append(path)
-    return volumes
-
-
 def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
     """The files at any depth with a kind as name, such as ct.nii.gz, by their folders' names."""
     volumes: dict[str, list[Path]] = {}
     for folder in folders(place):
         for path in sorted(folder.glob(f"{kind}.*")):
-            if path.is_file() and _stem(path) == kind:
+            if path.is_file() and stem_of(path) == kind:
                 volumes.setdefault(folder.name, []).append(path)
     return volumes
 
@@ -142,28 +124,22 @@ def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | N
             f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
             f"{name}/{kind}.nii.gz, or remove this prediction."
         )
-    return _only(index[name], name)
+    return only(index[name], name)
 
 
 def _draws_of(name: str, place: Path, index: dict[str, list[Path]]) -> tuple[Path, ...]:
     """The case's draws in the order of their numbers."""
     pattern = re.compile(re.escape(name) + r"_\d+")
     numbered = {stem: paths for stem, paths in index.items() if pattern.fullmatch(stem)}
-    draws = _flat(place / name) if (place / name).is_dir() else numbered
+    draws = files_by_name(place / name) if (place / name).is_dir() else numbered
     if len(draws) < 2:
         raise InputError(
             f"{place} holds {len(draws)} draws of {name}, but a spread needs 2: name them "
             f"{name}_00.nii.gz and so on, or put them into a folder {name}."
         )
-    return tuple(_only(draws[s], s) for s in sorted(draws, key=lambda s: (len(s), s)))
-
-
-def _only(paths: list[Path], name: str) -> Path:
-    if len(paths) > 1:
-        raise InputError(f"{paths[0]} and {paths[1]} are both '{name}': rename one case.")
-    return paths[0]
+    return tuple(only(draws[s], s) for s in sorted(draws, key=lambda s: (len(s), s)))
 
 
 def _mask_beside(ct: Path) -> Path | None:
-    masks = [ct.with_name(f"mask{suffix}") for suffix in image_suffixes() if _stem(ct) == "ct"]
+    masks = [ct.with_name(f"mask{suffix}") for suffix in image_suffixes() if stem_of(ct) == "ct"]
     return next((mask for mask in masks if mask.is_file()), None)

@@ -8,12 +8,13 @@ import numpy as np
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import DrawnCase
-from sde_ct.evaluation.matching import CaseFiles, volumes_in
-from sde_ct.evaluation.structures import find_structures, frame_of, read_masks
+from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.uncertainty.judgement import Judged
 from sde_ct.uncertainty.ranges import TargetRanges, target_ranges
 from sde_ct.uncertainty.ray_plan import RayPlan
 from sde_ct.uncertainty.structures import StructureMean, structure_mean
+from sde_ct.volumes.named import volumes_in
+from sde_ct.volumes.structures import find_structures, frame_of, read_masks
 from sde_ct.volumes.target import read_target
 from sde_ct.volumes.volume import Volume
 

@@ -1,4 +1,4 @@
-"""Read the structures of a case for dose engines, from masks and RTSTRUCT files."""
+"""Read the structures of a patient from masks and RTSTRUCT files."""
 
 import re
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
-from sde_ct.evaluation.cases import read_on_grid
-from sde_ct.evaluation.matching import volumes_in
 from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
 from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.slice import may_be_dicom, printable, read_header
 from sde_ct.volumes.formats import format_of
+from sde_ct.volumes.named import volumes_in
+from sde_ct.volumes.on_grid import read_on_grid
 from sde_ct.volumes.volume import Volume
 
 BODY = "BODY"  # the name of the body mask
@@ -32,16 +32,24 @@ class Contours(NamedTuple):
 Structure = Path | Contours  # a mask file, or contours
 
 
-def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure], list[str]]:
+def find_structures(
+    folder: Path, image: Path, frame: str | None = None
+) -> tuple[dict[str, Structure], list[str]]:
     """The structures in a folder by the names of their exported files, and notes on omitted ones.
 
     Outlines of the body are omitted, because the body mask takes their place. These are a mask
     called `BODY`, and an ROI that is called `BODY` or `EXTERNAL` (in upper or lower case) or has
     the type EXTERNAL.
 
+    Args:
+        folder: masks and RTSTRUCT files.
+        image: the file of the patient's image, for messages.
+        frame: its frame of reference, empty if it is no DICOM; None reads it from the file if
+            there are contours.
+
     Raises:
         InputError: there are no structures, a file is damaged, two structures have the same name,
-            or the real CT is DICOM and contours lie in another frame of reference.
+            or contours lie in another frame of reference.
     """
     masks = volumes_in(folder) if folder.is_dir() else {}
     drawn = _contours_in(folder) if folder.is_dir() else []
@@ -50,7 +58,8 @@ def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure]
             f"{folder} holds no structures: put a mask for each structure, or an RTSTRUCT file, "
             "there."
         )
-    frame = frame_of(reference) if drawn else ""
+    if frame is None:
+        frame = frame_of(image) if drawn else ""
     structures: dict[str, Structure] = {}
     left_out = []
     for name, path in masks.items():
@@ -65,8 +74,8 @@ def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure]
     for one in drawn:
         if frame and one.roi.frame and one.roi.frame != frame:
             raise InputError(
-                f"{one.file} is drawn in another frame of reference than {reference}: give the "
-                "structures of this CT."
+                f"{one.file} is drawn in another frame of reference than {image}: give the "
+                "structures of this image."
             )
         name = _file_name(one.roi.name)
         if one.roi.kind == "EXTERNAL" or name.upper() in OUTLINES:
@@ -82,19 +91,19 @@ def find_structures(folder: Path, reference: Path) -> tuple[dict[str, Structure]
 
 
 def read_masks(
-    structures: Mapping[str, Structure], ct: Volume, reference: Path
+    structures: Mapping[str, Structure], like: Volume, image: Path
 ) -> tuple[dict[str, Volume], list[str]]:
-    """The masks of structures on the grid of `ct`, and notes on ROIs without a mask there.
+    """The masks of structures on the grid of `like`, and notes on ROIs without a mask there.
 
     Raises InputError if a file cannot be used or lies on another grid.
     """
     masks, left_out = {}, []
     for name, structure in structures.items():
         if isinstance(structure, Path):
-            masks[name] = read_on_grid(structure, "mask", ct, reference)
+            masks[name] = read_on_grid(structure, "mask", like, image)
             continue
         try:
-            masks[name] = rasterise(structure.roi.polygons, ct)
+            masks[name] = rasterise(structure.roi.polygons, like)
         except InputError as error:
             left_out.append(f"{structure}, because {error}")
     return masks, left_out
