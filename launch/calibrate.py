@@ -10,6 +10,9 @@ for this sampler, this number of draws and this checkpoint.
 --rays=0,90 --targets=DIR also fits bounds of the water-equivalent path lengths (mm) from these
 gantry angles to the targets DIR/<patient>.nii.gz, on the MRs' grids. Without --targets the rays
 lead to the centre of each body. launch/synthesize.py --rays --calibrated prints these bounds.
+
+--structures=DIR also fits bounds of the mean HU of the structures in DIR/<patient>/, masks or
+RTSTRUCT files on the MRs' grids. launch/synthesize.py --structures --calibrated prints them.
 """
 
 from dataclasses import replace
@@ -43,6 +46,11 @@ RAYS = flags.DEFINE_list(
 TARGETS = flags.DEFINE_string(
     "targets", None, "Folder of target masks by patient. Default: the centre of the body."
 )
+STRUCTURES = flags.DEFINE_string(
+    "structures",
+    None,
+    "Folder with a folder of masks or RTSTRUCT files for each patient, whose mean HU get bounds.",
+)
 STOPPING_POWER = flags.DEFINE_string(
     "stopping_power",
     None,
@@ -59,6 +67,7 @@ def main() -> None:
     from sde_ct.uncertainty.range_bounds import fit_range_bounds, verified_bounds
     from sde_ct.uncertainty.ray_plan import plan_of_flags
     from sde_ct.uncertainty.recalibration_fit import fit, lines, record, verify
+    from sde_ct.uncertainty.structure_bounds import fit_structure_bounds, verified_structures
 
     parallel.set_up()
     if not 0 < COVERAGE.value < 1:
@@ -76,8 +85,9 @@ def main() -> None:
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again, or move it to keep both.")
     targets = _targets(prepared) if TARGETS.value else {}
-    (validation, ranges), (test, test_ranges) = (
-        _synthesized(synthesize, prepared.of(part), plan, targets)
+    masks = _structures(prepared) if STRUCTURES.value else {}
+    (validation, ranges, means), (test, test_ranges, test_means) = (
+        _synthesized(synthesize, prepared.of(part), plan, targets, masks)
         for part in ("validation", "test")
     )
     fitted = fit(
@@ -89,12 +99,16 @@ def main() -> None:
     )
     verified = verify(fitted, test or validation)
     figures = record(verified, "test" if test else "validation, which were fitted")
-    bounds = None
+    bounds = []
     if plan:
         towards = "target" if targets else "body"
-        bounds = fit_range_bounds(ranges, towards=towards, coverage=COVERAGE.value)
-        bounds = verified_bounds(bounds, test_ranges)
-        fitted = replace(fitted, path_lengths=bounds.to_json())
+        of_rays = fit_range_bounds(ranges, towards=towards, coverage=COVERAGE.value)
+        bounds.append(verified_bounds(of_rays, test_ranges))
+        fitted = replace(fitted, path_lengths=bounds[-1].to_json())
+    if masks:
+        of_structures = fit_structure_bounds(means, coverage=COVERAGE.value)
+        bounds.append(verified_structures(of_structures, test_means))
+        fitted = replace(fitted, structures=bounds[-1].to_json())
     recalibration.write(path, replace(fitted, verified=figures))
     print(f"{path}: fitted on {', '.join(prepared.split['validation'])}.")
     if test:
@@ -104,8 +118,8 @@ def main() -> None:
             "There is no test patient, so the figures below are those of the validation patients."
         )
     print(*lines(fitted, verified), sep="\n")
-    if bounds:
-        print("", *bounds.lines(), sep="\n")
+    for one in bounds:
+        print("", *one.lines(), sep="\n")
 
 
 def _require_unseen(trained, prepared) -> None:
@@ -142,15 +156,31 @@ def _targets(prepared) -> dict[str, Path]:
     return targets
 
 
-def _synthesized(synthesize, cases, plan, targets):
+def _structures(prepared) -> dict[str, dict]:
+    """The masks of structures by patient, on the grid of the prepared MR; some may have none."""
+    from sde_ct.volumes.structures import find_structures, read_masks
+
+    folder = Path(STRUCTURES.value)
+    if not folder.is_dir():
+        raise InputError(f"--structures={folder} is no folder: give one with a folder by patient.")
+    masks = {}
+    for case in (*prepared.of("validation"), *prepared.of("test")):
+        if (place := folder / case.id).is_dir():
+            found, _ = find_structures(place, Path(case.id), frame="")
+            masks[case.id], left_out = read_masks(found, case.volume("mr"), Path(case.id))
+            print(*(f"not measured: {one}\n" for one in left_out), sep="", end="")
+    return masks
+
+
+def _synthesized(synthesize, cases, plan, targets, masks):
     """Synthesize patients of the prepared set; a mask is the measured part of the body.
 
-    Returns what the corrections are fitted on and, with a plan, the path lengths. With targets,
-    patients without one have no path lengths.
+    Returns what the corrections are fitted on, with a plan the path lengths, and the mean HU of the
+    structures in `masks`. With targets, patients without one have no path lengths.
     """
     from sde_ct.uncertainty.recalibration_fit import Validation
 
-    patients, ranges = [], []
+    patients, ranges, means = [], [], []
     for case in cases:
         ct, mask = case.volume("ct"), case.volume("mask")
         mr, *further = (case.volume(name) for name in case.mrs)
@@ -166,7 +196,17 @@ def _synthesized(synthesize, cases, plan, targets):
         patients.append(Validation(draws.mean.array, draws.spread.array, ct.array, mask.array))
         if plan and (not targets or case.id in targets):
             ranges.append(_ranges(draws, case, mr, plan, targets.get(case.id)))
-    return patients, ranges
+        means.append(_means(draws, case, ct.array, masks.get(case.id, {})))
+    return patients, ranges, means
+
+
+def _means(draws, case, ct, masks):
+    """The mean HU of a patient's structures, where the real CT was measured."""
+    from sde_ct.synthesis.structures import means_in
+
+    valid = case.volume("valid").array > 0
+    inside = {name: (mask.array > 0) & valid for name, mask in masks.items()}
+    return means_in(draws, {name: mask for name, mask in inside.items() if mask.any()}, ct)
 
 
 def _ranges(draws, case, mr, plan, target):

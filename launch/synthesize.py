@@ -9,14 +9,11 @@ its folder, or one of its files if the folder holds several series. --dicom adds
 out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on, which join the MR's
 study. For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
 --dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
-refuse tilted ones.
+refuse tilted ones. --sampler=mean takes the regression of a residual network, without a spread.
 
 For several networks, trained from different seeds, repeat --workdir. The networks share the draws.
 out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
 disagreement of the networks.
-
---sampler=mean takes the regression of a residual network, without draws and spread. --sde=vp or
---sde=ve sets the SDE that the sampler follows.
 
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
 corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. out/NAME.json states
@@ -24,8 +21,9 @@ their coverage, which holds for voxels of the body.
 
 --rays=0,90 --target=FILE measures water-equivalent path lengths (mm) from these gantry angles to a
 target on the MR's grid. The table is printed and written to out/rays/NAME.csv, with all rays in
-NAME.json and a picture in NAME.png. With --calibrated, the intervals are those that
-launch/calibrate.py --rays fitted.
+NAME.json and a picture in NAME.png. --structures=DIR measures the mean HU of the structures in
+DIR/NAME/, masks or RTSTRUCT files, and writes out/structures/NAME.json. With --calibrated, the
+intervals of both are those that launch/calibrate.py fitted.
 
 --accept judges each CT, see launch/accept.py: PASS, or REVIEW with reasons, written also to the
 descriptions of the CT series. The exit status is 3 if a CT must be reviewed.
@@ -59,9 +57,7 @@ from sde_ct.runtime.cli import run
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "Folder of a training.", required=True)
 MR = flags.DEFINE_multi_string("mr", None, "The MRs: files, folders or patterns.", required=True)
 CHOOSE = flags.DEFINE_multi_string(
-    "choose",
-    [],
-    "Choose one volume of a series by a DICOM tag, as in EchoTime=100; may be repeated.",
+    "choose", [], "Choose one volume of a series by a DICOM tag, as EchoTime=100; may be repeated."
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 SAMPLER = flags.DEFINE_string(
@@ -71,9 +67,7 @@ SAMPLER = flags.DEFINE_string(
     "heun; or mean, which gives a residual or distilled network's regression without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
-    "draws",
-    None,
-    "Monte-Carlo draws of all networks together; default 10, or 1 per CNN, GAN or mean.",
+    "draws", None, "Draws of all networks together; default 10, or 1 per CNN, GAN or mean."
 )
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations",
@@ -126,6 +120,9 @@ STOPPING_POWER = flags.DEFINE_string(
     None,
     "Proton stopping power by HU: pyradplan (the default), matrad, or a CSV file of HU,RSP.",
 )
+STRUCTURES = flags.DEFINE_string(
+    "structures", None, "Folder with a folder NAME of structures whose mean HU is measured."
+)
 ACCEPT = flags.DEFINE_bool("accept", False, "Say whether each CT passes or must be reviewed.")
 RANGE_LIMIT = flags.DEFINE_float(
     "range_limit", None, "--accept: widest interval of a path length that passes, mm.", 0.0
@@ -176,16 +173,14 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
     from sde_ct.uncertainty.ray_plan import plan_of_flags
     from sde_ct.volumes.dicom.choice import parse_choices
 
-    if STUDY.value and not (DICOM.value or AXIAL.value):
-        raise InputError("--study affects only DICOM outputs: add --dicom.")
-    if PATIENT_ID.value:
-        if not (DICOM.value or AXIAL.value):
-            raise InputError("--patient_id affects only DICOM outputs: add --dicom.")
-        # The standard's limits of the VR LO.
-        if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:
-            raise InputError(
-                "--patient_id is too long or has a backslash: give up to 64 characters without one."
-            )
+    dicom = DICOM.value or AXIAL.value
+    for flag in (STUDY, PATIENT_ID):
+        if flag.value and not dicom:
+            raise InputError(f"--{flag.name} affects only DICOM outputs: add --dicom.")
+    if len(PATIENT_ID.value) > 64 or "\\" in PATIENT_ID.value:  # the limits of the VR LO
+        raise InputError(
+            "--patient_id is too long or has a backslash: give up to 64 characters without one."
+        )
     if RANGE_LIMIT.value is not None and not (ACCEPT.value and RAYS.value):
         raise InputError("--range_limit judges path lengths: add --accept and --rays.")
     choices = parse_choices(CHOOSE.value)
@@ -203,32 +198,24 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
             mask=Path(MASK.value) if MASK.value else None,
             calibrated=CALIBRATED.value,
             each=SAVE_DRAWS.value,
-            dicom=DICOM.value or AXIAL.value,
+            dicom=dicom,
             axial=AXIAL.value,
             choices=choices,
             patient_id=PATIENT_ID.value.strip(),
             study=Path(STUDY.value) if STUDY.value else None,
             checkpoint=CHECKPOINT.value,
             rays=RayRequest(plan, TARGET.value, save_fan) if plan else None,
+            structures=Path(STRUCTURES.value) if STRUCTURES.value else None,
             accept=AcceptRequest(RANGE_LIMIT.value, save_page) if ACCEPT.value else None,
         )
     )
     for line in job.lines():
         say(line)
     sources = find_contrasts(MR.value, job.contrasts, choices)
-    if MASK.value and len(sources) > 1 and not Path(MASK.value).is_dir():
-        raise InputError(f"--mask={MASK.value} is one mask for {len(sources)} MRs: give a folder.")
-    if TARGET.value and len(sources) > 1 and not Path(TARGET.value).is_dir():
-        raise InputError(
-            f"--target={TARGET.value} is one target for {len(sources)} MRs: give a folder of masks."
-        )
-    if PATIENT_ID.value and len(sources) > 1:
-        raise InputError(f"--patient_id is for one patient: give one MR, not {len(sources)}.")
-    if STUDY.value and len(sources) > 1:
-        raise InputError(f"--study is for one MR: give one --mr, not {len(sources)}.")
+    if len(sources) > 1:
+        _require_for_many(len(sources))
     mine = sources[jax.process_index() :: jax.process_count()]
-    refused: dict[str, InputError] = {}
-    passed = True
+    refused, passed = {}, True
     for source in bar(mine, unit="volume", disable=len(mine) == 1):
         try:
             done = job(source)
@@ -243,6 +230,18 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
         for line in (*(f"note: {note}" for note in done.notes), done.sentence, *done.lines):
             say(line)
     return refused, len(mine), passed
+
+
+def _require_for_many(count: int) -> None:
+    """Raise InputError for a flag that fits one MR only."""
+    for flag in (MASK, TARGET):
+        if flag.value and not Path(flag.value).is_dir():
+            raise InputError(
+                f"--{flag.name}={flag.value} is one {flag.name} for {count} MRs: give a folder."
+            )
+    for flag in (PATIENT_ID, STUDY):
+        if flag.value:
+            raise InputError(f"--{flag.name} is for one MR: give one --mr, not {count}.")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.request import Done, Request
 from sde_ct.synthesis.sidecar import VolumeOutputs
 from sde_ct.synthesis.sources import Source, find_mask
+from sde_ct.synthesis.structures import structures_for
 from sde_ct.synthesis.study import identity_in, open_study
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
@@ -46,7 +47,8 @@ class Job:
         each = max(2, -(-10 // count)) if networks[0].draws_differ(sampler) else 1
         self._draws = count * each if request.draws is None else request.draws
         self._correction = self._read_correction()
-        self._rays = planning.rays_for(request, self._draws, self._correction)
+        asked = request, self._draws, self._correction
+        self._measured = [m for m in (planning.rays_for(*asked), structures_for(*asked)) if m]
         self._judging = judging_for(request, networks, self._draws)
         if count > 1:
             require_alike(list(zip(request.workdirs, networks, strict=True)))
@@ -101,15 +103,14 @@ class Job:
             identity = identity_in(opened, mr, str(source.path), patient_id)
         else:
             identity = identity_of(opened, patient_id) if opened else new_identity(mr, patient_id)
-        mask, target, frame = None, None, str(identity.header.FrameOfReferenceUID) if opened else ""
+        mask, frame = None, str(identity.header.FrameOfReferenceUID) if opened else ""
         if request.mask:
             mask, warnings = mask_of(find_mask(request.mask, source), mr, frame)
             doubts = (*doubts, *warnings)
-        if self._rays:
-            target = self._rays.target(source, mr, frame)
         name, series, notes = source.name, None, [*self._notes, *place_notes(mr)]
         if opened and identity.named_in(name):
             name = f"mr-{voxel_sha256(mr.array)[:12]}"  # a hash replaces the patient's name
+        measured = [one.of(source, name, mr, frame) for one in self._measured]
         if request.dicom:
             require_perpendicular(mr, str(source.path))
             series = provenance.series(identity, mr)
@@ -126,10 +127,10 @@ class Job:
                 *outputs.paths(
                     name, self._kinds, request.each * self._draws, request.dicom, request.axial
                 ),
-                *(planning.paths(name) if target else ()),
+                *(path for one in measured for path in one.paths),
             ),
             series=series,
-            added=self._rays.record(target) if self._rays and target else {},
+            added={key: value for one in measured for key, value in one.record.items()},
         )
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
@@ -152,8 +153,8 @@ class Job:
             lines: list[str] = []
 
             def write(stage: Path) -> None:
-                if self._rays and target:
-                    lines.extend(self._rays.write(stage, name, ct, mr, target))
+                for one in measured:
+                    lines.extend(one.write(stage, ct))
                 remark = self._remark(stage / planning.paths(name)[1], details)
                 outputs.write(stage, name, ct, request.each, joined, request.axial, remark)
 

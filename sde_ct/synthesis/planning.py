@@ -1,12 +1,13 @@
 """Path lengths to a target in the draws of a synthetic CT, written beside it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import write_json
-from sde_ct.synthesis.request import RayRequest, Request
+from sde_ct.synthesis.request import Measured, RayRequest, Request
 from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
@@ -32,21 +33,21 @@ class Planned(NamedTuple):
     bounds: RangeBounds | None
     note: str  # empty if there is nothing to say
 
-    def target(self, source: Source, mr: Volume, frame: str) -> Volume:
-        """The target of one volume on the grid of its MR. Raises InputError as `read_target`."""
+    def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
+        """The path lengths of one volume with the name of its results.
+
+        Raises InputError as `read_target`.
+        """
         given = self.request.target
         if Path(given).is_dir():
             given = str(find_mask(Path(given), source))
-        return read_target(given, mr, source.name, frame)
+        target = read_target(given, mr, source.name, frame)
+        rays = self.request.plan.to_json() | {"target_sha256": voxel_sha256(target.array)}
+        return Measured(paths(name), {"rays": rays}, partial(self._write, name, mr, target))
 
-    def record(self, target: Volume) -> dict[str, Any]:
-        """The settings of the path lengths for the sidecar."""
-        return {"rays": self.request.plan.to_json() | {"target_sha256": voxel_sha256(target.array)}}
-
-    def write(
-        self, folder: Path, name: str, ct: SyntheticCT, mr: Volume, target: Volume
+    def _write(
+        self, name: str, mr: Volume, target: Volume, folder: Path, ct: SyntheticCT
     ) -> list[str]:
-        """Write the outputs of `paths`, and return the table for a terminal."""
         ranges = ranges_in(ct, mr, target, self.request.plan, name=name)
         if self.bounds:
             ranges = self.bounds.apply(ranges)

@@ -46,7 +46,16 @@ class Request:
     axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
     checkpoint: str = "best"  # "best" by validation loss, or "newest"
     rays: RayRequest | None = None  # path lengths that are measured in the draws
+    structures: Path | None = None  # with a folder of structures by NAME, whose HU are measured
     accept: AcceptRequest | None = None  # judge whether the CT passes or must be reviewed
+
+
+class Measured(NamedTuple):
+    """What is measured in the draws of one volume beside its voxels."""
+
+    paths: tuple[str, ...]  # the outputs, relative to the output of the synthesis
+    record: dict[str, Any]  # the settings for the sidecar
+    write: Callable[..., list[str]]  # (folder, ct) -> the lines for a terminal; writes `paths`
 
 
 class Done(NamedTuple):
@@ -56,5 +65,5 @@ class Done(NamedTuple):
     sentence: str
     warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
     notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
-    lines: tuple[str, ...] = ()  # the table of path lengths, and the verdict
+    lines: tuple[str, ...] = ()  # tables of path lengths and structures, and the verdict
     passed: bool = True  # False if a verdict asks for a review

@@ -63,6 +63,7 @@ class Recalibration:
         network: the step, weights and sampling options of the network, as plain JSON values.
         verified: the coverage on other patients, as plain JSON values.
         path_lengths: `RangeBounds.to_json`; empty where path lengths were not calibrated.
+        structures: `StructureBounds.to_json`; empty where no structures were calibrated.
     """
 
     coverage: float
@@ -75,6 +76,7 @@ class Recalibration:
     network: dict[str, Any] = field(default_factory=dict)
     verified: dict[str, Any] = field(default_factory=dict)
     path_lengths: dict[str, Any] = field(default_factory=dict)
+    structures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def guaranteed(self) -> ByTissue:
@@ -105,7 +107,7 @@ class Recalibration:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Recalibration":
         """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
-        record = {"path_lengths": {}, **record}  # older files lack this field
+        record = {"path_lengths": {}, "structures": {}, **record}  # older files lack these fields
         figures = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("factors", "half_widths", "patients", "voxels"):
             figures[name] = ByTissue(**figures[name])
@@ -113,7 +115,7 @@ class Recalibration:
                 raise ValueError(name)
         if not 0 < figures["coverage"] < 1:
             raise ValueError("coverage")
-        for name in ("network", "verified", "path_lengths"):
+        for name in ("network", "verified", "path_lengths", "structures"):
             figures[name] = dict(figures[name])
         return cls(**figures)
 

@@ -5,6 +5,7 @@ from the spreads of its voxels. Each draw gives one value of the mean or of the 
 spread is that of these values.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from sde_ct.errors import InputError
 from sde_ct.uncertainty.draws import moments, require_draws
 from sde_ct.volumes.masks import CtVolume
 
-Volumes = Float[np.ndarray, "m x y z"]
+Volumes = Float[np.ndarray, "m x y z"] | Sequence[Float[np.ndarray, "x y z"]]
 Weights = Float[np.ndarray, "x y z"]  # share of each voxel that belongs to the structure, 0 to 1
 LEVELS = np.arange(-1000.0, 2001.0, 10.0)  # HU
 

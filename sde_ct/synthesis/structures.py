@@ -1,0 +1,105 @@
+"""Mean HU of structures in the draws of a synthetic CT, written beside it."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sde_ct.errors import InputError
+from sde_ct.storage.whole import write_json
+from sde_ct.synthesis.request import Measured, Request
+from sde_ct.synthesis.sources import Source
+from sde_ct.synthesis.synthetic_ct import SyntheticCT
+from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.recalibration import Recalibration
+from sde_ct.uncertainty.structure_bounds import StructureBounds
+from sde_ct.uncertainty.structure_table import lines, record, rows
+from sde_ct.uncertainty.structures import StructureMean, structure_mean
+from sde_ct.volumes.structures import find_structures, read_masks
+from sde_ct.volumes.volume import Volume, voxel_sha256
+
+UNCALIBRATED = (
+    "calibration.json holds no bounds of this structure, so its interval is the range of the "
+    "draws: calibrate with --structures to have bounds."
+)
+
+
+class Structures(NamedTuple):
+    """The structures of a request, with the bounds of its calibration if there are any."""
+
+    folder: Path
+    bounds: StructureBounds | None
+    calibrated: bool  # whether bounds were asked for
+
+    def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
+        """The structures of one volume with the name of its results.
+
+        Raises InputError if there are none, or one cannot be used.
+        """
+        place = self.folder / source.name
+        found, _ = find_structures(place, source.path, frame)
+        masks, left_out = read_masks(found, mr, source.path)
+        if left_out:
+            raise InputError(f"{left_out[0]}: remove it from the structures.")
+        if empty := [one for one, mask in masks.items() if not mask.array.any()]:
+            raise InputError(
+                f"{place}: the structure {empty[0]} is empty: mark it with values above 0, or "
+                "remove it."
+            )
+        digests = {one: voxel_sha256(mask.array) for one, mask in masks.items()}
+        path = f"structures/{name}.json"
+        write = partial(self._write, path, float(np.prod(mr.spacing)), masks)
+        return Measured((path,), {"structures_sha256": digests}, write)
+
+    def _write(
+        self,
+        path: str,
+        voxel_mm3: float,
+        masks: Mapping[str, Volume],
+        folder: Path,
+        ct: SyntheticCT,
+    ) -> list[str]:
+        inside = {name: mask.array > 0 for name, mask in masks.items()}
+        table = rows(means_in(ct, inside), voxel_mm3, self.bounds)
+        (folder / path).parent.mkdir(parents=True)
+        write_json(folder / path, record(table, self.bounds))
+        known = set(self.bounds.fitted) if self.bounds else set()
+        unknown = [name for name in masks if name not in known] if self.calibrated else []
+        return [*lines(table), *(f"{name}: {UNCALIBRATED}" for name in unknown)]
+
+
+def means_in(
+    drawn: SyntheticCT, masks: Mapping[str, np.ndarray], ct: np.ndarray | None = None
+) -> dict[str, StructureMean]:
+    """`structure_mean` of each structure in the draws of a synthetic CT, by name."""
+    draws = [draw.array for draw in drawn.draws]
+    return {name: structure_mean(draws, mask, ct) for name, mask in masks.items()}
+
+
+def structures_for(request: Request, draws: int, fitted: Recalibration | None) -> Structures | None:
+    """The structures of a request, or None.
+
+    Raises InputError if there is no spread, or if the calibration is damaged.
+    """
+    if request.structures is None:
+        return None
+    if not request.structures.is_dir():
+        raise InputError(
+            f"--structures={request.structures} is no folder: give one that holds a folder NAME of "
+            "masks or RTSTRUCT files for each MR."
+        )
+    if draws < 2:
+        raise InputError(
+            "--structures measures the spread of mean HU, and a single draw has none: give --draws "
+            "of 2 or more with a diffusion or residual network and a sampler other than the mean."
+        )
+    if fitted is None or not fitted.structures:
+        return Structures(request.structures, None, fitted is not None)
+    try:
+        bounds = StructureBounds.from_json(fitted.structures)
+    except (KeyError, TypeError, ValueError) as error:
+        path = Path(request.workdirs[0]) / recalibration.NAME
+        raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
+    return Structures(request.structures, bounds, True)
