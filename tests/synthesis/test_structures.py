@@ -1,0 +1,104 @@
+"""`synthesize --structures` and `calibrate --structures` with a tiny network."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.structure_bounds import StructureBounds
+from sde_ct.volumes.files import read_volume, write_volume
+
+from ..programs import call, listing
+
+DRAWS = 3
+BLOCKS = {"bladder": np.s_[10:14, 8:12, 2:4], "sacrum": np.s_[16:18, 8:12, 1:4]}
+
+
+@pytest.fixture(scope="module")
+def folder(phantoms, tmp_path_factory):
+    """Two structures of the validation patient and of the test patient."""
+    place = tmp_path_factory.mktemp("structures")
+    for part in ("validation", "test"):
+        (case,) = phantoms.of(part)
+        mr = case.volume("mr")
+        (place / case.id).mkdir()
+        for name, block in BLOCKS.items():
+            mask = np.zeros(mr.array.shape, np.uint8)
+            mask[block] = 1
+            write_volume(place / case.id / f"{name}.nii.gz", mr.with_array(mask, "mask"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def workdir(runs, tmp_path_factory):
+    """A copy, because the session's must not change."""
+    return shutil.copytree(runs("diffusion"), tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture
+def synthesize(phantoms, workdir, tmp_path):
+    """`synthesize(*flags)`: the test patient, and the file of its structures."""
+    (case,) = phantoms.of("test")
+    usual = [f"--workdir={workdir}", f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
+    usual += [f"--draws={DRAWS}", f"--output={tmp_path / 'out'}"]
+    return lambda *flags: (
+        call("synthesize", *usual, *flags),
+        tmp_path / "out" / "structures" / f"{case.id}.json",
+    )
+
+
+def test_the_means_are_those_of_the_draws_that_are_written(synthesize, folder, tmp_path):
+    done, path = synthesize(f"--structures={folder}", "--save_draws")
+    assert done.status == 0, done.err
+    values = json.loads(path.read_text())["structures"]
+    draws = [read_volume(f, "a.u.").array for f in sorted((tmp_path / "out/draws").iterdir())]
+    for name, block in BLOCKS.items():
+        means = np.array([draw[block].mean() for draw in draws])
+        # Files hold whole HU, which is an error of up to 0.5 in each voxel.
+        assert values[name]["mean"] == pytest.approx(means.mean(), abs=0.5)
+        assert values[name]["spread"] == pytest.approx(means.std(ddof=1), abs=0.5)
+        assert values[name]["lower"] == pytest.approx(means.min(), abs=0.5)
+        assert values[name]["interval"] == "range of 3 draws" and f"{name} " in done.out
+    sidecar = json.loads((tmp_path / "out" / f"{path.stem}.json").read_text())
+    assert f"structures/{path.name}" in sidecar["results"]
+    assert set(sidecar["structures_sha256"]) == set(BLOCKS)
+    before = listing(tmp_path / "out")
+    again, _ = synthesize(f"--structures={folder}", "--save_draws")
+    assert "is complete: nothing to do" in again.out and listing(tmp_path / "out") == before
+
+
+def test_calibrated_bounds_are_fitted_and_shown(synthesize, folder, workdir, phantoms):
+    usual = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em"]
+    flags = [f"--draws={DRAWS}", "--coverage=0.5", f"--structures={folder}"]
+    fitted = call("calibrate", *usual, *flags)
+    assert fitted.status == 0, fitted.err
+    assert "values (mean HU of bladder) lie within the bounds" in fitted.out
+    assert "In 1 test patient, " in fitted.out
+    record = recalibration.read(workdir / recalibration.NAME).structures
+    bounds = StructureBounds.from_json(record).fitted
+    done, path = synthesize(f"--structures={folder}", "--calibrated")
+    assert done.status == 0, done.err
+    values = json.loads(path.read_text())["structures"]
+    for name in BLOCKS:
+        right = bounds[name].apply(values[name]["mean"], values[name]["spread"])
+        # The record holds 1e-4 HU of the spread, which counts half-width times.
+        slack = {"abs": 1e-4 * (1 + bounds[name].half_width)}
+        assert values[name]["upper"] == pytest.approx(right.upper, **slack)
+        assert values[name]["interval"] == "calibrated 50 %"
+        assert values[name]["guarantee"] == bounds[name].guarantee
+
+
+def test_what_cannot_be_measured_is_refused(synthesize, folder, tmp_path):
+    error = synthesize("--structures=nowhere")[0].error
+    assert "--structures=nowhere is no folder" in error
+    assert "a single draw has none" in synthesize(f"--structures={folder}", "--draws=1")[0].error
+    (tmp_path / "none").mkdir()
+    done, path = synthesize(f"--structures={tmp_path / 'none'}")
+    assert f"none/{path.stem} holds no structures: put a mask" in done.error
+    empty = shutil.copytree(folder, tmp_path / "empty") / path.stem / "sacrum.nii.gz"
+    mask = read_volume(empty, "mask")
+    write_volume(empty, mask.with_array(0 * mask.array), overwrite=True)
+    error = synthesize(f"--structures={tmp_path / 'empty'}")[0].error
+    assert "the structure sacrum is empty" in error and not (tmp_path / "out").exists()
