@@ -89,7 +89,7 @@ _GAMMA = flags.DEFINE_list(
 )
 flags.mark_flags_as_required(["prediction", "reference", "output"])
 
-TISSUES = ("all", "air", "soft", "bone")
+TISSUES = ("all", "air", "soft", "bone", "shown air", "shown soft", "shown bone")
 
 
 def main() -> None:

@@ -38,8 +38,10 @@ def answer(network: UNet, data: DataConfig) -> Callable[..., Samples]:
     """
 
     def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-        of_slices = jnp.broadcast_to(as_typed(keys)[:, None], mr.shape[:2])
-        x = by_slices(partial(predict, params, network=network, data=data), mr, of_slices)
+        volumes = [mr]
+        if network.dropout:
+            volumes.append(jnp.broadcast_to(as_typed(keys)[:, None], mr.shape[:2]))
+        x = by_slices(partial(predict, params, network=network, data=data), *volumes)
         return Samples(x, nfe=jnp.ones(len(x), jnp.int32), ok=all_finite(x))
 
     return draw

@@ -62,7 +62,8 @@ def _levels(config: Experiment, sde: SDE, data_std: float) -> Levels:
 
     end = time(options.fast_end * data_std)
     grid: Grid = partial(uniform_log_snr, end=end, hidden=HIDDEN * data_std)
-    few = partial(chosen_for_few, otherwise=grid, data_std=data_std, least=trained)
+    wide = options.few_width * data_std
+    few = partial(chosen_for_few, otherwise=grid, data_std=wide, least=trained)
     if options.fast_grid == "karras":
         end = time(options.fast_end)
         grid = partial(karras, end=end)

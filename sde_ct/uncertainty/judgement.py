@@ -1,8 +1,9 @@
 """All scores of the draws, per patient and over patients, and `uncertainty.json`.
 
-Tissues are those of the real CT. Selecting the voxels that turned out dense makes even calibrated
-draws look too soft in bone (Lerch et al., Stat. Sci. 32(1), 2017). Use tissues to compare samplers,
-and judge calibration over all voxels. `recalibration` corrects a spread.
+Tissues are those of the real CT, and with "shown" before their name those of the draws' mean.
+Selecting the voxels that turned out dense makes even calibrated draws look too soft in bone (Lerch
+et al., Stat. Sci. 32(1), 2017). Judge calibration over all voxels or by shown tissues, which are
+known without a CT, and compare samplers by either. `recalibration` corrects a spread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,8 +48,8 @@ class Judged(NamedTuple):
     Attributes:
         figures: over the body, as in metrics.csv: `spearman`, `spread_skill`, `crps` and
             `spread`, the mean standard deviation, HU.
-        by_tissue: for `all` of the body and for `air`, `soft` tissue and `bone` of the real CT;
-            a tissue with fewer voxels than `scores.BINS` is absent.
+        by_tissue: for `all` of the body, for `air`, `soft` tissue and `bone` of the real CT, and
+            for `shown air` and so on of the mean; without those of under `scores.BINS` voxels.
         warning: that the spread tells little about the error; None where it does.
         sums: scores of sums over voxels.
         structures: mean HU of structures by name.
@@ -107,9 +108,9 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
     draws, ct = np.stack([draw[mask] for draw in draws]), ct[mask]
     mean, variance = moments(draws)
     spread, error = np.sqrt(variance), mean - ct
-    parts = {"all": np.ones(ct.shape, bool)} | {
-        name: part for name, part in tissues(ct).items() if part.sum() >= scores.BINS
-    }
+    shown = {f"shown {name}": part for name, part in tissues(mean).items()}
+    kinds = {"all": np.ones(ct.shape, bool), **tissues(ct), **shown}
+    parts = {name: part for name, part in kinds.items() if part.sum() >= scores.BINS}
     by_tissue = {
         name: _calibration(draws[:, part], ct[part], spread[part], error[part])
         for name, part in parts.items()

@@ -14,6 +14,7 @@ from sde_ct.uncertainty.intervals import bootstrap_interval
 from sde_ct.uncertainty.judgement import judge, lines, over_patients, record, warnings
 
 SHAPE = (14, 12, 10)
+TISSUES = ("air", "soft", "bone")
 
 
 def _patient(seed, scale=1.0, draws=8):
@@ -38,7 +39,10 @@ def test_one_patient_is_judged_over_the_mask_and_its_tissues(judged):
     got = judged["EM-M"].patients["p0"]
     parts = {"all": mask, "air": mask & (ct < -200), "bone": mask & (ct > 200)}
     parts["soft"] = mask & ~parts["air"] & ~parts["bone"]
-    assert list(got.by_tissue) == ["all", "air", "soft", "bone"]
+    mean = draws.mean(axis=0, dtype=float)
+    parts |= {"shown air": mask & (mean < -200), "shown bone": mask & (mean > 200)}
+    parts["shown soft"] = mask & ~parts["shown air"] & ~parts["shown bone"]
+    assert list(got.by_tissue) == ["all", *TISSUES, *(f"shown {name}" for name in TISSUES)]
     for tissue, part in parts.items():
         x, y = draws[:, part], ct[part]
         spread, error = x.std(axis=0, ddof=1, dtype=float), x.mean(axis=0, dtype=float) - y
@@ -54,7 +58,8 @@ def test_one_patient_is_judged_over_the_mask_and_its_tissues(judged):
     assert got.by_draws.rmse == pytest.approx(expected.rmse) and got.draws == 8
     wild = np.where(mask, draws, np.nan)
     assert judge(wild, ct, mask).by_draws.limit == got.by_draws.limit
-    assert list(judge(draws, np.minimum(ct, 100), mask).by_tissue) == ["all", "air", "soft"]
+    without_bone = list(judge(draws, np.minimum(ct, 100), mask).by_tissue)
+    assert without_bone == ["all", "air", "soft", *(f"shown {name}" for name in TISSUES)]
 
 
 def test_the_record_is_plain_and_complete(judged, tmp_path):
