@@ -129,7 +129,7 @@ class SamplingConfig:
     # Noise level std / alpha at which they denoise and end, in units of the standard deviation of
     # the data, or absolute with `karras`. UniPC with 4 to 8 evaluations has levels of its own.
     fast_end: float = positive(0.01)
-    few_width: float = positive(2.5, earlier=1.0)  # scales the levels of UniPC with 4 to 8
+    few_width: float = positive(1.0)  # factor on the noise levels of UniPC with 4 to 8
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
     correlated_noise: bool = False  # noise of neighbouring slices correlated like CT detail

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from sde_ct import VPSDE
 from sde_ct.config import (
     AdversarialConfig,
     DataConfig,
@@ -17,6 +18,7 @@ from sde_ct.config import (
     TrainingConfig,
 )
 from sde_ct.methods import build_method, build_network
+from sde_ct.methods.samplers import sampler_fn
 from sde_ct.methods.step import adam, schedule
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
@@ -160,3 +162,23 @@ def test_clipping_keeps_draws_in_the_range_of_the_data(intensity, low, batch):
     np.testing.assert_allclose(ends[0], low, atol=1e-5)  # float32 rounding
     np.testing.assert_allclose(ends[1], 1.0, atol=1e-5)
     assert drawn(batch, "ddpm", intensity, bias=20.0).min() > 1.1
+
+
+def test_four_evaluations_keep_the_spread_of_wider_data_with_wider_levels():
+    """Gaussian data 4 times as wide as the data's standard deviation, with their exact score.
+
+    Of 16,384 draws the standard deviation scatters by 0.6 %.
+    """
+    sde, wide = VPSDE(), 4.0
+
+    def score(x, t):
+        alpha, std = sde.marginal(t)
+        return -x / (alpha**2 * wide**2 + std**2)[:, None]
+
+    def spread(few_width: float) -> float:
+        options = SamplingConfig(fast_evaluations=4, few_width=few_width)
+        sample = sampler_fn("unipc", Experiment(sampling=options), sde)
+        return float(sample(jax.random.key(0), sde, score, (1 << 14, 1)).x.std()) / wide
+
+    assert spread(1.0) == pytest.approx(0.66, abs=0.03)
+    assert spread(2.0) == pytest.approx(1.0, abs=0.03)
