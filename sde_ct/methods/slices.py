@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Shaped
 
 from sde_ct.models import UNet
 
-SLICES = 8  # of each volume in one call; more slices must be a multiple of it
+SLICES = 8  # of each volume in one call, or fewer large ones; more must be a multiple of it
+PIXELS = SLICES * 256**2  # of each volume in one call, at most
 
 
 @functools.cache
@@ -25,14 +26,22 @@ def by_slices(
     function: Callable[..., Float[Array, "b h w c"]], *volumes: Shaped[Array, "n z *d"]
 ) -> Float[Array, "n z h w c"]:
     """`function` of the slices of n volumes, whose memory does not grow with z beyond `SLICES`."""
-    depth = volumes[0].shape[1]
-    if depth > SLICES:
-        parts = [_chunked(x) for x in volumes]
+    depth, each = volumes[0].shape[1], _at_once(*volumes[0].shape[2:4])
+    if depth > each and depth % each == 0:
+        parts = [_chunked(x, each) for x in volumes]
         made = jax.lax.map(lambda part: by_slices(function, *part), parts)
         return made.swapaxes(0, 1).reshape(*volumes[0].shape[:2], *made.shape[3:])
     made = function(*(x.reshape(-1, *x.shape[2:]) for x in volumes))
     return made.reshape(*volumes[0].shape[:2], *made.shape[1:])
 
 
-def _chunked(x: Shaped[Array, "n z *d"]) -> Shaped[Array, "m n s *d"]:
-    return x.reshape(len(x), -1, SLICES, *x.shape[2:]).swapaxes(0, 1)
+def _at_once(height: int, width: int) -> int:
+    """`SLICES`, halved until their pixels are at most `PIXELS`."""
+    each = SLICES
+    while each > 1 and each * height * width > PIXELS:
+        each //= 2
+    return each
+
+
+def _chunked(x: Shaped[Array, "n z *d"], each: int) -> Shaped[Array, "m n s *d"]:
+    return x.reshape(len(x), -1, each, *x.shape[2:]).swapaxes(0, 1)
