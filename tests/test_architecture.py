@@ -35,7 +35,7 @@ ALLOWED = {
     "acceptance": {"storage", "volumes", "data", "uncertainty"},
     "synthesis": {
         *("config", "runtime", "storage", "volumes", "data", "sampling", "methods", "training"),
-        *("uncertainty", "acceptance", "config_record"),
+        *("types", "uncertainty", "acceptance", "config_record"),
     },
     "evaluation": {"storage", "volumes", "uncertainty"},
     "report": {"storage", "volumes", "uncertainty", "acceptance", "evaluation"},

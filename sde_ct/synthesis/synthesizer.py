@@ -16,17 +16,12 @@ from sde_ct.methods import build_network, build_sampled, takes_sampler
 from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
-from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
+from sde_ct.synthesis.batched import Batched
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
-
-# Samples per device if its free memory is unknown, the same for any number of devices.
-BATCH = 10
-LARGEST = 256  # larger batches are not faster, even on the largest GPUs
-SHARE = 0.8  # fraction of the free memory that a batch may take
 
 
 class Synthesizer:
@@ -58,8 +53,7 @@ class Synthesizer:
         """
         if batch is not None and batch < 1:
             raise InputError(f"batch={batch}: give 1 or more.")
-        self._trained, self._sampler, self._batch = trained, sampler, batch
-        self._devices = list(devices or jax.local_devices())
+        self._trained, self._sampler = trained, sampler
         method = build_sampled(trained.config, sampler=sampler)
         self.is_random = method.is_random  # whether draws differ
         if takes_sampler(trained.config) and sampler is None:
@@ -72,12 +66,8 @@ class Synthesizer:
                 f"The denoiser has not been trained yet at step {trained.step}, so there are no "
                 f"draws: train longer, or give the sampler {MEAN!r}."
             )
-        self._draw = parallel.shared_out(
-            lambda shared, keys, mr: method.draw(shared[0], keys, mr, shared[1]), self._devices
-        )
-        self._params = parallel.replicate(trained.params, self._devices)
-        self._fitting: dict[tuple[int, ...], int] = {}  # samples per device for each shape
-        self._compiled: dict[tuple[tuple[int, ...], int], jax.stages.Compiled] = {}
+        devices = list(devices or jax.local_devices())
+        self._batched = Batched(method.draw, trained.params, devices, batch)
 
     @property
     def air(self) -> float:
@@ -167,26 +157,26 @@ class Synthesizer:
         progress: Callable[[range], Any],
     ) -> tuple[Float[np.ndarray, "m z h w"], float, float]:
         """All draws in model units, and the evaluations and seconds per slice and draw."""
-        depth, count = len(given.mr), len(self._devices)
+        depth, case_number = len(given.mr), zlib.crc32(case.encode()) & 0x7FFFFFFF
+        own_noise = not self._trained.config.sampling.shared_noise
         mr, along_z = self._stacked(given)
         stacks, numbers = (a.ravel() for a in np.meshgrid(np.arange(len(mr)), draws, indexing="ij"))
-        draw, each = self._draw_for(mr.shape[1:], len(stacks))
-        batch = each * count
+        batch = self._batched.prepare(mr.shape[1:], len(stacks))
         padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
-        case_number = zlib.crc32(case.encode()) & 0x7FFFFFFF
-        own_noise = not self._trained.config.sampling.shared_noise
         # The only array of all draws: ten draws of a large volume take a gigabyte.
         x = np.empty((len(draws), len(mr), *mr.shape[1:4]), np.float32)
         nfe, ok, start = np.empty(len(stacks)), np.empty(len(stacks), bool), time.perf_counter()
-        for begin in progress(range(0, len(stacks), batch)):
+
+        def fill(begin: int) -> None:  # a function, so that no batch is kept during the next one
             rows = padded[begin : begin + batch]
             # Keys for all slices at once would be compiled for each number of slices.
             keys = slice_keys(seed, case_number, stacks[rows] * own_noise, numbers[rows])
-            sharded = parallel.shard((keys, mr[stacks[rows]]), count)
-            samples = jax.device_get(draw((self._params, along_z), sharded))
-            parts = (part.reshape(-1, *part.shape[2:]) for part in samples)
-            for row, one, *figures in zip(range(begin, len(stacks)), *parts, strict=False):
+            samples = self._batched(keys, mr[stacks[rows]], along_z)
+            for row, one, *figures in zip(range(begin, len(stacks)), *samples, strict=False):
                 x[row % len(draws), row // len(draws)], nfe[row], ok[row] = one[..., 0], *figures
+
+        for begin in progress(range(0, len(stacks), batch)):
+            fill(begin)
         seconds = (time.perf_counter() - start) / (depth * len(draws))
 
         if not ok.all():
@@ -213,38 +203,3 @@ class Synthesizer:
         more = -depth % SLICES if depth > SLICES else 0
         volume = np.pad(given.mr, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
         return volume[None], through_plane.factor(length, given.grid.slice_mm, depth + more)
-
-    def _draw_for(self, shape: tuple[int, ...], samples: int) -> tuple[jax.stages.Compiled, int]:
-        """The compiled function for samples of `shape` [z, h, w, k], and its samples per device.
-
-        They are at most as many as there are samples, if these are volumes.
-        """
-        most = self._batch_that_fits(shape)
-        each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))
-        if (shape, each) not in self._compiled:
-            self._compiled[shape, each] = self._compile(shape, each)
-        return self._compiled[shape, each], each
-
-    def _compile(self, shape: tuple[int, ...], batch: int) -> jax.stages.Compiled:
-        total = batch * len(self._devices)
-        keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
-        sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
-        along_z = None if shape[0] == 1 else np.eye(shape[0], dtype=np.float32)
-        return self._draw.lower((self._params, along_z), sharded).compile()
-
-    def _batch_that_fits(self, shape: tuple[int, ...]) -> int:
-        """Samples per device. A network sees `SLICES` slices of each volume at once."""
-        if shape not in self._fitting:
-            usual = max(1, (self._batch or BATCH) // min(shape[0], SLICES))
-            free = None if self._batch else parallel.free_memory(self._devices[0])
-            trial = None if free is None else self._compile(shape, usual).memory_analysis()
-            self._fitting[shape] = usual
-            if free is not None and trial is not None:
-                self._fitting[shape] = samples_that_fit(free, trial.temp_size_in_bytes / usual)
-        return self._fitting[shape]
-
-
-def samples_that_fit(free: float, each: float) -> int:
-    """The largest power of two, n, such that n samples of `each` bytes fit in `SHARE` · `free`."""
-    most = min(LARGEST, SHARE * free / max(each, 1.0))
-    return 2 ** int(np.log2(max(most, 1.0)))

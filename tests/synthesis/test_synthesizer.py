@@ -11,7 +11,7 @@ import pytest
 
 from sde_ct.errors import InputError
 from sde_ct.synthesis import Synthesizer, load
-from sde_ct.synthesis.synthesizer import LARGEST, samples_that_fit
+from sde_ct.synthesis.batched import LARGEST, Batched, samples_that_fit
 from sde_ct.synthesis.synthetic_ct import combine
 from sde_ct.training.data import describe
 from sde_ct.training.experiment import write_experiment
@@ -288,8 +288,8 @@ def test_the_batch_can_be_set_and_is_no_other_request(runs, mr_file, tmp_path, m
         asked.append(batch)
         return original(self, shape, batch)
 
-    original = Synthesizer._compile
-    monkeypatch.setattr(Synthesizer, "_compile", compile)
+    original = Batched._compile
+    monkeypatch.setattr(Batched, "_compile", compile)
     usual = [f"--workdir={runs('cnn')}", f"--mr={mr_file}", f"--output={tmp_path / 'out'}"]
     assert call("synthesize", *usual, "--batch=2").status == 0 and asked == [2]
     assert "nothing to do" in call("synthesize", *usual).out
