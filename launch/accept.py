@@ -34,7 +34,7 @@ RANGE_LIMIT = flags.DEFINE_float(
 FIT = flags.DEFINE_bool("fit", False, "Fit acceptance.json instead of judging.")
 DATA = flags.DEFINE_string("data", None, "--fit: the prepared data of the training.")
 SAMPLER = flags.DEFINE_string("sampler", None, "--fit: the sampler, as in launch/synthesize.py.")
-DRAWS = flags.DEFINE_integer("draws", None, "--fit: draws; default 10, or 1 of a CNN or GAN.", 1)
+DRAWS = flags.DEFINE_integer("draws", None, "--fit: draws; default 10, or 1 without a spread.", 1)
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations", None, "--fit: network evaluations of each draw, as in launch/synthesize.py."
 )

@@ -1,4 +1,4 @@
-"""Correct the spread of a diffusion network by its errors in validation patients.
+"""Correct the spread of a network's draws by its errors in validation patients.
 
     python launch/calibrate.py --workdir=out/demo/runs/ddpm --data=out/demo/data --sampler=ddpm
 
@@ -11,8 +11,9 @@ for this sampler, this number of draws and this checkpoint.
 gantry angles to the targets DIR/<patient>.nii.gz, on the MRs' grids. Without --targets the rays
 lead to the centre of each body. launch/synthesize.py --rays --calibrated prints these bounds.
 
---structures=DIR also fits bounds of the mean HU of the structures in DIR/<patient>/, masks or
-RTSTRUCT files on the MRs' grids. launch/synthesize.py --structures --calibrated prints them.
+--structures=DIR also fits bounds of the mean HU of the structures in DIR/<patient>/: masks on the
+grids of the prepared MRs, or RTSTRUCT files. launch/synthesize.py --structures --calibrated prints
+them.
 """
 
 from dataclasses import replace
@@ -27,13 +28,13 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "A trained diffusion, residual or distilled network.", required=True
+    "workdir", None, "A trained network whose draws differ.", required=True
 )
 DATA = flags.DEFINE_string("data", None, "The prepared data of its training.", required=True)
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde; none for a distilled network.",
+    "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde; none if there is no choice.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
 SEED = flags.DEFINE_integer(
@@ -124,7 +125,9 @@ def main() -> None:
 
 def _require_unseen(trained, prepared) -> None:
     if not trained.is_random:
-        raise InputError(f"A {trained.config.method} has no spread: give a diffusion network.")
+        raise InputError(
+            f"A {trained.config.method} has no spread: give a network whose draws differ."
+        )
     if not prepared.split["validation"]:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
     seen = set(trained.data["split"]["train"])
@@ -157,19 +160,33 @@ def _targets(prepared) -> dict[str, Path]:
 
 
 def _structures(prepared) -> dict[str, dict]:
-    """The masks of structures by patient, on the grid of the prepared MR; some may have none."""
-    from sde_ct.volumes.structures import find_structures, read_masks
+    """The parts of structures that the real CT measured, by patient and name, on the MR's grid.
 
-    folder = Path(STRUCTURES.value)
-    if not folder.is_dir():
-        raise InputError(f"--structures={folder} is no folder: give one with a folder by patient.")
-    masks = {}
-    for case in (*prepared.of("validation"), *prepared.of("test")):
-        if (place := folder / case.id).is_dir():
-            found, _ = find_structures(place, Path(case.id), frame="")
-            masks[case.id], left_out = read_masks(found, case.volume("mr"), Path(case.id))
-            print(*(f"not measured: {one}\n" for one in left_out), sep="", end="")
-    return masks
+    Every validation patient must have some; a test patient without any is not measured.
+    """
+    from sde_ct.volumes.structures import structures_on
+
+    measured: dict[str, dict] = {}
+    for part in ("validation", "test"):
+        for case in prepared.of(part):
+            place = Path(STRUCTURES.value) / case.id
+            if part == "test" and not place.is_dir():
+                continue
+            masks, notes = structures_on(place, case.volume("mr"), case.folder / "mr.nii.gz", "")
+            valid = case.volume("valid").array > 0
+            inside = {name: (mask.array > 0) & valid for name, mask in masks.items()}
+            measured[case.id] = {name: mask for name, mask in inside.items() if mask.any()}
+            outside = sorted(set(inside) - set(measured[case.id]))
+            notes += [
+                f"{place}, {name}, because the real CT did not measure it" for name in outside
+            ]
+            print(*(f"not measured: {note}\n" for note in notes), sep="", end="")
+    if not any(measured[case.id] for case in prepared.of("validation")):
+        raise InputError(
+            f"--structures={STRUCTURES.value}: the real CTs of the validation patients measured "
+            "none of these structures: give others, or leave it out."
+        )
+    return measured
 
 
 def _synthesized(synthesize, cases, plan, targets, masks):
@@ -178,6 +195,7 @@ def _synthesized(synthesize, cases, plan, targets, masks):
     Returns what the corrections are fitted on, with a plan the path lengths, and the mean HU of the
     structures in `masks`. With targets, patients without one have no path lengths.
     """
+    from sde_ct.synthesis.structures import means_in
     from sde_ct.uncertainty.recalibration_fit import Validation
 
     patients, ranges, means = [], [], []
@@ -196,17 +214,8 @@ def _synthesized(synthesize, cases, plan, targets, masks):
         patients.append(Validation(draws.mean.array, draws.spread.array, ct.array, mask.array))
         if plan and (not targets or case.id in targets):
             ranges.append(_ranges(draws, case, mr, plan, targets.get(case.id)))
-        means.append(_means(draws, case, ct.array, masks.get(case.id, {})))
+        means.append(means_in(draws, masks.get(case.id, {}), ct.array))
     return patients, ranges, means
-
-
-def _means(draws, case, ct, masks):
-    """The mean HU of a patient's structures, where the real CT was measured."""
-    from sde_ct.synthesis.structures import means_in
-
-    valid = case.volume("valid").array > 0
-    inside = {name: (mask.array > 0) & valid for name, mask in masks.items()}
-    return means_in(draws, {name: mask for name, mask in inside.items() if mask.any()}, ct)
 
 
 def _ranges(draws, case, mr, plan, target):

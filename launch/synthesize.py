@@ -67,7 +67,9 @@ SAMPLER = flags.DEFINE_string(
     "heun; or mean, which gives a residual or distilled network's regression without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
-    "draws", None, "Draws of all networks together; default 10, or 1 per CNN, GAN or mean."
+    "draws",
+    None,
+    "Draws of all networks together; default 10, or 1 of each without a spread.",
 )
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations",

@@ -37,7 +37,7 @@ class NetworkConfig:
     patch: int = positive(1)
     groups: int = positive(32)  # of the group normalisation; keep several channels in each
     noise_scale: float = positive(1.0)
-    dropout: float = at_least(0, 0.0, below=1)  # of the CNN's feature maps; draws then differ
+    dropout: float = at_least(0, 0.0, below=1)  # share of the CNN's feature maps; draws then differ
     dtype: str = choice("float32", "bfloat16")
     remat: bool = False  # recompute convolutions in the backward pass too: less memory, slower
 
@@ -129,7 +129,7 @@ class SamplingConfig:
     # Noise level std / alpha at which they denoise and end, in units of the standard deviation of
     # the data, or absolute with `karras`. UniPC with 4 to 8 evaluations has levels of its own.
     fast_end: float = positive(0.01)
-    few_width: float = positive(1.0)  # factor on the noise levels of UniPC with 4 to 8
+    few_width: float = positive(1.0)  # factor on these levels of UniPC
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
     correlated_noise: bool = False  # noise of neighbouring slices correlated like CT detail

@@ -51,7 +51,8 @@ def regression(config: Experiment, network: UNet, axis_name: str | None = None) 
     """Least squares. Its minimiser is E[CT | MR], the limit of the mean of many draws.
 
     With `config.network.dropout`, feature maps are left out at random in training and synthesis:
-    draws then differ, as draws from an approximate posterior of the network (MC dropout).
+    draws then differ, as draws from an approximate posterior of the network (MC dropout). The
+    validation loss is that of single draws.
     """
 
     def initialise(key, batch: Batch):

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Shaped
 
 from sde_ct.models import UNet
 
-SLICES = 8  # of each volume in one call, or fewer large ones; more must be a multiple of it
-PIXELS = SLICES * 256**2  # of each volume in one call, at most
+SLICES = 8  # of each volume in one call, or fewer large ones; volumes of more are multiples of it
+PIXELS = SLICES * 256**2  # of each volume in one call, at most, but one slice in any case
 
 
 @functools.cache
@@ -26,8 +26,8 @@ def by_slices(
     function: Callable[..., Float[Array, "b h w c"]], *volumes: Shaped[Array, "n z *d"]
 ) -> Float[Array, "n z h w c"]:
     """`function` of the slices of n volumes, whose memory does not grow with z beyond `SLICES`."""
-    depth, each = volumes[0].shape[1], _at_once(*volumes[0].shape[2:4])
-    if depth > each and depth % each == 0:
+    depth, each = volumes[0].shape[1], _at_once(*volumes[0].shape[1:4])
+    if depth > each:
         parts = [_chunked(x, each) for x in volumes]
         made = jax.lax.map(lambda part: by_slices(function, *part), parts)
         return made.swapaxes(0, 1).reshape(*volumes[0].shape[:2], *made.shape[3:])
@@ -35,12 +35,10 @@ def by_slices(
     return made.reshape(*volumes[0].shape[:2], *made.shape[1:])
 
 
-def _at_once(height: int, width: int) -> int:
-    """`SLICES`, halved until their pixels are at most `PIXELS`."""
-    each = SLICES
-    while each > 1 and each * height * width > PIXELS:
-        each //= 2
-    return each
+def _at_once(depth: int, height: int, width: int) -> int:
+    """The most slices, up to `SLICES` and `PIXELS`, of which the depth is a multiple."""
+    most = max(1, min(SLICES, PIXELS // (height * width)))
+    return max(each for each in range(1, most + 1) if depth % each == 0)
 
 
 def _chunked(x: Shaped[Array, "n z *d"], each: int) -> Shaped[Array, "m n s *d"]:

@@ -74,7 +74,7 @@ class Batched:
         return self._draw.lower((self._params, along_z), sharded).compile()
 
     def _batch_that_fits(self, shape: Shape) -> int:
-        """Samples per device. A network sees up to `SLICES` slices of each volume at once."""
+        """Samples per device. A network sees at most `SLICES` slices of each volume at once."""
         if shape not in self._fitting:
             usual = max(1, (self._batch or BATCH) // min(shape[0], SLICES))
             free = None if self._batch else parallel.free_memory(self._devices[0])

@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sde_ct.config_record import to_dict
+from sde_ct.config import SamplingConfig
+from sde_ct.config_record import from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
@@ -32,8 +33,11 @@ def correction_for(
         what = f"The sampler {sampler!r}" if sampler else f"A {trained.config.method}"
         raise InputError(f"{what} has no spread: leave out --calibrated.")
     fitted = recalibration.read(path)
+    stored = fitted.network
+    if sampling := stored.get("sampling"):  # older files lack younger fields
+        stored = stored | {"sampling": vars(from_dict(sampling, SamplingConfig))}
     changed = differences(
-        {"sampler": fitted.sampler, "draws": fitted.draws, **fitted.network},
+        {"sampler": fitted.sampler, "draws": fitted.draws, **stored},
         {"sampler": sampler, "draws": draws, **network(trained)},
     )
     if changed:

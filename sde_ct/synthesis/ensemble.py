@@ -79,6 +79,7 @@ def _properties(network: Trained) -> dict[str, Any]:
     maps, data = network.intensity, network.data
     return {
         "method": network.config.method,
+        "dropout": network.config.network.dropout,
         "MR intensity map": maps.mr,
         "CT intensity map": maps.ct,
         "neighbours": network.config.data.neighbours,

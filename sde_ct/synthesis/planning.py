@@ -22,7 +22,7 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 UNCALIBRATED = (
     "calibration.json holds no bounds of path lengths, so the interval is the range of the draws: "
-    "calibrate with --rays to have bounds."
+    "remove the file and calibrate with --rays to have bounds."
 )
 
 
@@ -89,7 +89,7 @@ def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Plan
     if draws < 2:
         raise InputError(
             "--rays measures the spread of path lengths, and a single draw has none: give --draws "
-            "of 2 or more with a diffusion or residual network and a sampler other than the mean."
+            "of 2 or more, with a network and a sampler whose draws differ."
         )
     if fitted is None or not fitted.path_lengths:
         return Planned(rays, None, UNCALIBRATED if fitted else "")

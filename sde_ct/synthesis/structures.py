@@ -1,6 +1,6 @@
 """Mean HU of structures in the draws of a synthetic CT, written beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,40 +17,31 @@ from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.uncertainty.structure_bounds import StructureBounds
 from sde_ct.uncertainty.structure_table import lines, record, rows
 from sde_ct.uncertainty.structures import StructureMean, structure_mean
-from sde_ct.volumes.structures import find_structures, read_masks
+from sde_ct.volumes.structures import structures_on
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
 UNCALIBRATED = (
-    "calibration.json holds no bounds of this structure, so its interval is the range of the "
-    "draws: calibrate with --structures to have bounds."
+    "calibration.json holds no bounds of {}, so the interval is the range of the draws: remove the "
+    "file and calibrate with --structures to have bounds."
 )
 
 
 class Structures(NamedTuple):
     """The structures of a request, with the bounds of its calibration if there are any."""
 
-    folder: Path
+    folder: Path  # with a folder for each MR, which has the name of the MR
     bounds: StructureBounds | None
     calibrated: bool  # whether bounds were asked for
 
     def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
         """The structures of one volume with the name of its results.
 
-        Raises InputError if there are none, or one cannot be used.
+        Raises InputError as `structures_on`.
         """
-        place = self.folder / source.name
-        found, _ = find_structures(place, source.path, frame)
-        masks, left_out = read_masks(found, mr, source.path)
-        if left_out:
-            raise InputError(f"{left_out[0]}: remove it from the structures.")
-        if empty := [one for one, mask in masks.items() if not mask.array.any()]:
-            raise InputError(
-                f"{place}: the structure {empty[0]} is empty: mark it with values above 0, or "
-                "remove it."
-            )
+        masks, notes = structures_on(self.folder / source.name, mr, source.path, frame)
         digests = {one: voxel_sha256(mask.array) for one, mask in masks.items()}
         path = f"structures/{name}.json"
-        write = partial(self._write, path, float(np.prod(mr.spacing)), masks)
+        write = partial(self._write, path, float(np.prod(mr.spacing)), masks, notes)
         return Measured((path,), {"structures_sha256": digests}, write)
 
     def _write(
@@ -58,6 +49,7 @@ class Structures(NamedTuple):
         path: str,
         voxel_mm3: float,
         masks: Mapping[str, Volume],
+        notes: Sequence[str],
         folder: Path,
         ct: SyntheticCT,
     ) -> list[str]:
@@ -67,7 +59,11 @@ class Structures(NamedTuple):
         write_json(folder / path, record(table, self.bounds))
         known = set(self.bounds.fitted) if self.bounds else set()
         unknown = [name for name in masks if name not in known] if self.calibrated else []
-        return [*lines(table), *(f"{name}: {UNCALIBRATED}" for name in unknown)]
+        return [
+            *lines(table, self.bounds),
+            *([UNCALIBRATED.format(", ".join(unknown))] if unknown else []),
+            *(f"not measured: {note}" for note in notes),
+        ]
 
 
 def means_in(
@@ -93,7 +89,7 @@ def structures_for(request: Request, draws: int, fitted: Recalibration | None) -
     if draws < 2:
         raise InputError(
             "--structures measures the spread of mean HU, and a single draw has none: give --draws "
-            "of 2 or more with a diffusion or residual network and a sampler other than the mean."
+            "of 2 or more, with a network and a sampler whose draws differ."
         )
     if fitted is None or not fitted.structures:
         return Structures(request.structures, None, fitted is not None)

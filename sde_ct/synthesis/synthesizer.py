@@ -95,7 +95,7 @@ class Synthesizer:
         Args:
           mr: T2w MR in arbitrary units, any orientation and spacing.
           case: the patient's name, which enters the random keys.
-          draws: the number of independent draws; 1 for a CNN, a GAN or the mean.
+          draws: the number of independent draws; 1 for a method without randomness.
           first: the number of the first draw; draws with different numbers are independent.
           seed: the seed of the draws.
           further: the other MR contrasts, in the order of the training, on any grid.
@@ -158,7 +158,9 @@ class Synthesizer:
     ) -> tuple[Float[np.ndarray, "m z h w"], float, float]:
         """All draws in model units, and the evaluations and seconds per slice and draw."""
         depth, case_number = len(given.mr), zlib.crc32(case.encode()) & 0x7FFFFFFF
-        own_noise = not self._trained.config.sampling.shared_noise
+        config = self._trained.config
+        # With dropout, a draw is one network for all slices.
+        own_noise = not (config.sampling.shared_noise or config.network.dropout)
         mr, along_z = self._stacked(given)
         stacks, numbers = (a.ravel() for a in np.meshgrid(np.arange(len(mr)), draws, indexing="ij"))
         batch = self._batched.prepare(mr.shape[1:], len(stacks))

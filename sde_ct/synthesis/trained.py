@@ -33,11 +33,11 @@ class Trained(NamedTuple):
 
     @property
     def is_random(self) -> bool:
-        """Whether the network can give different draws; a CNN or GAN cannot."""
+        """Whether the network can give different draws; a GAN cannot, nor a CNN without dropout."""
         return self.draws_differ(None)
 
     def draws_differ(self, sampler: str | None) -> bool:
-        """Whether the draws of this sampler differ; those of the mean, a CNN or a GAN are equal.
+        """Whether the draws of this sampler differ; see `Method.is_random`.
 
         Raises InputError if the network has no such sampler.
         """

@@ -49,7 +49,7 @@ class Judged(NamedTuple):
         figures: over the body, as in metrics.csv: `spearman`, `spread_skill`, `crps` and
             `spread`, the mean standard deviation, HU.
         by_tissue: for `all` of the body, for `air`, `soft` tissue and `bone` of the real CT, and
-            for `shown air` and so on of the mean; without those of under `scores.BINS` voxels.
+            `shown air` and so on of the mean. Those with under `scores.BINS` voxels are absent.
         warning: that the spread tells little about the error; None where it does.
         sums: scores of sums over voxels.
         structures: mean HU of structures by name.

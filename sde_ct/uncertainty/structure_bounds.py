@@ -62,7 +62,10 @@ def fit_structure_bounds(
     """
     names = sorted({name for of_one in patients for name in of_one})
     if not names:
-        raise InputError("The validation patients have no structure that their real CTs measured.")
+        raise InputError(
+            "The validation patients have no structure that their real CTs measured: give "
+            "structures inside the measured part of the CTs, or leave out --structures."
+        )
     return StructureBounds(
         {
             name: fit_bounds(

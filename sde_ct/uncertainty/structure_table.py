@@ -40,14 +40,16 @@ def rows(
     return made
 
 
-def lines(table: list[StructureRow]) -> list[str]:
-    """The rows for a terminal."""
+def lines(table: list[StructureRow], bounds: StructureBounds | None) -> list[str]:
+    """The rows for a terminal, and what their bounds guarantee."""
     cells = [["structure", "cm³", "mean HU", "spread", "interval", "which is"]]
     for row in table:
         interval = f"{row.lower:.0f} to {row.upper:.0f}"
         figures = f"{row.volume:.1f}", f"{row.mean:.0f}", f"{row.spread:.1f}"
         cells.append([row.name, *figures, interval, row.interval])
-    return [*aligned(cells), "Mean HU of structures in the draws."]
+    fitted = bounds.fitted if bounds else {}
+    guarantees = [fitted[row.name].guarantee for row in table if row.name in fitted]
+    return [*aligned(cells), "Mean HU of structures in the draws.", *guarantees]
 
 
 def record(table: list[StructureRow], bounds: StructureBounds | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ Structure = Path | Contours  # a mask file, or contours
 def find_structures(
     folder: Path, image: Path, frame: str | None = None
 ) -> tuple[dict[str, Structure], list[str]]:
-    """The structures in a folder by the names of their exported files, and notes on omitted ones.
+    """The structures in a folder by the names of their files, and notes on omitted ones.
 
     Outlines of the body are omitted, because the body mask takes their place. These are a mask
     called `BODY`, and an ROI that is called `BODY` or `EXTERNAL` (in upper or lower case) or has
@@ -65,8 +65,7 @@ def find_structures(
     for name, path in masks.items():
         if name.upper() == BODY:
             left_out.append(
-                f"{path}, because {BODY} is the name of the body mask; to score and export this "
-                "outline, give it as --mask"
+                f"{path}, because {BODY} is the name of the body mask, which --mask gives"
             )
         else:
             structures[name] = path
@@ -79,10 +78,10 @@ def find_structures(
             )
         name = _file_name(one.roi.name)
         if one.roi.kind == "EXTERNAL" or name.upper() in OUTLINES:
-            left_out.append(f"{one}, because the body mask is exported as the outline {BODY}")
+            left_out.append(f"{one}, because the body mask takes the place of the outline")
         elif name.casefold() in taken:
             raise InputError(
-                f"{one} and {taken[name.casefold()]} would both be exported as {name}: rename or "
+                f"{one} and {taken[name.casefold()]} would both be called {name}: rename or "
                 "remove one."
             )
         else:
@@ -107,6 +106,24 @@ def read_masks(
         except InputError as error:
             left_out.append(f"{structure}, because {error}")
     return masks, left_out
+
+
+def structures_on(
+    folder: Path, like: Volume, image: Path, frame: str
+) -> tuple[dict[str, Volume], list[str]]:
+    """The masks of a folder's structures on the grid of `like`, and notes on omitted ones.
+
+    Raises InputError as `find_structures` and `read_masks`, or if no structure has a voxel there.
+    """
+    found, notes = find_structures(folder, image, frame)
+    masks, without = read_masks(found, like, image)
+    empty = [name for name, mask in masks.items() if not mask.array.any()]
+    notes += [*without, *(f"{folder}, structure {name}, because it is empty" for name in empty)]
+    if not (masks := {name: mask for name, mask in masks.items() if name not in empty}):
+        raise InputError(
+            f"{folder} holds no structure that lies in {image} ({'; '.join(notes)}): give others."
+        )
+    return masks, notes
 
 
 def _contours_in(folder: Path) -> list[Contours]:

@@ -74,7 +74,10 @@ def test_the_rois_of_an_rtstruct_are_exported_on_the_grid_of_the_ct(place):
     done = evaluate(place)
     assert done.status == 0, done.err
     assert exported(place) == {"BODY", "Bladder", "Femoral_heads"}
-    assert "RTSTRUCT00001.dcm, ROI 'External', because the body mask is exported" in done.err
+    assert (
+        "RTSTRUCT00001.dcm, ROI 'External', because the body mask takes the place of the outline"
+        in done.err
+    )
     ct = sitk.ReadImage(place / "dose/a/ct.mha")
     masks = {}
     for name in ("Bladder", "Femoral_heads"):
@@ -100,7 +103,7 @@ def test_names_become_safe_and_what_lies_outside_the_ct_is_left_out(place):
     assert exported(place) == {"BODY", "Bladder", "Femoral_heads", "Muscle", "_PTV_70_35"}
     assert "ROI 'Couch', because the contours lie outside the image" in done.err
     for name in ("body", "Outer"):
-        assert f"ROI '{name}', because the body mask is exported" in done.err
+        assert f"ROI '{name}', because the body mask takes the place of the outline" in done.err
 
 
 @pytest.mark.parametrize("name", ["bladder", "Bladder"])

@@ -100,5 +100,53 @@ def test_what_cannot_be_measured_is_refused(synthesize, folder, tmp_path):
     empty = shutil.copytree(folder, tmp_path / "empty") / path.stem / "sacrum.nii.gz"
     mask = read_volume(empty, "mask")
     write_volume(empty, mask.with_array(0 * mask.array), overwrite=True)
-    error = synthesize(f"--structures={tmp_path / 'empty'}")[0].error
-    assert "the structure sacrum is empty" in error and not (tmp_path / "out").exists()
+    done, path = synthesize(f"--structures={tmp_path / 'empty'}")
+    assert done.status == 0 and "structure sacrum, because it is empty" in done.out
+    assert set(json.loads(path.read_text())["structures"]) == {"bladder"}
+
+
+def test_a_folder_with_the_body_alone_holds_no_structure(synthesize, folder, tmp_path):
+    path = synthesize("--structures=nowhere")[1]
+    given = tmp_path / "given" / path.stem
+    given.mkdir(parents=True)
+    shutil.copy(folder / path.stem / "bladder.nii.gz", given / "BODY.nii.gz")
+    error = synthesize(f"--structures={given.parent}")[0].error
+    assert "holds no structure that lies in" in error and "BODY is the name of the body" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_structures_are_added_to_an_output_and_others_are_refused(synthesize, folder, tmp_path):
+    done, path = synthesize()
+    assert done.status == 0 and not path.exists()
+    sct = (tmp_path / "out" / "sct" / f"{path.stem}.nii.gz").read_bytes()
+    done, _ = synthesize(f"--structures={folder}")
+    assert done.status == 0 and path.exists()
+    assert (tmp_path / "out" / "sct" / f"{path.stem}.nii.gz").read_bytes() == sct
+    other = shutil.copytree(folder, tmp_path / "other") / path.stem
+    (other / "sacrum.nii.gz").unlink()
+    error = synthesize(f"--structures={other.parent}")[0].error
+    assert "structures_sha256.sacrum: " in error
+
+
+def test_patients_without_structures_are_refused_before_they_are_synthesized(
+    runs, phantoms, folder, tmp_path
+):
+    workdir = shutil.copytree(runs("diffusion"), tmp_path / "run")
+    usual = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em", "--draws=2"]
+    (validation,) = phantoms.of("validation")
+    without = shutil.copytree(folder, tmp_path / "without")
+    shutil.rmtree(without / validation.id)
+    error = call("calibrate", *usual, f"--structures={without}").error
+    assert f"{validation.id} holds no structures" in error
+    assert not (workdir / recalibration.NAME).exists()
+
+
+def test_an_older_calibration_without_younger_options_fits(synthesize, folder, workdir):
+    """`few_width` and `structures` are younger than the first calibrations."""
+    path = workdir / recalibration.NAME
+    record = json.loads(path.read_text())
+    del record["network"]["sampling"]["few_width"], record["structures"]
+    path.write_text(json.dumps(record))
+    done, _ = synthesize("--calibrated", f"--structures={folder}")
+    assert done.status == 0, done.err
+    assert "holds no bounds of bladder, sacrum, so the interval is the range" in done.out

@@ -307,3 +307,19 @@ def test_shared_noise_gives_equal_slices_of_a_draw_for_equal_slices_of_the_mr(tr
         # 1 HU of 3000: the rounding of the network's float32 sums, whose place in the batch differs
         np.testing.assert_allclose(draw, np.repeat(draw[..., :1], draw.shape[2], 2), atol=1.0)
     assert np.abs(draws[0] - draws[1]).max() > 10  # an untrained network's draws stay apart
+
+
+def test_a_draw_with_dropout_is_one_network_for_all_slices(phantoms, mr_file, tmp_path):
+    """Slices are drawn apart, with one key for the draw."""
+    config = tiny.experiment("cnn")
+    config.network.dropout = 0.3
+    trained = load(tiny.untrained(config, phantoms, tmp_path / "run"))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape), trained.params)
+    mr = read_volume(mr_file, "a.u.")
+    same = mr.with_array(np.repeat(mr.array[..., 3:4], mr.array.shape[2], axis=2))
+    draw = Synthesizer(trained._replace(params=params), None, jax.devices()[:1])
+    draws = [one.array for one in draw(same, case="knee", draws=2).draws]
+    for one in draws:  # 1 HU of 3000, as above
+        np.testing.assert_allclose(one, np.repeat(one[..., :1], one.shape[2], 2), atol=1.0)
+    assert np.abs(draws[0] - draws[1]).max() > 10

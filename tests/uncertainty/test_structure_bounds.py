@@ -66,9 +66,19 @@ def test_the_table_shows_bounds_and_without_them_the_range_of_the_draws(rng):
     assert (sacrum.lower, sacrum.upper) == (new["sacrum"].draws.min(), new["sacrum"].draws.max())
     assert sacrum.interval == "range of 5 draws"
     assert bladder.volume == 2.0  # cm³: 50 voxels of 40 mm³
-    shown = lines(table)
+    shown = lines(table, fitted)
     assert shown[1].split()[:2] == ["bladder", "2.0"] and shown[2].endswith("range of 5 draws")
+    assert shown[3:] == ["Mean HU of structures in the draws.", fitted.fitted["bladder"].guarantee]
     kept = record(table, fitted)["structures"]
     assert kept["bladder"]["guarantee"] == fitted.fitted["bladder"].guarantee
     assert kept["sacrum"]["guarantee"] is None
     assert kept["bladder"]["mean"] == pytest.approx(new["bladder"].mean, abs=1e-4)
+
+
+def test_too_few_patients_give_a_sentence_and_the_range_of_the_draws(rng):
+    fitted = fit_structure_bounds([patient(rng, ("bladder",))] * 3, coverage=0.9)
+    new = patient(rng, ("bladder",), real=False)
+    (row,) = table = rows(new, 40.0, fitted)
+    assert (row.lower, row.upper) == (new["bladder"].draws.min(), new["bladder"].draws.max())
+    assert "(mean HU of bladder) for 90 % are infinite" in lines(table, fitted)[-1]
+    assert StructureBounds.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
