@@ -523,7 +523,7 @@ EVALUATE = {
     ),
 }
 CALIBRATE = {
-    "a CNN": ("--workdir={cnn}", "has no spread: give a diffusion network"),
+    "a CNN": ("--workdir={cnn}", "has no spread: give a network whose draws differ"),
     "a cohort as data": ("--data={in}", "dataset.json does not exist"),
     "an unknown sampler": ("--sampler=none", "Unknown sampler 'none'"),
     "coverage in percent": ("--coverage=90", "give 0.9 for 90 %"),

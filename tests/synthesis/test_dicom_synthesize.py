@@ -206,7 +206,7 @@ PATIENT_IDS = {
     "another": (["--patient_id=K-42", "--dicom"], "has another PatientID than --patient_id"),
     "no DICOM": (["--patient_id=K-42"], "--patient_id affects only DICOM outputs: add --dicom"),
     "long": (["--patient_id=" + 65 * "9", "--dicom"], "give up to 64 characters"),
-    "two MRs": (["--patient_id=K-42", "--dicom", "--mr=OTHER"], "give one MR, not 2"),
+    "two MRs": (["--patient_id=K-42", "--dicom", "--mr=OTHER"], "give one --mr, not 2"),
 }
 
 
