@@ -8,7 +8,7 @@ The CNN of `cnn.py`, with as many updates as all networks here, is the control.
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: about two minutes on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE Mean 40 HU, PSNR 33.2 dB, SSIM 0.91; DDPM-M 43 HU, 32.5 dB, 0.90.
+held-out patients: MAE Mean 40 HU, PSNR 33.2 dB, SSIM 0.91; DDPM-M 42 HU, 32.6 dB, 0.90.
 """
 
 from pathlib import Path
