@@ -173,7 +173,10 @@ class Synthesizer:
             rows = padded[begin : begin + batch]
             # Keys for all slices at once would be compiled for each number of slices.
             keys = slice_keys(seed, case_number, stacks[rows] * own_noise, numbers[rows])
-            samples = self._batched(keys, mr[stacks[rows]], along_z)
+            # One volume is not copied for each of its draws.
+            shape = (len(rows), *mr.shape[1:])
+            each = mr[stacks[rows]] if len(mr) > 1 else np.broadcast_to(mr, shape)
+            samples = self._batched(keys, each, along_z)
             for row, one, *figures in zip(range(begin, len(stacks)), *samples, strict=False):
                 x[row % len(draws), row // len(draws)], nfe[row], ok[row] = one[..., 0], *figures
 
