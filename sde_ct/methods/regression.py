@@ -33,8 +33,8 @@ def predict(
 def answer(network: UNet, data: DataConfig) -> Callable[..., Samples]:
     """The `draw` of CNN and GAN. Without dropout it returns `predict` for any keys.
 
-    With dropout each key is one network, which sees all slices of its volume (Gal & Ghahramani
-    2016). `along_z` has no meaning here.
+    With dropout, each key chooses one network, which predicts all slices of its volume (Gal &
+    Ghahramani 2016). `along_z` has no effect, because no noise is drawn.
     """
 
     def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Shaped
 
 from sde_ct.models import UNet
 
-SLICES = 8  # of each volume in one call, or fewer large ones; volumes of more are multiples of it
-PIXELS = SLICES * 256**2  # of each volume in one call, at most, but one slice in any case
+SLICES = 8  # most slices of a volume in one call; synthesis pads deeper volumes to a multiple
+PIXELS = SLICES * 256**2  # most pixels of a volume in one call; a single slice may have more
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def by_slices(
 
 
 def _at_once(depth: int, height: int, width: int) -> int:
-    """The most slices, up to `SLICES` and `PIXELS`, of which the depth is a multiple."""
+    """The largest divisor of the depth that keeps to `SLICES` and `PIXELS`; 1 if none does."""
     most = max(1, min(SLICES, PIXELS // (height * width)))
     return max(each for each in range(1, most + 1) if depth % each == 0)
 

@@ -43,9 +43,11 @@ class Batched:
         self._compiled: dict[tuple[Shape, int], jax.stages.Compiled] = {}
 
     def prepare(self, shape: Shape, samples: int) -> int:
-        """Compile the function of a batch of these samples, and return how many it holds.
+        """Compile the function of a batch, and return how many samples it holds.
 
-        If they are volumes, it holds at most as many as there are.
+        Args:
+          shape: of a sample's MR, [z, h, w, k].
+          samples: how many will be drawn. A device gets no more volumes than its share of them.
         """
         most = self._batch_that_fits(shape)
         each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))

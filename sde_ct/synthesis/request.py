@@ -31,9 +31,7 @@ class Request:
     workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
     output: Path
     sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
-    draws: int | None = (
-        None  # of all networks; None: about ten, or one of each whose draws are equal
-    )
+    draws: int | None = None  # of all networks; None: about ten, or one each if draws are equal
     evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
     sde: str | None = None  # that the sampler follows, "vp" or "ve"; None takes that of the recipe
     seed: int = 0

@@ -29,7 +29,7 @@ UNCALIBRATED = (
 class Structures(NamedTuple):
     """The structures of a request, with the bounds of its calibration if there are any."""
 
-    folder: Path  # with a folder for each MR, which has the name of the MR
+    folder: Path  # holds one folder for each MR, called as the MR
     bounds: StructureBounds | None
     calibrated: bool  # whether bounds were asked for
 
