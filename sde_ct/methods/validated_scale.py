@@ -11,6 +11,7 @@ magnitude is raised to an exponent, which is above 1 where its tails are too lig
 
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -39,6 +40,9 @@ EXPONENT = "draw_exponent"
 
 Images = Float[np.ndarray, "n h w 1"]
 
+# Programs, because the many small ones of their parts would take seconds to compile.
+_transformed, _filtered, _raised = jax.jit(transformed), jax.jit(filtered), jax.jit(raised)
+
 
 def measured(
     parts: Decomposition, drawn: Float[np.ndarray, "2 n h w 2"], batch: Batch
@@ -64,7 +68,7 @@ def measured(
 
     def scaled(coloured: Two, exponent: float) -> tuple[Two, Float[np.ndarray, " knots"]]:
         """What the draws add to m, and the scale at each of `KNOTS`."""
-        shaped = np.asarray(raised(coloured, exponent))
+        shaped = np.asarray(_raised(coloured, exponent))
         scale = roots(coefficients(error, shaped, weights), SHARED)
         return np.interp(mean, knots, scale).astype(np.float32) * shaped, scale
 
@@ -78,7 +82,7 @@ def measured(
     for _ in range(ROUNDS):
         gains = gains * _lacking(error, added, body)[0]
         gains = np.clip(gains * power.sum() / (gains @ power), WIDEST**-2, WIDEST**2)
-        coloured = np.asarray(filtered(rest, jnp.asarray(gains, jnp.float32)))
+        coloured = np.asarray(_filtered(rest, jnp.asarray(gains, jnp.float32)))
         exponent, added, scale = best(coloured)
     names = (*AT_HU, *AT_FREQUENCY, EXPONENT)
     figures = dict(zip(names, map(float, (*scale, *gains, exponent)), strict=True))
@@ -97,7 +101,7 @@ def _lacking(
     error: Two, added: Two, body: Images
 ) -> tuple[Float[np.ndarray, " frequencies"], Float[np.ndarray, " frequencies"]]:
     """At each frequency, the factor that the power of draws lacks, and this power."""
-    error, added = (np.asarray(transformed(body * images)) for images in (error, added))
+    error, added = (np.asarray(_transformed(body * images)) for images in (error, added))
     equations = coefficients(error, added, shares(*error.shape[2:4]))
     return roots(equations) ** 2, equations[:, 2]
 

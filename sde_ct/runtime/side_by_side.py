@@ -5,6 +5,7 @@ side by side, each on one core, as one after the other on two.
 """
 
 import collections
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,29 +37,50 @@ Command = Sequence[str]
 def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
     """Run chains of commands. The commands of one chain run one after the other.
 
-    As many chains run at a time as `lanes` gives.
+    As many chains run at a time as `lanes` gives. The last two begin together on one core, and one
+    of them moves to the next core that has nothing to do: otherwise a core would idle during the
+    whole of the last command.
 
     Raises:
       InputError: a command failed. It has printed why, and the others are asked to end.
       Interrupted: SIGTERM or Ctrl-C came, and was passed on to the commands.
     """
-    free, waiting = list(enumerate(lanes())), collections.deque(list(chain) for chain in chains)
-    running: dict[subprocess.Popen, tuple[tuple[int, int | None], list[Command]]] = {}
+    cores, waiting = lanes(), collections.deque(list(chain) for chain in chains)
+    running: dict[subprocess.Popen, tuple[int, list[Command]]] = {}  # its lane and its chain
+
+    def idle() -> list[int]:
+        used = {lane for lane, _ in running.values()}
+        return [lane for lane in range(len(cores)) if lane not in used]
+
+    def start(lane: int) -> None:
+        chain = waiting.popleft()
+        running[_started(chain[0], lane, cores[lane])] = lane, chain
+
+    def share_out() -> None:
+        """Start chains on idle lanes, or let them take over a program that shares a lane."""
+        lanes_now = idle()
+        for lane in lanes_now[: len(waiting)]:
+            start(lane)
+            if lanes_now == [lane] and len(waiting) == 1 and cores[lane] is not None:
+                start(lane)
+        lane_of = {program: lane for program, (lane, _) in running.items()}
+        sharing = [p for p, lane in lane_of.items() if [*lane_of.values()].count(lane) > 1]
+        for lane in idle()[: len(sharing) // 2]:
+            _move(sharing[-1].pid, cores[lane])
+            running[sharing[-1]] = lane, running[sharing[-1]][1]
+
     with Interruption() as interruption:
         try:
             while waiting or running:
-                while waiting and free:
-                    lane, chain = free.pop(0), waiting.popleft()
-                    running[_started(chain[0], *lane)] = lane, chain
+                share_out()
                 time.sleep(POLL)
                 for program in [p for p in running if p.poll() is not None]:
-                    lane, chain = running.pop(program)
+                    _, chain = running.pop(program)
                     if program.returncode and interruption.signal is None:
                         raise InputError(
                             f"{' '.join(chain[0])} ended with status {program.returncode}, and the "
                             "lines above say why: correct the cause and give the same command."
                         )
-                    free.append(lane)
                     if chain[1:]:
                         waiting.appendleft(chain[1:])
                 if interruption.signal is not None:
@@ -71,8 +93,17 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
                 program.wait()
 
 
+def _move(pid: int, core: int | None) -> None:
+    """Let a program run on another core. All of its threads move, as far as they still exist."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {core})
+
+
 def lanes() -> Sequence[int | None]:
-    """The cores of this process; with an accelerator a single None, which stands for all cores.
+    """The cores of this process, or None for each where a program can't be bound to a core.
+
+    With an accelerator there is a single None, which stands for the whole machine.
 
     JAX is asked in another process, because this one would keep the accelerator for itself.
     """
@@ -82,7 +113,7 @@ def lanes() -> Sequence[int | None]:
         return [None]
     if hasattr(os, "sched_getaffinity"):  # Linux
         return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    return [None] * (os.cpu_count() or 1)
 
 
 def _started(command: Command, place: int, core: int | None) -> subprocess.Popen:

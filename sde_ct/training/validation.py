@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -60,24 +59,27 @@ def validator(
     few synthetic slices are written to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr) for batch in batches]
-    compare = comparer(method)
-    evaluate, show = parallel.seldom(method.loss), preview(config)
+    compare, show = comparer(method), preview(config)
+    # Outside a compiled program, each part of the state would be a program of its own.
+    evaluate, weights = parallel.seldom(method.loss), parallel.seldom(method.weights)
 
     def validate(state: Any, step: int) -> dict[str, float] | None:
         if not batches:
             return None
         state = jax.device_get(state)
         # A key belongs to a slice, so the loss does not depend on the size of the batches.
-        keys = jnp.split(example_keys(config.training.seed, KEY, sum(sizes)), np.cumsum(sizes[:-1]))
+        every, ends = example_keys(config.training.seed, KEY, sum(sizes)), np.cumsum(sizes)
+        keys = [every[end - size : end] for size, end in zip(sizes, ends, strict=True)]
         losses = [jax.device_get(evaluate(state, *one)) for one in zip(keys, batches, strict=True)]
         mean = {
             name: float(np.average([loss[name] for loss in losses], weights=sizes))
             for name in losses[0]
         }
+        params = weights(state)
         if math.isfinite(mean["loss"]):
-            mean |= compare(method.weights(state), keys, batches)
+            mean |= compare(params, keys, batches)
         telemetry.scalars(step, "validation", mean)
-        for name, images in show(method.weights(state), batches[0]).items():
+        for name, images in show(params, batches[0]).items():
             telemetry.images(step, name, images)
         return mean
 

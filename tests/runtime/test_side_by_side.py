@@ -53,6 +53,50 @@ time.sleep(0.3)
     assert c.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="programs are bound to cores on Linux only")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_the_last_two_share_a_core_until_another_is_free(tmp_path, monkeypatch):
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    monkeypatch.setattr(module, "lanes", lambda: cores)
+    # Notes its core whenever that changes, and ends when the named file exists.
+    watch = """
+import os, pathlib, sys, threading, time
+note, stop = map(pathlib.Path, sys.argv[1:])
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+seen, end = None, time.monotonic() + 60
+while not stop.exists() or not seen:
+    assert time.monotonic() < end
+    threads = map(int, os.listdir("/proc/self/task"))
+    now = {frozenset(os.sched_getaffinity(thread)) for thread in threads}
+    if now != seen and len(now) == 1:
+        seen = now
+        print(*next(iter(now)), file=note.open("a"))
+    time.sleep(0.01)
+"""
+    long, third, fourth, moved = (tmp_path / name for name in ("long", "3", "4", "moved"))
+    chains = [
+        [program(watch, long, third)],
+        [program("")],
+        [program(watch, third, moved)],
+        [program(watch, fourth, moved)],
+    ]
+
+    def pause(seconds):
+        time.sleep(seconds)
+        lines = [path.read_text().split() for path in (third, fourth) if path.exists()]
+        if sum(map(len, lines)) > 2:  # one of the two has moved
+            moved.touch()
+
+    class Time:
+        sleep = staticmethod(pause)
+
+    monkeypatch.setattr(module, "time", Time)
+    side_by_side(chains)
+    assert long.read_text().split() == [str(cores[0])]
+    assert third.read_text().split() == [str(cores[1])]
+    assert fourth.read_text().split() == [str(cores[1]), str(cores[0])]
+
+
 def test_a_failure_ends_the_others_and_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "lanes", lambda: [None, None])
     fails = """
