@@ -8,6 +8,7 @@ Where there are validation patients, these set the scale of draws instead, by th
 shape of the residual's spectrum and tails (`validated_scale.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
 from sde_ct.methods.frequencies import IN_PLANE, Images, filtered
-from sde_ct.methods.mirroring import Draw, draw_mean
+from sde_ct.methods.mirroring import Draw, draw_mean, of_orientations
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
 
@@ -92,7 +93,14 @@ class Decomposition:
 
     def draw_mean(self) -> Draw:
         """`draw` of a Method that returns the regression's CT."""
-        return draw_mean(lambda params, mr: self.mean_of_volumes(params.mean, mr), self.data)
+        return draw_mean(self._predict, self.data)
+
+    def means(self) -> Callable[[Any, Array], Array]:
+        """`means` of a Method that draws the residual."""
+        return of_orientations(self._predict, self.data)
+
+    def _predict(self, params: Params, mr: Float[Array, "n z h w k"]) -> Array:
+        return self.mean_of_volumes(params.mean, mr)
 
 
 def as_channels(params: Params, mean: Array, residual: Array) -> Float[Array, "*n h w 2"]:

@@ -100,21 +100,24 @@ def distilled(
         `finish` is `parts.ct` or `as_channels`.
         """
 
-        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+        def draw(
+            params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None, means=None
+        ) -> Samples:
             shape = (*mr.shape[1:-1], 1)
             # Folded, because the orientation of the MR is drawn from the keys themselves.
             noise = jax.vmap(lambda key: jax.random.normal(key, shape))(fold(keys, 0))
             if along_z is not None:
                 noise = jnp.einsum("zs,bs...->bz...", along_z, noise)
 
-            def of_slices(noise: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"]) -> Array:
-                mean = parts.mean(params.mean, mr)
+            def of_slices(noise: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], *given):
+                mean = given[0] if given else parts.mean(params.mean, mr)
                 shown = jnp.concatenate([mean, mr], axis=-1)
                 rest = generate(evaluator(network), params.denoiser, noise, shown)
                 return finish(params, mean, rest)
 
-            x = by_slices(of_slices, noise, mr)
-            return Samples(x, jnp.full(len(x), 2), all_finite(x))
+            given = () if means is None else (means,)
+            x = by_slices(of_slices, noise, mr, *given)
+            return Samples(x, jnp.full(len(x), 2 - len(given)), all_finite(x))
 
         return either_orientation(draw) if config.data.flip else draw
 
@@ -151,10 +154,11 @@ def distilled(
     def for_synthesis(state: Student) -> Params:
         return Params(state.mean, weights(state.generator), state.scale)
 
-    draw, is_random = (parts.draw_mean(), False) if only_mean else (drawn(parts.ct), True)
+    draw, means = (parts.draw_mean(), None) if only_mean else (drawn(parts.ct), parts.means())
     return Method(
-        *(init, update, evaluate, for_synthesis, draw, is_random, validated),
+        *(init, update, evaluate, for_synthesis, draw, not only_mean, validated),
         needs_teacher=True,
+        means=means,
         params=Params,
         comparison=Comparison(drawn(as_channels), partial(measured, parts)),
     )

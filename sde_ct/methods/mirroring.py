@@ -26,15 +26,33 @@ def mirrored(image: Float[Array, "*d h w k"]) -> Float[Array, "*d h w k"]:
 def either_orientation(draw: Draw) -> Draw:
     """`draw`, which sees the mirror image of the MR with probability 1/2, by its key.
 
-    The CT is mirrored back. The mean of several draws thus averages over both orientations.
+    The CT is mirrored back. The mean of several draws thus averages over both orientations. Where
+    `means` are given, as `of_orientations` returns them, `draw` gets the one of its orientation.
     """
 
-    def turned_draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+    def turned_draw(
+        params, keys, mr: Float[Array, "n z h w k"], along_z=None, *means: Float[Array, "n z h w 2"]
+    ) -> Samples:
         turned = jax.vmap(jax.random.bernoulli)(keys).reshape(-1, 1, 1, 1, 1)
-        samples = draw(params, keys, jnp.where(turned, mirrored(mr), mr), along_z)
+        own = [jnp.where(turned, both[..., 1:], both[..., :1]) for both in means]
+        samples = draw(params, keys, jnp.where(turned, mirrored(mr), mr), along_z, *own)
         return samples._replace(x=jnp.where(turned, mirrored(samples.x), samples.x))
 
     return turned_draw
+
+
+def of_orientations(
+    predict: Callable[[Any, Array], Array], data: DataConfig
+) -> Callable[[Any, Array], Float[Array, "n z h w m"]]:
+    """`means` of a Method: a regression `predict` of the MR and, if training mirrored images, of
+    its mirror image, which are not mirrored back.
+    """
+
+    def means(params, mr: Float[Array, "n z h w k"]) -> Float[Array, "n z h w m"]:
+        seen = [mr, mirrored(mr)] if data.flip else [mr]
+        return jnp.concatenate([predict(params, one) for one in seen], axis=-1)
+
+    return means
 
 
 def draw_mean(predict: Callable[[Any, Array], Array], data: DataConfig) -> Draw:

@@ -123,24 +123,28 @@ def residual(
         `finish` is `parts.ct` or `as_channels`.
         """
 
-        def draw(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-            mean = parts.mean_of_volumes(params.mean, mr)
+        def draw(
+            params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None, means=None
+        ) -> Samples:
+            mean = parts.mean_of_volumes(params.mean, mr) if means is None else means
             shown = jnp.concatenate([mean, mr], axis=-1)
             score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
             sample = run if along_z is None else correlated_along_z(run, along_z)
             rest = sample(keys, sde, score, mean.shape)
             x = by_slices(partial(finish, params), mean, rest.x)
-            return Samples(x, rest.nfe + 1, rest.ok & all_finite(x))
+            return Samples(x, rest.nfe + (means is None), rest.ok & all_finite(x))
 
         return either_orientation(draw) if config.data.flip else draw
 
     if sampler == MEAN:
-        draw, is_random = parts.draw_mean(), False
+        draw, is_random, means = parts.draw_mean(), False, None
     else:
         draw, is_random = drawn(sampler_fn(sampler, config, sde), parts.ct), True
+        means = parts.means()
     comparison = Comparison(drawn(few_steps(config, sde), as_channels), partial(measured, parts))
     return Method(
         *(init, update, loss, for_synthesis, draw, is_random, validated),
         comparison=comparison,
         params=Params,
+        means=means,
     )

@@ -66,7 +66,7 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
         lane_of = {program: lane for program, (lane, _) in running.items()}
         sharing = [p for p, lane in lane_of.items() if [*lane_of.values()].count(lane) > 1]
         for lane in idle()[: len(sharing) // 2]:
-            _move(sharing[-1].pid, cores[lane])
+            _move(sharing[-1].pid, cores[lane])  # type: ignore[arg-type]  # only cores are shared
             running[sharing[-1]] = lane, running[sharing[-1]][1]
 
     with Interruption() as interruption:
@@ -93,7 +93,7 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
                 program.wait()
 
 
-def _move(pid: int, core: int | None) -> None:
+def _move(pid: int, core: int) -> None:
     """Let a program run on another core. All of its threads move, as far as they still exist."""
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(ProcessLookupError):

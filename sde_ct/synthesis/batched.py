@@ -1,6 +1,7 @@
 """Draw any number of samples in batches, with one compiled function for each shape."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Key
 from sde_ct.methods.slices import SLICES
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
-from sde_ct.types import Samples
+from sde_ct.types import Method, Samples
 
 # Samples per device if its free memory is unknown, the same for any number of devices.
 BATCH = 10
@@ -21,26 +22,39 @@ Shape = tuple[int, ...]
 
 
 class Batched:
-    """`draw` of a Method on all devices of this process.
+    """`draw` and `means` of a Method on all devices of this process.
 
-    Programs and batches are found once for each shape of a sample's MR, [z, h, w, k].
+    Programs and batches are found once for each shape of a sample's MR, [z, h, w, k]. Where the
+    means of an MR are known, they are further channels of it.
     """
 
     def __init__(
         self,
-        draw: Callable[..., Samples],
+        method: Method,
+        channels: int,
         params: Any,
         devices: Sequence[jax.Device],
         batch: int | None,
     ):
-        """`batch`: samples per device; None takes as many as its memory holds."""
+        """Place the parameters on the devices.
+
+        Args:
+          channels: of the MR, without its means.
+          batch: samples per device; None takes as many as its memory holds.
+        """
+
+        def draw(shared: tuple[Any, Array | None], keys: Array, shown: Array) -> Samples:
+            means = [shown[..., channels:]] if shown.shape[-1] > channels else []
+            return method.draw(shared[0], keys, shown[..., :channels], shared[1], *means)
+
         self._devices, self._batch = list(devices), batch
-        self._draw = parallel.shared_out(
-            lambda shared, keys, mr: draw(shared[0], keys, mr, shared[1]), self._devices
-        )
+        self._draw = parallel.shared_out(draw, self._devices)
+        if method.means is not None:
+            self._means = parallel.shared_out(method.means, self._devices)
         self._params = parallel.replicate(params, self._devices)
         self._fitting: dict[Shape, int] = {}  # samples per device
         self._compiled: dict[tuple[Shape, int], jax.stages.Compiled] = {}
+        self._compiled_means: dict[Shape, jax.stages.Compiled] = {}
 
     def prepare(self, shape: Shape, samples: int) -> int:
         """Compile the function of a batch, and return how many samples it holds.
@@ -67,6 +81,25 @@ class Batched:
         sharded = parallel.shard((keys, mr), count)
         samples = jax.device_get(draw((self._params, along_z), sharded))
         return Samples(*(part.reshape(-1, *part.shape[2:]) for part in samples))
+
+    def with_means(
+        self, mr: Float[np.ndarray, "z h w k"]
+    ) -> tuple[Float[np.ndarray, "z h w c"], float]:
+        """The slices with their means as further channels, and the seconds that these took."""
+        count = len(self._devices)
+        each = min(SLICES, -(-len(mr) // count))
+        parts = [
+            mr[np.arange(begin, begin + count * each).clip(max=len(mr) - 1)]
+            for begin in range(0, len(mr), count * each)
+        ]
+        stacked = [(part.reshape(count, 1, each, *mr.shape[1:]),) for part in parts]
+        if (shape := stacked[0][0].shape) not in self._compiled_means:
+            self._compiled_means[shape] = self._means.lower(self._params, stacked[0]).compile()
+        start = time.perf_counter()
+        means = self._compiled_means[shape]
+        made = [jax.device_get(means(self._params, part)) for part in stacked]
+        joined = np.concatenate([part.reshape(-1, *part.shape[3:]) for part in made])[: len(mr)]
+        return np.concatenate([mr, joined], axis=-1), time.perf_counter() - start
 
     def _compile(self, shape: Shape, each: int) -> jax.stages.Compiled:
         total = each * len(self._devices)

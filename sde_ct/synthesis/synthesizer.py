@@ -23,6 +23,10 @@ from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
+# Two draws evaluate a residual network's regression once each. More of them share its evaluations for
+# the MR and its mirror image.
+ALONE = 2
+
 
 class Synthesizer:
     """Draws synthetic CTs from one trained network with one sampler.
@@ -67,7 +71,9 @@ class Synthesizer:
                 f"draws: train longer, or give the sampler {MEAN!r}."
             )
         devices = list(devices or jax.local_devices())
-        self._batched = Batched(method.draw, trained.params, devices, batch)
+        self._shares_means = method.means is not None
+        channels = trained.config.data.channels
+        self._batched = Batched(method, channels, trained.params, devices, batch)
 
     @property
     def air(self) -> float:
@@ -161,7 +167,11 @@ class Synthesizer:
         config = self._trained.config
         # With dropout, a draw is one network for all slices.
         own_noise = not (config.sampling.shared_noise or config.network.dropout)
-        mr, along_z = self._stacked(given)
+        shown, seconds = given.mr, 0.0
+        if self._shares_means and len(draws) > ALONE:
+            shown, seconds = self._batched.with_means(given.mr)
+        means = shown.shape[-1] - given.mr.shape[-1]
+        mr, along_z = self._stacked(shown, given.grid.slice_mm)
         stacks, numbers = (a.ravel() for a in np.meshgrid(np.arange(len(mr)), draws, indexing="ij"))
         batch = self._batched.prepare(mr.shape[1:], len(stacks))
         padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
@@ -182,17 +192,18 @@ class Synthesizer:
 
         for begin in progress(range(0, len(stacks), batch)):
             fill(begin)
-        seconds = (time.perf_counter() - start) / (depth * len(draws))
+        seconds += time.perf_counter() - start
 
         if not ok.all():
             raise InputError(
                 f"{case}: {np.sum(~ok)} of {ok.size} draws are not finite or did not reach their "
                 "end: take more steps or a looser tolerance, or train longer."
             )
-        return x.reshape(len(draws), -1, *x.shape[3:])[:, :depth], float(nfe.mean()), seconds
+        x = x.reshape(len(draws), -1, *x.shape[3:])[:, :depth]
+        return x, float(nfe.mean()) + means / len(draws), seconds / (depth * len(draws))
 
     def _stacked(
-        self, given: NetworkInput
+        self, shown: Float[np.ndarray, "z h w k"], slice_mm: float
     ) -> tuple[Float[np.ndarray, "n z h w k"], Float[np.ndarray, "z z"] | None]:
         """The MR of each sample without its draws, and the factor of the noise's covariance.
 
@@ -201,10 +212,10 @@ class Synthesizer:
         a program.
         """
         length = self._trained.data.get("along_z_mm")
-        depth = len(given.mr)
+        depth = len(shown)
         wanted = self._trained.config.sampling.correlated_noise and self.is_random
         if not (wanted and length and depth > 1):
-            return given.mr[:, None], None
+            return shown[:, None], None
         more = -depth % SLICES if depth > SLICES else 0
-        volume = np.pad(given.mr, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
-        return volume[None], through_plane.factor(length, given.grid.slice_mm, depth + more)
+        volume = np.pad(shown, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
+        return volume[None], through_plane.factor(length, slice_mm, depth + more)
