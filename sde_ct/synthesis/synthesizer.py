@@ -23,8 +23,8 @@ from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
-# Two draws evaluate a residual network's regression once each. More of them share its evaluations for
-# the MR and its mirror image.
+# One or two draws evaluate a residual network's regression once each. More draws share two
+# evaluations, of the MR and of its mirror image.
 ALONE = 2
 
 
