@@ -3,10 +3,8 @@
 A batch is split by process, then by device. Every device holds the whole state.
 """
 
-import ctypes
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sde_ct.runtime import cache
+from sde_ct.runtime import cache, heap
 
 AXIS = "devices"
 CORES = 8  # most CPU cores that are used as devices, because each device holds its own batch
@@ -29,12 +27,12 @@ def set_up(*, keep_memory: bool = False) -> None:
     result.
 
     Args:
-      keep_memory: whether freed memory is kept for the next array, see `_keep_memory`. A training
-        is then faster. A synthesis is not, and takes up to half as much memory again.
+      keep_memory: whether freed memory is kept for the next array, see `heap`. A training is then
+        faster. A synthesis is not, and takes up to half as much memory again.
     """
     jax.config.update("jax_threefry_partitionable", True)
     if keep_memory:
-        _keep_memory()
+        heap.keep()
     if not jax.config.jax_compilation_cache_dir:
         cache.remove_truncated(folder := cache.folder("xla"))
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -43,20 +41,6 @@ def set_up(*, keep_memory: bool = False) -> None:
     set_already = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not set_already and jax.config.jax_num_cpu_devices == -1:
         jax.config.update("jax_num_cpu_devices", min(_cores(), CORES))
-
-
-def _keep_memory() -> None:
-    """Have glibc keep freed memory for the next array instead of returning it to the system.
-
-    XLA allocates its arrays anew in every execution, and on a CPU clearing new pages takes a third
-    of a training step of the paper's network. The heap grows where gaps are too small for the next
-    array.
-    """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "gnu_get_libc_version"):
-        library.mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap never shrinks
-        library.mallopt(-4, 0)  # M_MMAP_MAX: large arrays are in the heap too
-        # M_ARENA_MAX: there is one heap, because those of threads hold at most 64 MB.
-        library.mallopt(-8, 1)
 
 
 def _cores() -> int:

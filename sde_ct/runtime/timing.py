@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 
-import jax
 import numpy as np
 
 LOOP = 8  # steps of the timed DDPM loop, each with one evaluation
@@ -15,6 +14,8 @@ def race(contenders: Mapping[str, Callable[[], object]], repeats: int = 7) -> di
     Every contender is called once to compile, and then all are called in turn. A machine that slows
     down for a while then slows down all of them, and their ratios remain valid.
     """
+    import jax  # here, because the constant is also read where JAX is not wanted
+
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for call in contenders.values():
         jax.block_until_ready(call())

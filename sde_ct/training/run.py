@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import jax
 from sde_ct.config import Experiment
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.methods import build_method
-from sde_ct.runtime import parallel, peers
+from sde_ct.runtime import heap, parallel, peers
 from sde_ct.runtime.interrupt import Interruption
 from sde_ct.training.checkpoint import Checkpoints, Progress, SaveError
 from sde_ct.training.data import TrainingBatches
@@ -33,6 +34,9 @@ REMEDY = (
     "config.training.learning_rate or config.training.clip=1."
 )
 AHEAD = 2  # updates that may be unfinished on the devices while the next one is prepared
+# Seconds of a step of a large network, whose memory is tidied before the next one. That takes less
+# than a tenth of it.
+LONG = 1.0
 
 Pending = collections.deque[tuple[int, dict[str, Any]]]  # step and metrics of unfinished updates
 
@@ -89,8 +93,11 @@ class Run:
             if after is not None:
                 telemetry.warn(progress.step, f"{after} Back to step {progress.step}.")
             validate = validator(config, self.held_out, telemetry)
-            watch, pending = Watch(), Pending()
+            watch, pending, began = Watch(), Pending(), time.monotonic()
             while progress.step < last and not interruption.before(progress.step):
+                if large := time.monotonic() - began > LONG:
+                    heap.give_back()
+                began = time.monotonic()
                 batch = parallel.shard(next(self.batches), len(local))
                 keys = example_keys(plan.seed, progress.step, len(rows), rows.start)
                 state, metrics = update(state, parallel.shard(keys, len(local)), batch)
@@ -100,7 +107,7 @@ class Run:
                 pending.append((progress.step, metrics))
                 every = (plan.log_every, plan.validate_every, plan.checkpoint_every)
                 log, look, save = (progress.step % n == 0 or progress.step == last for n in every)
-                ahead = 0 if log or look or save else AHEAD
+                ahead = 0 if log or look or save or large else AHEAD
                 metrics = self._settle(pending, ahead, progress, watch, telemetry) or metrics
                 if log:
                     counted = metrics | {"skipped": progress.skipped}

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sde_ct.config import Experiment, NetworkConfig, SamplingConfig, TrainingConfig
+from sde_ct.config import Experiment, NetworkConfig, SamplingConfig
 from sde_ct.evaluation.results import write_figures
 from sde_ct.lab.benchmark import training_step
+from sde_ct.lab.benchmark.peak_memory import OURS, TORCH, peak_memory
+from sde_ct.lab.benchmark.training_step import experiment
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.diffusion import form_of, score_fn
 from sde_ct.models.flops import flops, lowered
@@ -26,14 +28,6 @@ from sde_ct.types import Batch
 
 PAPER = NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, groups=32)
 TIMED = ("ddpm", "em", "pc", "dpm", "ode")  # samplers
-FEW = SamplingConfig(
-    ddpm_steps=20, em_steps=20, pc_steps=10, fast_evaluations=20, ode_rtol=0.1, ode_atol=0.1
-)
-
-
-def experiment(network: NetworkConfig) -> Experiment:
-    training = TrainingConfig(clip=1.0, ema=0.9999, warmup=10)
-    return Experiment(network=network, training=training, sampling=FEW)
 
 
 def forward(config: Experiment, params: Any, batch: Batch) -> tuple[Callable, tuple]:
@@ -136,6 +130,9 @@ def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repea
         "share_train": counted.operations / seconds["train"] / rate,
         "pmap_over_jit": seconds["train pmap"] / seconds["train"],
     }
+    result["peak_bytes"] = {
+        whose: peak_memory(whose, network, size, batch) for whose in ([OURS, TORCH][: 1 + torch])
+    }
     for tag in ("eager", "compiled"):
         if f"torch {tag} forward" in seconds:
             result[f"forward_speedup_{tag}"] = seconds[f"torch {tag} forward"] / seconds["forward"]
@@ -183,6 +180,11 @@ def lines(record: dict) -> list[str]:
             f"GFLOP/s; training step {train:.0f} ms, {m['share_train']:.0%}; pmap over jit "
             f"{m['pmap_over_jit']:.3f}"
         )
+        text += [
+            f"  peak memory of {whose} in a training step: {peak / 1e9:.2f} GB"
+            for whose, peak in m["peak_bytes"].items()
+            if peak is not None
+        ]
         text += [_beside(m, tag) for tag in ("eager", "compiled") if f"forward_speedup_{tag}" in m]
     text.append(f"all-reduces in the compiled training step: {record['collectives']}")
     overheads = {name: o for name, o in record["overheads"].items() if name != "network"}

@@ -9,12 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sde_ct.config import Experiment
+from sde_ct.config import Experiment, NetworkConfig, SamplingConfig, TrainingConfig
 from sde_ct.methods import build_method
 from sde_ct.models.flops import flops, lowered
 from sde_ct.runtime import parallel
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.types import Batch
+
+FEW = SamplingConfig(
+    ddpm_steps=20, em_steps=20, pc_steps=10, fast_evaluations=20, ode_rtol=0.1, ode_atol=0.1
+)
+
+
+def experiment(network: NetworkConfig) -> Experiment:
+    """The experiment whose steps and samplers the speed benchmark times."""
+    training = TrainingConfig(clip=1.0, ema=0.9999, warmup=10)
+    return Experiment(network=network, training=training, sampling=FEW)
 
 
 def example(config: Experiment, size: int, count: int) -> Batch:
