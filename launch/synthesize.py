@@ -74,8 +74,8 @@ DRAWS = flags.DEFINE_integer(
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations",
     None,
-    "Network evaluations of the sampler per draw, besides the one of a residual network's "
-    "regression; default: as in the recipe.",
+    "Network evaluations of the sampler per draw, besides those of a residual network's "
+    "regression, which all draws share; default: as in the recipe.",
 )
 SDE = flags.DEFINE_enum(
     "sde",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime.interrupt import Interruption
@@ -34,6 +35,14 @@ os.execvp(command[0], command)
 Command = Sequence[str]
 
 
+class _Running(NamedTuple):
+    """Where a program runs."""
+
+    lane: int
+    line: int  # of the terminal, for its progress bar
+    chain: list[Command]  # this command and those that follow
+
+
 def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
     """Run chains of commands. The commands of one chain run one after the other.
 
@@ -46,28 +55,29 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
       Interrupted: SIGTERM or Ctrl-C came, and was passed on to the commands.
     """
     cores, waiting = lanes(), collections.deque(list(chain) for chain in chains)
-    running: dict[subprocess.Popen, tuple[int, list[Command]]] = {}  # its lane and its chain
+    running: dict[subprocess.Popen, _Running] = {}
 
     def idle() -> list[int]:
-        used = {lane for lane, _ in running.values()}
+        used = {one.lane for one in running.values()}
         return [lane for lane in range(len(cores)) if lane not in used]
 
     def start(lane: int) -> None:
-        chain = waiting.popleft()
-        running[_started(chain[0], lane, cores[lane])] = lane, chain
+        chain, lines = waiting.popleft(), {one.line for one in running.values()}
+        line = min(set(range(len(running) + 1)) - lines)
+        running[_started(chain[0], line, cores[lane])] = _Running(lane, line, chain)
 
     def share_out() -> None:
         """Start chains on idle lanes, or let them take over a program that shares a lane."""
-        lanes_now = idle()
-        for lane in lanes_now[: len(waiting)]:
+        free = idle()
+        for lane in free[: len(waiting)]:
             start(lane)
-            if lanes_now == [lane] and len(waiting) == 1 and cores[lane] is not None:
+            if free == [lane] and len(waiting) == 1 and cores[lane] is not None:
                 start(lane)
-        lane_of = {program: lane for program, (lane, _) in running.items()}
-        sharing = [p for p, lane in lane_of.items() if [*lane_of.values()].count(lane) > 1]
+        count = collections.Counter(one.lane for one in running.values())
+        sharing = [program for program, one in running.items() if count[one.lane] > 1]
         for lane in idle()[: len(sharing) // 2]:
             _move(sharing[-1].pid, cores[lane])  # type: ignore[arg-type]  # only cores are shared
-            running[sharing[-1]] = lane, running[sharing[-1]][1]
+            running[sharing[-1]] = running[sharing[-1]]._replace(lane=lane)
 
     with Interruption() as interruption:
         try:
@@ -75,7 +85,7 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
                 share_out()
                 time.sleep(POLL)
                 for program in [p for p in running if p.poll() is not None]:
-                    _, chain = running.pop(program)
+                    chain = running.pop(program).chain
                     if program.returncode and interruption.signal is None:
                         raise InputError(
                             f"{' '.join(chain[0])} ended with status {program.returncode}, and the "
@@ -116,12 +126,12 @@ def lanes() -> Sequence[int | None]:
     return [None] * (os.cpu_count() or 1)
 
 
-def _started(command: Command, place: int, core: int | None) -> subprocess.Popen:
+def _started(command: Command, line: int, core: int | None) -> subprocess.Popen:
     """A program that may use this core alone.
 
     It has a process group of its own, so that Ctrl-C reaches it once, through this process, and it
-    gets SIGTERM if this process is killed. Its progress bar has the line `place` on a terminal.
+    gets SIGTERM if this process is killed. Its progress bar has this line of a terminal.
     """
-    bars = {"TQDM_POSITION": str(place)} if sys.stderr.isatty() else {}
+    bars = {"TQDM_POSITION": str(line)} if sys.stderr.isatty() else {}
     prepared = [sys.executable, "-IS", "-c", _PREPARE, str(core), *command]
     return subprocess.Popen(prepared, env=os.environ | bars, process_group=0)
