@@ -86,20 +86,23 @@ class Batched:
         self, mr: Float[np.ndarray, "z h w k"]
     ) -> tuple[Float[np.ndarray, "z h w c"], float]:
         """The slices with their means as further channels, and the seconds that these took."""
-        count = len(self._devices)
-        each = min(SLICES, -(-len(mr) // count))
-        parts = [
-            mr[np.arange(begin, begin + count * each).clip(max=len(mr) - 1)]
-            for begin in range(0, len(mr), count * each)
-        ]
-        stacked = [(part.reshape(count, 1, each, *mr.shape[1:]),) for part in parts]
-        if (shape := stacked[0][0].shape) not in self._compiled_means:
-            self._compiled_means[shape] = self._means.lower(self._params, stacked[0]).compile()
-        start = time.perf_counter()
-        means = self._compiled_means[shape]
-        made = [jax.device_get(means(self._params, part)) for part in stacked]
-        joined = np.concatenate([part.reshape(-1, *part.shape[3:]) for part in made])[: len(mr)]
-        return np.concatenate([mr, joined], axis=-1), time.perf_counter() - start
+        count, depth = len(self._devices), len(mr)
+        each = min(SLICES, -(-depth // count))
+        shape = (count, 1, each, *mr.shape[1:])
+        means, start = self._program_of_means(shape), time.perf_counter()
+        made = []
+        for begin in range(0, depth, count * each):
+            rows = np.arange(begin, begin + count * each).clip(max=depth - 1)
+            part = jax.device_get(means(self._params, (mr[rows].reshape(shape),)))
+            made.append(part.reshape(-1, *part.shape[3:]))
+        shown = np.concatenate([mr, np.concatenate(made)[:depth]], axis=-1)
+        return shown, time.perf_counter() - start
+
+    def _program_of_means(self, shape: Shape) -> jax.stages.Compiled:
+        if shape not in self._compiled_means:
+            mr = np.zeros(shape, np.float32)
+            self._compiled_means[shape] = self._means.lower(self._params, (mr,)).compile()
+        return self._compiled_means[shape]
 
     def _compile(self, shape: Shape, each: int) -> jax.stages.Compiled:
         total = each * len(self._devices)
