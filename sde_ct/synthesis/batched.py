@@ -85,9 +85,13 @@ class Batched:
     def with_means(
         self, mr: Float[np.ndarray, "z h w k"]
     ) -> tuple[Float[np.ndarray, "z h w c"], float]:
-        """The slices with their means as further channels, and the seconds that these took."""
+        """The slices with their means as further channels, and the seconds that these took.
+
+        A device gets 1, 2, 4 or 8 slices at a time, so that volumes of any depth need four programs
+        at most.
+        """
         count, depth = len(self._devices), len(mr)
-        each = min(SLICES, -(-depth // count))
+        each = min(SLICES, 2 ** int(np.log2(max(1, depth // count))))
         shape = (count, 1, each, *mr.shape[1:])
         means, start = self._program_of_means(shape), time.perf_counter()
         made = []

@@ -1,5 +1,6 @@
 """Make synthetic CTs of MR volumes with one trained network."""
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -24,8 +25,10 @@ from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
 # One or two draws evaluate a residual network's regression once each. More draws share two
-# evaluations, of the MR and of its mirror image.
+# evaluations, of the MR and of its mirror image. Where a draw is a volume of more voxels than
+# `LARGE`, it evaluates its own, because both means would take another third of the memory.
 ALONE = 2
+LARGE = 128 * 256**2
 
 
 class Synthesizer:
@@ -71,7 +74,7 @@ class Synthesizer:
                 f"draws: train longer, or give the sampler {MEAN!r}."
             )
         devices = list(devices or jax.local_devices())
-        self._shares_means = method.means is not None
+        self._has_means = method.means is not None
         channels = trained.config.data.channels
         self._batched = Batched(method, channels, trained.params, devices, batch)
 
@@ -168,7 +171,7 @@ class Synthesizer:
         # With dropout, a draw is one network for all slices.
         own_noise = not (config.sampling.shared_noise or config.network.dropout)
         shown, seconds = given.mr, 0.0
-        if self._shares_means and len(draws) > ALONE:
+        if self._share_means(given.mr, len(draws)):
             shown, seconds = self._batched.with_means(given.mr)
         means = shown.shape[-1] - given.mr.shape[-1]
         mr, along_z = self._stacked(shown, given.grid.slice_mm)
@@ -202,6 +205,15 @@ class Synthesizer:
         x = x.reshape(len(draws), -1, *x.shape[3:])[:, :depth]
         return x, float(nfe.mean()) + means / len(draws), seconds / (depth * len(draws))
 
+    def _share_means(self, mr: Float[np.ndarray, "z h w k"], draws: int) -> bool:
+        large = self._together(len(mr)) and math.prod(mr.shape[:3]) > LARGE
+        return self._has_means and draws > ALONE and not large
+
+    def _together(self, depth: int) -> bool:
+        """Whether a volume of this depth is one sample, because its noise is correlated."""
+        wanted = self._trained.config.sampling.correlated_noise and self.is_random
+        return bool(wanted and self._trained.data.get("along_z_mm") and depth > 1)
+
     def _stacked(
         self, shown: Float[np.ndarray, "z h w k"], slice_mm: float
     ) -> tuple[Float[np.ndarray, "n z h w k"], Float[np.ndarray, "z z"] | None]:
@@ -211,11 +223,10 @@ class Synthesizer:
         `SLICES`. The copies change nothing in the other slices, and volumes of similar depth share
         a program.
         """
-        length = self._trained.data.get("along_z_mm")
         depth = len(shown)
-        wanted = self._trained.config.sampling.correlated_noise and self.is_random
-        if not (wanted and length and depth > 1):
+        if not self._together(depth):
             return shown[:, None], None
         more = -depth % SLICES if depth > SLICES else 0
         volume = np.pad(shown, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
+        length = self._trained.data["along_z_mm"]
         return volume[None], through_plane.factor(length, slice_mm, depth + more)

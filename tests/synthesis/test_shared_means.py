@@ -1,10 +1,12 @@
 """Many draws of a volume share the evaluations of a residual network's regression."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
-from sde_ct.synthesis import Synthesizer, load
+from sde_ct.synthesis import Synthesizer, load, synthesizer
 from sde_ct.volumes.volume import Volume
 
 
@@ -34,3 +36,16 @@ def test_draws_that_share_a_regression_are_those_that_do_not(
     # One regression for each draw, or two for all of them.
     assert [one.evaluations for one in alone] == [own + 1] * 4
     assert many.evaluations == own + 2 / 4
+
+
+@pytest.mark.parametrize(("correlated", "shares"), [(True, False), (False, True)])
+def test_large_volumes_that_are_one_sample_share_nothing(runs, mr, correlated, shares, monkeypatch):
+    monkeypatch.setattr(synthesizer, "LARGE", 100)
+    trained = load(runs("distilled"))
+    sampling = dataclasses.replace(trained.config.sampling, correlated_noise=correlated)
+    trained = trained._replace(
+        config=dataclasses.replace(trained.config, sampling=sampling),
+        data=trained.data | {"along_z_mm": 20.0},
+    )
+    synthesize = Synthesizer(trained, None, jax.devices()[:1])
+    assert synthesize.draw(mr, case="knee", draws=4).evaluations == (1.5 if shares else 2)
