@@ -82,9 +82,13 @@ def _synthesis(
 ) -> tuple[str, ...]:
     cost = estimate(config, (size[0], size[1]))
     solved = config.sampling.fast_evaluations - 1 if takes_sampler(config) else 0
-    draws = DRAWS if build_method(config).is_random else 1
+    method = build_method(config)
+    draws = DRAWS if method.is_random else 1
+    evaluations: float = cost.evaluations + solved
+    if method.means is not None:  # the draws share them, instead of one evaluation each
+        evaluations += (1 + config.data.flip) / draws - 1
     by = f" by {_short(advised)}" if advised else ""
-    what = cost.synthesis(slices, cost.evaluations + solved, draws)
+    what = cost.synthesis(slices, evaluations, draws)
     return (f"synthesis{by} on slices of {size[0]} x {size[1]}: {what}; {_basis(cost)}",)
 
 

@@ -54,9 +54,9 @@ class Cost(NamedTuple):
             f"{in_bytes(self.training_bytes(batch))} over all devices"
         )
 
-    def synthesis(self, slices: int, evaluations: int, draws: int) -> str:
+    def synthesis(self, slices: int, evaluations: float, draws: int) -> str:
         seconds = slices * evaluations * draws * self.evaluation_flops / self.rate
-        what = f"{slices} slices, {evaluations} evaluations, {draws} draws"
+        what = f"{slices} slices, {evaluations:g} evaluations, {draws} draws"
         return f"about {duration(seconds)} for {what}"
 
 

@@ -293,7 +293,7 @@ def test_one_path_is_wanted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "evaluations"), [("diffusion", 20), ("residual", 21), ("distilled", 2)]
+    ("method", "evaluations"), [("diffusion", 20), ("residual", 20.2), ("distilled", 1.2)]
 )
 def test_the_cost_is_told(method, evaluations, phantoms, tmp_path):
     """A draw with a residual takes one evaluation more, that of the regression."""
