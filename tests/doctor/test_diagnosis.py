@@ -296,7 +296,7 @@ def test_one_path_is_wanted(tmp_path):
     ("method", "evaluations"), [("diffusion", 20), ("residual", 20.2), ("distilled", 1.2)]
 )
 def test_the_cost_is_told(method, evaluations, phantoms, tmp_path):
-    """A draw with a residual takes one evaluation more, that of the regression."""
+    """Ten draws of a residual share two evaluations of the regression."""
     run = tiny.untrained(tiny.experiment(method), phantoms, tmp_path / "run")
     done = call("doctor", run)
     cost = " ".join(done.out.split("cost")[1].split())
