@@ -10,6 +10,7 @@ from sde_ct.lab.benchmark.peak_memory import OURS, peak_memory
 NETWORK = NetworkConfig(channels=8, multipliers=(1,), blocks=1, groups=4)
 
 
+@pytest.mark.slow  # it starts two programs, which compile a training step each
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has the figure")
 def test_a_larger_batch_needs_more_memory():
     small, large = (peak_memory(OURS, NETWORK, 64, batch) for batch in (1, 64))
