@@ -25,8 +25,7 @@ def keep() -> None:
 def give_back() -> None:
     """Return the pages that are free now, and have the heap use huge pages, which clear faster.
 
-    For a heap after `keep`, between steps that take long: both together cost a few hundredths of a
-    second.
+    After `keep`, this bounds the heap where it is done between steps that take long.
     """
     if library := _glibc():
         library.malloc_trim(0)

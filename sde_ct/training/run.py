@@ -34,8 +34,8 @@ REMEDY = (
     "config.training.learning_rate or config.training.clip=1."
 )
 AHEAD = 2  # updates that may be unfinished on the devices while the next one is prepared
-# Seconds of a step of a large network, whose memory is tidied before the next one. That takes less
-# than a tenth of it.
+# Seconds of a step after which free memory is given back. Shorter steps need little memory, and
+# would become slower.
 LONG = 1.0
 
 Pending = collections.deque[tuple[int, dict[str, Any]]]  # step and metrics of unfinished updates
