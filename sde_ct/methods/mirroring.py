@@ -44,8 +44,10 @@ def either_orientation(draw: Draw) -> Draw:
 def of_orientations(
     predict: Callable[[Any, Array], Array], data: DataConfig
 ) -> Callable[[Any, Array], Float[Array, "n z h w m"]]:
-    """`means` of a Method: a regression `predict` of the MR and, if training mirrored images, of
-    its mirror image, which are not mirrored back.
+    """`means` of a Method: what a regression `predict` gives for the MR.
+
+    If training mirrored images, a second channel is what it gives for the mirror image of the MR.
+    This channel is not mirrored back.
     """
 
     def means(params, mr: Float[Array, "n z h w k"]) -> Float[Array, "n z h w m"]:

@@ -40,7 +40,8 @@ EXPONENT = "draw_exponent"
 
 Images = Float[np.ndarray, "n h w 1"]
 
-# Programs, because the many small ones of their parts would take seconds to compile.
+# Each is compiled as one program. Without that, JAX compiles every operation in it on its own, which
+# takes seconds.
 _transformed, _filtered, _raised = jax.jit(transformed), jax.jit(filtered), jax.jit(raised)
 
 

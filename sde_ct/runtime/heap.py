@@ -25,7 +25,7 @@ def keep() -> None:
 def give_back() -> None:
     """Return the pages that are free now, and have the heap use huge pages, which clear faster.
 
-    After `keep`, this bounds the heap where it is done between steps that take long.
+    Called between long steps, this prevents a heap that keeps its pages from growing.
     """
     if library := _glibc():
         library.malloc_trim(0)

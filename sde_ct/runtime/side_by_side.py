@@ -46,9 +46,9 @@ class _Running(NamedTuple):
 def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
     """Run chains of commands. The commands of one chain run one after the other.
 
-    As many chains run at a time as `lanes` gives. The last two begin together on one core, and one
-    of them moves to the next core that has nothing to do: otherwise a core would idle during the
-    whole of the last command.
+    As many chains run at a time as `lanes` gives. The last two waiting chains begin together on one
+    core, and one of them moves to the next core that becomes free. If they ran one after the other,
+    a core would be idle while the last one runs.
 
     Raises:
       InputError: a command failed. It has printed why, and the others are asked to end.

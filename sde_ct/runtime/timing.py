@@ -14,7 +14,7 @@ def race(contenders: Mapping[str, Callable[[], object]], repeats: int = 7) -> di
     Every contender is called once to compile, and then all are called in turn. A machine that slows
     down for a while then slows down all of them, and their ratios remain valid.
     """
-    import jax  # here, because the constant is also read where JAX is not wanted
+    import jax  # not above, because PyTorch's process reads `LOOP` and needs no JAX
 
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for call in contenders.values():

@@ -24,8 +24,8 @@ Shape = tuple[int, ...]
 class Batched:
     """`draw` and `means` of a Method on all devices of this process.
 
-    Programs and batches are found once for each shape of a sample's MR, [z, h, w, k]. Where the
-    means of an MR are known, they are further channels of it.
+    Programs and batches are found once for each shape of a sample's MR, [z, h, w, k]. Means that
+    were computed before are passed as further channels of the MR.
     """
 
     def __init__(

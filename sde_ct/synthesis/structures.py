@@ -29,7 +29,7 @@ UNCALIBRATED = (
 class Structures(NamedTuple):
     """The structures of a request, with the bounds of its calibration if there are any."""
 
-    folder: Path  # holds one folder for each MR, called as the MR
+    folder: Path  # holds one folder for each MR, named after it
     bounds: StructureBounds | None
     calibrated: bool  # whether bounds were asked for
 

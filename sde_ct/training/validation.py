@@ -60,7 +60,7 @@ def validator(
     """
     method, sizes = build_method(config), [len(batch.mr) for batch in batches]
     compare, show = comparer(method), preview(config)
-    # Outside a compiled program, each part of the state would be a program of its own.
+    # Without jit, JAX would compile every operation on every part of the state on its own.
     evaluate, weights = parallel.seldom(method.loss), parallel.seldom(method.weights)
 
     def validate(state: Any, step: int) -> dict[str, float] | None:
