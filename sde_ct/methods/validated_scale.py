@@ -40,8 +40,8 @@ EXPONENT = "draw_exponent"
 
 Images = Float[np.ndarray, "n h w 1"]
 
-# Each is compiled as one program. Without that, JAX compiles every operation in it on its own, which
-# takes seconds.
+# Each is compiled as one program. Otherwise JAX would compile every operation in it on its own,
+# which takes seconds.
 _transformed, _filtered, _raised = jax.jit(transformed), jax.jit(filtered), jax.jit(raised)
 
 
