@@ -54,7 +54,8 @@ class SDE(Protocol):
         """x(1) ~ N(0, std(1)² I), from one key or from one key for each sample.
 
         The prior ignores the mean alpha(1) E[x(0)] of the true x(1). At its end the ODE has a bias
-        of -alpha(1)/std(1) · E[x(0)], in units of the data's standard deviation.
+        of -alpha(1)/std(1) · E[x(0)] times the data's standard deviation, and of data with several
+        modes the shares change. Data with a mean of 0 has neither.
         """
         return self.marginal(1.0)[1] * standard_normal(key, shape)
 

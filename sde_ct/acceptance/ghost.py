@@ -17,7 +17,7 @@ def ghost(signal: Float[np.ndarray, "x y z"], bright: Bool[np.ndarray, "x y z"])
     because suppressed fat or uneven air is smooth and a copy is not.
 
     Args:
-      signal: above the dark end of the body, a.u., in coarse voxels.
+      signal: the MR minus the dark end of the body, a.u., on the coarse grid.
       bright: what is too bright for air beside the body.
     """
     near = ndimage.binary_dilation(bright, np.ones((3, 3, 1), bool), iterations=MARGIN)

@@ -33,7 +33,7 @@ class Reference:
       errors: by tissue.
       centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
       largest: the largest score that one of these patients has, for each figure; at least 1.
-      threshold: of the largest score of a patient.
+      threshold: the largest score that a patient may have without a review.
       rate: of false alarms for which the threshold was made.
       level: share of patients for whom the bound of the error was made.
       promise: a sentence.

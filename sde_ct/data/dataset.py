@@ -48,7 +48,7 @@ class Slices:
           neighbours: MR slices on each side of a slice; the end slices of a volume are repeated.
           contrasts: how many of the data's MR contrasts are used.
           z_slices: the slices of every case, in Python's notation; "0::2" selects the even ones.
-            Neighbours may be any slices.
+            Neighbours may also be slices that it leaves out.
 
         Raises:
           InputError: the split or the notation is unknown, a case has fewer slices than 1 +

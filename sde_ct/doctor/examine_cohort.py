@@ -43,9 +43,8 @@ def layout_of(folder: Path) -> str | None:
     pairs = [place for place in (folder, *subfolders(folder)) if _is_pair(place)]
     for source, suffix in (("synthrad2023", ".nii.gz"), ("synthrad2025", ".mha")):
         named = [p for p in everywhere if all((p / f"{k}{suffix}").is_file() for k in ("mr", "ct"))]
-        if named and {*pairs} <= {
-            *named
-        }:  # this source omits other pairs, which have another format
+        others = {*pairs} - {*named}  # pairs in another format, which this source would miss
+        if named and not others:
             return source
     if pairs:
         return "pairs"

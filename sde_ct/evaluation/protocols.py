@@ -25,7 +25,7 @@ from sde_ct.volumes.masks import CtVolume, Mask
 
 @dataclass(frozen=True)
 class Protocol:
-    """How PSNR and SSIM are computed. Errors in HU are the same in all protocols.
+    """How PSNR and SSIM are computed. The errors of `SHARED` are the same in all.
 
     Attributes:
         window: lowest and highest HU, to which both volumes are clipped; its width is the peak

@@ -93,14 +93,14 @@ def _fast(
     function: Callable[..., Samples],
     *,
     stages: int = 1,
-    least: int = 2,
+    least: int | None = None,
     grid: str = "grid",
 ) -> Sampler:
     """A solver with few steps that ends with denoising.
 
     Args:
       stages: network evaluations in a step. Denoising takes one more at the end.
-      least: the fewest evaluations that are possible.
+      least: the fewest evaluations that are possible; None is one step and the denoising.
       grid: the field of `Levels` with its grid.
     """
 
@@ -111,7 +111,7 @@ def _fast(
     return Sampler(
         name, label, function, settings,
         budget=lambda options, evaluations: {"fast_evaluations": evaluations},
-        least=lambda options, sde: least,
+        least=lambda options, sde: least or stages + 1,
     )  # fmt: skip
 
 

@@ -29,6 +29,9 @@ def unipc(
     coefficients in place of B(h)). x_0' = 0 in the first prediction. The order is two in the step.
     The last step is not corrected: it ends in the prediction, or, with `denoise`, in the denoised
     image of the prediction.
+
+    Args:
+      grid: must end above t = 0.
     """
 
     def along(x, t, s, clean, slope):

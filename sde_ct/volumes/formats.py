@@ -76,5 +76,10 @@ def format_of(path: Path) -> str:
             return name
     if may_be_dicom(path):
         return "DICOM"
+    raise InputError(f"{path} is not {either_format()}: convert it to .nii.gz")
+
+
+def either_format() -> str:
+    """The names of all formats, for a sentence."""
     *names, last = FORMATS
-    raise InputError(f"{path} is not {', '.join(names)} or {last}: convert it to .nii.gz")
+    return f"{', '.join(names)} or {last}"

@@ -128,16 +128,30 @@ def test_euler_maruyama_has_weak_order_one(sde, spread, gaussian):
     assert -1.3 < slope < -0.85
 
 
+ORDERS = [  # the solver, its order, and numbers of steps that are enough to see it
+    (ddim, 1, (32, 64, 128)),
+    (dpm_solver, 2, (32, 64, 128)),
+    (heun, 2, (32, 64, 128)),
+    (unipc, 2, (256, 512)),  # its error falls 4 to 30 times from 32 to 64 steps and then hardly
+]
+
+
 @every_sde
-@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver, 2), (heun, 2), (unipc, 2)])
-def test_order_of_the_deterministic_solvers(sampler, order, sde, gaussian):
+@pytest.mark.parametrize(("sampler", "order", "steps"), ORDERS)
+def test_order_of_the_deterministic_solvers(sampler, order, steps, sde, gaussian):
     """The error at the end of a Gaussian's flow falls as steps^-order.
 
     z = (x - alpha m) / sd stays along the flow. The grid is uniform in log SNR down to a noise
-    level where float32 still resolves the error of 128 steps.
+    level at which the errors are well above the rounding of float64.
     """
+    with jax.enable_x64(True):
+        slope = slope_of_errors(sampler, steps, sde, gaussian(0.3, 1.5))
+    assert -slope == pytest.approx(order, abs=0.25)
+
+
+def slope_of_errors(sampler, steps, sde, data):
     key, shape, end = jax.random.key(0), (4, 256), float(sde.time(0.05))
-    data, grid = gaussian(0.3, 0.5), partial(uniform_log_snr, end=end)
+    grid = partial(uniform_log_snr, end=end)
     start = sde.prior(fold(sample_keys(key, 4), 0), shape)
     _, (mean_1,), (std_1,) = data.at(sde, jnp.ones(4), start)
     _, (mean,), (std,) = data.at(sde, jnp.full(4, end), start)
@@ -147,9 +161,7 @@ def test_order_of_the_deterministic_solvers(sampler, order, sde, gaussian):
         run = partial(sampler, sde=sde, score=data.score(sde), shape=shape, steps=steps, grid=grid)
         return jnp.abs(optimised(run)(key).x - expected).max()
 
-    steps = np.array([32, 64, 128])
-    slope = np.polyfit(np.log(steps), np.log([error(n) for n in steps]), 1)[0]
-    assert -slope == pytest.approx(order, abs=0.4)
+    return np.polyfit(np.log(steps), np.log([error(n) for n in steps]), 1)[0]
 
 
 @every_sde

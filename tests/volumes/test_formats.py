@@ -1,4 +1,4 @@
-"""One table of formats: a row is all that a new format needs beside its reader."""
+"""One table of formats: a row and a reader let every program read a new format."""
 
 import ast
 

@@ -21,12 +21,12 @@ from sde_ct.volumes.dicom.frames import slices_of
 from sde_ct.volumes.dicom.grouping import by_series, listed
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.dicom.slice import is_beside, may_be_dicom, read_header
-from sde_ct.volumes.formats import image_stem
+from sde_ct.volumes.formats import either_format, image_stem
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Glob patterns of names relative to a patient's folder; an empty one means no mask."""
+    """Glob patterns of names relative to a patient's folder; an empty `mask` means none."""
 
     mr: str = "mr*"
     ct: str = "ct*"
@@ -143,7 +143,7 @@ def _one(place: Path, kind: str, pattern: str) -> Path | None:
     if not paths and kind != "mask":
         if strangers := [p.name for p in place.glob(pattern) if p.is_file() and p.name[0] != "."]:
             raise InputError(
-                f"{place / strangers[0]} matches {pattern!r} and is not NIfTI, MetaImage or DICOM: "
+                f"{place / strangers[0]} matches {pattern!r} and is not {either_format()}: "
                 "convert it to .nii.gz"
             )
         raise InputError(
