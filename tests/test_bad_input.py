@@ -115,7 +115,7 @@ def test_prepare_ends_with_an_error_where_no_patient_is_left(place):
 
 
 FLAGS = {
-    "empty": (["--input=EMPTY"], "holds no patients: no file matches"),
+    "empty": (["--input=EMPTY"], "holds no patients, because no file matches"),
     "no folder": (["--input=nowhere"], "nowhere is not a folder"),
     "two splits": (["--test=bert", "--validation=bert"], "patient bert is in"),
     "stranger": (["--test=carl"], "patient carl is not in the data"),

@@ -70,7 +70,7 @@ def threshold(scores: Sequence[float], rate: float, others: Sequence[float] = ()
         value,
         1 / (count + 1),
         f"{count} validation patient{plural} cannot promise a rate of {rate:.0%}: of new patients "
-        f"of their kind, up to {1 / (count + 1):.0%} may exceed the threshold. It also takes the "
-        f"training patients' scores into account, which promise nothing, because the network has "
-        f"seen them. At least {ceil(1 / rate) - 1} validation patients are needed.",
+        f"of their kind, up to {1 / (count + 1):.0%} may exceed the threshold. The threshold "
+        "also depends on the training patients' scores, which promise nothing, because the network "
+        f"has seen them. At least {ceil(1 / rate) - 1} validation patients are needed.",
     )

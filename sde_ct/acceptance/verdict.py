@@ -11,6 +11,7 @@ from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, LATER, MILD, RE
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
+USEFUL = 0.5  # least promised share of patients for which a bound is called one
 
 
 class Reason(NamedTuple):
@@ -69,7 +70,7 @@ class Verdict:
             self.sentence,
             *(f"  {number}. {one.sentence}" for number, one in enumerate(self.reasons, start=1)),
             *(
-                f"  predicted MAE in the {WORDS[tissue]}: {mae:.0f} HU, at most {most:.0f} HU"
+                f"  predicted MAE in the {WORDS[tissue]}: {mae:.0f} HU, bound {most:.0f} HU"
                 for tissue, (mae, most) in self.errors.items()
             ),
             *([f"  {self.bound}"] if self.bound else []),
@@ -172,16 +173,32 @@ def _sentence(reference: Reference, name: str, value: float, most: float | None 
     ends = (centre - reach, centre + reach)
     low, high = (np.exp(end) if feature.log else end for end in ends)
     unit = f" {feature.unit}" if feature.unit else ""
-    allowed = f"at most {high:.3g}" if feature.sides == "high" else f"{low:.3g} to {high:.3g}"
+    shown, least, highest = _distinct(value, low, high)
+    allowed = f"at most {highest}" if feature.sides == "high" else f"{least} to {highest}"
     words = feature.words[0].upper() + feature.words[1:]
     those = "passes" if most is None else "in the patients of the fit"
-    return f"{words}: {value:.3g}{unit}; {allowed}{unit} {those}."
+    return f"{words}: {shown}{unit}; {allowed}{unit} {those}."
+
+
+def _distinct(value: float, *ends: float) -> list[str]:
+    """The numbers with three digits, or with as many as tell the value from the ends."""
+    for digits in range(3, 10):
+        shown, *others = (f"{number:.{digits}g}" for number in (value, *ends))
+        if shown not in others:
+            break
+    return [shown, *others]
 
 
 def _bound(reference: Reference) -> str:
     if not reference.errors:
         return ""
     promised = min(model.promised for model in reference.errors.values())
+    if promised < USEFUL:
+        return (
+            "The validation patients are too few for a bound that is of use: with "
+            f"{CONFIDENCE:.0%} confidence, the MAE of at least {promised:.0%} of new patients of "
+            "their kind lies below it."
+        )
     short = " (the validation patients are too few for more)" if promised < reference.level else ""
     return (
         f"With {CONFIDENCE:.0%} confidence, the MAE lies below its bound for at least "

@@ -14,7 +14,7 @@ from sde_ct.data.regions.air import air_around
 from sde_ct.data.regions.body import body_mask
 from sde_ct.errors import InputError
 from sde_ct.volumes.slice_grid import SliceGrid, slice_grid, to_slices
-from sde_ct.volumes.volume import Volume, canonical, reordered, same_grid
+from sde_ct.volumes.volume import Volume, apart, canonical, reordered, same_grid
 
 
 class CutMR(NamedTuple):
@@ -118,7 +118,10 @@ def network_input(
         fewer than 1 + 2·neighbours slices.
     """
     if mask is not None and not same_grid(mr, mask := reordered(mask, mr.affine)):
-        raise InputError(f"{name} and its mask lie on different grids: resample the mask")
+        raise InputError(
+            f"{name}: MR and mask lie on different grids ({apart(mr, mask)}): resample the mask "
+            "onto the MR's grid"
+        )
     if mask is not None and not mask.array.any():
         raise InputError(f"The mask of {name} is empty: give another mask, or no mask")
     cut = cut_mr(mr, spacing=spacing, size=size, multiple=multiple, n4=n4, name=name)

@@ -91,7 +91,11 @@ def parse_share(text: str, patients: Sequence[str]) -> Share:
     if names and all(name in patients for name in names):
         return tuple(names)
     try:
+        if "_" in text:  # Python reads 1_03 as 103
+            raise ValueError(text)
         return float(text) if names else 0.0
     except ValueError:
         unknown = next(name for name in names if name not in patients)
-        raise InputError(f"patient {unknown} is not in the data: check the name") from None
+        alike = [name for name in patients if name.startswith(unknown)]
+        hint = f"give one of {', '.join(alike[:8])}" if alike else "check the name"
+        raise InputError(f"patient {unknown} is not in the data: {hint}") from None

@@ -13,7 +13,7 @@ from sde_ct.volumes.files import read_any
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume
 
-NAMED = "the tags name the patient; of all outputs of this package, only DICOM files keep the name"
+NAMED = "the tags name the patient; this package keeps the name in DICOM outputs alone"
 T = TypeVar("T")
 
 

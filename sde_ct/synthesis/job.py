@@ -223,9 +223,11 @@ class Job:
         )
         if self._correction is None:
             return cost
+        least = min(share for share in self._correction.guaranteed if share)
         return (
             f"{cost}; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
-            "within the bounds, provided that the patient resembles those of the fit"
+            f"within the bounds (guaranteed: {least:.0%}), provided that the patient resembles "
+            "those of the fit"
         )
 
 

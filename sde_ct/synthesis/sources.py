@@ -94,7 +94,10 @@ def _expand(argument: str) -> Iterator[Source]:
         raise InputError(f"{argument} does not exist: check the path.")
     volumes = [volume for match in sorted(matches) for volume in _volumes(match, set())]
     if not volumes:
-        raise InputError(f"{argument} holds no MR: give a NIfTI, a MetaImage or a DICOM folder.")
+        raise InputError(
+            f"{argument} holds no MR in a file or folder of its own: give a NIfTI, a MetaImage, a "
+            "DICOM folder of one patient, or one file of his MR series."
+        )
     for volume in volumes:
         yield Source(volume, _name(volume, path.parent if volume == path else base))
 

@@ -54,6 +54,10 @@ def caveat(patients: int, *, paired: bool = True) -> str | None:
     """
     if patients >= ENOUGH_PATIENTS:
         return None
+    if patients == 1 and not paired:
+        return (
+            "1 patient: there are no intervals; read the figures as a description of this patient."
+        )
     test = "no paired comparison can reach p < 0.05 and " if paired else ""
     return (
         f"{patients} patient{'s' if patients != 1 else ''}: with fewer than {ENOUGH_PATIENTS} "

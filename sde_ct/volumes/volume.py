@@ -54,6 +54,13 @@ def same_grid(a: Volume, b: Volume) -> bool:
     return shape == b.array.shape and corners_apart(a.affine, b.affine, shape) <= CORNER_MM
 
 
+def apart(a: Volume, b: Volume) -> str:
+    """How the grids of two volumes differ, for a message."""
+    if a.array.shape != b.array.shape:
+        return f"shapes {a.array.shape} and {b.array.shape}"
+    return f"corners {corners_apart(a.affine, b.affine, a.array.shape):.3g} mm apart"
+
+
 def is_perpendicular(affine: Float[np.ndarray, "4 4"], tolerance: float) -> bool:
     """Whether the cosine between any two axes of voxels is at most `tolerance`."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)

@@ -188,6 +188,22 @@ def test_the_reference_is_read_as_it_was_written(fitted, tmp_path):
             references.read(path)
 
 
+def test_a_value_that_is_refused_is_shown_outside_of_what_passes(fitted):
+    """Three digits would show 447.3 of at most 447.1 as 447 of 447."""
+    scale, centre = fitted.scale["field_x"], fitted.centre["field_x"]
+    end = np.exp(centre + scale * fitted.threshold)
+    one = patient(200, field_x=1.0005 * end)
+    (reason,) = judge(fitted, fitted.features(one)).reasons
+    shown, allowed = reason.sentence.split(": ")[1].split("; ")
+    assert float(shown.split()[0]) > float(allowed.split(" to ")[1].split()[0])
+
+
+def test_a_bound_that_holds_for_few_patients_is_called_useless():
+    bounds = [judge(fit_on(range(100, 100 + n)), {}).bound for n in (1, 39)]
+    assert "too few for a bound that is of use" in bounds[0] and "at least 10%" in bounds[0]
+    assert "for at least 90%" in bounds[1]
+
+
 def test_too_few_patients_are_refused():
     with pytest.raises(InputError, match="2 training and 1 validation patients are too few"):
         fit([patient(0), patient(1)], [], [patient(2)])

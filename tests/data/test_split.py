@@ -74,6 +74,8 @@ BAD = {
     "unknown part": (lambda: check_split({"dev": ()}, NAMES), "'dev' is unknown"),
     "forgotten": (lambda: check_split({"train": NAMES[1:]}, NAMES), "1PA000 is in no split"),
     "misspelt": (lambda: parse_share("1PA000,1PB", NAMES), "patient 1PB is not in the data"),
+    # Python's float() reads this as 103.
+    "begun": (lambda: parse_share("1_03", ["1_03_P"]), "patient 1_03 is not .* one of 1_03_P"),
 }
 
 

@@ -101,6 +101,7 @@ def test_the_caveat_of_few_patients():
     assert caveat(6) is None
     assert caveat(5).startswith("5 patients:") and caveat(1).startswith("1 patient:")
     assert "no paired comparison" in caveat(5) and "paired" not in caveat(5, paired=False)
+    assert "there are no intervals" in caveat(1, paired=False)
     # Why 6: the strongest result of 5 patients, all better, is not significant, of 6 it is.
     for n, significant in ((5, False), (6, True)):
         (best,) = compare({"a": np.arange(n) + 10.0, "b": np.arange(n) * 0.5})

@@ -166,7 +166,9 @@ def test_masks_of_many_volumes_lie_in_a_folder(usual, cohort, tmp_path):
     one = call("synthesize", *usual, *mrs, f"--mask={tmp_path / 'masks' / 'anna.nii.gz'}").error
     assert "anna.nii.gz is one mask for 2 MRs: give a folder" in one
     finished = call("synthesize", *usual, "--draws=1", *mrs, f"--mask={tmp_path / 'masks'}")
-    assert "carl and its mask lie on different grids" in finished.err and finished.status == 2
+    assert (
+        "carl: MR and mask lie on different grids (shapes" in finished.err and finished.status == 2
+    )
     told = json.loads((tmp_path / "out" / "anna.json").read_text())
     assert len(told["input"]["mask_sha256"]) == 64
 

@@ -11,7 +11,7 @@ from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.volumes.field_of_view import measured
 from sde_ct.volumes.overlap import ct_body
-from sde_ct.volumes.volume import Volume, corners_apart, reordered, same_grid
+from sde_ct.volumes.volume import Volume, apart, reordered, same_grid
 
 
 class Aligned(NamedTuple):
@@ -94,7 +94,9 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
             "pair the right files, or give --register"
         )
     share = round(1 - float(inside.sum() / mask.sum()), 4)
-    warned = f"{100 * share:.1f} % of the body lie outside a field of view and are masked"
+    warned = (
+        f"{100 * share:.1f} % of the body lie outside the field of view of MR or CT and are masked"
+    )
     patient = patient._replace(
         mask=patient.mr.with_array(inside.astype(np.uint8), "mask"),
         facts={**patient.facts, "body_outside_field_of_view": share},
@@ -111,14 +113,9 @@ def _on_grid_of_mr(patient: Patient, kind: str) -> Patient:
     volume = reordered(volume, patient.mr.affine)
     if same_grid(volume, patient.mr):
         return patient._replace(**{kind: volume})  # type: ignore[arg-type]
-    if volume.array.shape != patient.mr.array.shape:
-        what = f"shapes {volume.array.shape} and {patient.mr.array.shape}"
-    else:
-        gap = corners_apart(volume.affine, patient.mr.affine, volume.array.shape)
-        what = f"corners {gap:.3g} mm apart"
     path, mr = patient.files[kind], patient.files["mr"]
     fix = " or give --register" if kind == "ct" else ""
     raise InputError(
-        f"{path} and {mr} lie on different grids ({what}): resample {path.name} onto the MR's "  # type: ignore[union-attr]
-        f"grid{fix}"
+        f"{path} and {mr} lie on different grids ({apart(volume, patient.mr)}): resample "
+        f"{path.name} onto the MR's grid{fix}"  # type: ignore[union-attr]
     )

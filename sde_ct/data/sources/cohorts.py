@@ -110,7 +110,10 @@ def _nnunet(contrasts: tuple[str, ...], found: Mapping[str, Files]) -> list[Sour
 def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Source]:
     """A patient for each folder in `places`, with the files that match `patterns`."""
     if not places:
-        raise InputError(f"{folder} holds no patients: no file matches {patterns.mr!r}")
+        raise InputError(
+            f"{folder} holds no patients, because no file matches {patterns.mr!r}: "
+            "launch/doctor.py says which --source fits"
+        )
     first: dict[str, Path] = {}
     cases: list[Source] = []
     contrasts = names_of((patterns.mr, *patterns.further)) if patterns.further else SINGLE

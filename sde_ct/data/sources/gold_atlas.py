@@ -85,7 +85,7 @@ class AtlasCase:
                 for role, image in (("mr", t2), ("ct", ct))
                 if not mentions(image.slices[0].file.name, found.secrets, self.id)
             },
-            "mask": "drawn" if outline.mask else "computed",
+            "mask": "contour" if outline.mask else "computed",
             "patient_position": t2.series.position if t2.series else None,
             "acquisition": acquisition.facts(t2.series) if t2.series else {},
         }

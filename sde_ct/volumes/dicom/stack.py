@@ -105,12 +105,12 @@ def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
     notes = []
     if identity.sources and not _is_near_axial(identity.affine):
         notes.append(
-            "The MR's slices are not axial and nor are those of its CT series (ImageType "
+            "The MR's slices are not axial and nor are those of the new CT series (ImageType "
             f"REFORMATTED): {_advice(axial)}."
         )
     elif (tilt := _tilt(identity.affine)) >= TILT:
         notes.append(
-            f"The slices of its CT series are tilted by {tilt:.1f} degrees, as the MR's are "
+            f"The slices of the new CT series are tilted by {tilt:.1f} degrees, as the MR's are "
             f"(ImageType REFORMATTED): {_advice(axial)}."
         )
     spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)

@@ -135,7 +135,7 @@ def test_the_report_says_what_was_found_chosen_and_left_out(prepared):
     assert slices["t1_tse_tra"] == 7 and slices["Pelvis"] > 8  # the T1's slices are thicker
     assert plain["mr_file"].startswith("MR") and plain["ct_file"].startswith("CT")
     assert plain["other_files"] == {"REG": 1, "RTSTRUCT": 3}
-    assert plain["body_overlap_dice"] > 0.97 and plain["mask"] == "drawn"
+    assert plain["body_overlap_dice"] > 0.97 and plain["mask"] == "contour"
     assert "1 of 9 slices of the CT lie beyond the T2" in narrow["warnings"][0]
     assert 0.02 < narrow["body_outside_field_of_view"] < 0.4 and "masked" in narrow["warnings"][1]
     assert "the CT has only 7 of the 8 slices of the T2" in short["warnings"][0]
@@ -379,7 +379,8 @@ def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, t
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["2_04_P"]
     assert report["body_outside_field_of_view"] > 0.2
     assert any(
-        "outside a field of view and are masked" in warning for warning in report["warnings"]
+        "outside the field of view of MR or CT and are masked" in warning
+        for warning in report["warnings"]
     )
 
 
