@@ -31,13 +31,13 @@ class SDEConfig:
 @dataclass
 class NetworkConfig:
     channels: int = positive(64)
-    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # channels of each level, finest first
+    multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # factors of `channels` by level, finest first
     blocks: int = positive(2)
-    attention: tuple[int, ...] = ()  # levels with self-attention, 0 the finest
+    attention: tuple[int, ...] = ()  # levels with self-attention; 0 is the finest
     patch: int = positive(1)
-    groups: int = positive(32)  # of the group normalisation; keep several channels in each
+    groups: int = positive(32)  # of group normalisation; each should hold several channels
     noise_scale: float = positive(1.0)
-    dropout: float = at_least(0, 0.0, below=1)  # share of the CNN's feature maps; draws then differ
+    dropout: float = at_least(0, 0.0, below=1)  # CNN: share of maps zeroed, so that draws differ
     dtype: str = choice("float32", "bfloat16")
     remat: bool = False  # recompute convolutions in the backward pass too: less memory, slower
 
@@ -45,7 +45,7 @@ class NetworkConfig:
 @dataclass
 class DiffusionConfig:
     form: str = choice("edm", "epsilon", "score")  # what the network predicts
-    times: str = choice("lognormal", "uniform", "discrete", "listed")  # of training
+    times: str = choice("lognormal", "uniform", "discrete", "listed")  # how training draws times
     log_mean: float = number(-1.2)  # of the log noise ratio, for lognormal
     log_std: float = positive(1.2)
     time_min: float = positive(1e-4, below=1)  # smallest time, for lognormal and uniform
@@ -62,7 +62,7 @@ class AdversarialConfig:
 
 @dataclass
 class ResidualConfig:
-    denoiser_share: float = positive(0.5, below=1)  # of `training.steps`, at the end
+    denoiser_share: float = positive(0.5, below=1)  # share of `training.steps`, the last ones
 
 
 @dataclass
@@ -71,14 +71,14 @@ class DataConfig:
     contrasts: int = positive(1)  # of the MR, as many as the prepared data have
     neighbours: int = at_least(0, 0)  # MR slices on each side given as further channels
     z_slices: str = "::"  # slices of each volume used, as in Python: "0::2" takes every second
-    intensity: str = choice("window", "slice_minmax")  # slice_minmax: the paper's
+    intensity: str = choice("window", "slice_minmax")  # slice_minmax is the paper's
     hu_low: float = number(-1000.0)
     hu_high: float = number(2000.0, above="hu_low")
     ct_mean: float = number(-0.6)  # of the CT in model units, air around the body included
     ct_std: float = positive(0.33)  # with ct_mean, sets the scale of the networks' outputs
     flip: bool = True  # left-right, with probability 1/2
     rotate90: bool = False  # the paper's quarter turns, with probability 1/2
-    deform: float = at_least(0, 0.0, below=2)  # strength of smooth random maps of half the slices
+    deform: float = at_least(0, 0.0, below=2)  # strength of random deformations of half the slices
 
     @property
     def channels(self) -> int:  # MR slices that a network sees at once
@@ -103,8 +103,8 @@ class TrainingConfig:
     validate_every: int = positive(1000)
     checkpoint_every: int = positive(1000)
     keep_checkpoints: int = positive(2)
-    # Updates that may be skipped as not finite between two checkpoints; beyond, the run goes back
-    # once with its learning rates times `rollback_rate`, or stops where that is 0.
+    # How many updates may be skipped as not finite between two checkpoints. After more, the run
+    # goes back to a checkpoint once, with rates times `rollback_rate`, or stops where that is 0.
     skip_limit: int = at_least(0, 20, earlier=0)
     rollback_rate: float = at_least(0, 0.0, below=1)
 
@@ -121,13 +121,13 @@ class SamplingConfig:
     batch_mean_step: bool = False  # the authors' Langevin step, averaged over the batch
     ode_rtol: float = positive(1e-5)
     ode_atol: float = positive(1e-5)
-    # End in the denoised image at `fast_end`, as the fast solvers do, or at t = 1e-3, as the paper.
+    # True ends in the denoised image at `fast_end`, like fast solvers; False at t = 1e-3 (paper).
     ode_denoise: bool = number(True, earlier=False)
-    # Of the fast solvers ddim, dpm, dpm_sde, unipc and heun, denoising included.
+    # Evaluations of the fast solvers ddim, dpm, dpm_sde, unipc and heun, with the denoising.
     fast_evaluations: int = at_least(3, 20)
-    fast_grid: str = choice("log_snr", "karras", earlier="karras")  # their noise levels but unipc's
-    # Noise level std / alpha at which they denoise and end, in units of the standard deviation of
-    # the data, or absolute with `karras`. UniPC with 4 to 8 evaluations has levels of its own.
+    fast_grid: str = choice("log_snr", "karras", earlier="karras")  # noise levels of all but unipc
+    # Noise level std / alpha at which solvers denoise and end, in units of the data's standard
+    # deviation, or absolute with `karras`. UniPC with 4 to 8 evaluations has levels of its own.
     fast_end: float = positive(0.01)
     few_width: float = positive(1.0)  # factor on these levels of UniPC
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
@@ -175,7 +175,7 @@ def validate(config: Experiment) -> Experiment:
 
 
 def _check_together(config: Experiment) -> None:
-    """What depends on several fields."""
+    """Check the constraints between several fields."""
     multipliers, attention = config.network.multipliers, config.network.attention
     if not multipliers or min(multipliers) < 1:
         raise InputError(f"config.network.multipliers={multipliers}: give each level 1 or more.")
@@ -244,6 +244,6 @@ def recipe(path: Path) -> Experiment:
 
 
 def require_recipe(path: Path) -> None:
-    """InputError where there is no such file."""
+    """Raise InputError if there is no such file."""
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such recipe; see configs/.")

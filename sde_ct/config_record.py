@@ -19,9 +19,9 @@ def to_dict(config: Experiment) -> dict[str, Any]:
 def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
     """The inverse of `to_dict`; unknown fields and missing `SECTIONS` are an InputError.
 
-    Fields missing from older records take their earlier behaviour: the `earlier` of the field,
-    or its default where the default is what was done before. A section that is younger than the
-    record takes its defaults.
+    A field that an older record lacks gets the value that keeps the behaviour of that time: the
+    field's `earlier`, or its default if that is the same. A section that the record lacks gets
+    its defaults.
     """
     hints = typing.get_type_hints(kind)
     wanted = set(SECTIONS) if kind is Experiment else set()

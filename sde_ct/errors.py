@@ -9,10 +9,10 @@ class InputError(ValueError):
 
 
 class Interrupted(Exception):
-    """A signal asked the program to end, and it did so in order: the same command goes on.
+    """A signal asked the program to end, and it ended cleanly; the same command continues its work.
 
-    The programs print the sentence and exit with status 75 (EX_TEMPFAIL: try again) after
-    SIGTERM, by which schedulers take a machine away, and 128 + its number after another.
+    The programs print the sentence and exit with status 75 (EX_TEMPFAIL: try again) after SIGTERM,
+    which schedulers send to free a machine, and with 128 + the signal's number after another one.
     """
 
     def __init__(self, sentence: str, signal: int):

@@ -53,9 +53,9 @@ class SDE(Protocol):
     def prior(self, key: Key[Array, "..."], shape: tuple[int, ...]) -> Float[Array, "b *d"]:
         """x(1) ~ N(0, std(1)² I), from one key or from one key for each sample.
 
-        The prior ignores the mean alpha(1) E[x(0)] of the true x(1). At its end the ODE has a bias
-        of -alpha(1)/std(1) · E[x(0)] times the data's standard deviation, and of data with several
-        modes the shares change. Data with a mean of 0 has neither.
+        The prior ignores the mean alpha(1) E[x(0)] of the true x(1). Samples of the ODE therefore
+        have a bias of -alpha(1)/std(1) · E[x(0)] times the data's standard deviation, and the modes
+        of multimodal data get other shares. Data with a mean of 0 has neither error.
         """
         return self.marginal(1.0)[1] * standard_normal(key, shape)
 
@@ -68,8 +68,8 @@ class VPSDE(SDE):
     alpha(t)² = exp(-B(t)), std(t)² = 1 - exp(-B(t)), B(t) = ∫₀ᵗ beta (arXiv 2011.13456, eq. 33).
     It is the limit of the DDPM chain with T = 1000 and beta_i linear from 1e-4 to 0.02 (Ho et al.,
     arXiv 2006.11239): t = i / T, beta(t) = T beta_i. The chain's alpha_i = √Π(1 - beta_j) is within
-    0.001 of alpha(i / T) and its std_i within 0.0014 of std(i / T). Their ratio differs most where
-    there is least noise, by up to 5 %, which equals a shift of t by at most 0.0034.
+    0.001 of alpha(i / T) and its std_i within 0.0014 of std(i / T). The ratio of std_i to alpha_i
+    differs most at the least noise, by up to 5 %, which equals a shift of t by at most 0.0034.
     """
 
     beta_min: float = 0.1

@@ -69,17 +69,17 @@ class Method(NamedTuple):
     draw(params, keys, mr, along_z=None) -> Samples: a synthetic CT in model units, [n, z, h, w, 1],
       for each of n keys and MR volumes [n, z, h, w, k], from the parameters of `weights`. It runs
       under jit and pmap. z is 1 for slices drawn apart; above 8 it must be a multiple of 8.
-      `along_z`, [z, z], is the factor of the noise's covariance between the slices, see
-      `sampling.along_z`; None draws them independently. If the method has `means`, those of these
-      MRs may follow as a fifth argument; otherwise the draw computes its own.
+      `along_z`, [z, z], is the triangular factor of the noise's covariance between the slices, see
+      `sampling.along_z`; None draws them independently. If the method has `means`, their result for
+      these MRs may be given as a fifth argument; without it, `draw` computes them.
     is_random: whether different keys give different draws of a volume.
     comparison: how validation compares draws with the CTs, once the loss is finite. None compares
       nothing.
-    validated(params, losses) -> the parameters for synthesis, in which something was set by the
-      losses and measurements of the same validation. The default leaves them as they are.
+    validated(params, losses) -> the parameters for synthesis, adjusted by the losses and
+      measurements of the same validation. The default leaves them as they are.
     needs_teacher: whether training must begin with the weights of another training.
     means(params, mr) -> [n, z, h, w, m]: the CTs of a regression, from which draws begin. They do
-      not depend on the key, so many draws of one MR can share them. They take m evaluations of a
+      not depend on the key, so many draws of one MR can share them. They take m evaluations per
       slice. None where draws do not begin from a regression.
     """
 

@@ -1,4 +1,4 @@
-"""What the paper compares: diffusion (DDPM and score model), CNN and GAN."""
+"""The paper's diffusion (DDPM and score model), CNN and GAN, and diffusion of a residual."""
 
 from sde_ct.methods.build import (
     build_method,

@@ -34,9 +34,9 @@ def adversarial(
     Where the CT was not measured (valid = 0), G(mr) is replaced by the CT in both losses, so that
     neither the L1 distance nor the discriminator sees a difference there.
     """
-    # Only the discriminator has pix2pix's b1 = 0.5. The generator learns ten times as fast as in
-    # pix2pix. With b1 = 0.5 its updates amplified rounding errors: two runs of one recipe with one
-    # seed gave results 2 HU apart.
+    # Only the discriminator has pix2pix's b1 = 0.5. The demo's generator learns ten times as fast
+    # as in pix2pix. With b1 = 0.5 its updates amplified rounding errors: two runs of one recipe
+    # with one seed gave results 2 HU apart.
     for_generator = step.adam(config.training)
     rate = step.schedule(config.training, config.training.learning_rate)
     for_discriminator = step.adam(config.training, config.adversarial.learning_rate, b1=0.5)

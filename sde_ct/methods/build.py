@@ -77,7 +77,7 @@ def build_method(
 
 
 def build_sampled(config: Experiment, *, sampler: str | None) -> Method:
-    """The method for synthesis: `build_method`, but InputError where its steps are too few."""
+    """The method for synthesis: `build_method`, with an InputError if the steps are too few."""
     method = build_method(config, sampler=sampler)
     if sampler in SAMPLERS:
         require_steps(sampler, config, build_sde(config))

@@ -1,11 +1,11 @@
 """CT = m(MR) + s·r: a regression m, and a residual r of unit scale that another network draws.
 
 In training, the scale is s = √(π/2) E|CT - m|, the standard deviation of a normal distribution with
-this mean error. Residuals have heavier tails than a normal distribution, and a few large ones
-dominate their variance. Scaled by their root mean square, most of the image would be nearly 0.
+this mean absolute error. Residuals have heavier tails than a normal distribution, and a few large
+ones dominate their variance. If s were their root mean square, r would be nearly 0 in most pixels.
 
-Where there are validation patients, these set the scale of draws instead, by the HU of m, and the
-shape of the residual's spectrum and tails (`validated_scale.py`).
+If there are validation patients, synthesis takes from them another scale, which depends on the HU
+of m, and a correction of the residual's spectrum and tails (`validated_scale.py`).
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ KNOTS = (-600, -200, -90, 30, 150, 400)
 
 
 class Shape(NamedTuple):
-    """What is done to a drawn residual before it is scaled."""
+    """The changes to a drawn residual before it is scaled."""
 
-    gains: Float[Array, " frequencies"]  # factors of its power at `frequencies.FREQUENCIES`
-    exponent: Float[Array, ""]  # to which its magnitude is raised then, see `raised`
+    gains: Float[Array, " frequencies"]  # factors on its power at `frequencies.FREQUENCIES`
+    exponent: Float[Array, ""]  # to which its magnitude is then raised, see `raised`
 
     def __call__(self, residual: Array) -> Array:
         return raised(filtered(residual, self.gains), self.exponent)
@@ -53,8 +53,8 @@ class Params(NamedTuple):
 class Decomposition:
     """A CT in units of `ct_std`, as the sum of a regression by `network` and a scaled residual.
 
-    The regression has the input channels of the denoiser, so that one network serves both: 0 in
-    place of the noised residual and of the mean.
+    The regression has as many input channels as the denoiser, so that one architecture serves both.
+    It gets zeros in place of the noised residual and of the mean.
     """
 
     network: UNet
@@ -111,8 +111,8 @@ def as_channels(params: Params, mean: Array, residual: Array) -> Float[Array, "*
 def raised(residual: Images, exponent: ArrayLike) -> Float[Array, "*n h w 1"]:
     """The residual with its magnitude raised to an exponent, in units of its size in the slice.
 
-    The size is the root mean square. A residual that is twice as large gives one twice as large, so
-    that an exponent does not amplify what distinguishes one sampler from another.
+    The size is the root mean square. If a residual is twice as large, so is the result. An exponent
+    therefore does not amplify the differences between samplers.
     """
     residual = jnp.asarray(residual)
     size = jnp.sqrt(jnp.mean(residual**2, axis=IN_PLANE, keepdims=True) + SMALL)
@@ -130,7 +130,7 @@ def scale_of(error: ArrayLike) -> Float[Array, ""]:
 
 
 def sizes(error: Array, valid: Array) -> tuple[Array, Array]:
-    """The mean |error| over valid pixels times their share, and their share."""
+    """The means over all pixels of valid · |error| and of valid, the share of valid pixels."""
     return jnp.mean(valid * jnp.abs(error)), jnp.mean(valid)
 
 

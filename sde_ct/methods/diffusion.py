@@ -33,7 +33,7 @@ class Form(NamedTuple):
 def edm_form(data_mean: float, sigma_data: float) -> Form:
     """Input and target of unit variance at every noise level (Karras et al. 2022, §5).
 
-    The paper writes it for x = x₀ + σ z and data of mean 0. For data of mean μ and standard
+    Their form is for x = x₀ + σ z and data of mean 0. For data of mean μ and standard
     deviation σ_d, let y = x - αμ, with the variance v = α²σ_d² + σ². The same requirements then
     give c_in = 1/√v, c_skip = ασ_d²/v and c_out = σσ_d/√v, hence
         F* = (x₀ - μ - c_skip y)/c_out = (σ (x₀ - μ) - ασ_d² z)/(σ_d √v)

@@ -1,8 +1,8 @@
 """Draws in one network evaluation, by a student of a trained residual diffusion.
 
-The student has the decomposition CT = m(MR) + s·r and the weights of its teacher. Its network turns
-noise, m and MR into a draw of r in one evaluation, as the teacher's denoiser would at the noisiest
-time, where the noised residual carries no information. It learns from training images by
+The student starts with the decomposition CT = m(MR) + s·r and the weights of its teacher. Its
+network turns noise, m and MR into a draw of r in one evaluation. It is evaluated at the teacher's
+noisiest time, where the noised residual carries no information. It learns from training images by
 `energy_score`, which is smallest for draws from their distribution. A least-squares loss would
 instead teach it the mean, and matching the teacher's draws would teach it their errors.
 
@@ -95,7 +95,7 @@ def distilled(
         return energy_score(draws.reshape(2, *batch.rest.shape), batch.rest, batch.valid)
 
     def drawn(finish):
-        """`draw` of a Method: `finish` of the mean and of a drawn residual.
+        """`draw` of a Method, which passes the mean and a drawn residual to `finish`.
 
         `finish` is `parts.ct` or `as_channels`.
         """
@@ -104,7 +104,7 @@ def distilled(
             params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None, means=None
         ) -> Samples:
             shape = (*mr.shape[1:-1], 1)
-            # Folded, because the orientation of the MR is drawn from the keys themselves.
+            # Keys are folded, because the orientation of the MR is drawn from the keys themselves.
             noise = jax.vmap(lambda key: jax.random.normal(key, shape))(fold(keys, 0))
             if along_z is not None:
                 noise = jnp.einsum("zs,bs...->bz...", along_z, noise)

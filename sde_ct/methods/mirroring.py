@@ -1,7 +1,7 @@
 """Draws and means from both orientations of an MR, for networks trained on mirrored images.
 
 Left and right are alike to such a network, but its errors differ between an image and its mirror
-image. A mean over both therefore errs less: by 5 to 6 % for a CNN of the demo.
+image. The mean over both therefore has a smaller error, by 5 to 6 % for a CNN of the demo.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ def mirrored(image: Float[Array, "*d h w k"]) -> Float[Array, "*d h w k"]:
 
 
 def either_orientation(draw: Draw) -> Draw:
-    """`draw`, which sees the mirror image of the MR with probability 1/2, by its key.
+    """`draw`, which sees the mirror image of the MR with probability 1/2, decided by its key.
 
-    The CT is mirrored back. The mean of several draws thus averages over both orientations. Where
-    `means` are given, as `of_orientations` returns them, `draw` gets the one of its orientation.
+    The CT is mirrored back. The mean of several draws thus averages over both orientations. If
+    `means` are given, as `of_orientations` returns them, `draw` gets the mean of its orientation.
     """
 
     def turned_draw(
@@ -46,8 +46,8 @@ def of_orientations(
 ) -> Callable[[Any, Array], Float[Array, "n z h w m"]]:
     """`means` of a Method: what a regression `predict` gives for the MR.
 
-    If training mirrored images, a second channel is what it gives for the mirror image of the MR.
-    This channel is not mirrored back.
+    If images were mirrored in training, a second channel is what `predict` gives for the mirror
+    image of the MR. This channel is not mirrored back.
     """
 
     def means(params, mr: Float[Array, "n z h w k"]) -> Float[Array, "n z h w m"]:
@@ -60,7 +60,7 @@ def of_orientations(
 def draw_mean(predict: Callable[[Any, Array], Array], data: DataConfig) -> Draw:
     """The CT of a regression `predict`, (params, volumes) -> (CT - ct_mean) / ct_std.
 
-    If training mirrored images, it is the mean of both orientations, and two evaluations.
+    If images were mirrored in training, it is the mean of both orientations, by two evaluations.
     """
 
     def draw(params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:

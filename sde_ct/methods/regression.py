@@ -25,7 +25,7 @@ def predict(
 ) -> Float[Array, "b h w 1"]:
     """The CT in model units, ct_mean + ct_std · F(mr), where F has unit variance (GAN and CNN).
 
-    Keys choose the feature maps that dropout leaves out in each image; None leaves out none.
+    Keys choose the feature maps that dropout leaves out in each image; None turns dropout off.
     """
     return data.ct_mean + data.ct_std * network.apply(params, mr, keys=keys)  # type: ignore[operator]
 
@@ -48,7 +48,7 @@ def answer(network: UNet, data: DataConfig) -> Callable[..., Samples]:
 
 
 def regression(config: Experiment, network: UNet, axis_name: str | None = None) -> Method:
-    """Least squares. Its minimiser is E[CT | MR], the limit of the mean of many draws.
+    """Train by least squares. The minimiser is E[CT | MR], the limit of the mean of many draws.
 
     With `config.network.dropout`, feature maps are left out at random in training and synthesis:
     draws then differ, as draws from an approximate posterior of the network (MC dropout). The

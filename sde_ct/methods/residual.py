@@ -1,4 +1,4 @@
-"""A regression of the CT, and a diffusion of the residual that it leaves open.
+"""A regression of the CT, and a diffusion model of its residual.
 
 With the decomposition CT = m(MR) + s·r of `decomposition.py`, a conditional diffusion learns the
 distribution of r given the MR and m (CorrDiff: Mardani et al., arXiv 2309.15214).
@@ -42,12 +42,12 @@ def residual(
 ) -> Method:
     """Train a regression by least squares, and a diffusion of its residual by score matching.
 
-    If training mirrored images, each draw mirrors the MR with probability 1/2, and mirrors its CT
-    back. The mean of several draws then averages over both orientations, which lowers its error.
+    If images are mirrored in training, each draw mirrors the MR with probability 1/2, and mirrors
+    its CT back. The mean of several draws then averages over both orientations, so its error falls.
 
     Args:
-      sampler: the sampler of the residual. `MEAN` instead returns the CT of the regression, as
-        the mean of both orientations.
+      sampler: the sampler of the residual. `MEAN` instead returns the CT of the regression, which
+        is the mean of both orientations if images are mirrored in training.
     """
     plan, parts = Plan(config), Decomposition(network, config.data)
     form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
@@ -97,7 +97,7 @@ def residual(
     def loss(state: Networks, keys, batch: Batch):
         """The denoiser's loss, and the regression's loss and mean |error|.
 
-        The denoiser's loss is NaN while it is untrained: no checkpoint without draws is the best.
+        While the denoiser is untrained, its loss is NaN: no checkpoint without draws is the best.
         """
         params = for_synthesis(state)
         mean = parts.mean(params.mean, batch.mr)
@@ -118,9 +118,9 @@ def residual(
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
     def drawn(run, finish):
-        """`draw` of a Method: `finish` of the mean and of a residual that the sampler `run` draws.
+        """`draw` of a Method, which passes the mean and a residual drawn by `run` to `finish`.
 
-        `finish` is `parts.ct` or `as_channels`.
+        `run` is a sampler, and `finish` is `parts.ct` or `as_channels`.
         """
 
         def draw(

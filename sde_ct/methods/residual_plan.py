@@ -1,4 +1,4 @@
-"""Which of its two networks the residual method trains in a step, and where that one begins."""
+"""Which network the residual method trains in a step, and with which weights it begins."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ from sde_ct.methods.step import TrainState, fresh, schedule, weights
 class Networks(NamedTuple):
     """What training carries from step to step: the network in training, and weights of the other.
 
-    Both networks have one shape, so that the denoiser can begin with the regression's weights and
-    one compiled gradient serves both.
+    Both networks have the same shape, so that the denoiser can begin with the regression's weights
+    and one compiled gradient serves both.
     """
 
     active: TrainState
@@ -43,7 +43,7 @@ class Plan:
     def begin(self, first: Any, last: Any | None, scale: Float[Array, ""]) -> Networks:
         """The state before the first step, from the weights of regression and denoiser.
 
-        Without the latter, the denoiser will begin with the regression's.
+        If `last` is None, the denoiser will begin with the regression's weights.
         """
         given = ravel_pytree(first if last is None else last)[0]
         return Networks(
@@ -62,7 +62,7 @@ class Plan:
         begins = (step >= self.first) & (state.denoised < 0)
         state = self._begin_denoiser(state, begins)
         denoised = jnp.where(begins, step, state.denoised)
-        # The steps of a prolonged training are the denoiser's, if that has begun.
+        # If training is prolonged after the denoiser has begun, the added steps are the denoiser's.
         late = (step - denoised) * (total - self.first) / jnp.maximum(total - denoised, 1)
         rate = jnp.where(
             denoised >= 0,
@@ -72,9 +72,9 @@ class Plan:
         return state._replace(denoised=denoised), rate
 
     def _begin_denoiser(self, state: Networks, begins: Bool[Array, ""]) -> Networks:
-        """Keep the regression's weights, and begin with the denoiser's, where it begins.
+        """If the denoiser begins, keep the regression's weights and make the denoiser active.
 
-        The weights are selected in every step. A conditional would copy all of the state each time.
+        Every step selects the weights by `where`. A conditional would copy the whole state.
         """
         ready, unravel = ravel_pytree(weights(state.active))
         regression = jnp.where(begins, ready, state.regression)

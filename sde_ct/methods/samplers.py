@@ -1,4 +1,4 @@
-"""One table of the samplers and of how the options of a recipe set each of them."""
+"""The table of the samplers, and how the options of a recipe set each of them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -45,7 +45,7 @@ HIDDEN = 40.0  # a noise level that hides data of unit scale; see `uniform_log_s
 
 
 class Levels(NamedTuple):
-    """The noise levels of fast solvers and of the ODE, none below the least that was trained."""
+    """The noise levels of fast solvers and of the ODE; none is below the lowest trained level."""
 
     end: Any  # the time at which they denoise and end
     grid: Grid
@@ -78,8 +78,8 @@ def _adaptive(options: SamplingConfig, levels: Levels) -> dict[str, Any]:
 def _stable(options: SamplingConfig, sde: SDE) -> int:
     """The least number of equal steps with which Euler-Maruyama is stable.
 
-    A step multiplies what is left of the noise by about 1 - g² dt / std², which must not exceed 1
-    in size. The ratio g² / std² is largest at one of the ends, t = dt and t = 1.
+    A step multiplies the remaining noise by about 1 - g² dt / std², whose magnitude must not exceed
+    1. The ratio g² / std² is largest at one of the ends, t = dt and t = 1.
     """
     steps = np.arange(1, 10_001)
     t = np.stack([1 / steps, np.ones(len(steps))])
@@ -100,8 +100,8 @@ def _fast(
 
     Args:
       stages: network evaluations in a step. Denoising takes one more at the end.
-      least: the fewest evaluations that are possible; None is one step and the denoising.
-      grid: the field of `Levels` with its grid.
+      least: the fewest evaluations that are possible; None stands for one step and the denoising.
+      grid: the field of `Levels` that holds the solver's grid.
     """
 
     def settings(options: SamplingConfig, levels: Levels) -> dict[str, Any]:
@@ -143,7 +143,8 @@ TABLE = (
     _fast("dpm", "DPM++ ODE", dpm_solver),
     _fast("dpm_sde", "DPM++", partial(dpm_solver, stochastic=True)),
     _fast("unipc", "UniPC", unipc, grid="few"),
-    # Fewer steps are so long that errors of their first stage grow several times in the second.
+    # With fewer evaluations, steps are so long that errors of their first stage grow several
+    # times in the second.
     _fast("heun", "Heun", heun, stages=2, least=13),
 )  # fmt: skip
 SAMPLERS = {sampler.name: sampler for sampler in TABLE}
@@ -180,7 +181,7 @@ def few_steps(config: Experiment, sde: SDE) -> Callable[..., Samples]:
 
 
 def require_steps(name: str, config: Experiment, sde: SDE) -> None:
-    """InputError where a recipe has fewer steps than this sampler needs."""
+    """Raise InputError if a recipe has fewer steps than this sampler needs."""
     sampler, options = find_sampler(name), config.sampling
     if config.diffusion.times == "listed" or sampler.budget is None:
         return
@@ -208,7 +209,7 @@ def _listed_chain(name: str, diffusion: DiffusionConfig) -> Callable[..., Sample
 def with_evaluations(
     options: SamplingConfig, name: str, evaluations: int, sde: SDE
 ) -> SamplingConfig:
-    """Options with which a sampler makes at most `evaluations` network evaluations, or just fewer.
+    """Options with which a sampler makes `evaluations` network evaluations, or just fewer.
 
     Raises InputError for a number that is too small, and for the ODE, whose steps are adaptive.
     """

@@ -25,7 +25,7 @@ def evaluator(network: UNet) -> Callable:
 def by_slices(
     function: Callable[..., Float[Array, "b h w c"]], *volumes: Shaped[Array, "n z *d"]
 ) -> Float[Array, "n z h w c"]:
-    """`function` of the slices of n volumes, whose memory does not grow with z beyond `SLICES`."""
+    """`function` of the slices of n volumes; its memory does not grow with z beyond `SLICES`."""
     depth, each = volumes[0].shape[1], _at_once(*volumes[0].shape[1:4])
     if depth > each:
         parts = [_chunked(x, each) for x in volumes]

@@ -1,8 +1,8 @@
 """The equation whose root is the scale at which draws differ as much as their mean errs.
 
 Two independent draws miss the CT by u₁ and u₂, where u = s r - e and e = CT - m. The mean of
-infinitely many draws has the squared error E[u₁u₂], and draws the variance E[(u₁ - u₂)²]/2. Both
-are equal where E[2u₁u₂ - (u₁² + u₂²)/2] = 0, which is c + 2ls + qs² = 0.
+infinitely many draws has the squared error E[u₁u₂], and draws have the variance E[(u₁ - u₂)²]/2.
+The two are equal where E[2u₁u₂ - (u₁² + u₂²)/2] = 0, which is c + 2ls + qs² = 0.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Two = Float[np.ndarray, "2 *d"]
 def coefficients(
     error: Two, rest: Two, weights: Iterable[Float[np.ndarray, "*d"]]
 ) -> Float[np.ndarray, "weights 3"]:
-    """c, l and q of the equations whose means have these weights."""
+    """c, l and q of one equation for each of `weights`, which weights its means over pixels."""
 
     def paired(a: Two, b: Two) -> Float[np.ndarray, "*d"]:
         return a[0] * b[1] + a[1] * b[0] - (a[0] * b[0] + a[1] * b[1]) / 2
@@ -28,9 +28,9 @@ def coefficients(
 
 
 def roots(equations: Float[np.ndarray, "n 3"], shared: float = 0.0) -> Float[np.ndarray, " n"]:
-    """The positive root of each equation plus `shared` times the sum of all.
+    """The positive root of each equation, after `shared` times the sum of all is added to it.
 
-    Where there is none, it is the root of the sum, and NaN if that has none either.
+    If it has no positive root, the root of the sum is returned, or NaN if the sum has none either.
     """
     everywhere = equations.sum(axis=0)
     root = _root(*(equations + shared * everywhere).T)

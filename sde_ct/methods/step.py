@@ -94,7 +94,7 @@ def adam(config: TrainingConfig, learning_rate: float | None = None, **options) 
 
 
 def mean_over(axis_name: str | None, *trees: Any) -> list[Float[Array, " n"]]:
-    """Each tree as one vector, averaged over `axis_name` by a single all-reduce; None: as it is."""
+    """Each tree as one vector, averaged over `axis_name` by one all-reduce; None: no averaging."""
     vectors = [ravel_pytree(tree)[0] for tree in trees]
     if axis_name is None:
         return vectors
@@ -103,7 +103,7 @@ def mean_over(axis_name: str | None, *trees: Any) -> list[Float[Array, " n"]]:
 
 
 def figures_over(axis_name: str | None, figures: dict[str, Array]) -> dict[str, Array]:
-    """Named figures, averaged over `axis_name`; None: as they are."""
+    """Named figures, averaged over `axis_name`; None: no averaging."""
     return dict(zip(sorted(figures), mean_over(axis_name, figures)[0], strict=True))
 
 

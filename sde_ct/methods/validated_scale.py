@@ -4,9 +4,9 @@ Networks err less on the patients that they have learnt from than on others, and
 largest in smooth errors, which span several pixels. Draws imitate the residuals of training
 patients. For other patients they therefore differ too little, and their differences are too fine.
 A network that was trained for a short time also draws too much noise everywhere and too few large
-residuals. Where there are validation patients, synthesis corrects all three. The scale s depends on
-the HU of the regression. The residual's power has a gain that depends on spatial frequency. Its
-magnitude is raised to an exponent, which is above 1 where its tails are too light.
+residuals. If there are validation patients, synthesis corrects scale, spectrum and tails. The scale
+s depends on the HU of the regression. The residual's power has a gain that depends on spatial
+frequency. Its magnitude is raised to an exponent, which is above 1 where its tails are too light.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ from sde_ct.types import Batch
 
 WIDEST = 3.0  # the largest factor by which validation draws change a scale, either way
 SHARED = 0.01  # weight of all pixels in the equation of each HU, which may be rare
-EXPONENTS = (0.5, 2.0)  # their range
+EXPONENTS = (0.5, 2.0)  # the smallest and the largest
 PRECISION = 0.03  # of the exponent
-ROUNDS = 2  # of gains and exponent
+ROUNDS = 2  # of fitting the gains and then the exponent
 BODY_ABOVE = -500.0  # HU of the regression
 AT_HU = tuple(f"draw_scale_{hu}_hu" for hu in KNOTS)
 AT_FREQUENCY = tuple(f"draw_gain_{frequency}_per_pixel" for frequency in FREQUENCIES)
@@ -48,14 +48,14 @@ _transformed, _filtered, _raised = jax.jit(transformed), jax.jit(filtered), jax.
 def measured(
     parts: Decomposition, drawn: Float[np.ndarray, "2 n h w 2"], batch: Batch
 ) -> dict[str, float]:
-    """The figures of two draws of each validation slice for `validated`; {} if one is not finite.
+    """The figures for `validated` from two draws of each validation slice; {} if one is not finite.
 
-    For an HU, the spread is that of pixels weighted by their share: 1 where m has this HU, falling
-    linearly to 0 at the next of `KNOTS`. For a frequency, it is that of the cosine transform of
-    the body, because air around it, which has hardly any errors, would change the spectrum. The
-    gains leave the power over all frequencies as it is. The exponent is the one with the lowest
-    CRPS, where every exponent has the scale that makes the spread right. Exponent and scale change
-    the spectrum too, so the gains are corrected once, and then the others.
+    The scale at each of `KNOTS` gives the right spread to pixels weighted by 1 where m has this HU,
+    falling linearly to 0 at the next knot. The gain at a frequency does so for the cosine transform
+    of the body alone, because the air around it, which has hardly any errors, would change the
+    spectrum. The gains leave the total power as it is. The exponent is the one with the lowest
+    CRPS, each tried with the scale that gives the right spread. Exponent and scale change the
+    spectrum too, so the gains are fitted a second time, and then exponent and scale.
 
     Args:
       drawn: the channels m and r. m belongs to a draw, because a draw may have the mirrored MR.
@@ -101,14 +101,14 @@ def _filled(tissue: Bool[np.ndarray, "n h w 1"]) -> Bool[np.ndarray, "n h w 1"]:
 def _lacking(
     error: Two, added: Two, body: Images
 ) -> tuple[Float[np.ndarray, " frequencies"], Float[np.ndarray, " frequencies"]]:
-    """At each frequency, the factor that the power of draws lacks, and this power."""
+    """At each frequency, the factor by which the power of draws is too low, and this power."""
     error, added = (np.asarray(_transformed(body * images)) for images in (error, added))
     equations = coefficients(error, added, shares(*error.shape[2:4]))
     return roots(equations) ** 2, equations[:, 2]
 
 
 def _crps(apart: Two, weight: Images) -> float:
-    """Of two draws, which miss the CT by `apart`, times the mean weight."""
+    """The CRPS of two draws, which miss the CT by `apart`, times the mean weight."""
     errors, spread = np.abs(apart).mean(axis=0), np.abs(apart[0] - apart[1])
     return float(np.mean(weight * (errors - spread / 2)))
 
@@ -136,7 +136,7 @@ def validated(params: Params, losses: Mapping[str, float]) -> Params:
 def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:
     """The scale at each of `KNOTS`; NaN if the record has none.
 
-    Earlier versions recorded equations, one for each HU or one for all.
+    Earlier versions recorded `spread_equation`s instead, one for each HU or one for all.
     """
     if AT_HU[0] in losses:
         return np.array([losses[name] for name in AT_HU])
@@ -148,7 +148,7 @@ def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:
 
 
 def shape_of_draws(losses: Mapping[str, float]) -> Shape | None:
-    """The gains and the exponent; None if the record has none, as those of earlier versions."""
+    """The gains and the exponent; None if the record has none, like records of earlier versions."""
     if EXPONENT not in losses:
         return None
     gains = jnp.asarray([losses[name] for name in AT_FREQUENCY], jnp.float32)

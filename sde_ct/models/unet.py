@@ -33,7 +33,7 @@ class UNet(nn.Module):
     attention: tuple[int, ...] = ()  # levels with self-attention; 0 is the finest
     patch: int = 1  # each patch x patch square of pixels becomes the channels of one
     groups: int = 32
-    noise_scale: float = 1.0  # frequencies of the noise features
+    noise_scale: float = 1.0  # standard deviation of the noise features' frequencies
     dropout: float = 0.0  # share of the feature maps that each residual block leaves out
     dtype: DType = jnp.float32
     remat: bool = False  # recompute the convolutions of residual blocks in the backward pass too
@@ -56,13 +56,12 @@ class UNet(nn.Module):
         noise: Float[Array, " b"] | None = None,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w 1"]:
-        """The network of images.
+        """The output for a batch of images.
 
         Args:
           x: the images.
           noise: the label of the noise level; None for a CNN or GAN.
-          keys: one for each image, which choose the maps that dropout leaves out; None leaves out
-            none.
+          keys: one for each image, to choose the maps that dropout leaves out; None: no dropout.
         """
         features, keys = None, keys if self.dropout else None
         if noise is not None:
@@ -94,7 +93,7 @@ class UNet(nn.Module):
     def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:
         """`block`, whose norms and activations a backward pass computes again.
 
-        They take little time but much memory. With `remat`, it computes the convolutions again too.
+        They take little time but much memory. `remat` has the convolutions computed again too.
         """
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))

@@ -27,9 +27,9 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         then called with this argument.
 
     The status is 2, with `error: …` on stderr, if the input cannot be used (InputError), a file
-    cannot be read or written (OSError), or an override of `--config` names no field. The status is
-    75 if the program ended in order after SIGTERM (Interrupted). absl reports unknown flags and
-    values of the wrong type.
+    cannot be read or written (OSError), or an override of `--config` names no field. If a signal
+    ended the program cleanly (Interrupted), the status is 75 for SIGTERM and 128 + its number for
+    another. absl reports unknown flags and values of the wrong type.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -38,10 +38,10 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
         logging.set_verbosity(logging.WARNING)  # otherwise Orbax logs every step of a save
-        # Imports and traces make many objects that stay. Each search for garbage visits them. With
-        # Python's threshold there are 200 searches in a start, which take a quarter of a second.
+        # Imports and traces make many objects that stay. Each garbage collection visits them. With
+        # Python's threshold a start makes 200 collections, which take a quarter of a second.
         gc.set_threshold(50_000)
-        atexit.register(gc.freeze)  # two more searches at the end would take a third of a second
+        atexit.register(gc.freeze)  # two more at the end would take a third of a second
         try:
             return main(*argv[1:]) or 0
         except InputError as error:
@@ -57,7 +57,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
 
 @contextlib.contextmanager
 def _without_bytecode() -> Iterator[None]:
-    """Python writes no compiled modules meanwhile: none appears beside the user's recipe."""
+    """Keep Python from writing compiled modules, so that none appears beside the user's recipe."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield

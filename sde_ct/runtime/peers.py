@@ -29,8 +29,8 @@ LONGEST = 2000  # most bytes of a message between processes
 MEETING = 3600  # seconds to wait for the slowest process
 REMEDY = "start all of them again, and they continue from the last save."
 
-# Texts by which errors of JAX are recognised. The first pattern matches failures of the network
-# between the processes, and the second those that mean that another process is gone.
+# Texts by which errors of JAX are recognised. `_NETWORK` and `_STATUS` match failures of the
+# network between the processes. Among these, `_STATUS` and `_GONE` show that a process is gone.
 _NETWORK = re.compile(r"Gloo|NCCL|oordination")
 _STATUS = re.compile(r"^(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED)")
 _GONE = re.compile(
@@ -83,10 +83,10 @@ def together(
 ) -> Iterator[None]:
     """Connect to the other processes, run the block, and disconnect; a single process only runs it.
 
-    If the block fails, this process ends without waiting for the others. At the end of the program
-    JAX would wait for the others, while the others would wait for this process in their next
-    collective. Interrupted and Agreed reach all processes at the same point, so they can
-    disconnect.
+    If the block fails, this process ends without waiting for the others, with status `LOST` if the
+    reason is that another process is gone. JAX would wait for the others at the end of the program,
+    while they would wait for this process in their next collective. Interrupted and Agreed reach
+    all processes at the same point, so they can disconnect.
 
     Args:
       coordinator, count, index: see `way_to_start`.
@@ -94,7 +94,6 @@ def together(
 
     Raises:
       InputError: the arguments, or the settings of the network, are wrong.
-      SystemExit: with status `LOST`, if another process is gone.
     """
     options = way_to_start(coordinator, count, index)
     if options is None:

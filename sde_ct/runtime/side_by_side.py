@@ -19,8 +19,8 @@ from sde_ct.runtime.interrupt import Interruption
 
 POLL = 0.1  # seconds between two looks at the programs
 
-# Prepares its own process and becomes the program. Python code between fork and exec, by
-# `preexec_fn`, could deadlock in a process that runs JAX's threads.
+# This code prepares its own process and then becomes the program. With `preexec_fn`, Python code
+# would run between fork and exec, and could deadlock in a process that runs JAX's threads.
 _PREPARE = """
 import ctypes, os, signal, sys
 core, *command = sys.argv[1:]
@@ -127,10 +127,10 @@ def lanes() -> Sequence[int | None]:
 
 
 def _started(command: Command, line: int, core: int | None) -> subprocess.Popen:
-    """A program that may use this core alone.
+    """Start a program that may use only this core.
 
     It has a process group of its own, so that Ctrl-C reaches it once, through this process, and it
-    gets SIGTERM if this process is killed. Its progress bar has this line of a terminal.
+    gets SIGTERM if this process is killed. Its progress bar is on this line of the terminal.
     """
     bars = {"TQDM_POSITION": str(line)} if sys.stderr.isatty() else {}
     prepared = [sys.executable, "-IS", "-c", _PREPARE, str(core), *command]

@@ -16,13 +16,13 @@ def correlated_along_z(
     """`sample` with noise L w in place of white noise w, for samples of shape [b, z, ...].
 
     L is the lower triangular `factor` of the noise's covariance L Lᵀ along z. Its rows have unit
-    length, so the noise of each slice alone is white, and a score s(x) that knows each slice alone
-    gives every slice the same distribution as before. Only its relation to the other slices
-    changes: where their noise is alike, so are their draws.
+    length, so the noise of each slice alone is white, and a score s(x) that sees one slice at a
+    time gives every slice the same distribution as before. Only the relation between slices
+    changes: slices with similar noise get similar draws.
 
     A sampler of x = L u with the score s adds L w wherever the sampler of u with the score
-    L⁻¹ s(L u) adds w, because samplers are linear in state, score and noise. The latter is run, so
-    this works with every sampler. The adaptive ODE then controls the error of u.
+    L⁻¹ s(L u) adds w, because samplers are linear in state, score and noise. The sampler of u is
+    run, so this works with every sampler. The adaptive ODE then controls the error of u.
     """
 
     def times(matrix, x: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:

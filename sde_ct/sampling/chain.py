@@ -43,8 +43,8 @@ def descend(
 
     Args:
       nfe: the number of score evaluations that all updates make together.
-      denoise: return E[x(0) | x(end)]. This removes the noise of the last step, which is therefore
-        added. A grid that ends at t = 0 leaves nothing to denoise: x(0) is returned.
+      denoise: return E[x(0) | x(end)]. The last step then adds noise like the others, because
+        denoising removes it. A grid that ends at t = 0 leaves nothing to denoise: x(0) is returned.
       memory: what the first update gets as its memory.
     """
     batch, last = shape[0], len(times) - 2

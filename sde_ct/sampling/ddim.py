@@ -22,7 +22,7 @@ def ddim(
 
     (Song et al., arXiv 2010.02502, eqs. 12 and 16, written for any alpha and std, so for VP and
     VE), where alpha_ts = alpha_t / alpha_s. With eta = 0 only the prior is random, and the method
-    has order one in the step of the probability-flow ODE. With eta = 1 it is `ddpm`.
+    solves the probability-flow ODE with order one in the step. With eta = 1 it is `ddpm`.
 
     Args:
       eta: share of fresh noise, in [0, 1]; InputError otherwise.

@@ -26,10 +26,10 @@ def heun(
     d = (y - x_0(y, r^)) / r^,  y' = y + (r_s - r^) d,  y_s = y + (r_s - r^) (d + d') / 2
 
     where d' is the derivative at (y', r_s). This is algorithm 2 of Karras et al. (arXiv
-    2206.00364), which x = alpha y extends to VP. Without churn the order is two in the step, and
+    2206.00364), extended to VP by x = alpha y. Without churn the order is two in the step, and
     steps = N - 1 with `denoise` equals the authors' sampler of N levels, whose last step goes to
-    r = 0. With churn it differs, because the authors divide churn by N and also add noise before
-    that last step.
+    r = 0. With churn the two differ, because the authors divide churn by N and also add noise
+    before that last step.
 
     Args:
       steps: number of steps with two score evaluations each.

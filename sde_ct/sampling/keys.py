@@ -42,7 +42,7 @@ def fold(key: Key[Array, "..."], data: ArrayLike) -> Key[Array, "..."]:
 def as_typed(key: Array) -> Key[Array, "..."]:
     """A Threefry key from a key of any generator, typed or the raw words of `jax.random.PRNGKey`.
 
-    A key of more than Threefry's two words is folded into one of two.
+    A key of more than Threefry's two words is folded into a key of two words.
     """
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if "fry" in str(key.dtype):

@@ -58,8 +58,8 @@ def probability_flow_ode(
         return solution.ys[0], solution.stats["num_steps"], diffrax.is_successful(solution.result)
 
     start = sde.prior(fold(sample_keys(key, shape[0]), 0), shape)
-    # The first stage of a step is the last of the accepted step before. That of the first step is
-    # given to the solver, which otherwise evaluates it again for as long as it rejects this step.
+    # The last stage of an accepted step is reused as the first stage of the next. The first step
+    # has none to reuse. Without `first_stage`, each rejection of this step would evaluate it again.
     first_stage = flow(start, jnp.ones(shape[0]))
     x, tried, reached = jax.vmap(solve, axis_name=_SAMPLE)(start, first_stage)
     nfe = (1 + (solver.tableau.num_stages - 1) * tried).astype(jnp.int32)

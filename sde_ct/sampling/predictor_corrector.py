@@ -29,20 +29,20 @@ def predictor_corrector(
     dimensions and where noise dominates, |z| / |∇ log p| estimates std(t), which is used here. The
     authors' ratio makes e depend on x, so that the corrector no longer keeps the distribution
     exactly: in one dimension a sample near a zero of the score would take an unbounded step. Here e
-    depends on t alone, so it is right in any dimension and the same alone and in a batch.
+    depends on t alone, so it is valid in any dimension, and samples do not depend on their batch.
 
     The Langevin step has no Metropolis correction. For a Gaussian of variance v its stationary
     variance is v / (1 - e/2v). At the default snr this is at most 1 / (1 - snr²) = 1.026 times v
-    (+1.3 % in standard deviation), and at the end of the grid, where std(t) is small, less.
+    (+1.3 % in standard deviation), and less at the end of the grid, where std(t) is small.
 
     Args:
       steps: number of predictor steps.
       corrector_steps: Langevin steps at each noise level, with one score evaluation each.
       snr: size of the Langevin step relative to the noise level.
       corrector_first: correct before each predictor step. False corrects after each one but the
-        last, which leaves out only the correction at t = 1. Noise is never added last.
-      batch_mean_step: use the authors' e, with √(size of a sample) for |z| and the mean over the
-        batch (of this device) for |∇ log p|. Samples then depend on the others in the batch.
+        last, which leaves out only the correction at t = 1. Either way a predictor step is last.
+      batch_mean_step: use the authors' e for VE, with √(size of a sample) for |z| and the mean over
+        the batch (of this device) for |∇ log p|. Samples then depend on the others in the batch.
     """
 
     def langevin_size(gradient, t) -> Float[Array, " b"]:

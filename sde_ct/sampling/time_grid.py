@@ -55,10 +55,10 @@ def chosen_for_few(
 ) -> Float[Array, " steps+1"]:
     """Times at which `unipc` with `denoise` and 3 to 7 steps keeps the spread of data best.
 
-    They minimise the largest error of the standard deviation of Gaussian data of widths from 0.1 to
-    2 of `data_std`, for `VPSDE()` and `VESDE()`: 7.5, 5.1, 2.7, 1.1 and 0.3 % for 4 to 8
-    evaluations. Other numbers of steps take the grid `otherwise`, and so does an SDE that begins
-    below these levels.
+    They minimise the largest error of the standard deviation of Gaussian data whose width is 0.1 to
+    2 times `data_std`, for `VPSDE()` and `VESDE()`. This error is 7.5, 5.1, 2.7, 1.1 and 0.3 % for
+    4 to 8 evaluations. Other numbers of steps take the grid `otherwise`, and so does an SDE that
+    begins below these levels.
 
     Args:
       least: the least time.

@@ -3,11 +3,11 @@
 A work directory holds `checkpoints/<step>/` with
 
 state/            parameters, moving averages and optimisers, written by Orbax
-weights.msgpack   the weights for synthesis, which then need not read all of the state
+weights.msgpack   the weights for synthesis, so that it need not read all of the state
 progress.json     the data iterator, the validation loss after this step, and counters
 digest.json       the SHA-256 of every other file
 
-The newest checkpoints are kept, and the best one: that with the smallest validation loss.
+The newest checkpoints are kept, and so is the best one, with the smallest validation loss.
 
 A checkpoint is written to `<step>.*.part` and renamed when it is complete, so a save that is killed
 leaves no checkpoint. The digest reveals every changed byte, which Orbax does not. Orbax's
@@ -48,7 +48,7 @@ class Progress:
     validation_loss: float | None = None  # after this step; None where it was not measured
     validation: dict[str, float] | None = None  # all losses of the same validation, by name
     skipped: int = 0  # updates skipped so far, because a loss or gradient was not finite
-    lately: int = 0  # of these, the ones since the last scheduled checkpoint
+    lately: int = 0  # those of them since the last scheduled checkpoint
     slowed: float = 1.0  # factor on the learning rates since a rollback
     init: dict[str, Any] | None = None  # where the first weights are from; None if random
 
@@ -211,7 +211,7 @@ class Checkpoints:
 
 
 def _require(folder: Path, *names: str) -> None:
-    """Raise InputError if files of the checkpoint are missing or have changed; by default any."""
+    """Raise InputError if a file of `names`, by default any file, is missing or has changed."""
     if not folder.exists():  # the primary of several processes chose the step
         raise InputError(
             f"{folder} can't be seen from this host: give all hosts the same --workdir."

@@ -58,7 +58,7 @@ class TrainingBatches:
 
     def cases(self, number: int) -> list[str]:
         """The examples of batch `number`, from 0, as "case:slice"."""
-        # As `train_iterator` shuffles, which depends only on the seed and the number of slices.
+        # This is the order of `train_iterator`; it depends only on seed and number of slices.
         order = grain.MapDataset.range(len(self._source)).seed(self._seed).shuffle().repeat()
         first = number * self._batch_size
         rows = [self._source.where(order[first + i]) for i in range(self._batch_size)]

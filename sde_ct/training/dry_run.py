@@ -67,7 +67,7 @@ def dry_run(
 
     done = Checkpoints(workdir).latest or 0
     left = max(config.training.steps - done, 0)
-    # Two more than are kept: the best one, and the newest before an older one is removed.
+    # The disk needs room for two more: the best one, and the newest before an older one is removed.
     kept, free = (config.training.keep_checkpoints + 2) * checkpoint, shutil.disk_usage(place).free
     sizes = {name: prepared.of(name) for name in prepared.split}
     memory = local[0].memory_stats() or {}
@@ -100,7 +100,7 @@ def dry_run(
 
 
 def writable(workdir: Path) -> Path:
-    """The deepest existing folder above `workdir`, or itself; InputError if it is read-only."""
+    """`workdir`, or the deepest existing folder above it; InputError if that is read-only."""
     place = Path(workdir).absolute()
     while not place.exists():
         place = place.parent

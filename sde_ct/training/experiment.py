@@ -50,7 +50,7 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
     It is `config`, or differs from it only by having fewer `training.steps`.
 
-    Raises InputError if they belong to another experiment.
+    Raises InputError if the checkpoints belong to another experiment.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
@@ -102,7 +102,7 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
 
 
 def _require_numbers(data: dict[str, Any]) -> None:
-    """Raise an error where the description of the data was changed by hand."""
+    """Raise an error if the description of the data is malformed, as after an edit by hand."""
     for name, kind in (("size", int), ("spacing", (int, float))):
         pair = data[name]
         if pair is None and name == "spacing":

@@ -43,7 +43,7 @@ def train(
       prepared: the prepared data set.
       workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/` and
         `metrics.jsonl`.
-      devices: of all processes, among which a batch is divided; default: `parallel.devices_for`.
+      devices: those of all processes that share a batch; by default `parallel.devices_for`.
       init: another work directory; the training starts from the averaged weights of its best
         checkpoint. It has no effect once `workdir` has a checkpoint.
       stop_at: save and stop after this step; the learning rate keeps the whole run's schedule.
@@ -67,7 +67,7 @@ def train(
         with peers.agreed():
             devices = devices or parallel.devices_for(config.data.batch_size)
             check_fit(config, prepared, len(devices))
-            # Before anything is written: unusable data are refused.
+            # Unusable data are refused before anything is written.
             batches = TrainingBatches(config.data, prepared, config.training.seed)
             if init is not None:
                 check_init(init, workdir, config, prepared.size)
@@ -97,7 +97,7 @@ def train(
 
 
 def prolonged(workdir: Path, before: Experiment, config: Experiment, step: int) -> str:
-    """What it means that a training at `step` is given more steps than `before`."""
+    """A sentence on what changes if a training at `step` is given more steps than `before`."""
     old, new = (
         float(schedule(c.training, c.training.learning_rate)(step)) for c in (before, config)
     )

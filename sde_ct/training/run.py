@@ -34,15 +34,15 @@ REMEDY = (
     "config.training.learning_rate or config.training.clip=1."
 )
 AHEAD = 2  # updates that may be unfinished on the devices while the next one is prepared
-# Seconds of a step after which free memory is given back. Shorter steps need little memory, and
-# would become slower.
+# Free memory is given back after a step of more seconds than this. Shorter steps need little
+# memory, and would become slower.
 LONG = 1.0
 
 Pending = collections.deque[tuple[int, dict[str, Any]]]  # step and metrics of unfinished updates
 
 
 class Diverged(InputError):
-    """More updates were skipped than `config.training.skip_limit`, or all of the training."""
+    """More updates were skipped than `config.training.skip_limit`, or all updates were skipped."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Run:
 
         Args:
           last: the step to end at.
-          interruption: asked before every step.
+          interruption: asked before every step whether to end.
           after: why the previous attempt failed. The learning rates are then multiplied by
             `config.training.rollback_rate`.
 
@@ -188,7 +188,7 @@ class Run:
     def _validate(
         self, validate: Callable, state: Any, progress: Progress, telemetry: Telemetry
     ) -> bool:
-        """Measure the validation loss; return whether no checkpoint has one as small."""
+        """Measure the validation loss; return whether it is below that of every checkpoint."""
         losses = validate(state, progress.step)
         if losses is None or not all(map(math.isfinite, losses.values())):
             return False
@@ -198,7 +198,7 @@ class Run:
         return loss < best
 
     def _save(self, state: Any, progress: Progress, telemetry: Telemetry, final: bool) -> None:
-        """Save. A failure is a warning, or after the last step an InputError of all processes."""
+        """Save. If it fails, warn, or after the last step raise InputError in all processes."""
         if progress.step % self.config.training.checkpoint_every == 0:
             progress.lately = 0
         with peers.agreed() if final else contextlib.nullcontext():

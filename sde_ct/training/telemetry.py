@@ -55,8 +55,8 @@ class Telemetry:
         self._since, self._failed = (start, time.perf_counter()), False
         folder, lines = Path(workdir) / "tensorboard", Path(workdir) / METRICS
         folder.mkdir(exist_ok=True)
-        # Not tensorboardX's SummaryWriter: its thread blocks for ever once the disk is full, and
-        # two starts within one second would share a file.
+        # tensorboardX's SummaryWriter is not used, because its thread blocks for ever once the disk
+        # is full, and two starts within one second would share a file.
         self._events = EventsWriter(str(folder / "events"), f".{start}.{time.time_ns()}")
         self._write_event(Event(session_log=SessionLog(status=SessionLog.START), step=start + 1))
         _drop_after(lines, start)
@@ -142,7 +142,7 @@ class Telemetry:
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """A block whose OSError is logged once and ends nothing."""
+        """Run a block. Its OSError does not end the training; only the first one is logged."""
         try:
             yield
         except OSError as error:

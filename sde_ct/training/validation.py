@@ -53,7 +53,7 @@ def _spread(numbers: list[int], count: int) -> list[int]:
 def validator(
     config: Experiment, batches: list[Batch], telemetry: Telemetry
 ) -> Callable[[Any, int], dict[str, float] | None]:
-    """`validate(state, step)`, which returns the mean losses over all slices, or None without any.
+    """`validate(state, step)`, which returns mean losses over all slices, or None without slices.
 
     Where the loss is finite, the result also holds the method's figures of draws. All figures and a
     few synthetic slices are written to `telemetry`.
@@ -109,7 +109,7 @@ def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], di
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:
     """`show(params, batch)` -> {"mr", "ct", "synthetic"}: [n, h, w], black 0, white 1.
 
-    Without "synthetic" where a draw is not finite, as before a network's first update.
+    "synthetic" is left out if a draw is not finite, as while a residual's denoiser is untrained.
     """
     few = dataclasses.replace(
         config, sampling=dataclasses.replace(config.sampling, ddpm_steps=STEPS)

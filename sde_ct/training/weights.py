@@ -71,7 +71,7 @@ def summary(workdir: Path) -> str:
 def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = True) -> Weights:
     """The sampling weights of a step that `choose` has returned.
 
-    Without `validated` they are as learnt, and a training can start from them.
+    Without `validated` they are as training left them, to start another training.
     """
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
@@ -185,5 +185,5 @@ def _shapes(config: Experiment, size: tuple[int, int]) -> dict[str, tuple[int, .
 
 
 def _differences(theirs: Experiment, config: Experiment, *fields: str) -> list[str]:
-    """The differences in fields that begin so."""
+    """The differences in the fields whose names begin with one of `fields`."""
     return [field for field in differences(theirs, config) if field.startswith(fields)]

@@ -23,7 +23,7 @@ def direct() -> contextlib.AbstractContextManager:
 def applies(x: Array, kernel: Array, grow: bool = False) -> bool:
     """Whether `convolve` can and should be used for these arguments.
 
-    The number of pixels is that of an image and not of the batch, so that the result of a slice
+    The pixels of one image are counted and not those of the batch, so that the result of a slice
     does not depend on its batch.
     """
     h, w, in_channels = x.shape[1:]
