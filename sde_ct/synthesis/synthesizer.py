@@ -171,7 +171,7 @@ class Synthesizer:
         # With dropout, a draw is one network for all slices.
         own_noise = not (config.sampling.shared_noise or config.network.dropout)
         shown, seconds = given.mr, 0.0
-        if self._share_means(given.mr, len(draws)):
+        if self._shares_means(given.mr, len(draws)):
             shown, seconds = self._batched.with_means(given.mr)
         means = shown.shape[-1] - given.mr.shape[-1]
         mr, along_z = self._stacked(shown, given.grid.slice_mm)
@@ -205,7 +205,7 @@ class Synthesizer:
         x = x.reshape(len(draws), -1, *x.shape[3:])[:, :depth]
         return x, float(nfe.mean()) + means / len(draws), seconds / (depth * len(draws))
 
-    def _share_means(self, mr: Float[np.ndarray, "z h w k"], draws: int) -> bool:
+    def _shares_means(self, mr: Float[np.ndarray, "z h w k"], draws: int) -> bool:
         large = self._together(len(mr)) and math.prod(mr.shape[:3]) > LARGE
         return self._has_means and draws > ALONE and not large
 
