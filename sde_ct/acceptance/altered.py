@@ -1,4 +1,4 @@
-"""Altered MRs of training patients, on which a network errs more while the real CT is known."""
+"""Altered MRs of training patients: a network errs more on them, and their real CT is known."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ KINDS = ("gamma", "inverse", "field", "noise", "blur")
 
 
 def altered(mr: Volume, percentiles: Percentiles, number: int) -> Volume:
-    """The MR with another contrast, coil or noise; `number` chooses the kind and its strength.
+    """The MR with altered contrast, coil sensitivity, noise or blur; `number` sets kind and degree.
 
     Args:
       mr: a.u.

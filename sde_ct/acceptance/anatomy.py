@@ -1,9 +1,9 @@
-"""How unlike the training the slices of an MR are, by the network's own coarse features.
+"""The distances of an MR's slices to those of the training, by the network's coarse features.
 
-A slice is a vector of the network's coarsest features on a grid of `CELLS` x `CELLS` cells, so that
-the place of structures counts, projected onto `DIMENSIONS` random directions. Random projections
-keep distances within a few percent (Johnson & Lindenstrauss, 1984) and need no fit, so a new
-patient and those of the training are treated alike.
+The vector of a slice holds the means of the network's coarsest features in `CELLS` x `CELLS` cells,
+so that the place of structures counts. The vector is projected onto `DIMENSIONS` random directions.
+Such projections keep distances to about 10 %, up to a common factor (Johnson & Lindenstrauss,
+1984). They need no fit, so new patients and those of the training are treated alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 CELLS, DIMENSIONS = 4, 64
-NEAR = 0.15  # slices are compared with those at most this share of the volume away
+NEAR = 0.15  # a slice is compared with training slices at most this share of the volume away
 # The MR as it is, mirrored from left to right, turned front to back, and both.
 FLIPS = ((), (2,), (1,), (1, 2))
 
@@ -39,7 +39,7 @@ class Distances(NamedTuple):
 
     mean: float
     worst: float
-    turned: float  # the smallest mean of the MR turned over or upside down
+    turned: float  # the smallest mean after turning the MR front to back or upside down
 
 
 class Atlas(NamedTuple):
@@ -63,7 +63,7 @@ class Atlas(NamedTuple):
 
         Args:
           flips: the slices of the MR in each of the `FLIPS`.
-          without: a training patient who is left out, because it is himself.
+          without: the patient's name, if he is a training patient and must be left out.
         """
         others = np.array([name != without for name in self.patients])
         own = self._nearest(flips[0], others)

@@ -1,4 +1,4 @@
-"""The difference of left and right in an MR, and how it tells that a patient is mirrored."""
+"""The difference between left and right in an MR, which shows whether a patient is mirrored."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -6,9 +6,9 @@ from scipy import ndimage
 
 GRID = (24, 18)  # cells from left to right and from back to front of the body
 PARTS = 6  # along z
-BLUR = 2.0  # cells; smoother differences are removed: the coil or a turned patient makes them
-RIDGE = 1.0  # mean variances, added because there are more cells than patients
-FARTHEST = 1.5  # of v; the mean of mirrored patients is 1
+BLUR = 2.0  # cells; smoother differences are removed, because coils and turned patients cause them
+RIDGE = 1.0  # in mean variances; regularises, because there are more cells than patients
+FARTHEST = 1.5  # the largest |v| that counts; the mean of mirrored patients has v = 1
 
 Asymmetry = Float[np.ndarray, " e"]
 
@@ -28,7 +28,7 @@ def asymmetry(image: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"]
     cells = ndimage.gaussian_filter(inside, (*(size / GRID / 2), 0))
     cells = ndimage.zoom(cells, (*(GRID / size), 1), order=1, grid_mode=True, mode="nearest")
     cells = cells - ndimage.gaussian_filter(cells, (BLUR, BLUR, 0))
-    slices = max(cells.shape[2], PARTS)  # a slice counts several times where there are few
+    slices = max(cells.shape[2], PARTS)  # with few slices, each counts several times
     cells = cells[..., np.arange(slices) * cells.shape[2] // slices]
     parts = np.stack([one.mean(axis=2) for one in np.array_split(cells, PARTS, axis=2)], axis=-1)
     return (parts - parts[::-1])[: GRID[0] // 2].ravel()
@@ -37,15 +37,15 @@ def asymmetry(image: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"]
 def mirrored_odds(patient: Asymmetry, training: Float[np.ndarray, "p e"]) -> float:
     """How much more the patient is like the training's mirror images than like the training.
 
-    This is e^2v, where v is his asymmetry along Fisher's discriminant of the two, which is -1 for
-    the mean of the training and 1 for that of its mirror images. By v alone, a mirrored patient is
-    not much farther from the mean than the least typical patient of the training; by e^2v he is
-    several times as far. Where left and right differ by chance only, v is often large, and cannot
-    show a mirrored patient. It therefore counts up to `FARTHEST` only.
+    This is e^(2v), where v is the patient's asymmetry along Fisher's discriminant between the two:
+    v is -1 for the mean of the training and 1 for that of its mirror images. By v alone, a mirrored
+    patient is not much farther from the mean than the least typical patient of the training; by
+    e^(2v) he is several times as far. Where left and right differ only by chance, |v| is often
+    large although no patient is mirrored, so v is clipped to ±`FARTHEST`.
     """
     usual = training.mean(axis=0)
     apart = training - usual
-    # The covariance has at most as many dimensions as patients: it is inverted there (Woodbury).
+    # The covariance has at most rank p (patients), so a p x p matrix is inverted (Woodbury).
     small = apart @ apart.T
     ridge = RIDGE * max(np.trace(small) / len(usual), 1e-9)
     inner = np.linalg.solve(small + ridge * np.eye(len(small)), apart @ usual)

@@ -1,26 +1,26 @@
-"""Thresholds by a stated rate of false alarms, and what they promise."""
+"""Thresholds for a stated rate of false alarms, and the rates that they promise."""
 
 from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
-CONFIDENCE = 0.9  # in the promise of a bound
+CONFIDENCE = 0.9  # probability that a bound keeps its promise
 
 
 class Threshold(NamedTuple):
     """A limit that a new score of the same kind exceeds at a known rate."""
 
     value: float
-    promised: float  # the rate is at most this, on average over sets of fitted patients; 1 is none
+    promised: float  # highest rate, on average over sets of fitted patients; 1 promises nothing
     sentence: str
 
 
 def tolerance(
     values: Sequence[float], level: float, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """An upper bound of a share `level` of all new values, and the share that is promised.
+    """An upper bound on a share `level` of new values, and the share that is promised.
 
-    The k-th smallest of K values bounds a share of new ones that has the distribution
+    The share of new values below the k-th smallest of K values has the distribution
     Beta(k, K + 1 - k) over sets of K values. The smallest k is taken for which this share is at
     least `level` with a probability of `confidence` (Vovk, ACML 2012). If the values are too few,
     the bound is their largest, and the promised share is smaller than `level`.
@@ -40,11 +40,11 @@ def threshold(scores: Sequence[float], rate: float, others: Sequence[float] = ()
 
     If a new patient is exchangeable with the K fitted ones, his score exceeds the k-th smallest of
     theirs, k = ⌈(K + 1)(1 - rate)⌉, with a probability of at most `rate`. If k exceeds K, the
-    patients are too few. Then `others` join, for whom nothing can be promised, and the largest
-    score of the fitted patients remains a lower limit: it is exceeded with probability 1/(K + 1).
+    patients are too few. Then the scores of `others`, which promise nothing, are added. The
+    threshold is at least the largest fitted score, which is exceeded with probability 1/(K + 1).
 
     Args:
-      scores: of patients that had no part in anything that the scores depend on; at least one.
+      scores: of at least one patient; what the scores depend on was fitted without them.
       rate: of false alarms.
       others: scores of other patients, such as those of the training.
     """

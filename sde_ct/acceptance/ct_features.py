@@ -11,7 +11,7 @@ from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.masks import tissues
 from sde_ct.volumes.volume import Volume, canonical
 
-FAR_MM = 20.0  # of the body, where the CT must show air
+FAR_MM = 20.0  # distance from the body beyond which the CT must show air
 
 
 def ct_features(
@@ -22,11 +22,11 @@ def ct_features(
 ) -> dict[str, float]:
     """The figures of `features.FEATURES` that a synthetic CT gives.
 
-    `bone_volume` is still in cm³ here, see `Reference.complete`, and `body_volume`, cm³, goes with
-    it.
+    `bone_volume` is in cm³ here. `Reference.features` divides it by the bone volume that is usual
+    for `body_volume` (cm³).
 
     Args:
-      mr: a.u., which shows where the body is.
+      mr: a.u.; it shows where the body is.
       mean, spread: of the draws, HU, on the grid of the MR; the spread is None for a single draw.
       draws: the single draws, HU, if they are at hand.
     """

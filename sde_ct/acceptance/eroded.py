@@ -1,4 +1,4 @@
-"""The part of a mask that lies far from everything else."""
+"""The part of a mask that lies far from all voxels outside it."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -8,7 +8,7 @@ from scipy import ndimage
 def eroded(
     mask: Bool[np.ndarray, "x y z"], voxel: np.ndarray, mm: float
 ) -> Bool[np.ndarray, "x y z"]:
-    """Voxels of a mask at least so far, in plane, from those that are not in it."""
+    """The voxels of a mask whose in-plane distance to all voxels outside it exceeds `mm`."""
     padded = np.pad(mask, ((1, 1), (1, 1), (0, 0)), "edge")
     near = [
         ndimage.distance_transform_edt(padded[..., z], sampling=voxel[:2]) > mm

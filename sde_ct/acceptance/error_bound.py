@@ -1,4 +1,4 @@
-"""The MAE that is to be expected of a patient without a CT, and an upper bound of it."""
+"""The predicted MAE of a patient without a CT, and an upper bound on it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from sde_ct.acceptance.conformal import tolerance
 from sde_ct.acceptance.features import Features
 
 LEVEL = 0.9  # share of patients whose error lies below the bound
-# A CT with less bone than that of patients of like build is likely to have missed some.
+# A CT with less bone than in patients of similar build has probably missed some bone.
 MISSED = {"body": ("bone_missing",), "bone": ("bone_missing",)}
 
 
@@ -50,11 +50,11 @@ def fit_errors(
     validation_true: Sequence[float],
     level: float = LEVEL,
 ) -> ErrorModel:
-    """Fit the weights on examples, and the level and bound on validation patients.
+    """Fit the weights on examples, and the intercept and the bound on validation patients.
 
-    Examples are training patients as they are and with altered MRs, for which the network errs
-    more. The network has seen them, so only the validation patients set the level of the prediction
-    (by their median) and the bound, which is split-conformal, see `conformal.tolerance`.
+    Examples are training patients with their own MRs and with altered ones, on which the network
+    errs more. The network has seen these patients, so only the validation patients set the
+    intercept (by their median) and the bound (split-conformal, see `conformal.tolerance`).
     """
     from scipy.optimize import nnls  # takes a sixth of a second to import
 

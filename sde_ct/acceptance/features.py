@@ -1,4 +1,4 @@
-"""The figures that are measured of one patient, the reason each can give, and its words."""
+"""The figures that are measured in a patient, and the reason for a review that each can give."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,12 +15,12 @@ class Feature(NamedTuple):
 
     Attributes:
       reason: a key of `REASONS`.
-      words: what it is, for a sentence.
-      unit: of the figure, for a sentence.
+      words: the name of the figure in a sentence.
+      unit: of the figure, as in a sentence.
       sides: `BOTH` if a low value is as suspicious as a high one, else `HIGH`.
       log: whether patients are compared by the logarithm, as sizes and spreads are.
-      resolution: the smallest difference that means anything, of the logarithm if `log`. It takes
-        the place of the variation between training patients where these are all alike.
+      resolution: the smallest meaningful difference, of the logarithm if `log`. If the training
+        patients vary less, the resolution replaces their variation.
     """
 
     reason: str
@@ -31,7 +31,7 @@ class Feature(NamedTuple):
     resolution: float = 0.01
 
     def scaled(self, value: float) -> float:
-        """The value as patients are compared by it."""
+        """The value by which patients are compared: its logarithm if `log`."""
         return float(np.log(max(value, 1e-6))) if self.log else float(value)
 
 
@@ -58,10 +58,10 @@ REASONS = {
     "range": "path lengths that are too uncertain",
 }
 
-# A cause is named before its consequences. Ghosts reach the edges of the field. Where the body's
-# outline is missing, everything that is measured in it changes. A failed draw changes the spread,
-# and whatever is wrong with an MR changes its features in the network and what that makes of it.
-# So reasons are named by these groups, and by weight within each.
+# Causes are named before their consequences. A ghost reaches the edges of the field, as a truncated
+# body does. A truncated outline changes all figures of the body. A failed draw changes the spread.
+# Every fault of an MR changes its features in the network and the synthetic CT. Reasons are
+# therefore sorted by these groups, and by weight within each group.
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("grid", "empty", "artefact"),
     ("truncated",),
@@ -71,13 +71,13 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("anatomy",),
     ("seams", "air", "tissue", "spread", "error", "range"),
 )
-# Faults of the acquisition, from which other figures follow.
+# Faults of the acquisition, which change other figures too.
 CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]
-# A cause that passes alone is named before the group of this reason. Changed grey values can make
-# an MR look turned or mirrored.
+# A cause with a weight of at most 1 is named before the group of the reason given here. Changed
+# grey values can make an MR look turned or mirrored.
 MILD = {"contrast": "orientation", "uneven": "orientation"}
-LATER = "anatomy"  # the same for all other causes
-WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # of each tissue
+LATER = "anatomy"  # the reason for all other causes
+WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # each tissue in words
 TISSUES = tuple(WORDS)
 
 FEATURES = {

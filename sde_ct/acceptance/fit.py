@@ -29,14 +29,14 @@ def fit(
 ) -> Reference:
     """Fit the centre and scale of every figure, the predicted error, and the joint threshold.
 
-    The training patients give centre and scale: the median, and the largest distance of one of them
-    from it. Each of them is compared with the others only. Altered copies of them show how errors
-    grow. The largest score over all figures of each validation patient gives the threshold,
-    so the rate of false alarms is that of all reasons together.
+    The training patients give the centre (their median) and the scale (their largest distance from
+    the median). Each training patient is compared only with the others. Their altered copies show
+    how errors grow. The threshold is fitted to each validation patient's largest score over all
+    figures, so the rate of false alarms is that of all reasons together.
 
     Args:
-      training, altered: patients of the training with their errors, and with altered MRs; an
-        altered copy has the name of its patient.
+      training, altered: training patients with their own and with altered MRs, and their errors;
+        an altered copy has the name of its patient.
       validation: patients that the network was not trained on, with their errors.
       rate: of false alarms.
       level: share of patients whose MAE lies below the bound.
@@ -79,7 +79,7 @@ def fit(
 
 
 def _unscaled(training: Sequence[Measured], rate: float, level: float) -> Reference:
-    """What patients are compared with, without errors, scales and a threshold."""
+    """The reference without error models, centres, scales and a threshold."""
     logs = [
         [np.log(max(p.values[n], 1e-6)) for n in ("body_volume", "bone_volume")] for p in training
     ]

@@ -1,4 +1,4 @@
-"""The strength of a displaced copy of the body, as ghosting makes it."""
+"""The strength of a displaced copy of the body, such as a ghosting artefact."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,15 +10,15 @@ FLOOR = 0.1  # of the mean square, so that a weak structure is not called a stro
 
 
 def ghost(signal: Float[np.ndarray, "x y z"], bright: Bool[np.ndarray, "x y z"]) -> float:
-    """How strong a copy is that is displaced by a quarter to half of the field, in plane.
+    """The strength of a copy that is displaced in plane by a quarter to half of the field.
 
-    It is the largest slope, over both in-plane axes and all such displacements, of the signal
-    outside of the bright body on the displaced signal. Both are compared by their local structure,
-    because suppressed fat or uneven air is smooth and a copy is not.
+    It is the largest regression slope of the signal outside the bright body on the displaced
+    signal, over both in-plane axes and all such displacements. Only the local structure of both
+    signals counts, because suppressed fat and uneven air are smooth and a copy is not.
 
     Args:
       signal: the MR minus the dark end of the body, a.u., on the coarse grid.
-      bright: what is too bright for air beside the body.
+      bright: voxels that are too bright for the air around the body.
     """
     near = ndimage.binary_dilation(bright, np.ones((3, 3, 1), bool), iterations=MARGIN)
     outside = ~near

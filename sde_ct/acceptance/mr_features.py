@@ -1,4 +1,4 @@
-"""Figures of an MR that show whether it is of the training's kind, apart from its anatomy."""
+"""Figures that show, apart from the anatomy, whether an MR is like those of the training."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
-VOID = 0.1  # of the way from dark to the usual brightness at a place; less is no signal
+VOID = 0.1  # share of the usual brightness at a place, above dark; less is no signal
 RIM_MM = 15.0  # skin and the air at its surface are not judged
 FEWEST = 20  # blocks, to fit a surface to
 FAINT = 0.25  # a voxel may be body from this share of the way from air to the median
@@ -24,9 +24,9 @@ FAINT = 0.25  # a voxel may be body from this share of the way from air to the m
 class MRFigures(NamedTuple):
     """What is measured of one MR.
 
-    `grey_values` are the `HISTOGRAM` percentiles in the faint body, 0 at its dark and 100 at its
-    bright end. The mean difference of those of two patients is the first Wasserstein distance of
-    their grey values, in percent of the way from dark to bright.
+    `grey_values` are the `HISTOGRAM` percentiles in the faint body, scaled to 0 at its dark end and
+    100 at its bright end. Their mean |difference| between two patients approximates the first
+    Wasserstein distance of the grey values, in percent of the way from dark to bright.
     """
 
     values: dict[str, float]  # of `features.FEATURES`
@@ -93,7 +93,7 @@ def _extent(profile: Bool[np.ndarray, "n z"]) -> np.ndarray:
 def _touching(body: Bool[np.ndarray, "x y z"]) -> dict[str, float]:
     """The largest share of the body's in-plane outline on one edge of the field, along x and y.
 
-    A wide patient may touch both edges a little; one who is cut off lies on one edge.
+    A wide patient may touch both edges a little; a truncated patient lies along one edge.
     """
     cross = ndimage.generate_binary_structure(3, 1)
     cross[:, :, [0, 2]] = False
@@ -112,9 +112,9 @@ def _largest(mask: Bool[np.ndarray, "x y z"]) -> float:
 def _usual(
     blocks: Float[np.ndarray, "i j z"], inner: Bool[np.ndarray, "i j z"], middle: float
 ) -> Float[np.ndarray, "i j z"]:
-    """The brightness that is usual at each place, at most `middle`, the median of the body.
+    """The usual brightness at each place, at most `middle`, the median of the body.
 
-    Far from a surface coil tissue is dark, but not without signal. Voids do not count.
+    Far from a surface coil, tissue is dark but not without signal. Voids do not count.
     """
     shown = inner & (blocks > VOID * middle)
     surface = _quadratic(np.log(np.maximum(blocks, VOID * middle)), shown)

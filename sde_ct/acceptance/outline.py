@@ -1,17 +1,17 @@
-"""The outline of a body in coarse voxels, in which large faults of an MR are measured."""
+"""The outline of the body on a coarse grid, on which large faults of an MR are measured."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
 COARSE_MM = 6.0  # in-plane size of the coarse voxels
-CLOSING = 2  # of these voxels
+CLOSING = 2  # iterations of the binary closing, in coarse voxels
 AIR, TISSUE = 5.0, 95.0  # percentiles of the coarse voxels that are surely air and tissue
 DIM = 25.0  # percentile of dim tissue among the voxels that are nearer to tissue than to air
 
 
 def coarse(image: Float[np.ndarray, "x y z"], voxel: np.ndarray) -> Float[np.ndarray, "i j z"]:
-    """Means over blocks in plane of about `COARSE_MM`; edge voxels fill up the last blocks."""
+    """Means over in-plane blocks of about `COARSE_MM`; edge voxels fill up the last blocks."""
     fx, fy = _factors(voxel)
     padded = np.pad(image, ((0, -image.shape[0] % fx), (0, -image.shape[1] % fy), (0, 0)), "edge")
     nx, ny, nz = padded.shape
@@ -50,7 +50,7 @@ def sure_body(blocks: Float[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 def faint_body(
     image: Float[np.ndarray, "x y z"], voxel: np.ndarray, level: float, share: float
 ) -> Bool[np.ndarray, "x y z"]:
-    """The body, with tissues that are only a little brighter than air, such as suppressed fat.
+    """The body, including tissues only a little brighter than air, such as suppressed fat.
 
     Args:
       image: a.u.

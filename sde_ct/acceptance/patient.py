@@ -1,4 +1,4 @@
-"""What is measured of one patient before it is compared with the training."""
+"""The measurements of one patient before they are compared with the training."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from sde_ct.volumes.masks import tissues
 
 
 class Measured(NamedTuple):
-    """One patient."""
+    """The measurements of one patient."""
 
     name: str
     values: Mapping[str, float]  # of `mr_features` and `ct_features`

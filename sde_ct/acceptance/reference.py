@@ -1,4 +1,4 @@
-"""What a network's training and validation patients were like: acceptance.json."""
+"""`acceptance.json`, a summary of a network's training and validation patients."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,13 +30,14 @@ class Reference:
       atlas: slices of the training patients.
       asymmetries: of each training patient, by name.
       build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
-      errors: by tissue.
-      centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale.
-      largest: the largest score that one of these patients has, for each figure; at least 1.
+      errors: the error model of each tissue.
+      centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale, or 0
+        below the centre if only high values are suspicious.
+      largest: the largest score of these patients for each figure, at least 1.
       threshold: the largest score that a patient may have without a review.
       rate: of false alarms for which the threshold was made.
       level: share of patients for whom the bound of the error was made.
-      promise: a sentence.
+      promise: a sentence on what the threshold promises.
       network: the weights, the sampling settings, the sampler and the draws, as plain JSON.
     """
 
@@ -56,7 +57,7 @@ class Reference:
     network: Mapping[str, Any]
 
     def features(self, patient: Measured, without: str = "") -> dict[str, float]:
-        """All figures of a patient; `without` leaves one training patient out of the atlas."""
+        """All figures of a patient; `without` names a training patient who is left out."""
         values = dict(patient.values)
         anatomy = self.atlas.distances(patient.flips, without)
         others = np.array([a for name, a in self.asymmetries.items() if name != without])
@@ -77,10 +78,10 @@ class Reference:
         return values | predicted
 
     def _turned(self, anatomy: Distances) -> float:
-        """The distance relative to that of the MR turned over.
+        """The anatomy's distance, divided by the distance of the MR turned over.
 
-        It is NaN if the MR turned over is not like the training, because then a turn explains
-        nothing.
+        The result is NaN if the MR turned over is not like the training either, because then a
+        turn explains nothing.
         """
         if "anatomy" in self.centre:
             passes = self.centre["anatomy"] + self.threshold * self.scale["anatomy"]
@@ -89,7 +90,7 @@ class Reference:
         return max(anatomy.mean, 1e-9) / max(anatomy.turned, 1e-9)
 
     def scores(self, features: Mapping[str, float]) -> dict[str, float]:
-        """How far each figure lies from the training, in the scale of its variation there."""
+        """The distance of each figure from its centre, in units of its variation in training."""
         found = {}
         for name, feature in FEATURES.items():
             value = features.get(name, np.nan)

@@ -1,4 +1,4 @@
-"""PASS or REVIEW of one patient, with its reasons, causes first."""
+"""The verdict on one patient, PASS or REVIEW, with its reasons, causes first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, LATER, MILD, RE
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
-USEFUL = 0.5  # least promised share of patients for which a bound is called one
+USEFUL = 0.5  # share of patients; a bound promised for fewer is reported as of no use
 
 
 class Reason(NamedTuple):
     """A reason for a review.
 
     `weight` is its largest score divided by the threshold. A figure of the MR with a weight of at
-    most 1 passes alone. It is named if no patient of the fit had such a value, because it may be
-    the cause of another reason. A fact, such as a header that no training patient had, has no
-    weight and comes first.
+    most 1 causes no review by itself. It is named beside other reasons if no patient of the fit
+    had such a value, because it may be their cause. A fact, such as a header that no training
+    patient had, has no weight and comes first.
     """
 
     name: str  # a key of `features.REASONS`
@@ -33,9 +33,9 @@ class Verdict:
     """The verdict on one patient.
 
     Attributes:
-      reasons: facts first, then by `features.GROUPS`, and by weight within each. Those with a
+      reasons: facts first, then by `features.GROUPS`, and by weight within each. Reasons with a
         weight of at most 1 stand where `features.MILD` says. A patient without a reason passes.
-      weights: the largest of each reason, also of those below 1.
+      weights: the weight of every reason that was measured, whether it is given or not.
       errors: by tissue the predicted MAE and its upper bound, HU.
       bound: a sentence on what the bound promises.
       promise: a sentence on what the threshold promises.
@@ -54,7 +54,7 @@ class Verdict:
 
     @property
     def short(self) -> str:
-        """The verdict and its first reason in two words."""
+        """The verdict and the name of its first reason."""
         return f"{REVIEW}: {self.reasons[0].name}" if self.reasons else PASS
 
     @property
@@ -102,7 +102,7 @@ def judge(
       reference: of the network.
       features: from `Reference.features`.
       facts: reasons that need no threshold, each a key of `REASONS` and a sentence.
-      ranges: a name and the width in mm of the interval of each path length.
+      ranges: the name of each path length, and the width of its interval in mm.
       limit: the widest interval of a path length that passes, mm; None judges no range.
     """
     reasons = [Reason(name, None, sentence) for name, sentence in facts]
@@ -141,7 +141,7 @@ def _causes(
     largest: Mapping[str, str],
     weights: Mapping[str, float],
 ) -> list[Reason]:
-    """Figures of the MR that pass, but that no patient of the fit had."""
+    """Figures of the MR that pass, but whose values no patient of the fit had."""
     causes = []
     for reason, name in largest.items():
         most, weight = reference.largest[name], weights[reason]
@@ -152,7 +152,7 @@ def _causes(
 
 
 def _place(reason: Reason, weights: Mapping[str, float]) -> tuple[float, float]:
-    """Facts come first, then causes before consequences, and the heaviest first."""
+    """The key for sorting: facts, then causes, then consequences, each by falling weight."""
     if reason.weight is None:
         return -1, 0.0
     weight = weights[reason.name]  # not rounded
@@ -166,7 +166,7 @@ def _group(name: str) -> int:
 
 
 def _sentence(reference: Reference, name: str, value: float, most: float | None = None) -> str:
-    """What was measured and what passes, or, given a score, what the patients of the fit had."""
+    """The measured value, and what passes or, given a score `most`, what the fit's patients had."""
     feature = FEATURES[name]
     centre, scale = reference.centre[name], reference.scale[name]
     reach = scale * (reference.threshold if most is None else most)
@@ -181,7 +181,7 @@ def _sentence(reference: Reference, name: str, value: float, most: float | None 
 
 
 def _distinct(value: float, *ends: float) -> list[str]:
-    """The numbers with three digits, or with as many as tell the value from the ends."""
+    """The numbers with three digits, or with as many as distinguish the value from the ends."""
     for digits in range(3, 10):
         shown, *others = (f"{number:.{digits}g}" for number in (value, *ends))
         if shown not in others:

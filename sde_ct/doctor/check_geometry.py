@@ -15,7 +15,7 @@ from sde_ct.volumes.volume import Volume, reordered, same_grid
 
 VOXEL_MM = (0.05, 25.0)  # least and largest spacing of scanners and of this package's phantoms
 BODY_MM = (40.0, 2500.0)  # least and largest in-plane extent
-SHEAR = 0.01  # cosine between axes that should be perpendicular; it is that of 0.6 degrees
+SHEAR = 0.01  # largest cosine of the angle between two voxel axes: 0.6 degrees off a right angle
 SHIFT_MM = 5.0  # largest distance between the bodies' centres, or half a voxel if that is larger
 COMMON = 0.2  # share of the MR's body that the CT must show
 

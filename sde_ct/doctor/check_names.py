@@ -19,7 +19,7 @@ LARGEST = 4_000_000  # bytes; larger text files are not searched
 
 
 def check_names(folder: Path, secrets: Collection[str]) -> list[Finding]:
-    """Look for names of patients below a folder; DICOM files, which always name one, are skipped.
+    """Look for patients' names below a folder, but not in DICOM headers, which always hold one.
 
     Args:
       folder: the folder.

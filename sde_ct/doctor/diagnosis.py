@@ -85,7 +85,7 @@ def _synthesis(
     method = build_method(config)
     draws = DRAWS if method.is_random else 1
     evaluations: float = cost.evaluations + solved
-    if method.means is not None:  # the draws share them, instead of one evaluation each
+    if method.means is not None:  # the draws share the means, which `cost` counts in each draw
         evaluations += (1 + config.data.flip) / draws - 1
     by = f" by {_short(advised)}" if advised else ""
     what = cost.synthesis(slices, evaluations, draws)

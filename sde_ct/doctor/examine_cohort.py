@@ -120,7 +120,7 @@ def _read(case: Source, root: Path) -> Patient:
 
 
 def _unpaired(folder: Path, root: Path) -> list[Finding]:
-    """Examine the volumes of a patient that cannot be read, and compare CTs with a single MR."""
+    """Examine an unreadable patient's volumes, and compare CTs with the MR if there is only one."""
     findings, volumes, _ = _examined(_images(folder, root))
     mrs = [volume for kind, volume in volumes.values() if kind == "MR"]
     for name, (kind, volume) in volumes.items():

@@ -69,7 +69,7 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
 
 
 def _shared_names(folder: Path) -> list[Finding]:
-    """Report names in two splits, which also make `read_prepared` refuse the index."""
+    """Report names in two parts of the split, for which `read_prepared` also refuses the index."""
     try:
         split = read_json(folder / INDEX)["split"]
         return list(check_split({part: list(names) for part, names in split.items()}, {}))

@@ -29,7 +29,7 @@ class Evaluated(NamedTuple):
     rows: list[Row]
     refused: list[Refusal]
     judged: dict[str, Judged]
-    doubts: dict[str, str]  # reason by patient why the prediction may not be in HU
+    doubts: dict[str, str]  # by patient, the reason why the prediction may not be in HU
 
 
 class EvaluatedCase(NamedTuple):
@@ -118,7 +118,7 @@ def evaluate_files(
     """Read, check and evaluate one case, with its draws if there are any.
 
     A prediction or draw that does not look like HU is named in `doubt`. Its figures still count,
-    because a method must not gain from its worst cases. A reference that is not in HU is refused.
+    because a method must not gain if its worst cases drop out. A reference not in HU is refused.
 
     Args:
         z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined

@@ -7,12 +7,12 @@ Each case has one folder, with everything on the grid of the real CT:
     CASE/structures/BODY.mha      the body mask
     CASE/structures/<NAME>.mha    other structures, if there are any
 
-matRad reads it by `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`, and
+matRad reads a case by `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/structures'})`, and
 pyRadPlan by `pyRadPlan.io.load_binary_patient("CASE/sct.mha", "CASE/structures")`. Both take the
-names of structures from the files, and BODY as the patient's outline. pyRadPlan's dialog for single
-images guesses the content of a file from its data type. CTs are stored as int16 and structures as
-uint8, so that the guess is right. A spread would be taken for a CT, structures or a dose and is
-therefore not exported.
+names of structures from the file names, and use BODY as the patient's outline. pyRadPlan's dialog
+for single images guesses the content of a file from its data type. CTs are stored as int16 and
+structures as uint8, so that the guess is right. A spread would be taken for a CT, structures or a
+dose and is therefore not exported.
 """
 
 import os

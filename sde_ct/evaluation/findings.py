@@ -140,7 +140,7 @@ def _artefacts(summary: Summary) -> Answer:
     """Whether the CNN lacks fine detail, and whether the GAN has more large errors than the CNN.
 
     Large errors measure artefacts, because false bone or gas is wrong by hundreds of HU. Fine
-    detail does not measure artefacts, because texture like that of noise is none.
+    detail does not measure artefacts, because noise-like texture adds detail but is no artefact.
     """
     detail = mean(summary, "CNN", "detail")
     cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))

@@ -57,8 +57,8 @@ def match_cases(
         prediction: a folder of `<case>.nii.gz` or of files in another format, or one file.
         reference: a folder or file in the same form, or any folder above SynthRAD's layout,
             `<case>/ct.nii.gz`.
-        mask: in the same form as `reference`, with `mask.nii.gz`. None takes the `mask.nii.gz`
-            beside the reference's `ct.nii.gz`, if there is one.
+        mask: in the same form as `reference`, with `mask.nii.gz` instead of `ct.nii.gz`. None takes
+            the `mask.nii.gz` beside the reference's `ct.nii.gz`, if there is one.
         spread: standard deviations of the draws: a folder of `<case>.nii.gz`, or one file.
         draws: a folder of `<case>_00.nii.gz`, `<case>_01.nii.gz` …, or of folders `<case>` that
             contain the draws of that case and nothing else.
@@ -106,7 +106,7 @@ def match_cases(
 
 
 def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
-    """The files at any depth with a kind as name, such as ct.nii.gz, by their folders' names."""
+    """The files of a kind at any depth, such as ct.nii.gz, by the names of their folders."""
     volumes: dict[str, list[Path]] = {}
     for folder in folders(place):
         for path in sorted(folder.glob(f"{kind}.*")):

@@ -1,7 +1,7 @@
 """Image similarity between a synthetic and the real CT.
 
-Volumes are [x, y, z] in HU with axial slices along z; only voxels inside the mask count. Every
-function raises an `InputError` for arrays of different shape, an empty mask and voxels inside the
+Volumes are [x, y, z] in HU with axial slices along z; only voxels inside the mask count. Functions
+with a mask raise an `InputError` for arrays of different shape, an empty mask and voxels inside the
 mask that are not finite.
 """
 
@@ -62,7 +62,7 @@ def large_error_share(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
 def histogram_distance(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Wasserstein distance of the two distributions of HU over the mask, HU.
 
-    This distance is the mean change in HU that would give the prediction the real CT's histogram.
+    This distance is the least mean |change| in HU that gives the prediction the CT's histogram.
     It is never larger than the `mae`. A CT with the right HU in the wrong places has a distance of
     0 and a large `mae`.
     """

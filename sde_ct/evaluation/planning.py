@@ -20,11 +20,11 @@ from sde_ct.volumes.volume import Volume
 
 
 class Planning(NamedTuple):
-    """What is measured in the draws beside their voxels.
+    """What to measure in the draws besides their voxels.
 
     Attributes:
         plan: the rays; None for none.
-        target: of the rays, as `read_target` takes it, or a folder of masks by case.
+        target: the rays' target in a form that `read_target` takes, or a folder of masks by case.
         structures: a folder with a folder of masks or RTSTRUCT files for each case; None for none.
     """
 

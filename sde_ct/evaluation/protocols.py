@@ -3,8 +3,8 @@
 `volume` is the protocol for comparing methods: it judges only the body, on the intensity window of
 the training. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole slices scaled to [0,
 1]; the easy air around the patient raises its figures. `synthrad2023` and `synthrad2025` follow the
-challenges of those years and are comparable with their results. 2023 has the 3D SSIM of `ssim3d` in
-the column `ssim`, and 2025 has its 3D MS-SSIM in the column `ms_ssim`.
+challenges of those years and are comparable with their results. `synthrad2023` gives 3D SSIM in the
+column `ssim`, and `synthrad2025` gives 3D MS-SSIM in the column `ms_ssim` (see `ssim3d`).
 
 To add a protocol, add an entry to `PROTOCOLS`. To give it a metric of its own, write a function in
 a new file and add a `Column` with this function to the entry's `columns`.
@@ -25,7 +25,7 @@ from sde_ct.volumes.masks import CtVolume, Mask
 
 @dataclass(frozen=True)
 class Protocol:
-    """How PSNR and SSIM are computed. The errors of `SHARED` are the same in all.
+    """How PSNR and SSIM are computed. The errors of `SHARED` are the same in all protocols.
 
     Attributes:
         window: lowest and highest HU, to which both volumes are clipped; its width is the peak

@@ -17,7 +17,7 @@ def unmeasured(rows: Sequence[Row]) -> list[str]:
 
 
 def by_reason(refused: Sequence[dict]) -> list[tuple[str, str, str]]:
-    """Method, cases and reason, with one entry for all cases of the same reason."""
+    """Method, cases and reason, with one entry for all cases of a method with the same reason."""
     cases: dict[tuple[str, str], list[str]] = {}
     for one in refused:
         cases.setdefault((one["method"], one["reason"]), []).append(one["case"])

@@ -39,9 +39,9 @@ def write_metrics(
     `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV),
     `refused` and `warnings`. Its `summary` over patients holds mean, std, min, max, median, q25,
     q75, n and the interval of the mean per method and figure. `comparisons` compares the methods in
-    the figures of group "main" except `COST`. `statistics` says how these two were computed.
-    `caveat` is null if there are enough patients. A figure that was not measured or is not finite
-    is empty in the CSV and null in the JSON.
+    the figures of group "main" except `COST`. `statistics` says how intervals and comparisons
+    were computed. `caveat` is null if there are enough patients. A figure that was not measured or
+    is not finite is empty in the CSV and null in the JSON.
 
     Args:
         settings: how the predictions were made (draws, steps, slices and so on), JSON-ready.

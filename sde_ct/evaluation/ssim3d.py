@@ -46,13 +46,13 @@ def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) ->
 def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:
     """Multi-scale 3D structural similarity over the mask, 1 for equal images.
 
-    MS-SSIM = Π_j mean_M(L^w_j C^w_j S^w_j) over five scales, every mean cut to [0, 1]. Wang et
+    MS-SSIM = Π_j mean_M(L^w_j C^w_j S^w_j) over five scales, every mean clipped to [0, 1]. Wang et
     al. (Asilomar Conf. 2003) use the luminance L at the coarsest scale alone; here, as in
     SynthRAD2025, L counts at every scale with the weight of this scale. Axes shorter than `MS_SIDE`
-    are padded with their edge voxels, in the mask too, with the smaller half at the start.
+    are padded with their edge voxels, also in the mask, with the smaller half at the start.
 
     Raises:
-        InputError: no voxel of the mask is left at one of the scales, or `as_mask` refuses it.
+        InputError: the mask has no voxel left at one of the scales, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
     x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
@@ -75,7 +75,7 @@ def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
 
 
 class _Window(NamedTuple):
-    """The part of a volume on which the similarity depends, and its mask without `CROP`."""
+    """The part of a volume that determines the similarity, and its mask without a `CROP` margin."""
 
     box: tuple[slice, ...]
     mask: Mask

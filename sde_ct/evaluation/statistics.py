@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
 
 
 def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
-    """Compare every pair of methods by Wilcoxon's signed-rank test, corrected after Holm.
+    """Compare every pair of methods by Wilcoxon's signed-rank test with Holm's correction.
 
     A pair leaves out patients without a finite figure of both methods, and its test leaves out
     equal figures (Wilcoxon, Biometrics Bull. 1, 1945). If there is no difference, p is 1.
@@ -60,8 +60,8 @@ def _wilcoxon(differences: Float[np.ndarray, " patients"]) -> float:
 def holm(p: Sequence[float]) -> list[float]:
     """Correct p-values for the number of tests (Holm, Scand. J. Stat. 6, 1979), in the given order.
 
-    The k-th smallest of m values is multiplied by m - k + 1 and limited to 1. If the corrected
-    value before it is larger, it takes that value.
+    The k-th smallest of m values is multiplied by m - k + 1, raised to the largest corrected value
+    of the smaller ones, and limited to 1.
     """
     order = np.argsort(p, kind="stable")
     raised = np.array(p, np.float64)[order] * np.arange(len(p), 0, -1)

@@ -13,7 +13,7 @@ GROUPS = {"unseen": ("unseen", "#0072B2", "o"), "shifted": ("scanner shift", "#E
 
 
 def chart(found: Mapping[str, Any]) -> Figure:
-    """Predicted against true MAE of every patient, and the share passed by scanner shift.
+    """True against predicted MAE of every patient, and the share passed against scanner shift.
 
     Args:
       found: from `lab.benchmark.acceptance_results.record`.

@@ -34,7 +34,7 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
     Args:
         curves: sampler -> {"single": points, "average": points}, drawn solid and dashed. A point
             has the keys of `FRONTIER` and of `COSTS`. Its costs are those of one draw, or of all
-            draws that are averaged. A score that is 0 or NaN is not drawn: a CNN has no spread.
+            draws that are averaged. A score of 0 or NaN is not drawn, such as the spread of a CNN.
 
     Returns:
         A figure at 200 dpi, with errors up to `FRONTIER_TOP` times the lowest.
@@ -82,7 +82,7 @@ def _ticks_and_grid(axes: Axes) -> None:
 def reliability(samplers: Mapping[str, Reliability], title: str = "") -> Figure:
     """Share of bone-like draws against the probability of bone given the MR.
 
-    A sampler whose line is the diagonal is right. Error bars are 95 % Wilson intervals; grey
+    The line of a correct sampler is the diagonal. Error bars are 95 % Wilson intervals; grey
     squares are the shares among the training patients, where known. All `samplers` must have the
     same priors. The figure has 200 dpi.
     """

@@ -1,4 +1,4 @@
-"""Functions of this folder that import Matplotlib, which takes a second, when they are called."""
+"""Functions of this folder that import Matplotlib, which takes a second, only when called."""
 
 from typing import Any
 

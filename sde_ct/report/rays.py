@@ -22,7 +22,7 @@ from sde_ct.volumes.volume import Volume, canonical
 
 TARGET, REAL = PALETTE[4], PALETTE[6]
 COLOURS = (*PALETTE[1:4], PALETTE[5], PALETTE[7])  # of the gantry angles
-WIDTH, LEAST_HEIGHT, ROW = 8.2, 3.0, 0.42  # inches; a row is a gantry angle
+WIDTH, LEAST_HEIGHT, ROW = 8.2, 3.0, 0.42  # inches; each gantry angle has a row
 CENTRAL = 1.4  # points, the width of the ray to the centre
 
 
@@ -38,10 +38,10 @@ def fan(
 ) -> Figure:
     """The rays on the axial slice through the target's centre, and their water-equivalent lengths.
 
-    On the left, rays that end in other slices are projected onto this one. On the right, there is a
-    row for each gantry angle, for the ray to the centre: its nominal length as a number, and
-    relative to it the lengths in the draws, an interval, and the length in the real CT. The figure
-    has 200 dpi.
+    On the left, rays that end in other slices are projected onto this one. On the right, each
+    gantry angle has a row for its ray to the centre. The row gives the nominal length as a number
+    and, relative to the nominal length, the lengths in the draws, an interval, and the length in
+    the real CT. The figure has 200 dpi.
 
     Args:
         ct: the CT to show, HU, in any orientation.
@@ -117,7 +117,7 @@ def save_fan(path: Path, ct: Volume, target: Mask, ranges: TargetRanges, title: 
 
 
 def _finish(axes: Axes, labels: list[str], interval: str, *, real: bool) -> None:
-    """The rows' labels in the colours of their rays, the legend, and a line for the nominal."""
+    """Add row labels in the colours of the rays, the legend, and a line at the nominal length."""
     axes.axvline(0, color="0.5", linestyle="--", linewidth=1)
     axes.set(yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6))
     axes.set_yticklabels(labels, fontsize=FONT)

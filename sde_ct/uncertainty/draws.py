@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from sde_ct.errors import InputError
 
 NOT_AIR_ABOVE = -400  # HU
-MOST_NOT_AIR = 0.01  # share of the surrounding air; real CTs have 0.1 % or less of it
-WINDOW_FROM, AIR_MEAN = -950, -850  # HU, the highest for a window that shows air, and for its air
+MOST_NOT_AIR = 0.01  # share of the surrounding air above `NOT_AIR_ABOVE`; real CTs: 0.1 % or less
+WINDOW_FROM, AIR_MEAN = -950, -850  # HU: highest start of a window with air, highest mean of air
 FEWEST_VOXELS = 100  # of surrounding air; a share of fewer would say little
 AGREEING = 1.0  # HU, the step in which CTs are stored; a smaller mean spread has collapsed
 
@@ -45,7 +45,7 @@ def collapse_warning(spread: float, draws: int) -> str | None:
 
 
 class AirFigures(NamedTuple):
-    """What draws show where the MR shows air; of the worst draw."""
+    """The largest figures of any draw where the MR shows air."""
 
     not_air: float  # share above `NOT_AIR_ABOVE`
     mean: float  # HU
@@ -74,8 +74,8 @@ def air_figures(
 ) -> AirFigures | None:
     """The figures of draws (HU) in known air, or None where they cannot be judged.
 
-    That is where fewer than `FEWEST_VOXELS` voxels are known to be air, or where the network's
-    window of HU begins at a `low` above that of air.
+    Draws cannot be judged if fewer than `FEWEST_VOXELS` voxels are known to be air, or if the
+    network's window of HU begins at a `low` above `WINDOW_FROM`.
     """
     if np.sum(air) < FEWEST_VOXELS or low > WINDOW_FROM:
         return None

@@ -1,4 +1,4 @@
-"""Confidence intervals over patients, not voxels or slices, which are alike within a patient."""
+"""Confidence intervals over patients, because voxels and slices of a patient are correlated."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

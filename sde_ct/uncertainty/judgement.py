@@ -1,9 +1,9 @@
 """All scores of the draws, per patient and over patients, and `uncertainty.json`.
 
-Tissues are those of the real CT, and with "shown" before their name those of the draws' mean.
+A tissue's name refers to the real CT or, with "shown" before it, to the mean of the draws.
 Selecting the voxels that turned out dense makes even calibrated draws look too soft in bone (Lerch
 et al., Stat. Sci. 32(1), 2017). Judge calibration over all voxels or by shown tissues, which are
-known without a CT, and compare samplers by either. `recalibration` corrects a spread.
+known without a CT. Compare samplers by either kind of tissue. `recalibration` corrects a spread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
 ELSEWHERE = ("figures", "ranges", "notes")  # fields of `Judged` that are in other records
-OVERCONFIDENT = 0.5  # a spread-skill below this, a spread less than half the error, is warned of
+OVERCONFIDENT = 0.5  # a spread-skill below this, a spread less than half the error, gives a warning
 
 
 class Calibration(NamedTuple):
@@ -49,8 +49,8 @@ class Judged(NamedTuple):
         figures: over the body, as in metrics.csv: `spearman`, `spread_skill`, `crps` and
             `spread`, the mean standard deviation, HU.
         by_tissue: for `all` of the body, for `air`, `soft` tissue and `bone` of the real CT, and
-            `shown air` and so on of the mean. Those with under `scores.BINS` voxels are absent.
-        warning: that the spread tells little about the error; None where it does.
+            `shown air` and so on of the mean. Tissues of under `scores.BINS` voxels are absent.
+        warning: a sentence if the spread tells little about the error, else None.
         sums: scores of sums over voxels.
         structures: mean HU of structures by name.
         ranges: path lengths to a target; they are not in `uncertainty.json`.
@@ -181,7 +181,7 @@ def warnings(judgements: Judgements) -> list[str]:
 def record(judgements: Judgements) -> dict[str, Any]:
     """The content of `uncertainty.json`: the fields of `JudgedMethod` for each method.
 
-    `nominal` in a coverage is what calibrated draws reach. Figures of metrics.csv are left out.
+    `nominal` in a coverage is the share for calibrated draws. Figures of metrics.csv are left out.
     """
     patients = {patient for of_method in judgements.values() for patient in of_method.patients}
     return {

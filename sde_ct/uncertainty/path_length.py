@@ -5,8 +5,8 @@ A proton beam stops where the integral of the relative stopping power (RSP) alon
     WEPL = ∫ RSP(HU(s)) ds,
 
 reaches the range in water that belongs to its energy. An error of the WEPL to a point is the error
-of the protons' range there. The spread of an integral cannot be had from a map of the voxels'
-spread, as errors of neighbours are alike; each draw has its own path lengths.
+of the protons' range there. The spread of an integral cannot be computed from a map of the voxels'
+spread, because errors of neighbours are correlated. It is computed from the WEPL of each draw.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class RangeFigures(NamedTuple):
 
     @property
     def mean(self) -> Float[np.ndarray, " r"]:
-        """The mean over the draws. It differs from `nominal` as RSP is not linear in HU."""
+        """The mean over the draws. It differs from `nominal` because RSP is not linear in HU."""
         return self.lengths.mean(axis=0)
 
     @property
@@ -53,8 +53,8 @@ def path_lengths(
     """The WEPL of every ray in every draw, mm.
 
     Args:
-        draws: M CTs, HU, on the grid of `matrix`. Memory holds at most one draw more than these.
-        matrix: of `ray_matrix`.
+        draws: M CTs, HU, on the grid of `matrix`. At most one more draw is held in memory.
+        matrix: from `ray_matrix`.
 
     Raises:
         InputError: a draw has another number of voxels, or NaN or infinite ones on a ray.

@@ -17,8 +17,8 @@ from sde_ct.errors import InputError
 from sde_ct.uncertainty.recalibration import SPREAD_FLOOR, floored
 from sde_ct.uncertainty.recalibration_fit import COVERAGE, patient_quantile, require_coverage
 
-FLOORS = {"mm": 0.1, "HU": SPREAD_FLOOR}  # by unit; they give bounds where all draws agree
-ROUNDING = 1e-9  # of a share, which must not decide on a number of patients
+FLOORS = {"mm": 0.1, "HU": SPREAD_FLOOR}  # by unit; they widen bounds where all draws agree
+ROUNDING = 1e-9  # tolerance of a share, so that rounding does not change a number of patients
 
 Values = Float[np.ndarray, " n"]
 
@@ -46,7 +46,7 @@ class PatientBounds:
     preparation). A figure of the new patient, taken at random if there are several, lies within
     its bounds with a probability of at least `coverage`. This is an average over patients and
     over sets of K validation patients; it does not hold for each patient or each set. At most
-    K / (K + 1) can be guaranteed, and above that the bounds are infinite.
+    K / (K + 1) can be guaranteed. For a larger `coverage`, the bounds are infinite.
 
     Attributes:
         figure: what is bounded, in words, such as "water-equivalent path length".
@@ -129,8 +129,8 @@ def fit_bounds(
     A figure's score is |truth - mean| / s. With one figure for each of K patients, the half-width
     is the score of rank ⌈(K + 1) · coverage⌉. With several for each patient, it is the
     coverage · (K + 1) / K quantile of all scores, in which all patients have equal weight (HCP of
-    Lee, Barber & Willett, arXiv:2306.06342), which is the same for one each. It is infinite for
-    coverage > K / (K + 1).
+    Lee, Barber & Willett, arXiv:2306.06342). For one figure each, both are equal. The half-width
+    is infinite for coverage > K / (K + 1).
 
     Args:
         patients: at least one, of neither the training nor the test set; values in `unit`.

@@ -22,8 +22,8 @@ class RangeBounds:
         plan: `RayPlan.to_json` of the fit.
         centre: bounds of the rays to the target's centre.
         surface: bounds of the rays to the target's surface; None if the fit had no targets.
-        verified: `patients`, how many test patients were measured, and `covered`, the mean over
-            them of the share of rays to the centre within the bounds; empty without any.
+        verified: `patients`, the number of measured test patients, and `covered`, the mean over
+            them of the share of rays to the centre within the bounds; empty without such patients.
     """
 
     plan: dict[str, Any]
@@ -32,9 +32,10 @@ class RangeBounds:
     verified: dict[str, Any] = field(default_factory=dict)
 
     def apply(self, ranges: TargetRanges) -> TargetRanges:
-        """The path lengths with these bounds, in mm, of 0 or more.
+        """The path lengths with these bounds, which are at least 0 mm.
 
-        Where too few patients were fitted, the bounds stay as they are and the guarantee says why.
+        If too few patients were fitted for the centre, all bounds stay as they are, and the
+        guarantee says why. If only `surface` has no finite bounds, the bounds of its rays are NaN.
         """
         guarantee = self.centre.guarantee
         if not isfinite(self.centre.half_width):

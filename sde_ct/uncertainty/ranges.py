@@ -18,8 +18,8 @@ SURFACE = "surface"  # the name of the row of all rays to the target's surface
 class RangeRow(NamedTuple):
     """Path lengths in mm of the ray to the target's centre from one gantry angle.
 
-    Where `gantry` is None, they are means over all rays to the surface, and `spread` is a root mean
-    square. Without a real CT, `real` and `error` are None.
+    If `gantry` is None, the lengths are means over all rays to the surface, and `spread` is a root
+    mean square. Without a real CT, `real` and `error` are None.
     """
 
     gantry: float | None
@@ -68,8 +68,8 @@ class TargetRanges(NamedTuple):
     def groups(self) -> dict[str, Int[np.ndarray, " n"]]:
         """The indices of the rays of each row, by its name.
 
-        These are the ray to the centre from each gantry angle and, under `SURFACE`, all others
-        that the real CT measured, if there are any.
+        Each ray to the centre has a row of its own. All other rays, without those that a real CT
+        did not measure all along, share the row `SURFACE`, if there are any.
         """
         groups = {f"{self.rays.gantry[i]:g}": np.array([i]) for i in np.flatnonzero(self.central)}
         surface = ~self.central
@@ -115,7 +115,7 @@ def target_ranges(
         draws: M >= 2 CTs on the grid of the target, HU.
         target: a mask that is not empty.
         plan: gantry angles and stopping powers.
-        body: what counts along the rays; tissue outside it counts as 0, as a couch does.
+        body: the voxels that count along the rays; all others, such as a couch, count as 0.
         ct: the real CT on this grid, HU.
         measured: where the real CT was measured; None: everywhere.
         centre_only: leave out the rays to the surface of the target.

@@ -1,4 +1,4 @@
-"""What a user asks of path lengths: gantry angles, and stopping powers by HU."""
+"""The user's settings for path lengths: gantry angles, and stopping powers by HU."""
 
 from collections.abc import Sequence
 from pathlib import Path

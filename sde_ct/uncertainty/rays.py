@@ -36,9 +36,9 @@ def target_points(
 ) -> Float[np.ndarray, "p 3"]:
     """The points of a target to which rays lead, RAS mm.
 
-    The first is the target's centre: that of the voxel nearest to the mean of all its voxels, which
-    lies in the target whatever its shape. The others are the centres of voxels on its surface,
-    where the shortest and the longest paths end, at most `most` of them, thinned evenly.
+    The first is the target's centre: that of the voxel nearest to the mean of the target's voxels,
+    so that it lies inside a target of any shape. The others are centres of voxels on the target's
+    surface, where the shortest and the longest paths end: at most `most` of them, thinned evenly.
 
     Raises:
         InputError: the target is empty.
@@ -109,7 +109,7 @@ def ray_matrix(
     Args:
         affine, shape: of the image, voxel indices to RAS mm, in any orientation.
         within: voxels that count, such as the body: a real CT also shows a couch, which a synthetic
-            one has not. By default, all.
+            CT does not show. By default, all count.
 
     Raises:
         InputError: `within` has another shape.
@@ -136,9 +136,9 @@ def ray_matrix(
 
 
 def _pieces(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]):
-    """The pieces into which the faces of voxels cut rays between voxel coordinates [r, 3].
+    """The pieces into which voxel faces cut rays; `starts`, `ends` are voxel coordinates [r, 3].
 
-    Returns the share of the ray in each piece, the piece's voxel, and the pieces of each ray.
+    Returns the share of the ray in each piece, the piece's voxel, and each ray's number of pieces.
     """
     step, first, last, cuts = ends - starts, 0.0, 1.0, []
     for axis, size in enumerate(shape):
@@ -159,7 +159,7 @@ def _pieces(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]):
 
 
 def _moved(points: np.ndarray, affine: Affine) -> Float[np.ndarray, "n 3"]:
-    """Points through an affine."""
+    """The points, transformed by an affine."""
     return points @ affine[:3, :3].T + affine[:3, 3]
 
 

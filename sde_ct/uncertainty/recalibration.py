@@ -16,7 +16,7 @@ from sde_ct.storage.whole import read_json, write_json
 from sde_ct.volumes.masks import CtVolume, tissues
 
 NAME = "calibration.json"  # beside the checkpoints that it was fitted with
-SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored; gives intervals where all draws agree
+SPREAD_FLOOR = 1.0  # HU, the step in which CTs are stored; widens intervals where all draws agree
 HOLDS_FOR = (
     "a voxel of the body, taken at random from a patient like those of the fit; not voxels outside "
     "the body, nor every patient or place"
@@ -35,7 +35,7 @@ class ByTissue(NamedTuple):
 class Calibrated(NamedTuple):
     """Volumes in HU. Bounds are rounded outwards to whole HU, so that files lose no coverage.
 
-    They end at `LOWEST` and `HIGHEST`, which no CT of the fit exceeds. The upper bound may exceed
+    Bounds end at `LOWEST` and `HIGHEST`, which no CT of the fit exceeds. The upper bound may exceed
     the window of the training, as real CTs do in metal and enamel.
     """
 
@@ -57,7 +57,7 @@ class Recalibration:
     Attributes:
         coverage: the share of voxels that the intervals are to cover, in (0, 1).
         factors: of the spread, by variance scaling.
-        half_widths: of the intervals, in spreads.
+        half_widths: of the intervals, in floored spreads.
         patients, voxels: how many each tissue was fitted on. A tissue with too few voxels for a
             quantile has 0 patients and the half-width of the whole body.
         network: the step, weights and sampling options of the network, as plain JSON values.

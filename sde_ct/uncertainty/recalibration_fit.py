@@ -129,9 +129,9 @@ class Verified(NamedTuple):
 def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, Verified]:
     """Coverage and spread-skill before and after the correction, for `all` and for each tissue.
 
-    The corrections go by the tissue of the mean of the draws, which is known of a new patient.
-    Rows named "real …" go by the tissue of the CT: coverage is lower there, because voxels whose
-    tissue the mean misses are among them. A tissue that no patient has is absent.
+    The corrections go by the tissue of the mean of the draws, which is known for a new patient.
+    Rows named "real …" go by the tissue of the CT: their coverage is lower, because they include
+    voxels whose tissue the mean misses. A tissue that no patient has is absent.
     """
     from scipy import stats  # takes half a second to import
 

@@ -29,9 +29,9 @@ class Outcomes(NamedTuple):
     """The share of bone-like draws, with its 95 % Wilson interval.
 
     `decided` is the share of draws nearer to an outcome than to the middle, if known. Draws of a
-    region that was not learnt lie near the middle and are bone-like by chance. `within` counts, if
-    known, the patients among whose draws both outcomes appear, and `patients` all of them: draws
-    that follow a regression differ between patients only.
+    region that was not learnt lie near the middle and are bone-like by chance. `within`, if known,
+    is the number of patients with both outcomes among their draws, and `patients` the number of all
+    patients. If draws only repeat a regression, outcomes differ only between patients.
     """
 
     bone_like: int

@@ -1,7 +1,7 @@
 """Proton stopping power relative to water (RSP), by piecewise-linear tables of HU.
 
 Planning systems hold such a table for each CT scanner and protocol. The stoichiometric calibration
-(Schneider et al., Phys. Med. Biol. 41, 1996) measures it. The two tables of this module are the
+(Schneider et al., Phys. Med. Biol. 41, 1996) determines it. The two tables of this module are the
 defaults of open planning systems; `read_table` reads a hospital's own.
 """
 

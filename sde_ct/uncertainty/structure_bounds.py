@@ -18,8 +18,8 @@ class StructureBounds:
 
     Attributes:
         fitted: the bounds by the structure's name.
-        verified: `patients`, how many test patients have the structure, and `covered`, the share of
-            them whose mean HU lies within the bounds, by the structure's name; empty without any.
+        verified: by the structure's name, `patients`, the number of test patients that have it, and
+            `covered`, the share of these whose mean HU lies within the bounds; empty without any.
     """
 
     fitted: dict[str, PatientBounds]

@@ -11,7 +11,7 @@ from sde_ct.uncertainty.text import aligned
 
 
 class StructureRow(NamedTuple):
-    """One structure; HU but for `volume`."""
+    """One structure; all figures except `volume` are in HU."""
 
     name: str
     volume: float  # cm³

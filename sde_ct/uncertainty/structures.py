@@ -69,7 +69,7 @@ def structure_mean(draws: Volumes, mask: Weights, ct: CtVolume | None = None) ->
 
 
 class VolumeHistogram(NamedTuple):
-    """Shares of a structure's volume with at least a level's HU; they fall from 1 to 0.
+    """The shares of a structure's volume at or above each level of HU, falling from 1 to 0.
 
     Attributes:
         levels: HU.
@@ -104,7 +104,7 @@ def volume_histogram(
     *,
     levels: Float[np.ndarray, " levels"] = LEVELS,
 ) -> VolumeHistogram:
-    """The cumulative histogram of HU in a structure, as a dose-volume histogram is of dose.
+    """The cumulative histogram of HU in a structure, like a dose-volume histogram of dose.
 
     Arguments and errors are those of `structure_mean`; `levels` are HU in rising order.
     """

@@ -35,7 +35,7 @@ def lines(judgements: Judgements) -> list[str]:
 
 
 def range_lines(judgements: Judgements) -> list[str]:
-    """Path lengths against the real CT as a table for a terminal; of one patient, two tables."""
+    """Terminal tables of path lengths against the real CT; a single patient also has his own."""
     alone = [ranges for of in _rays(judgements).values() if len(of) == 1 for ranges in of.values()]
     return [
         *(line for ranges in alone for line in (*range_table.lines(ranges), "")),

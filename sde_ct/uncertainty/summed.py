@@ -16,7 +16,7 @@ class SpreadError(NamedTuple):
 
     Attributes:
         patients: how many have the figure.
-        error: mean of the mean over draws minus the real CT's figure.
+        error: mean over patients of the draws' mean minus the real CT's figure.
         rms_error, spread: root mean squares.
         spread_over_error: as `scores.spread_skill`; 1 is right, below 1 is overconfident.
     """
@@ -29,7 +29,7 @@ class SpreadError(NamedTuple):
 
 
 def spread_error(patients: Sequence[Patient], draws: Sequence[int]) -> SpreadError:
-    """Spread and error of a figure, of which a patient may have several, as of rays.
+    """Spread and error of a figure; a patient may have several values, such as one for each ray.
 
     Args:
         patients: one or more.
@@ -49,7 +49,7 @@ def spread_error(patients: Sequence[Patient], draws: Sequence[int]) -> SpreadErr
 
 
 def medians(patients: Sequence[Sums]) -> dict[str, float]:
-    """The median over patients of each of the `Sums` that is finite in a patient."""
+    """The median of each of the `Sums` over the patients in whom it is finite."""
     columns = {name: [getattr(one, name) for one in patients] for name in Sums._fields}
     finite = {name: [v for v in values if np.isfinite(v)] for name, values in columns.items()}
     return {name: float(np.median(values)) for name, values in finite.items() if values}

@@ -1,8 +1,8 @@
-"""Scores of what voxels have in common, which only draws that are right jointly can pass.
+"""Scores that test the joint distribution of the voxels of a draw, not only each voxel's own.
 
 Draws may have the right spread in every voxel while the spread of a sum over voxels is far too
-small, for example if each slice is drawn apart. Range, dose and the mean HU of a structure are such
-sums.
+small, for example if slices are drawn independently. Range, dose and the mean HU of a structure are
+such sums.
 """
 
 from collections.abc import Sequence
@@ -75,8 +75,8 @@ def line_spread_skill(
 
     The mean HU is taken over the voxels of the line that are in the mask. Only lines with at least
     half as many of them as the longest line count, because a short line is hardly a sum. The
-    result is `scores.spread_skill` over these lines. Neighbouring lines err alike, so the result
-    of one patient scatters, and upwards more than downwards: over patients, take the median.
+    result is `scores.spread_skill` over these lines. Errors of neighbouring lines are correlated,
+    so the results of single patients scatter, more upwards than downwards: take their median.
     """
     voxels = mask.sum(axis)
     kept = 2 * voxels >= voxels.max()
@@ -111,11 +111,11 @@ def energy_score(draws: Draws, ct: Voxels) -> float:
     """The energy score of n voxels together, HU, unbiased in the number of draws; lower is better.
 
     ES = [(1/M) Σ‖x_i - y‖ - 1/(2 M (M-1)) ΣΣ‖x_i - x_j‖] / √n (Gneiting & Raftery, J. Am. Stat.
-    Assoc. 102, 2007; made fair as the CRPS by Ferro, Q. J. R. Meteorol. Soc. 140, 2014). Its
+    Assoc. 102, 2007; made fair like the CRPS of Ferro, Q. J. R. Meteorol. Soc. 140, 2014). Its
     expectation is lowest for draws from the law of the CT. The division by √n gives HU per voxel:
     for one voxel it is `scores.fair_crps`, and draws that all agree score their root mean square
-    error. Where most of the error is each voxel's own, it says little about how voxels vary
-    together, and `variogram_score` says more.
+    error. If most of the error is independent between voxels, the energy score says little about
+    how voxels vary together, and `variogram_score` says more.
     """
     m = len(draws)
     require_draws(m)
@@ -162,7 +162,7 @@ def variogram_score(draws: Draws, ct: Voxels, pairs: Pairs) -> float:
 
     VS = mean over pairs (a, b) of (v̄ - |y_a - y_b|^½)² - s²/M, where v̄ and s² are the mean and the
     variance over draws of |x_a - x_b|^½ (Scheuerer & Hamill, Mon. Weather Rev. 143, 2015, with
-    equal weights). The second term makes it fair: without it the score falls with the number of
+    equal weights). The term s²/M makes the score fair: otherwise it would fall with the number of
     draws. The score sees whether voxels vary together; it does not see a shift of all voxels.
     """
     a, b = pairs

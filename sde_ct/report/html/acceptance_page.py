@@ -1,4 +1,4 @@
-"""One printable page a patient: PASS or REVIEW, the reasons, and three slices of the CT."""
+"""One printable page per patient: PASS or REVIEW, the reasons, and three slices of the CT."""
 
 import base64
 import io
@@ -73,7 +73,7 @@ voxels have the SHA-256 {escape(sha)}… For research only.</small></p>
 
 
 def _picture(ct: Path) -> str:
-    """Three axial slices as PNG in base64, as a reader sees them from the feet."""
+    """Three axial slices, seen from the feet, as PNG in base64."""
     volume = canonical(read_any(ct))
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     aspect = volume.spacing[1] / volume.spacing[0]

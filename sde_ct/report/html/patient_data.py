@@ -1,6 +1,6 @@
-"""A patient's volumes as data for the page, reduced to a number of bytes.
+"""A patient's volumes as data for the page, reduced to fit a number of bytes.
 
-If they do not fit, draws are left out first, and then slices far from the middle.
+If the volumes do not fit, draws are left out first, and then slices far from the middle.
 """
 
 import math
@@ -111,7 +111,7 @@ def _slice_bytes(view: PatientView) -> tuple[float, float]:
 def _data(view: PatientView, chosen: Plan) -> tuple[dict[str, Any], int]:
     """The data for viewer.js, and the number of characters of all volumes.
 
-    `file` has, for each axis of the CT's file, the axis shown and its direction, 1 or -1.
+    `file` gives the axis of the page and its direction, 1 or -1, for each axis of the CT's file.
     """
     shown = canonical(view.ct)
     depth = shown.array.shape[2]

@@ -1,4 +1,4 @@
-"""The page from its template.
+"""Render the page from its template.
 
 Jinja and `_as_json` escape all text. If that ever failed, the content security policy would still
 allow only the page's own script and style, by their hashes, and nothing from outside.
@@ -36,7 +36,7 @@ class Static(NamedTuple):
     """Tables and pictures, which do not depend on the volumes that are shown."""
 
     summary: list[Table]
-    cases: Table | None  # None where there are too many
+    cases: Table | None  # None if the table takes too many bytes
     figures: list[dict[str, str]]
     curves: dict[str, str] | None
 

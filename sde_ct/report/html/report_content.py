@@ -59,7 +59,7 @@ class Report(NamedTuple):
             patient is in memory. The last patients are left out of a file that would be too large.
         choice: a sentence that says which patients are shown.
         judgements: {method: the scores of its draws}.
-        curves: {run: the records of its metrics.jsonl}, by `training_curves.read_curves`.
+        curves: {run: the records of its metrics.jsonl}, from `training_curves.read_curves`.
         provenance: {heading: settings, versions and hashes as a tree of JSON types}.
         warnings: sentences at the top of the page.
     """

@@ -22,9 +22,10 @@ REST = 500_000  # bytes reserved for the viewer itself and the notes on the volu
 def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None:
     """Write the page completely or not at all; the same report gives the same bytes.
 
-    To stay below `LIMIT` bytes, the page leaves out the table of every patient if it takes half of
-    them. Then it leaves out draws, slices far from the middle, and the last patients, in this
-    order, and says so. Only pictures or single slices can exceed the limit.
+    To stay below `LIMIT` bytes, the page leaves out the table of every patient if this table takes
+    half of the limit or leaves no room for volumes. Then the page leaves out draws, slices far from
+    the middle, and the last patients, in this order, and says so. Only pictures or single slices
+    can exceed the limit.
 
     Raises:
         InputError: the file exists and `overwrite` is false, volumes of a patient lie on

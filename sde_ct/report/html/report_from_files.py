@@ -24,7 +24,7 @@ def report_of(
     warnings: Sequence[str],
     target_of: Callable[[CaseFiles, Volume], Volume],
 ) -> Report:
-    """The report of these rows; `files` are those of each method, and `target_of` those of rays."""
+    """The report of these rows, from each method's `files` and the ray targets of `target_of`."""
     patients = patients_of(rows, files)
     return Report(
         title=f"Synthetic CTs, protocol {protocol.name}",

@@ -9,7 +9,7 @@ from jaxtyping import Int16, Shaped
 
 from sde_ct.volumes.volume import Volume, canonical, rounded_hu
 
-LEVELS = 4095  # from 0 to the largest value of an MR that is not stored as it is
+LEVELS = 4095  # steps from 0 to the largest value, if an MR is not stored unchanged
 ALL = slice(None)
 LEVEL = 6  # of zlib; higher ones gain 1 % and take three times as long
 
