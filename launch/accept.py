@@ -6,12 +6,12 @@
     python launch/accept.py --workdir=out/own/residual --sct=out/ct
 
 --fit synthesizes training and validation patients, and writes acceptance.json to the work
-directory. It holds for this checkpoint, sampler, number of draws and of evaluations.
+directory. The fit holds for this checkpoint, sampler, number of draws and number of evaluations.
 
-The verdict on every volume of an output of launch/synthesize.py is printed, written to its sidecar
-NAME.json and to acceptance/NAME.html. The exit status is 0 if all pass, and 3 if one or more must
-be reviewed. --range_limit=MM also reviews path lengths whose interval is wider. --mr gives the MRs
-of volumes that were synthesized before the fit.
+The verdict on every volume of an output of launch/synthesize.py is printed, and written to the
+volume's sidecar NAME.json and to acceptance/NAME.html. The exit status is 0 if all pass, and 3 if
+one or more must be reviewed. With --range_limit=MM, a path length whose interval is wider than MM
+also needs a review. --mr gives the MRs of volumes that were synthesized before the fit.
 """
 
 from functools import partial

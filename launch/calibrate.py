@@ -190,10 +190,10 @@ def _structures(prepared) -> dict[str, dict]:
 
 
 def _synthesized(synthesize, cases, plan, targets, masks):
-    """Synthesize patients of the prepared set; a mask is the measured part of the body.
+    """Synthesize patients of the prepared set, and judge the measured part of each body.
 
-    Returns what the corrections are fitted on, with a plan the path lengths, and the mean HU of the
-    structures in `masks`. With targets, patients without one have no path lengths.
+    Returns what the corrections are fitted on, the path lengths if there is a plan, and the mean HU
+    of the structures in `masks`. If there are targets, only patients with one have path lengths.
     """
     from sde_ct.synthesis.structures import means_in
     from sde_ct.uncertainty.recalibration_fit import Validation
@@ -219,7 +219,7 @@ def _synthesized(synthesize, cases, plan, targets, masks):
 
 
 def _ranges(draws, case, mr, plan, target):
-    """The path lengths of one patient to the target, or without one to the centre of the body."""
+    """The path lengths of one patient to the target; None: to the centre of the body."""
     from sde_ct.data.regions.body import body_mask
     from sde_ct.synthesis.planning import ranges_in
     from sde_ct.volumes.target import read_target

@@ -38,7 +38,7 @@ RECIPES, TRAIN = HERE.parent / "configs" / "demo", HERE / "train.py"
 # The networks of one chain are trained one after the other; the longest chains come first.
 CHAINS = (("residual", "distilled"), ("cnn",), ("gan",), ("ddpm",))
 RUNS = ("residual", "distilled", "ddpm", "cnn", "gan")
-RECIPE = {"distilled": "distil"}  # where the name of the file is another
+RECIPE = {"distilled": "distil"}  # where the file has another name
 TEACHERS = {"distilled": "residual"}
 # At the recipe's learning rate, longer training makes the loss of a regression rise again.
 SLOWED = ("cnn", "residual", "distilled")

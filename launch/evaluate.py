@@ -10,9 +10,9 @@ cases.
 Predictions are `<case>.nii.gz`. References and masks are `<case>.nii.gz` or, in SynthRAD's layout,
 `<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth. `.nii`, `.mha` and `.mhd` are read too.
 Every path may be a single file. Several predictions are compared pair by pair on the same patients.
-With --draws, a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`, uncertainty.json
-reports the calibration of the draws by tissue, how many draws are enough, and scores of sums over
-voxels. With --structures=DIR it also holds the mean HU of the structures in DIR/<case>/.
+--draws takes a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`; uncertainty.json
+then reports the calibration of the draws by tissue, how many draws are enough, and scores of sums
+over voxels. With --structures=DIR it also holds the mean HU of the structures in DIR/<case>/.
 
 --rays=0,90 --target=PATH compares the water-equivalent path lengths (mm) of the draws with those of
 the real CT, from these gantry angles to a target on the CT's grid, and writes rays.csv and

@@ -25,8 +25,8 @@ NAME.json and a picture in NAME.png. --structures=DIR measures the mean HU of th
 DIR/NAME/, masks or RTSTRUCT files, and writes out/structures/NAME.json. With --calibrated, the
 intervals of both are those that launch/calibrate.py fitted.
 
---accept judges each CT, see launch/accept.py: PASS, or REVIEW with reasons, written also to the
-descriptions of the CT series. The exit status is 3 if a CT must be reviewed.
+--accept judges each CT (see launch/accept.py). The verdict, PASS or REVIEW with reasons, is also
+written to the descriptions of the CT series. The exit status is 3 if a CT must be reviewed.
 
 For many volumes, repeat --mr, or give a folder of files or DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason while the others are
@@ -34,7 +34,7 @@ synthesized; the exit status is then 2. The same command again makes only missin
 that match the sidecar's hash are kept, and outputs that were changed are refused.
 
 A network of several MR contrasts needs one --mr for each, such as --mr=t2=a/t2.nii.gz
---mr=t1=a/t1.nii.gz, or without the names in the order of the training. For many patients give
+--mr=t1=a/t1.nii.gz, or only the paths, in the order of the training. For many patients give
 patterns; images in one folder, or with nnU-Net's names X_0000 and X_0001, belong together.
 
 Several processes share the volumes. Under SLURM's `srun` and on a TPU pod they find each other;
@@ -150,7 +150,7 @@ def main() -> int:
     parallel.set_up()
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value, PATIENCE):
         refused, total, passed = _synthesize()
-    # Raised after the processes have disconnected, because it does not concern the others.
+    # Errors are raised after the processes have disconnected: they do not concern the others.
     if refused and total == 1:
         raise next(iter(refused.values()))
     if refused:

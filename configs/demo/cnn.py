@@ -17,6 +17,6 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "cnn"
-    # As many as the residual's networks and the distilled one together, whose control this is.
+    # The control has as many updates as the residual's networks and the distilled one together.
     config.training.steps = config.training.validate_every = 2140
     return config

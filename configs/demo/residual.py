@@ -1,6 +1,6 @@
 """The demo's default: a regression for the mean, and a diffusion of the residual.
 
-The CNN of `cnn.py`, with as many updates as all networks here, is the control.
+The control is the CNN of `cnn.py`. It has as many updates as these networks and `distil.py`'s.
 
   python launch/prepare.py --source=phantom --input=out/phantoms --output=out/data --patients=40
   python launch/train.py --config=configs/demo/residual.py --data=out/data --workdir=out/residual

@@ -1,6 +1,6 @@
 """The CNN on the same backbone: what one evaluation a slice gives.
 
-Least squares, so that it estimates what the mean of many draws tends to.
+It is trained by least squares, and so estimates the limit of the mean of many draws.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/cnn.py --data=data --workdir=runs/cnn

@@ -1,7 +1,7 @@
 """Draws of the default for real pelves in one evaluation instead of twenty.
 
-The student of a network that `residual.py` has trained, with a quarter of its updates. Each draw is
-one evaluation, besides the regression's.
+This is the student of a network that `residual.py` trained, with a quarter of that one's updates.
+Each draw takes one evaluation, besides those of the regression.
 
   python launch/train.py --config=configs/gold_atlas/distil.py --teacher=runs/residual \\
       --data=data --workdir=runs/distilled

@@ -1,6 +1,6 @@
 """Fast-DDPM for real pelves: ten noise levels, in training and in sampling.
 
-The settings of `ddpm.py` but for the levels (Jiang et al., arXiv 2405.14802, "non-uniform").
+The levels are those of Jiang et al. (arXiv 2405.14802, "non-uniform"); the rest is as in `ddpm.py`.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/fast_ddpm.py --data=data --workdir=runs/fast

@@ -1,6 +1,6 @@
 """The GAN on the same backbone: patch discriminator and L1.
 
-pix2pix's weights on the two losses.
+The two losses have pix2pix's weights.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/gan.py --data=data --workdir=runs/gan

@@ -20,8 +20,8 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "residual"
-    # A bone that the mean lacks has a residual of 20 s or more. Whether a draw shows it is decided
-    # at noise levels of 20 to 150, at which the lognormal distribution hardly trains.
+    # In units of the regression's mean error, a bone that the mean lacks has a residual of 20 or
+    # more. Noise levels of 20 to 150 decide if a draw shows it, and `lognormal` hardly trains them.
     config.diffusion.times = "uniform"
     sampling = config.sampling
     sampling.ddpm_steps, sampling.em_steps, sampling.pc_steps = 250, 500, 250

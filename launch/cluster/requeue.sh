@@ -5,7 +5,7 @@
 python=("${PYTHON:-.venv/bin/python}")
 [ -z "${IMAGE-}" ] || python=(apptainer exec --nv "$IMAGE" python)
 
-# The dry run is called as: check DEVICES GB_PER_DEVICE FLAGS... MEMORY overrides the gigabytes.
+# Calls the dry run: check DEVICES GB_PER_DEVICE FLAGS... MEMORY, if set, replaces GB_PER_DEVICE.
 check() {
   "${python[@]}" launch/cluster/check.py --devices="$1" --memory="${MEMORY:-$2}" "${@:3}"
 }

@@ -11,7 +11,7 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import secrets_of, words_of
 from sde_ct.volumes.dicom.series import Series
 
-# ms; a T2-weighted spin echo has at least the first TE, a T1-weighted one at most the second.
+# ms; a T2-weighted spin echo has at least the long TE and TR, a T1-weighted one at most the short.
 LONG_TE, SHORT_TE = 60.0, 30.0
 LONG_TR, SHORT_TR = 2000.0, 1200.0
 PREPARED = {"EP", "IR"}  # the echo times of diffusion, FLAIR and STIR say nothing about T1 or T2
@@ -71,7 +71,7 @@ def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]
     """A sentence for each known fact of an MR that differs from the training.
 
     Args:
-      seen: the description of the training in a checkpoint; older ones have no `acquisition`.
+      seen: the training's description in a checkpoint; older checkpoints have no `acquisition`.
       mr: from `facts`.
     """
     trained = (seen or {}).get("acquisition") or {}
@@ -121,7 +121,7 @@ def _agent(mr: Series) -> bool | None:
 
 
 def _manufacturer(mr: Series) -> str | None:
-    """The first word, in capitals; the others differ between scanners of one manufacturer."""
+    """The name's first word, in capitals; scanners of one manufacturer differ in the others."""
     word = re.search(r"[^\W\d_]+", " ".join(_texts(mr, "Manufacturer")))
     with suppress(InputError), decoding(mr.slices[0].file):
         if word and not words_of(word[0]) & secrets_of(mr.header):

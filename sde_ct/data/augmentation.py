@@ -1,7 +1,7 @@
 """Mirrored, rotated and deformed training slices, the MR and the CT alike.
 
-A network that sees a few patients often learns them by heart: its draws then differ too little on
-new patients. Deformed slices show it a new patient each time.
+A network that sees only a few patients often memorises them: its draws for new patients then differ
+too little. Deformation turns each slice into that of a new patient.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 
-# The fields of `sde_ct.types.Batch`. Importing it would import JAX here.
+# The fields of `sde_ct.types.Batch`, which is not imported, because that would import JAX.
 Example = Mapping[str, Float[np.ndarray, "..."]]
 
 # Standard deviations of a deformation of strength 1. Lengths are shares of the shorter side.
@@ -48,7 +48,7 @@ def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) 
 
     Cubic splines keep the fine detail and the noise of the images. They also overshoot at edges, so
     values are clipped to the range of their image. Pixels that the map takes from outside the slice
-    repeat its border and are not valid; a pixel is valid if all that it is interpolated from is.
+    repeat its border and are not valid. A pixel is valid if it is interpolated from valid pixels.
 
     Args:
       strength: a factor on the standard deviations that this file states.

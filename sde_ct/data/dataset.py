@@ -98,7 +98,7 @@ class Slices:
 
 
 def _finite(case: PreparedCase, name: str, shown: np.ndarray) -> Float[np.ndarray, "k h w"]:
-    """Read slices of an MR contrast and check them; a set is too large to be checked at once."""
+    """Read slices of an MR contrast and check them; a data set is too large to check at once."""
     slices = case.load(name)[shown]
     if not np.isfinite(slices).all():
         raise InputError(

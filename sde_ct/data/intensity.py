@@ -13,8 +13,8 @@ from jaxtyping import Float, Shaped
 
 from sde_ct.errors import InputError
 
-# These percentiles of the MR inside the body are recorded for every volume.
-# Percentiles that describe the shape of the histogram.
+# HISTOGRAM describes the shape of the histogram. PERCENTILES, which are those of the MR inside the
+# body, are recorded for every volume.
 HISTOGRAM = tuple(map(float, range(5, 100, 5)))
 PERCENTILES = (0.0, 0.1, 0.5, 1.0, 2.0, *HISTOGRAM, 98.0, 99.0, 99.5, 99.9, 100.0)
 Percentiles = Mapping[float, float]
@@ -52,8 +52,8 @@ class HUWindow:
 class RobustMR:
     """Map the MR between two percentiles of its own body voxels to [-1, 1], clipped.
 
-    Cortical bone and gas have the lowest signal in a body and are as dark as air, so that air is
-    near -1. The percentiles must be among `PERCENTILES`, which are recorded with prepared data.
+    Cortical bone and gas have the lowest signal in a body and are as dark as air, so air becomes
+    nearly -1. The percentiles must be among `PERCENTILES`, which are recorded with prepared data.
     """
 
     low_percentile: float = 0.5

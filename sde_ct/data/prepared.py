@@ -6,8 +6,8 @@ DIR/cases/<id>/mr_T1.npy      the same for a further contrast with the name T1
 DIR/cases/<id>/ct.npy         int16   [z, h, w], HU; where valid is 0: 0 in the body, -1000 outside
 DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: in the mask and valid
 DIR/cases/<id>/valid.npy      uint8   [z, h, w], 1 where the CT was measured and trains the network
-DIR/cases/<id>/*.nii.gz       mr, ct, mask, valid and body on the MR's own grid, with the measured
-                              CT, and further volumes of the source
+DIR/cases/<id>/*.nii.gz       mr, ct (as measured), mask, valid and body on the MR's own grid, and
+                              further volumes of the source
 DIR/cases/<id>/case.json      the patient's record, which a repeated run reads
 DIR/report.json               a report for people on choices, refusals and warnings
 DIR/qc/<id>.png               a picture of the patient

@@ -43,9 +43,9 @@ FIGURES = {
 # These figures have no lower limit, because a short piece of a known body is acceptable.
 UPWARDS = ("body_z",)
 DARK, BRIGHT = 0.5, 99.5  # the percentiles at 0 and 100 % of the scaled MR
-FEWEST = 5  # a limit of the contrast needs at least so many training patients
-# With the following values, 1.5 % of 100 phantoms and 0.6 % of 25 heads like the 35 training heads
-# get a warning.
+FEWEST = 5  # a limit of the contrast needs at least this many training patients
+# With the values below and 35 training patients, 1.5 % of 100 phantoms and 0.6 % of 25 heads get a
+# warning without reason.
 DEVIATIONS, ROUNDING = 3.0, 1.0  # standard deviations; percent from dark to bright
 SPREAD = 0.25  # a new patient may exceed a range by this fraction of its width
 

@@ -1,8 +1,8 @@
 """The distance along z over which the fine detail of CTs is correlated.
 
-If slices are drawn apart, draws flicker along z, and the spread of their sums along z is too small.
-Both improve if the noise of neighbouring slices is as strongly correlated as the fine detail of
-real CTs (`sampling.along_z`).
+If slices are drawn independently, draws flicker along z, and the spread of sums along z is too
+small. Both improve if the noise of neighbouring slices is as strongly correlated as the fine
+detail of real CTs (`sampling.along_z`).
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from scipy import ndimage
 from sde_ct.data.prepared import PreparedCase
 
 DETAIL_MM = 5.0  # detail is what a Gaussian of this standard deviation removes from a slice
-BODY_HU = (-500.0, 300.0)  # voxels above the first count; HU are clipped at the second
-FARTHEST_MM = 12.0  # distances that are compared; farther ones only between thicker slices
-OWN = 0.02  # least share of a slice's own noise, with which the covariance can be inverted
+BODY_HU = (-500.0, 300.0)  # voxels above the first value are used; HU are clipped at the second
+FARTHEST_MM = 12.0  # largest distance that is compared; neighbours are always compared
+OWN = 0.02  # share of noise that is independent in each slice, so that the covariance is invertible
 PATIENTS = 20  # at most this many are read, evenly spread over those given
 
 
 def correlation_length(cases: Sequence[PreparedCase]) -> float | None:
     """The length l in mm with which exp(-d / l) is closest to the correlation at distance d.
 
-    It is fitted to the logarithms of the correlations by least squares. None where no case has two
-    neighbouring slices that the CT measured, or their detail is not alike at all.
+    It is fitted to the logarithms of the correlations by least squares. The result is None if no
+    case has neighbouring slices that the CT measured, or if their detail is not correlated at all.
     """
     products: dict[float, Float[np.ndarray, 2]] = {}
     for case in cases[:: -(-len(cases) // PATIENTS)]:
@@ -38,14 +38,14 @@ def correlation_length(cases: Sequence[PreparedCase]) -> float | None:
 
 
 def factor(length: float, slice_mm: float, depth: int) -> Float[np.ndarray, "z z"]:
-    """The lower triangular L with L Lᵀ the correlation of noise between `depth` slices."""
+    """The lower triangular L for which L Lᵀ is the correlation of the noise of `depth` slices."""
     distances = slice_mm * np.abs(np.subtract.outer(np.arange(depth), np.arange(depth)))
     covariance = (1 - OWN) * np.exp(-distances / length) + OWN * np.eye(depth)
     return np.linalg.cholesky(covariance).astype(np.float32)
 
 
 def _products(case: PreparedCase) -> dict[float, Float[np.ndarray, "2"]]:
-    """{distance, mm: Σ of products of detail, Σ of mean squares} over voxels of two slices."""
+    """{distance in mm: [Σ of products, Σ of mean squares]} of the detail of pairs of slices."""
     hu = np.array(case.load("ct"), np.float32)
     body = (hu > BODY_HU[0]) & (np.array(case.load("valid")) > 0)
     sigma = [DETAIL_MM / mm for mm in case.grid.pixel_mm]

@@ -25,7 +25,7 @@ from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import METRICS, read_metrics
 
 KINDS = ("first save", "save", "step", "start")
-PAUSE = 0.001  # seconds between two checks for the moment
+PAUSE = 0.001  # seconds between two checks whether the moment has come
 
 
 class Fate(NamedTuple):
@@ -40,7 +40,7 @@ class Fate(NamedTuple):
 def until_the_end(
     command: list[str], workdir: Path, kills: int, seed: int, log: Path
 ) -> Iterator[Fate]:
-    """Start `command` again and again and kill the first `kills` starts; one Fate for each start.
+    """Start `command` again and again and kill the first `kills` starts; yield the Fate of each.
 
     Raises InputError where a start that was not killed fails.
     """

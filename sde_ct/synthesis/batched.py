@@ -24,8 +24,8 @@ Shape = tuple[int, ...]
 class Batched:
     """`draw` and `means` of a Method on all devices of this process.
 
-    Programs and batches are found once for each shape of a sample's MR, [z, h, w, k]. Means that
-    were computed before are passed as further channels of the MR.
+    The program and the batch size are found once for each shape of a sample's MR, [z, h, w, k].
+    Means that were computed before are passed as further channels of the MR.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Batched:
         """Place the parameters on the devices.
 
         Args:
-          channels: of the MR, without its means.
+          channels: number of channels of the MR, without its means.
           batch: samples per device; None takes as many as its memory holds.
         """
 
@@ -85,7 +85,7 @@ class Batched:
     def with_means(
         self, mr: Float[np.ndarray, "z h w k"]
     ) -> tuple[Float[np.ndarray, "z h w c"], float]:
-        """The slices with their means as further channels, and the seconds that these took.
+        """The slices with their means as further channels, and the seconds that the means took.
 
         A device gets 1, 2, 4 or 8 slices at a time, so that volumes of any depth need four programs
         at most.

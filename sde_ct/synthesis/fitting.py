@@ -34,10 +34,10 @@ def fit_acceptance(
     Args:
       trained: the network, with its number of evaluations.
       prepared: the data of its training.
-      sampler, draws, seed: of the synthesis; the reference holds for this sampler and these draws.
+      sampler, draws, seed: of the synthesis; the reference holds for this sampler and draw count.
       rate: of false alarms.
       level: share of patients whose MAE lies below the bound.
-      most: training patients, taken evenly from all.
+      most: the largest number of training patients, which are taken evenly from all.
       progress: wraps the list of patients.
 
     Raises:

@@ -87,7 +87,7 @@ class Job:
         Raises InputError if the volume cannot be used, or if other results occupy the output.
         """
         request = self._request
-        choices = () if request.study else request.choices  # with a study, they select its images
+        choices = () if request.study else request.choices  # with a study, choices apply to it
         given = source.series or open_source(source.path, choices)
         opened = given if isinstance(given, Series) else None
         if request.study:

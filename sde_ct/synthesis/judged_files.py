@@ -23,17 +23,17 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 def judge_folder(
     workdir: Path, folder: Path, mrs: Sequence[str], asked: AcceptRequest
 ) -> Iterator[tuple[str, Verdict]]:
-    """Judge every volume of an output of synthesis, with its name.
+    """Yield the name and the verdict of every volume in an output of synthesis.
 
     Args:
-      workdir: of the network that made it.
+      workdir: the work directory of the network that made the output.
       folder: the output.
       mrs: MRs of volumes whose sidecar holds no figures by this reference.
       asked: the limit of the ranges, and the function that writes the page.
 
     Raises:
-      InputError: the folder holds no output, or one of another network, or a volume without figures
-        whose MR is not given.
+      InputError: the folder holds no output, or that of another network, or a volume that has no
+        figures and whose MR is not given.
     """
     sidecars = sorted(folder.glob("*.json")) if folder.is_dir() else []
     records = {path.stem: read_json(path) for path in sidecars}

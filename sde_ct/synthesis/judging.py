@@ -19,7 +19,7 @@ from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.volume import Volume
 
-KEY = "acceptance"  # of a sidecar
+KEY = "acceptance"  # the key of the record in a sidecar
 Record = dict[str, Any]
 
 
@@ -84,9 +84,9 @@ class Judging(NamedTuple):
 
 
 def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Judging | None:
-    """The reference for a request; None where none was fitted and none is asked for.
+    """The reference for a request; None if none can be used and no verdict is asked for.
 
-    Raises InputError as `Judging.of`, if a verdict is asked for.
+    If a verdict is asked for, raises InputError as `Judging.of`, or for several networks.
     """
     workdir, asked = Path(request.workdirs[0]), request.accept is not None
     if len(networks) > 1:
@@ -104,7 +104,7 @@ def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Ju
 
 
 def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -> Verdict:
-    """Judge a volume by its sidecar, and write the verdict there and to `acceptance/NAME.html`.
+    """Judge a volume by its sidecar; write the verdict to the sidecar and `acceptance/NAME.html`.
 
     Raises InputError if the sidecar holds no figures of this reference.
     """

@@ -23,7 +23,7 @@ KINDS = {
 
 
 def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
-    """The `KINDS` of output for these numbers; `intervals` adds calibrated bounds."""
+    """The `KINDS` for these numbers of draws and networks; `intervals` adds calibrated bounds."""
     wanted = {
         "sct": True,
         "sct_std": draws > 1,
@@ -63,7 +63,7 @@ def write(
       each: whether every draw is written.
       joined: the identity whose study the CT series and maps join; None writes no DICOM.
       axial: whether a CT series in straight axial slices is written too.
-      remark: a few words and a sentence that the descriptions of the CT series state.
+      remark: a few words and a sentence that are added to the descriptions of the CT series.
 
     Raises:
       InputError: as in `write_ct_series`.

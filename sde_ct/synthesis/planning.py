@@ -34,7 +34,7 @@ class Planned(NamedTuple):
     note: str  # empty if there is nothing to say
 
     def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
-        """The path lengths of one volume with the name of its results.
+        """The path lengths of one volume; `name` is the name of its results.
 
         Raises InputError as `read_target`.
         """
@@ -108,7 +108,7 @@ def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Plan
 
 
 def _compared(plan: dict[str, Any]) -> dict[str, Any]:
-    """A plan without the order of its angles and the name of its table."""
+    """A plan for comparison, without the order of its angles and the name of its table."""
     table = plan.get("stopping_power", {})
     table = {key: table[key] for key in ("hu", "rsp") if key in table}
     return {"gantry": sorted(plan.get("gantry", [])), "stopping_power": table}

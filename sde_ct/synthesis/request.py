@@ -20,7 +20,7 @@ class RayRequest(NamedTuple):
 class AcceptRequest(NamedTuple):
     """A verdict on every volume."""
 
-    limit: float | None  # the widest interval of a path length that passes, mm; None: any
+    limit: float | None  # the widest interval of a path length that passes, mm; None: no limit
     save_page: Callable[..., Any]  # `report.html.acceptance_page.save_page`
 
 
@@ -31,9 +31,9 @@ class Request:
     workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
     output: Path
     sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
-    draws: int | None = None  # of all networks; None: about ten, or one each if draws are equal
+    draws: int | None = None  # of all networks; None: about ten, or one each if draws do not differ
     evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
-    sde: str | None = None  # that the sampler follows, "vp" or "ve"; None takes that of the recipe
+    sde: str | None = None  # SDE of the sampler, "vp" or "ve"; None takes the recipe's
     seed: int = 0
     mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body
     calibrated: bool = False  # correct the spread and write intervals
@@ -46,12 +46,12 @@ class Request:
     axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
     checkpoint: str = "best"  # "best" by validation loss, or "newest"
     rays: RayRequest | None = None  # path lengths that are measured in the draws
-    structures: Path | None = None  # with a folder of structures by NAME, whose HU are measured
+    structures: Path | None = None  # holds a folder NAME of structures for each MR
     accept: AcceptRequest | None = None  # judge whether the CT passes or must be reviewed
 
 
 class Measured(NamedTuple):
-    """What is measured in the draws of one volume beside its voxels."""
+    """What is measured in the draws of one volume, besides the CT itself."""
 
     paths: tuple[str, ...]  # the outputs, relative to the output of the synthesis
     record: dict[str, Any]  # the settings for the sidecar

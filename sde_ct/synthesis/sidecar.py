@@ -37,7 +37,7 @@ class VolumeOutputs:
     paths: tuple[str, ...]  # files or folders of DICOM slices, relative to `folder`
     # Identifies the study that DICOM series join, see `provenance.series`.
     series: str | None = None
-    # Settings of further outputs. A record without them can take them over, as nothing else
+    # Settings of further outputs. A record without them can adopt them, because no other output
     # depends on them.
     added: Record = field(default_factory=dict)
 
@@ -170,7 +170,7 @@ def _read(path: Path) -> Record | None:
         record = None
     if not isinstance(record, dict):
         raise InputError(f"{path} is not a sidecar of synthesis: give another --output.")
-    # An earlier version's configurations lack the fields that have come since.
+    # An earlier version's configurations lack the fields that were added later.
     with contextlib.suppress(KeyError, TypeError, InputError):
         for one in record["checkpoints"]:
             one["configuration"] = to_dict(from_dict(one["configuration"]))

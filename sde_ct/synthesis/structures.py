@@ -34,7 +34,7 @@ class Structures(NamedTuple):
     calibrated: bool  # whether bounds were asked for
 
     def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
-        """The structures of one volume with the name of its results.
+        """The structures of one volume; `name` is the name of its results.
 
         Raises InputError as `structures_on`.
         """

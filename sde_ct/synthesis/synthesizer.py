@@ -25,8 +25,8 @@ from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
 # One or two draws evaluate a residual network's regression once each. More draws share two
-# evaluations, of the MR and of its mirror image. Where a draw is a volume of more voxels than
-# `LARGE`, it evaluates its own, because both means would take another third of the memory.
+# evaluations, of the MR and of its mirror image. But if a draw is a volume of more voxels than
+# `LARGE`, it evaluates the regression itself, because both means would need a third more memory.
 ALONE = 2
 LARGE = 128 * 256**2
 
@@ -168,7 +168,7 @@ class Synthesizer:
         """All draws in model units, and the evaluations and seconds per slice and draw."""
         depth, case_number = len(given.mr), zlib.crc32(case.encode()) & 0x7FFFFFFF
         config = self._trained.config
-        # With dropout, a draw is one network for all slices.
+        # With dropout, all slices of a draw have one key, and so the same network.
         own_noise = not (config.sampling.shared_noise or config.network.dropout)
         shown, seconds = given.mr, 0.0
         if self._shares_means(given.mr, len(draws)):
@@ -184,7 +184,7 @@ class Synthesizer:
 
         def fill(begin: int) -> None:  # a function, so that no batch is kept during the next one
             rows = padded[begin : begin + batch]
-            # Keys for all slices at once would be compiled for each number of slices.
+            # Making all keys at once would need a new program for each number of slices.
             keys = slice_keys(seed, case_number, stacks[rows] * own_noise, numbers[rows])
             # One volume is not copied for each of its draws.
             shape = (len(rows), *mr.shape[1:])
@@ -217,7 +217,7 @@ class Synthesizer:
     def _stacked(
         self, shown: Float[np.ndarray, "z h w k"], slice_mm: float
     ) -> tuple[Float[np.ndarray, "n z h w k"], Float[np.ndarray, "z z"] | None]:
-        """The MR of each sample without its draws, and the factor of the noise's covariance.
+        """The MR of each slice or volume, and the factor of the noise's covariance.
 
         In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of
         `SLICES`. The copies change nothing in the other slices, and volumes of similar depth share

@@ -67,9 +67,9 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) -> Trained:
-    """The network with steps for `evaluations` by the sampler in each draw; None: as it is.
+    """The network with as many sampler steps per draw as `evaluations` allow; None: unchanged.
 
-    The regression of a residual network takes one more.
+    The evaluations of a residual network's regression are not counted.
 
     Raises InputError if the method or the sampler has no such choice.
     """
@@ -85,9 +85,9 @@ def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) 
 
 
 def with_sde(trained: Trained, kind: str | None, sampler: str | None = None) -> Trained:
-    """The network with the SDE that its sampler follows, "vp" or "ve"; None: as it is.
+    """The network with "vp" or "ve" as the SDE of its sampler; None: it is unchanged.
 
-    The network of the form `edm` sees data and noise by their ratio alone, so one serves both SDEs.
+    A network of the form `edm` depends only on the ratio of data and noise, so it serves both SDEs.
 
     Raises InputError if the method, the sampler or the form has no such choice.
     """

@@ -114,7 +114,7 @@ def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
 
 
 def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
-    """The DICOM series at a path, its headers read; for other formats, the path itself.
+    """The DICOM series at a path, with its headers read; for other formats, the path itself.
 
     Raises InputError as `open_series` does, or if there are choices but the path is no DICOM.
     """

@@ -19,8 +19,8 @@ LEAST_EDGE = 0.01  # a fill has at least this fraction of the voxels on the box'
 # A fill has at least this fraction of the volume; equal voxels in noise form smaller groups.
 LEAST_PART = 1e-3
 MOST = 0.5  # a fill has at least this fraction beyond the convex hull of the rest
-FEW = 20  # a volume with fewer values is a phantom without noise, whose tissue is constant too
-SAMPLE = 200_000  # values are counted in about so many voxels
+FEW = 20  # at most this many values mean a phantom without noise, whose tissue is constant too
+SAMPLE = 200_000  # values are counted in about this many voxels
 
 
 def constant_parts(
@@ -49,10 +49,10 @@ def constant_parts(
 def plain_fill(hu: Shaped[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """The voxels of a CT (HU) that are filled with a value that is not that of air.
 
-    If the CT's smallest value lies above air, it is no such fill, because a CT that was clipped
-    below has this value in air. Tissue that was clipped above is no fill either, because it does
-    not lie beyond the hull of the rest. Nor is constant tissue of a phantom, unless it covers a
-    whole face of the box.
+    The CT's smallest value is no such fill if it lies above air: in a CT that was clipped at a
+    lower limit, air has this value. Tissue that was clipped at an upper limit is no fill, because
+    it does not lie beyond the hull of the rest. Constant tissue of a phantom is no fill, unless it
+    covers a whole face of the box.
     """
     hu = np.rint(np.asarray(hu, np.float32))
     filled = np.zeros(hu.shape, bool)

@@ -1,6 +1,6 @@
 """The one table of file formats, with their suffixes, readers and writers.
 
-To add a format, write a module with these functions and add a row to `FORMATS`.
+To add a format, write a module with the functions of a `Format`, and add a row to `FORMATS`.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ FORMATS = {
 
 
 def image_suffixes() -> tuple[str, ...]:
-    """The suffixes of formats that hold a whole volume in one file."""
+    """The suffixes of all formats but DICOM, whose volumes are series of files."""
     return tuple(s for name, row in FORMATS.items() if name != "DICOM" for s in row.suffixes)
 
 

@@ -12,13 +12,13 @@ from sde_ct.volumes.volume import Volume
 
 OFFSETS = (1024, 1000)  # offsets with which CT numbers are stored as unsigned integers
 EXTREME = 0.5  # %; voxels beyond these percentiles, on either side, are ignored
-PEAK = (-170, 130)  # HU of fat, muscle and water, wider by the 24 HU between the two offsets
+PEAK = (-170, 130)  # HU of fat, muscle and water, widened by the 24 HU between the offsets
 DENSER = -700  # HU; only gas and most of a lung are less dense than this
 # Least share of soft tissue in a body; a head has 0.68 and at most 0.37 dense bone.
 PEAK_SHARE = 0.5
 # Least share of voxels in the peak of air; half-width of the peak, HU.
 AIR_SHARE, NEAR_AIR = 0.1, 150
-HIGHEST = 3071  # HU, the highest of 12 bits; a signed value that was read as unsigned is higher
+HIGHEST = 3071  # HU, the highest in 12 bits; a signed value that was read as unsigned is higher
 NO_NEGATIVE = -20  # HU; every body holds fat, which is lower, at -100
 # HU; only metal is denser, and no patient holds this share of metal.
 DENSE, DENSE_SHARE = 4000, 0.05
@@ -89,7 +89,7 @@ def offset_of(ct: Volume) -> int:
     else:
         return 0
     near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, _measured(ct))]
-    # Padding hides the air. But if all air has one value, only its edges remain without padding.
+    # If air is constant, only its edges remain without the corners' value, which may be padding.
     air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
         return sign * OFFSETS[0]
@@ -139,7 +139,7 @@ def _without_background(ct: Volume) -> Shaped[np.ndarray, " n"]:
 
 
 def has_soft_tissue(hu: Shaped[np.ndarray, "*d"]) -> bool:
-    """Whether most voxels denser than fat are soft tissue."""
+    """Whether the most frequent HU, of those from -300 to 1475, are in `TISSUE`."""
     count, edges = np.histogram(hu, bins=np.arange(-300, 1500, 25))
     return TISSUE[0] <= edges[np.argmax(count)] + 12.5 <= TISSUE[1]
 

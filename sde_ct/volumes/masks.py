@@ -20,8 +20,8 @@ def inside(array: np.ndarray, name: str) -> Mask:
     """The voxels that a file's mask marks.
 
     If the file holds two values, within rounding, the higher one marks the inside. Interpolated
-    masks, from 0 to their maximum, are cut at half of the maximum. If the file holds one value, it
-    marks nothing if it is 0, and otherwise every voxel.
+    masks, from 0 to their maximum, are thresholded at half of it. In a file with only one value, 0
+    marks no voxel, and any other value marks every voxel.
 
     Raises:
         InputError: the values are of another kind, for example several labels.

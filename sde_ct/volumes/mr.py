@@ -10,8 +10,8 @@ from sde_ct.volumes.volume import Volume
 
 # HU of air, its tolerance, and the least share of such voxels in a CT.
 AIR, NEAR, SHARE = -1000, 100, 0.1
-LABELS = 8  # labels have at most so many values; an 8-bit MR has dozens
-SAMPLE = 50_000  # about so many voxels are examined first
+LABELS = 8  # labels have at most this many values; an 8-bit MR has dozens
+SAMPLE = 50_000  # about this many voxels are examined first
 
 
 def require_mr(volume: Volume, path: Path) -> None:

@@ -19,7 +19,7 @@ EXACT_MM = 0.01
 SAME_PLACE_MM = 0.1  # distance between the positions that sform and qform give to one voxel
 ROUNDING = (
     3 * 2.0**-23
-)  # error of b² + c² + d² with b, c and d as float32; nibabel treats such a value as 0
+)  # rounding of b² + c² + d² in float32; nibabel reads a negative a² within it as 0
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -114,12 +114,12 @@ def header_text(path: Path) -> str:
 
 
 def places_apart(header: Any) -> float:
-    """The largest distance between a voxel by the sform and by the qform, in the header's unit."""
+    """The largest distance between a voxel's sform and qform positions, in the header's unit."""
     return corners_apart(header.get_sform(), header.get_qform(), header.get_data_shape())
 
 
 def _tolerance(header: Any, scale: float = 1.0) -> float:
-    """The allowed distance between a voxel by the sform and by the qform, in the header's unit.
+    """The allowed distance between a voxel's sform and qform positions, in the header's unit.
 
     A qform stores b, c and d of a unit quaternion as float32, and a = √(1 - b² - c² - d²). If a is
     almost zero, as in rotations by nearly 180°, this root has an error of up to 8e-4, which moves

@@ -167,7 +167,7 @@ def _resample(
 ) -> Float[np.ndarray, "z c d"]:
     """Sample each slice at the pixel positions scale · index + offset; others get `fill`."""
     stack = np.asarray(stack, np.float32)
-    # The Gaussian removes nearly everything above the coarser grid's Nyquist frequency.
+    # The Gaussian, as in scikit-image, damps what lies above the coarser grid's Nyquist frequency.
     sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]
     if any(sigma):
         stack = ndimage.gaussian_filter(stack, sigma, mode="nearest")

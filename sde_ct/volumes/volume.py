@@ -40,7 +40,7 @@ class Volume:
 def corners_apart(
     a: Float[np.ndarray, "4 4"], b: Float[np.ndarray, "4 4"], shape: Sequence[int]
 ) -> float:
-    """The largest distance between the positions of a voxel by two affines, in their unit.
+    """The largest distance between the positions that two affines give a voxel, in their unit.
 
     The distance is largest at a corner. Only the first three axes of `shape` count.
     """

@@ -51,7 +51,7 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
 
 
 def _with_contrasts(patient: Patient) -> Patient:
-    """The patient with all contrasts on the first grid; voxels that one lacks are unmeasured."""
+    """All contrasts on the first grid; voxels that one of them lacks count as unmeasured."""
     for name, volume in patient.further.items():
         path = str(patient.files[file_name(name)])
         volume, there = on_first(volume, patient.mr, path)
@@ -106,7 +106,7 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
 
 
 def _on_grid_of_mr(patient: Patient, kind: str) -> Patient:
-    """Reorder the mask or CT as the voxels of the MR. Raises InputError if the grids differ."""
+    """Put the voxels of the mask or CT in the MR's order. Raises InputError if the grids differ."""
     volume: Volume | None = getattr(patient, kind)
     if volume is None:
         return patient

@@ -42,7 +42,7 @@ class Settings:
     spacing: tuple[float, float] | None = None
     size: tuple[int, int] | None = None  # (h, w) of the slices; None requires MRs of the same size
     crop_to_body: bool = False  # centre the slices on the body instead of the image
-    # Kind of registration of the CT, unless it is registered; None for no registration.
+    # How to register a CT that is not registered yet; None for no registration.
     register: Kind | None = None
     n4: bool = False  # correct the bias field of the MR that a network sees
     pictures: bool = False  # draw qc/ID.png

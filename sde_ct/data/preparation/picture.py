@@ -31,7 +31,7 @@ def overview(
     Args:
       mr: a.u., shown from its 1st to its 99.5th percentile in the body.
       ct: HU.
-      mask: 1 where results are judged, in at least one slice.
+      mask: 1 where results are judged; at least one voxel is 1.
       pixel: size (y, x), mm.
       title: text in the corner.
     """

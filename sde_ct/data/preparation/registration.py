@@ -147,7 +147,7 @@ def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
         learningRate=2.0, minStep=1e-3, numberOfIterations=200, relaxationFactor=0.6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    # There are few slices, so that images are not shrunk and only the sampling is sparse.
+    # Volumes have few slices, so images are not shrunk; only their voxels are sampled sparsely.
     method.SetShrinkFactorsPerLevel([1] * len(SIGMAS_MM))
     method.SetSmoothingSigmasPerLevel(list(SIGMAS_MM))
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()

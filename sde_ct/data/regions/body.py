@@ -17,7 +17,7 @@ BRIGHT_PERCENTILE = 99.0
 def body_mask(mr: Volume) -> Volume:
     """A mask (uint8) on the grid of `mr`: 1 inside the body, 0 in the air around it.
 
-    The square root of the smoothed signal is cut at the lower of Otsu's thresholds for three
+    The smoothed signal's square root is thresholded at the lower of Otsu's thresholds for three
     classes (air, dim and bright tissue; IEEE Trans. SMC 9(1):62, 1979). The largest connected
     component is kept. Closing and filling of holes in every axial slice then add gas, bone and
     marrow inside the outline. The mask is empty if `mr` is constant.

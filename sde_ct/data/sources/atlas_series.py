@@ -167,7 +167,7 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
 
 
 def shift_of(image: Image, mr: Image) -> int | None:
-    """The index of `image`'s slice at the first slice of `mr`; None if the grids differ."""
+    """The index of `image`'s slice at the place of `mr`'s first; None if the grids differ."""
     if image.series is None or mr.series is None or image.series.shape[:2] != mr.series.shape[:2]:
         return None
     to_index = np.linalg.inv(image.series.affine) @ mr.series.affine

@@ -25,7 +25,7 @@ AGREED = ("consensus", "staple")
 MAJORITY, ALIKE = 3, 0.8
 LEAST_LIKE = 0.85  # least Dice of an outline with the body that the MR shows
 JUMP = 2.0  # the area jumps if it is larger or smaller than on both sides by this factor
-BESIDE = 3  # a slice is compared with the median area of so many slices on each side
+BESIDE = 3  # a slice is compared with the median area of this many slices on each side
 
 
 class BodyContour(NamedTuple):
@@ -77,8 +77,8 @@ def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
 def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
     """The body outlines in the MR's frame of reference, and warnings about ignored ones.
 
-    In each structure set, the outlines of type EXTERNAL are taken, or else those with the name of a
-    body.
+    In each structure set, the outlines of type EXTERNAL are taken, or else those whose name is
+    that of a body.
     """
     found: list[Roi] = []
     warnings, known = [], set()

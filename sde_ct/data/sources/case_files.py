@@ -26,7 +26,7 @@ class Case:
     ct: Path
     mask: Path | None
     contrasts: tuple[str, ...] = SINGLE  # the names of the MR contrasts; the first is `mr`
-    further: tuple[Path, ...] = ()  # the others
+    further: tuple[Path, ...] = ()  # the images of the other contrasts
     choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
 
     @property
@@ -35,7 +35,7 @@ class Case:
         return {kind: getattr(self, kind) for kind in KINDS} | dict(others)
 
     def read(self) -> Patient:
-        """The volumes without any change.
+        """Read the volumes and change nothing.
 
         Raises InputError as `read_volume` does, or if DICOM contrasts have different frames of
         reference.

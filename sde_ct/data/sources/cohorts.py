@@ -38,7 +38,7 @@ class Patterns:
 def find_cases(
     source: str, folder: str | os.PathLike, patterns: Patterns, *, t1: bool = False
 ) -> list[Source]:
-    """All patients below `folder`, by name; patients with missing files are refused on reading.
+    """All patients below `folder`, sorted; those with missing files are refused when they are read.
 
     Args:
       source: a row of `SOURCES`.
@@ -75,11 +75,11 @@ def _pairs(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
     def matches(place: Path) -> list[Path]:
         return [p for pattern in (patterns.mr, patterns.ct) for p in _matches(place, pattern)]
 
-    # A folder with the name mr01 that holds NIfTI files is a patient and no MR.
+    # A folder with the name mr01 that holds NIfTI files is a patient, not an MR.
     places = [folder]
     if not any(path.is_file() or slice_files(path) for path in matches(folder)):
         places = subfolders(folder)
-        # Other folders were probably meant to be patients too.
+        # Subfolders that are empty or hold other volumes were probably meant to be patients.
         if any(matches(place) for place in places):
             places = [p for p in places if matches(p) or is_empty(p) or _holds_volumes(p)]
         else:
@@ -135,7 +135,7 @@ def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Sou
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
     """The only match in a patient's folder, or a file of the only matching series.
 
-    Raises InputError if there are several, or if a required one is missing.
+    Raises InputError if there are several matches, or if none matches a required kind.
     """
     paths = _matches(place, pattern) if pattern else []
     if len(paths) > 1 and all(path.is_file() and not image_stem(path) for path in paths):

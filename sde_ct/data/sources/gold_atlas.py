@@ -1,7 +1,7 @@
 """Gold Atlas (T. Nyholm et al., Med. Phys. 45(3):1295, 2018): one DICOM folder per patient.
 
 Each folder holds about eight series: T2, T1, the CT as scanned and the CT deformed onto the T2, a
-registration, and structure sets of several observers. Any cohort of that shape can be read.
+registration, and structure sets of several observers. Any cohort of this form can be read.
 """
 
 from collections.abc import Collection, Sequence
@@ -115,7 +115,7 @@ class AtlasCase:
 
 
 def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
-    """A case for every folder that holds slices at any depth, or for `folder` if it holds some.
+    """A case for every subfolder that holds slices at any depth, or one for `folder` if it does.
 
     Other files and DICOMDIRs beside the patients' folders are ignored. A folder without any file
     counts as a patient and is refused. Raises InputError if there are no patients.
@@ -170,8 +170,8 @@ def _on_grid(
     Args:
       hu: the CT.
       mr: the T2.
-      shift: number to add to a slice index of the T2 to get that of the CT on the same grid. None
-        resamples the CT.
+      shift: number to add to a slice index of the T2 to get that of the CT. None means that the
+        grids differ, and resamples the CT.
     """
     if shift is None:
         note = "the deformed CT lies on another grid than the T2 and was resampled onto it"

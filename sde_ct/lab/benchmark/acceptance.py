@@ -42,7 +42,7 @@ class Judged(NamedTuple):
 
 
 def phantoms(output: Path, seed: int, progress: Callable) -> Prepared:
-    """The cohort; one organ lies on the right only, so that a mirrored patient can be known."""
+    """The cohort; one organ lies on the right only, so that mirroring can be recognised."""
     return prepared_cohort(output, PATIENTS, seed, sided=True, progress=progress, **DEMO)
 
 
@@ -87,7 +87,7 @@ class Judge:
 
 
 def _one_failed(hu: np.ndarray) -> np.ndarray:
-    """The draws, the last of which did not get rid of its noise."""
+    """The draws, the last of which still contains noise."""
     hu = hu.copy()
     hu[-1] += np.random.default_rng(0).normal(0, 300, hu[-1].shape)
     return hu
@@ -100,7 +100,7 @@ def unseen(prepared: Prepared) -> list[tuple[str, str, Volume, Volume, Volume]]:
 
 
 def shifted(seed: int) -> list[tuple[str, str, Volume, Volume, Volume]]:
-    """The same for patients on scanners between A and B."""
+    """The arguments of `Judge` for patients on scanners between A and B."""
     asked = []
     for strength in STRENGTHS:
         for number in range(EACH):
@@ -112,7 +112,7 @@ def shifted(seed: int) -> list[tuple[str, str, Volume, Volume, Volume]]:
 
 
 def faulty(seed: int) -> list[tuple]:
-    """The same for patients with each of the `FAULTS`, without the CT where the grid differs."""
+    """The arguments of `Judge` for patients with each fault; the CT is given for `TRUE_CT`."""
     asked: list[tuple] = []
     for number in range(FAULTY):
         own = _phantom(seed, FIRST_FAULTY + number, t1=True)
@@ -126,7 +126,7 @@ def faulty(seed: int) -> list[tuple]:
     return asked
 
 
-# The faults after which the CT of the patient is still that of the MR.
+# The faults after which the patient's CT still matches the MR.
 TRUE_CT = (
     *("fat-suppressed", "T1-weighted", "ghosting at 30 %", "bias field 20:1", "noise"),
     *(SETTINGS, FAILED, SCANNER),

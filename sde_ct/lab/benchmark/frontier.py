@@ -41,7 +41,7 @@ class Point:
     psnr: float  # dB
     ssim: float
     spread: float  # standard deviation of all draws, HU
-    spread_skill: float  # spread over error of all draws; 1 is right
+    spread_skill: float  # ratio of spread to error, from all draws; 1 is ideal
     crps: float  # the fair (unbiased) CRPS of all draws, HU
     energy: float  # the fair energy score of all draws of the body, HU
 

@@ -34,8 +34,8 @@ from sde_ct.uncertainty.reliability import (
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PATIENTS = {"train": 500, "validation": 5, "test": 40}  # 500, so that shares are near the priors
 STEPS = 20_000
-# Most training at the noise levels at which draws become bone- or air-like: of an image for the
-# direct form, and of a residual at unit variance, whose outcomes lie far apart in its units.
+# Both put most of the training at the noise levels at which a draw becomes bone-like or air-like.
+# The residual is scaled to unit variance, so its outcomes lie far apart and need higher levels.
 DIRECT: dict[str, Any] = {"log_mean": -0.4}
 RESIDUAL: dict[str, Any] = {"times": "uniform"}
 NOISE_LEVELS = {"residual": RESIDUAL, "distil": RESIDUAL}
@@ -57,7 +57,7 @@ def experiment(recipes: Path, name: str) -> Experiment:
 
 
 def train(recipes: Path, name: str, prepared: Prepared, runs: Path) -> Path:
-    """Train a recipe of the demo in a folder of `runs`, which is returned.
+    """Train a recipe of the demo in a folder of `runs`, and return that folder.
 
     The student `distil` gets a tenth of the updates, after its teacher `residual`.
     """

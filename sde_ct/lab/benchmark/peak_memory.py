@@ -1,7 +1,7 @@
 """The largest resident memory of a process during training steps.
 
-Each network is trained in a process of its own, because what one leaves behind would count for the
-next. Linux alone has the figure.
+Each network is trained in a process of its own, because memory that one network leaves behind would
+count for the next. Only Linux reports the figure.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from pathlib import Path
 from sde_ct.config import NetworkConfig
 
 OURS, TORCH = "ours", "torch"
-BEFORE, STEPS = 2, 4  # steps before the memory is looked at, and while it is
+BEFORE, STEPS = 2, 4  # steps before the peak is reset, and after it
 PROCESS = Path("/proc/self")
 
 
 def peak_memory(whose: str, network: NetworkConfig, size: int, batch: int) -> float | None:
-    """Bytes, from the third training step on, on slices of size x size; None if not on Linux.
+    """The peak in bytes from the third training step on; None if not on Linux.
 
     Args:
       whose: `OURS`, or `TORCH` for MONAI's UNet in PyTorch without compilation.
@@ -55,7 +55,7 @@ def _train(whose: str, network: NetworkConfig, size: int, batch: int) -> None:
 
 
 def _wait(result: object) -> None:
-    if result is not None:  # PyTorch's call returns nothing, and ends when it is done
+    if result is not None:  # PyTorch's call returns nothing, and ends when the step is done
         import jax
 
         jax.block_until_ready(result)

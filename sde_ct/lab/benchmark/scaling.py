@@ -3,7 +3,7 @@
 The step of one device is lowered for an abstract batch and never run. XLA counts its operations,
 and its all-reduces give the number of bytes that the devices exchange. (Compiling a large network
 takes minutes on a CPU. For a tiny one, the compiled program exchanges the same bytes and has up to
-half as many operations more, because fusions repeat cheap work.)
+50 % more operations, because fusions repeat cheap work.)
 
 The prediction for n devices with equal batches (weak scaling) is
 
@@ -31,7 +31,7 @@ from sde_ct.runtime import parallel
 from sde_ct.runtime.timing import race
 
 DEVICES = (8, 64, 512)
-PEAK = 989e12  # operations/s of an H100 SXM in bfloat16, dense: NVIDIA's data sheet, half of 1979
+PEAK = 989e12  # operations/s of an H100 SXM in bfloat16, dense: half of NVIDIA's 1979 (data sheet)
 UTILISATION = 0.3  # share of the peak, assumed for convolutions of 64 to 256 channels
 
 
@@ -70,9 +70,9 @@ def efficiency(counted: Counted, link: Link, devices: int, compute: float | None
 def measure(
     config: Experiment, size: int, batch: int, counts: Sequence[int], repeats: int = 5
 ) -> list[dict[str, float]]:
-    """The seconds of a step and the efficiency for each number of devices in `counts`, from 1 on.
+    """The seconds of a step and the efficiency for each number of devices in `counts`.
 
-    Each device has `batch` slices.
+    Each device has `batch` slices. The efficiency is relative to the first of `counts`, which is 1.
     """
     devices = jax.local_devices()
     calls = {str(n): training_step.timed(config, size, batch, devices[:n]) for n in counts}

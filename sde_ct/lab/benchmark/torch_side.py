@@ -36,7 +36,7 @@ def network(config: NetworkConfig, device: str) -> Any:
 def contenders(
     config: NetworkConfig, size: int, batch: int
 ) -> tuple[dict[str, Callable[[], Any]], int]:
-    """{name: call} of forward, training step and `LOOP` steps of DDPM; the parameter count."""
+    """{name: call} of forward, training step and `LOOP` DDPM steps, and the parameter count."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = network(config, device)
     generator = np.random.default_rng(0)

@@ -20,7 +20,7 @@ def rows_of(
     protocol: Protocol,
     judgements: Judgements,
 ) -> list[Row]:
-    """A row for each method and patient; for samplers one of the first draw and one of the mean."""
+    """Rows by method and patient; a sampler has one for its first draw and one for the mean."""
     singles, averages = [], []
     for name, by_patient in results.items():
         for patient in patients:

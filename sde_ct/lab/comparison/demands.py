@@ -9,7 +9,7 @@ from sde_ct.evaluation.table import AVERAGES, DIRECT, DISTILLED, DRAWN, Row, Sum
 from sde_ct.uncertainty.reliability import Outcomes
 
 SPEARMAN_AT_LEAST = 0.3
-FEW_COST = 1.02  # of four evaluations in place of twenty
+FEW_COST = 1.02  # largest allowed ratio of the CRPS with four evaluations to that with twenty
 
 
 class Check(NamedTuple):

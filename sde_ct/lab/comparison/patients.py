@@ -18,14 +18,14 @@ class Patient:
     ct: Volume
     mask: Volume  # where results are judged: the body where the CT was measured
     ambiguous: Volume | None  # where the phantom's MR allows two CT outcomes
-    prior: float | None = None  # probability of the bone-like one, where the MR shows it
+    prior: float | None = None  # probability of the bone-like outcome, where the MR shows it
 
 
 def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
     """The patients of one part of the split."""
 
     def patient(case: PreparedCase) -> Patient:
-        # Files have their axes in any order, but figures of slices need the axial one last.
+        # Files have their axes in any order, but figures of axial slices need z as the last axis.
         mr, ct, mask = (canonical(case.volume(name)) for name in ("mr", "ct", "mask"))
         region = canonical(case.volume("ambiguous")) if "ambiguous" in case.volumes else None
         return Patient(case.id, mr, ct, mask, region, _prior(case))

@@ -15,7 +15,7 @@ ONCE = (1,)  # the sides of an organ that is not paired
 Coat = tuple[Tissue, float]  # a tissue, painted where the distance is below this number of mm
 
 
-CAECUM = Ellipsoid((72, 45, 42), (26, 22, 32))  # in the right iliac fossa, before the iliopsoas
+CAECUM = Ellipsoid((72, 45, 42), (26, 22, 32))  # in the right iliac fossa, anterior to iliopsoas
 
 
 def label(

@@ -63,12 +63,12 @@ def write_cohort(
     """Write the patients that are missing; complete patients with the same settings are kept.
 
     Each folder `DIR/Task1/pelvis/1PA001` holds mr, ct, mask, ambiguous (`.nii.gz`) and
-    `phantom.json`, and appears only when it is complete. Patient n depends on `seed` and n alone.
+    `phantom.json`, and appears when complete. Patient n depends on `seed` and n, not on `patients`.
 
     Args:
       visible_priors: used by the patients in turn instead of `prior`, and visible in their MR (see
         `brightness`).
-      scanner: one of `SCANNERS`, which all MRs are from.
+      scanner: one of `SCANNERS`, which acquires all MRs.
       t1: write a T1-weighted MR too, t1.nii.gz.
       sided: see `pelvis_patient`.
       progress: wraps the patient numbers, e.g. `tqdm.tqdm`.
@@ -77,7 +77,7 @@ def write_cohort(
       The patients' folders, in order.
 
     Raises:
-      InputError: if a request is out of range, or a folder holds something else.
+      InputError: if an argument is out of range, or a folder holds something else.
     """
     if patients < 1:
         raise InputError(f"patients must be at least 1, not {patients}.")
@@ -119,11 +119,11 @@ def write_cohort(
 
 
 def _is_complete(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether the folder holds this patient; False where it does not exist."""
+    """Whether the folder exists. If it exists and does not hold this patient, raises InputError."""
     if not folder.exists():
         return False
     try:
-        held = {"scanner": "A"} | json.loads((folder / RECORD).read_text())  # older: not named
+        held = {"scanner": "A"} | json.loads((folder / RECORD).read_text())  # older records lack it
     except (OSError, ValueError):
         held = {}
     same = all(held.get(key) == value for key, value in record.items())

@@ -75,7 +75,7 @@ def images(
       volume: with perpendicular axes. Its whole numbers minus `intercept` must fit into int16.
       series: the series description.
       frame: name of the frame of reference.
-      intercept: RescaleIntercept. Voxels are stored unsigned if none is below it.
+      intercept: RescaleIntercept. Voxels are stored unsigned if none is below the intercept.
       tags: further tags by keyword.
     """
     affine, spacing = swap_lps_ras(volume.affine), volume.spacing

@@ -54,7 +54,7 @@ class Site(NamedTuple):
     native: str
     intercept: int  # RescaleIntercept of the CTs
     padding: int  # HU outside the CT's field of view
-    ct_radius: float  # radius of the deformed CT's field of view over the slice's width
+    ct_radius: float  # radius of the deformed CT's field of view, in slice widths
     more: int  # slices of the deformed CT beyond the T2's
     implant: bool
 
@@ -78,7 +78,7 @@ def write_gold_atlas(
     """Write one folder for each patient that is missing; complete ones are kept.
 
     Args:
-      seed: a patient depends only on it, the patient's name and the grid.
+      seed: a patient depends only on the seed, the patient's name and the grid.
       patients: names that begin with the site, 1, 2 or 3.
       shape, spacing: of the T2, voxels and mm.
       progress: wraps the names.

@@ -17,7 +17,7 @@ class Habitus:
     fat: tuple[float, float, float]  # subcutaneous fat: lateral, anterior, posterior
     tilt: float  # mm by which the right side is raised and the left side lowered
     muscle: float  # added to every muscle's radius
-    gap: float  # half the fat between neighbouring muscles
+    gap: float  # half the thickness of the fat between neighbouring muscles
     cortex: float  # factor on the thickness of cortical bone
     bladder: tuple[Ellipsoid, ...]  # overlapping lobes, because a bladder is not round
     wall: float  # thickness of the bladder's wall

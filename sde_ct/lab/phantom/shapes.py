@@ -39,7 +39,7 @@ class Grid:
     def box(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> Index | None:
         """The smallest index box with all x, y in [low, high] and all true entries of `levels`.
 
-        None where there are none.
+        The result is None if there are none.
         """
         pairs = zip(self._ranges, low, high, strict=True)
         axes = [(most >= a) & (least <= b) for (least, most), a, b in pairs]
@@ -66,7 +66,7 @@ class Chain:
     def distance(
         self, grid: Grid, *, side: int = 1, lift: float = 0.0, grow: float = 0.0
     ) -> Stroke | None:
-        """The distance within the shape's box, or None where the grid does not contain it.
+        """The distance within the shape's box, or None if the grid does not reach the shape.
 
         Args:
           side: 1 as given, -1 mirrored in the sagittal plane.

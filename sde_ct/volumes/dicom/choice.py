@@ -18,8 +18,8 @@ from sde_ct.volumes.dicom.slice import Slice, printable
 
 Choice = tuple[str, str]  # a keyword of DICOM and a value
 Image = tuple[Slice, Dataset]  # an image and its header
-LISTED = 8  # an error lists at most so many volumes or values
-MOST_TAGS = 12  # combinations of at most so many tags are tried
+LISTED = 8  # an error lists at most this many volumes or values
+MOST_TAGS = 12  # combinations of at most this many tags are tried
 # Tags that usually differ between the volumes of a series. These tags are tried first.
 TELLING = (
     *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
@@ -129,7 +129,7 @@ def _varies(images: Sequence[Image], keyword: str) -> bool:
 
 
 def _value(image: Image, keyword: str) -> str:
-    """The value as a user writes it: "none" if it is absent, and several joined by backslashes."""
+    """The value as a user writes it: "none" if absent; several are joined by backslashes."""
     with decoding(image[0].file):
         value = image[1].get(keyword)
         values = value if isinstance(value, (MultiValue, list)) else [value]

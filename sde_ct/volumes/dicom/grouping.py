@@ -7,7 +7,7 @@ import numpy as np
 
 from sde_ct.volumes.dicom.slice import Slice
 
-LISTED = 8  # a message lists at most so many series
+LISTED = 8  # a message lists at most this many series
 
 
 def by_series(images: Iterable[Slice]) -> list[list[Slice]]:

@@ -94,10 +94,10 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
 
     Contours are planar along the slices (the last axis). Within a plane, contours that cross or
     repeat each other are united; one that lies inside another is a hole (even-odd rule), and so is
-    the inner loop of a keyhole contour. A slice between two planes of contours takes the
-    zero level of their signed distances, interpolated (Raya & Udupa, IEEE Trans. Med. Imaging
-    9(1):32, 1990); a slice beyond the last plane, by up to half the distance of planes, takes the
-    mask of that plane.
+    the inner loop of a keyhole contour. For a slice between two planes of contours, the signed
+    distances of both planes are interpolated, and their zero level is the outline (Raya & Udupa,
+    IEEE Trans. Med. Imaging 9(1):32, 1990). A slice beyond the first or last plane, by at most half
+    the distance between planes, takes the mask of that plane.
 
     Raises InputError if contours are not drawn along the slices, or all lie outside `like`.
     """
@@ -142,7 +142,7 @@ def _combine(polygons: Sequence[np.ndarray], like: Volume) -> Bool[np.ndarray, "
     Contours that cross or repeat each other are united first. The unions do not cross, so the
     even-odd rule makes a hole only where one union lies inside another.
     """
-    from scipy.sparse.csgraph import connected_components  # a synthesis without a target needs none
+    from scipy.sparse.csgraph import connected_components  # not needed without contours
 
     outlines = [_Outline(polygon * like.spacing[:2]) for polygon in polygons]
     joined = np.zeros((len(polygons), len(polygons)), bool)

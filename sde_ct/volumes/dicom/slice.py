@@ -74,7 +74,7 @@ def is_beside(header: Dataset, file: Path) -> bool:
     """Whether a file only accompanies images: structures, reports, screenshots, directories."""
     with decoding(file):
         kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID"))
-        # The file is damaged, unless it is a directory.
+        # A file without Modality is damaged, unless it is a directory.
         if not (modality := _text(header, "Modality")):
             return kind == DIRECTORY
         if kind.startswith(PICTURE):

@@ -46,7 +46,7 @@ def stacked(volume: Volume, identity: Identity, name: str) -> Stack:
             f"{name} is not written: it does not lie on the MR's grid; resample it to the MR"
         )
     require_perpendicular(volume, name)
-    # This removes the rounding of the affine in a file.
+    # The MR's own affine replaces that of the volume, which a file may have rounded.
     volume = Volume(volume.array, identity.affine, volume.unit)
     if not identity.sources:
         volume = left_posterior_superior(volume)
