@@ -16,17 +16,18 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "errors": set(),
     "types": set(),
+    "frequencies": set(),
     "constraints": set(),
     "config": {"constraints"},
     "config_record": {"config"},
     "runtime": set(),
     "storage": set(),
     "sde": {"types"},
-    "sampling": {"types", "sde"},
+    "sampling": {"types", "sde", "frequencies"},
     "models": {"runtime"},
     "volumes": {"storage"},
-    "data": {"storage", "volumes"},
-    "methods": {"types", "config", "sde", "sampling", "models"},
+    "data": {"storage", "volumes", "frequencies"},
+    "methods": {"types", "config", "sde", "sampling", "models", "frequencies"},
     "training": {
         *("types", "config", "runtime", "storage", "volumes", "data", "sampling", "models"),
         *("methods", "config_record"),
@@ -53,6 +54,7 @@ NUMPY = ("volumes", "data", "uncertainty", "acceptance", "evaluation")
 # Libraries that a part must do without.
 WITHOUT = {
     "types": {"flax"},
+    "frequencies": {"jax", "flax"},
     "constraints": {"jax", "flax"},
     "config": {"jax", "flax"},
     "config_record": {"jax", "flax"},

@@ -1,8 +1,8 @@
-"""The distance along z over which the fine detail of CTs is correlated.
+"""The distances along z over which CTs are correlated, by spatial frequency in the plane.
 
-If slices are drawn independently, draws flicker along z, and the spread of sums along z is too
-small. Both improve if the noise of neighbouring slices is as strongly correlated as the fine
-detail of real CTs (`sampling.along_z`).
+If slices are drawn apart, draws flicker along z, and the spread of their sums along z is too small.
+Both improve if the noise of neighbouring slices is as strongly correlated as real CTs are
+(`sampling.along_z`). Organs and bones are correlated over longer distances than fine detail.
 """
 
 from collections.abc import Sequence
@@ -10,53 +10,68 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
+from scipy.fft import dctn
 
 from sde_ct.data.prepared import PreparedCase
+from sde_ct.frequencies import shares
 
-DETAIL_MM = 5.0  # detail is what a Gaussian of this standard deviation removes from a slice
-BODY_HU = (-500.0, 300.0)  # voxels above the first value are used; HU are clipped at the second
+BODY_HU = (-500.0, 300.0)  # the body is above the first; HU are clipped at the second
 FARTHEST_MM = 12.0  # largest distance that is compared; neighbours are always compared
-OWN = 0.02  # share of noise that is independent in each slice, so that the covariance is invertible
+OWN = 0.02  # least share of a slice's own noise, with which the covariance can be inverted
+SHORTEST_MM = 0.1  # of a frequency at which no two slices are alike
 PATIENTS = 20  # at most this many are read, evenly spread over those given
 
 
-def correlation_length(cases: Sequence[PreparedCase]) -> float | None:
-    """The length l in mm with which exp(-d / l) is closest to the correlation at distance d.
+def correlation_lengths(cases: Sequence[PreparedCase]) -> list[float] | None:
+    """For each of `FREQUENCIES`, the length l in mm with which exp(-d / l) fits best.
 
-    It is fitted to the logarithms of the correlations by least squares. The result is None if no
-    case has neighbouring slices that the CT measured, or if their detail is not correlated at all.
+    It is fitted to the logarithms of the correlations at distances d by least squares. None if no
+    case has two neighbouring slices with a body.
     """
-    products: dict[float, Float[np.ndarray, 2]] = {}
+    products: dict[float, Float[np.ndarray, "2 f"]] = {}
     for case in cases[:: -(-len(cases) // PATIENTS)]:
         for distance, sums in _products(case).items():
-            products[distance] = products.get(distance, np.zeros(2)) + sums
-    alike = {mm: both / each for mm, (both, each) in products.items() if 0 < both < each}
-    if not alike:
+            products[distance] = products.get(distance, 0) + sums
+    if not products:
         return None
-    mm, logs = np.array(list(alike)), np.log(list(alike.values()))
-    return float(-(mm**2).sum() / (mm * logs).sum())
+    mm = np.array(list(products))[:, None]
+    joint, each = np.array(list(products.values())).swapaxes(0, 1)
+    least, most = np.exp(-mm / SHORTEST_MM), np.exp(-1e-4 * mm)  # no length above 10 m
+    alike = np.clip(joint / np.maximum(each, 1e-9), least, most)
+    return list(map(float, -(mm**2).sum(0) / (mm * np.log(alike)).sum(0)))
 
 
-def factor(length: float, slice_mm: float, depth: int) -> Float[np.ndarray, "z z"]:
-    """The lower triangular L for which L Lᵀ is the correlation of the noise of `depth` slices."""
+def factor(
+    length: float | Sequence[float], slice_mm: float, depth: int
+) -> Float[np.ndarray, "z z"] | Float[np.ndarray, "f z z"]:
+    """The lower triangular L with L Lᵀ the correlation of noise between `depth` slices.
+
+    A single length, as in networks of earlier versions, holds for all frequencies.
+    """
     distances = slice_mm * np.abs(np.subtract.outer(np.arange(depth), np.arange(depth)))
-    covariance = (1 - OWN) * np.exp(-distances / length) + OWN * np.eye(depth)
+    alike = np.exp(-distances / np.asarray(length)[..., None, None])
+    covariance = (1 - OWN) * alike + OWN * np.eye(depth)
     return np.linalg.cholesky(covariance).astype(np.float32)
 
 
-def _products(case: PreparedCase) -> dict[float, Float[np.ndarray, "2"]]:
-    """{distance in mm: [Σ of products, Σ of mean squares]} of the detail of pairs of slices."""
+def _products(case: PreparedCase) -> dict[float, Float[np.ndarray, "2 f"]]:
+    """{distance, mm: by frequency, Σ of products of two slices and Σ of their mean squares}."""
     hu = np.array(case.load("ct"), np.float32)
-    body = (hu > BODY_HU[0]) & (np.array(case.load("valid")) > 0)
-    sigma = [DETAIL_MM / mm for mm in case.grid.pixel_mm]
+    tissue = (hu > BODY_HU[0]) & (np.array(case.load("valid")) > 0)
+    body = np.stack([ndimage.binary_fill_holes(one) for one in tissue])
+    if len(hu) < 2 or not body.any():
+        return {}
     clipped = hu.clip(-1000.0, BODY_HU[1])
-    detail = clipped - ndimage.gaussian_filter(clipped, (0, *sigma))
-    farthest = max(1, int(FARTHEST_MM / case.grid.slice_mm))
+    parts = shares(*hu.shape[1:])
+    transforms = dctn(np.where(body, clipped - clipped[body].mean(), 0), axes=(1, 2), norm="ortho")
+
+    def by_frequency(product: Float[np.ndarray, "z h w"]) -> Float[np.ndarray, " f"]:
+        return np.einsum("fhw,zhw->f", parts, product, dtype=np.float64)
+
     sums = {}
+    farthest = max(1, int(FARTHEST_MM / case.grid.slice_mm))
     for lag in range(1, min(farthest, len(hu) - 1) + 1):
-        both = body[lag:] & body[:-lag]
-        if both.any():
-            above, below = detail[lag:][both], detail[:-lag][both]
-            joint, each = (above * below).sum(), (above**2 + below**2).sum() / 2
-            sums[round(lag * case.grid.slice_mm, 3)] = np.array([joint, each], np.float64)
+        above, below = transforms[lag:], transforms[:-lag]
+        both = by_frequency(above * below), by_frequency(above**2 + below**2) / 2
+        sums[round(lag * case.grid.slice_mm, 3)] = np.array(both)
     return sums

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
-from sde_ct.methods.frequencies import IN_PLANE, Images, filtered
 from sde_ct.methods.mirroring import Draw, draw_mean, of_orientations
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
+from sde_ct.sampling.cosine import IN_PLANE, Images, filtered
 
 SMALL = 1e-12  # keeps 0 / 0 finite
 MEMORY = 0.95  # decay of the moving average of the residual's scale
@@ -31,7 +31,7 @@ KNOTS = (-600, -200, -90, 30, 150, 400)
 class Shape(NamedTuple):
     """The changes to a drawn residual before it is scaled."""
 
-    gains: Float[Array, " frequencies"]  # factors on its power at `frequencies.FREQUENCIES`
+    gains: Float[Array, " frequencies"]  # factors on its power at `FREQUENCIES`
     exponent: Float[Array, ""]  # to which its magnitude is then raised, see `raised`
 
     def __call__(self, residual: Array) -> Array:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from sde_ct.frequencies import FREQUENCIES, shares
 from sde_ct.methods.decomposition import (
     KNOTS,
     Decomposition,
@@ -24,8 +25,8 @@ from sde_ct.methods.decomposition import (
     raised,
     scale_of,
 )
-from sde_ct.methods.frequencies import FREQUENCIES, filtered, shares, transformed
 from sde_ct.methods.spread_equation import Two, coefficients, roots
+from sde_ct.sampling.cosine import filtered, transformed
 from sde_ct.types import Batch
 
 WIDEST = 3.0  # the largest factor by which validation draws change a scale, either way
@@ -103,7 +104,7 @@ def _lacking(
 ) -> tuple[Float[np.ndarray, " frequencies"], Float[np.ndarray, " frequencies"]]:
     """At each frequency, the factor by which the power of draws is too low, and this power."""
     error, added = (np.asarray(_transformed(body * images)) for images in (error, added))
-    equations = coefficients(error, added, shares(*error.shape[2:4]))
+    equations = coefficients(error, added, shares(*error.shape[2:4])[..., None])
     return roots(equations) ** 2, equations[:, 2]
 
 

@@ -19,6 +19,7 @@ LARGEST = 256  # larger batches are not faster, even on the largest GPUs
 SHARE = 0.8  # fraction of the free memory that a batch may take
 
 Shape = tuple[int, ...]
+Factor = Float[np.ndarray, "z z"] | Float[np.ndarray, "f z z"] | None  # None for slices drawn apart
 
 
 class Batched:
@@ -56,24 +57,25 @@ class Batched:
         self._compiled: dict[tuple[Shape, int], jax.stages.Compiled] = {}
         self._compiled_means: dict[Shape, jax.stages.Compiled] = {}
 
-    def prepare(self, shape: Shape, samples: int) -> int:
+    def prepare(self, shape: Shape, samples: int, along_z: Factor) -> int:
         """Compile the function of a batch, and return how many samples it holds.
 
         Args:
           shape: of a sample's MR, [z, h, w, k].
           samples: how many will be drawn. A device gets no more volumes than its share of them.
+          along_z: the factor of the noise's covariance between the slices of a sample.
         """
-        most = self._batch_that_fits(shape)
+        most = self._batch_that_fits(shape, along_z)
         each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))
         if (shape, each) not in self._compiled:
-            self._compiled[shape, each] = self._compile(shape, each)
+            self._compiled[shape, each] = self._compile(shape, each, along_z)
         return each * len(self._devices)
 
     def __call__(
         self,
         keys: Key[Array, " n"],
         mr: Float[np.ndarray, "n z h w k"],
-        along_z: Float[np.ndarray, "z z"] | None,
+        along_z: Factor,
     ) -> Samples:
         """The n samples of one batch as NumPy arrays; n is what `prepare` returned."""
         count = len(self._devices)
@@ -108,19 +110,18 @@ class Batched:
             self._compiled_means[shape] = self._means.lower(self._params, (mr,)).compile()
         return self._compiled_means[shape]
 
-    def _compile(self, shape: Shape, each: int) -> jax.stages.Compiled:
+    def _compile(self, shape: Shape, each: int, along_z: Factor) -> jax.stages.Compiled:
         total = each * len(self._devices)
         keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
         sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
-        along_z = None if shape[0] == 1 else np.eye(shape[0], dtype=np.float32)
         return self._draw.lower((self._params, along_z), sharded).compile()
 
-    def _batch_that_fits(self, shape: Shape) -> int:
+    def _batch_that_fits(self, shape: Shape, along_z: Factor) -> int:
         """Samples per device. A network sees at most `SLICES` slices of each volume at once."""
         if shape not in self._fitting:
             usual = max(1, (self._batch or BATCH) // min(shape[0], SLICES))
             free = None if self._batch else parallel.free_memory(self._devices[0])
-            trial = None if free is None else self._compile(shape, usual).memory_analysis()
+            trial = None if free is None else self._compile(shape, usual, along_z).memory_analysis()
             self._fitting[shape] = usual
             if free is not None and trial is not None:
                 self._fitting[shape] = samples_that_fit(free, trial.temp_size_in_bytes / usual)

@@ -18,7 +18,7 @@ from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
 from sde_ct.sampling.keys import slice_keys
-from sde_ct.synthesis.batched import Batched
+from sde_ct.synthesis.batched import Batched, Factor
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
@@ -176,7 +176,7 @@ class Synthesizer:
         means = shown.shape[-1] - given.mr.shape[-1]
         mr, along_z = self._stacked(shown, given.grid.slice_mm)
         stacks, numbers = (a.ravel() for a in np.meshgrid(np.arange(len(mr)), draws, indexing="ij"))
-        batch = self._batched.prepare(mr.shape[1:], len(stacks))
+        batch = self._batched.prepare(mr.shape[1:], len(stacks), along_z)
         padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
         # The only array of all draws: ten draws of a large volume take a gigabyte.
         x = np.empty((len(draws), len(mr), *mr.shape[1:4]), np.float32)
@@ -216,7 +216,7 @@ class Synthesizer:
 
     def _stacked(
         self, shown: Float[np.ndarray, "z h w k"], slice_mm: float
-    ) -> tuple[Float[np.ndarray, "n z h w k"], Float[np.ndarray, "z z"] | None]:
+    ) -> tuple[Float[np.ndarray, "n z h w k"], Factor]:
         """The MR of each slice or volume, and the factor of the noise's covariance.
 
         In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of

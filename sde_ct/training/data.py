@@ -84,7 +84,7 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "contrasts": list(prepared.contrasts),
         "intensity": intensity_of(config, prepared).to_json(),
         "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
-        "along_z_mm": through_plane.correlation_length(prepared.of("train")),
+        "along_z_mm": through_plane.correlation_lengths(prepared.of("train")),
         "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")])
         | {
             "positions": seen.positions([case.record for case in prepared.of("train")]),

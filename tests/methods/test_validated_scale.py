@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sde_ct.config import DataConfig
+from sde_ct.frequencies import FREQUENCIES, shares
 from sde_ct.methods.decomposition import KNOTS, Decomposition, Params, raised, scale_of
-from sde_ct.methods.frequencies import FREQUENCIES, filtered, shares, transformed
 from sde_ct.methods.validated_scale import (
     AT_FREQUENCY,
     EXPONENT,
@@ -18,6 +18,7 @@ from sde_ct.methods.validated_scale import (
     validated,
 )
 from sde_ct.models import UNet
+from sde_ct.sampling.cosine import filtered, transformed
 from sde_ct.sampling.keys import fold, slice_keys
 from sde_ct.types import Batch, Samples
 
@@ -210,7 +211,7 @@ def test_the_exponent_and_the_scale_leave_the_spectrum():
 
     def smooth(images) -> float:
         power = np.asarray(transformed(images)) ** 2
-        return float((power * shares(*SHAPE[1:3])[:3].sum(axis=0)).sum() / power.sum())
+        return float((power * shares(*SHAPE[1:3])[:3].sum(axis=0)[..., None]).sum() / power.sum())
 
     (m, r), _ = ((x[..., :1], x[..., 1:]) for x in two(split, batch))
     assert smooth(deviation(params, m, r)) == pytest.approx(smooth(errors), abs=0.03)

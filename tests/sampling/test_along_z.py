@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from sde_ct.config import Experiment, SamplingConfig
+from sde_ct.frequencies import nearest
 from sde_ct.methods.samplers import SAMPLERS, sampler_fn
 from sde_ct.sampling.along_z import correlated_along_z
+from sde_ct.sampling.cosine import transformed
 from sde_ct.sampling.keys import sample_keys, seed_key
 from sde_ct.sde import VESDE, VPSDE, expand
 
@@ -55,10 +57,36 @@ def test_gaussian_slices_keep_their_law_and_share_the_noises_correlation(name, k
     np.testing.assert_allclose(np.corrcoef(alone), np.eye(3), atol=0.04)
 
 
+@pytest.mark.parametrize("name", ["ddpm", "unipc"])
+def test_noise_may_be_as_alike_as_its_frequency_says(name):
+    """The draws of a linear score are as alike as their noise, now by frequency in the plane."""
+    sde, alike = VPSDE(), (0.9, 0.8, 0.6, 0.4, 0.2)
+    factors = jnp.asarray([np.linalg.cholesky([[1, a], [a, 1]]) for a in alike], jnp.float32)
+
+    def score(x, t):
+        alpha, std = (expand(value, x) for value in sde.marginal(t))
+        return (alpha * MEAN - x) / (alpha**2 * WIDTH**2 + std**2)
+
+    run = correlated_along_z(sampler_fn(name, Experiment(sampling=FEW), sde), factors)
+    shape = (16, 2, 64, 64, 1)
+    x = optimised(lambda k: run(k, sde, score, shape).x)(sample_keys(seed_key(0), 16))
+    np.testing.assert_allclose(x.std(axis=(0, 2, 3, 4)), WIDTH, rtol=0.05)
+    parts = transformed(x - MEAN)[..., 0]
+    bands = nearest(64, 64)
+    first, second = parts[:, 0], parts[:, 1]
+    found = [np.corrcoef(first[:, bands == f].ravel(), second[:, bands == f].ravel())[0, 1]
+             for f in range(5)]  # fmt: skip
+    # 16 x 6 coefficients at the lowest frequency, 16 x 25, 100, 400 and 3400 at the others.
+    assert found[:2] == pytest.approx(alike[:2], abs=0.1)
+    assert found[2:] == pytest.approx(alike[2:], abs=0.04)
+
+
 def test_the_identity_changes_nothing():
     sde = VPSDE()
     run = sampler_fn("em", Experiment(sampling=FEW), sde)
     keys, shape = sample_keys(seed_key(1), 2), (2, 3, 4, 4, 1)
     plain = run(keys, sde, lambda x, t: -x, shape)
-    joint = correlated_along_z(run, jnp.eye(3))(keys, sde, lambda x, t: -x, shape)
-    np.testing.assert_allclose(joint.x, plain.x, atol=1e-5)  # sums of float32 in another order
+    for factor in (jnp.eye(3), jnp.broadcast_to(jnp.eye(3), (5, 3, 3))):
+        joint = correlated_along_z(run, factor)(keys, sde, lambda x, t: -x, shape)
+        # Sums and cosine transforms of float32 in another order.
+        np.testing.assert_allclose(joint.x, plain.x, atol=1e-5)

@@ -10,7 +10,7 @@ from sde_ct.data.through_plane import factor
 from sde_ct.synthesis import Synthesizer, load
 from sde_ct.volumes.volume import Volume
 
-LENGTH = 20.0  # mm
+LENGTHS = [20.0] * 5  # mm; of one frequency like the others, so that the correlation is known
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def mr():
 def correlated(trained):
     sampling = dataclasses.replace(trained.config.sampling, correlated_noise=True, em_steps=16)
     config = dataclasses.replace(trained.config, sampling=sampling)
-    return trained._replace(config=config, data=trained.data | {"along_z_mm": LENGTH})
+    return trained._replace(config=config, data=trained.data | {"along_z_mm": LENGTHS})
 
 
 def drawn(trained, mr, devices: int, **options) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_slices_of_one_mr_are_as_alike_as_their_noise(correlated, mr):
     spread = (draws - draws.mean(0)).transpose(3, 0, 1, 2).reshape(12, -1)
     inside = np.abs(spread).max(axis=0) > 1
     found = np.corrcoef(spread[:, inside])
-    expected = factor(LENGTH, float(mr.spacing[2]), 12)
+    expected = factor(20.0, float(mr.spacing[2]), 12)
     # An untrained network is nearly linear in the noise; clipping at the ends of the HU range
     # lowers correlations a little.
     np.testing.assert_allclose(found, expected @ expected.T, atol=0.1)
