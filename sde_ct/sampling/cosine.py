@@ -6,8 +6,9 @@ not meet, as they would in a Fourier transform. It is orthonormal: white noise s
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.fft import dctn, idctn
+from jax.lax import Precision
 from jaxtyping import Array, Float
+from scipy.fft import dct
 
 from sde_ct.frequencies import shares
 
@@ -18,12 +19,16 @@ Images = Float[Array, "*n h w 1"] | Float[np.ndarray, "*n h w 1"]
 
 def transformed(images: Images) -> Float[Array, "*n h w 1"]:
     """The orthonormal cosine transform of each image."""
-    return dctn(jnp.asarray(images), axes=IN_PLANE, norm="ortho")
+    down, across = (_cosines(n) for n in images.shape[-3:-1])
+    return jnp.einsum("ih,...hwc,jw->...ijc", down, images, across, precision=Precision.HIGHEST)
 
 
 def restored(coefficients: Images) -> Float[Array, "*n h w 1"]:
     """The images with these cosine transforms."""
-    return idctn(jnp.asarray(coefficients), axes=IN_PLANE, norm="ortho")
+    down, across = (_cosines(n).T for n in coefficients.shape[-3:-1])
+    return jnp.einsum(
+        "hi,...ijc,wj->...hwc", down, coefficients, across, precision=Precision.HIGHEST
+    )
 
 
 def filtered(images: Images, gains: Float[Array, " frequencies"]) -> Float[Array, "*n h w 1"]:
@@ -33,3 +38,11 @@ def filtered(images: Images, gains: Float[Array, " frequencies"]) -> Float[Array
     """
     power = jnp.tensordot(gains, shares(*images.shape[-3:-1])[..., None], 1)
     return restored(jnp.sqrt(power) * transformed(images))
+
+
+def _cosines(size: int) -> Float[np.ndarray, "n n"]:
+    """The orthonormal transform of `size` values as a matrix.
+
+    Products with it take half of the time of JAX's `dctn`, and no complex numbers.
+    """
+    return dct(np.eye(size), axis=0, norm="ortho").astype(np.float32)
