@@ -132,7 +132,7 @@ class SamplingConfig:
     few_width: float = positive(1.0)  # factor on these levels of UniPC
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
-    correlated_noise: bool = False  # noise of neighbouring slices correlated like CT detail
+    correlated_noise: bool = False  # noise of the slices as correlated as CTs are
 
 
 @dataclass

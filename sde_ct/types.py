@@ -69,9 +69,9 @@ class Method(NamedTuple):
     draw(params, keys, mr, along_z=None) -> Samples: a synthetic CT in model units, [n, z, h, w, 1],
       for each of n keys and MR volumes [n, z, h, w, k], from the parameters of `weights`. It runs
       under jit and pmap. z is 1 for slices drawn apart; above 8 it must be a multiple of 8.
-      `along_z`, [z, z], is the triangular factor of the noise's covariance between the slices, see
-      `sampling.along_z`; None draws them independently. If the method has `means`, their result for
-      these MRs may be given as a fifth argument; without it, `draw` computes them.
+      `along_z`, [z, z] or [f, z, z], is the triangular factor of the noise's covariance between
+      slices, see `sampling.along_z`; None draws them independently. If the method has `means`,
+      their result for these MRs may be given as a fifth argument; without it, `draw` computes them.
     is_random: whether different keys give different draws of a volume.
     comparison: how validation compares draws with the CTs, once the loss is finite. None compares
       nothing.

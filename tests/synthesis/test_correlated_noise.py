@@ -48,7 +48,10 @@ def test_draws_depend_neither_on_devices_nor_on_the_batch(correlated, mr):
     assert np.abs(alone[0] - alone[1]).max() > 10
 
 
-def test_slices_of_one_mr_are_as_alike_as_their_noise(correlated, mr):
+@pytest.mark.parametrize("lengths", [LENGTHS, 20.0])
+def test_slices_of_one_mr_are_as_alike_as_their_noise(lengths, correlated, mr):
+    """Networks of earlier versions have one length for all frequencies."""
+    correlated = correlated._replace(data=correlated.data | {"along_z_mm": lengths})
     same = mr.with_array(np.repeat(mr.array[..., 3:4], 12, axis=2))  # 12 is no multiple of 8
     draws = drawn(correlated, same, 1)
     assert draws.shape[-1] == 12
