@@ -23,7 +23,7 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
     length, so the noise of each slice alone is white, and a score s(x) that sees one slice at a
     time gives every slice the same distribution as before. Only the relation between slices
     changes: slices with similar noise get similar draws. With a factor for each frequency, slices
-    are [h, w, 1], w is the noise of their cosine transforms, and L also restores the slices.
+    are [h, w, 1], w is noise of their cosine transforms, and L also restores the slices.
 
     A sampler of x = L u with the score s adds L w wherever the sampler of u with the score
     L⁻¹ s(L u) adds w, because samplers are linear in state, score and noise. The sampler of u
@@ -35,8 +35,7 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
 
     def run(key, sde: SDE, score: ScoreFn, shape: tuple[int, ...]) -> Samples:
         def of_u(u, t):
-            s = score(correlated(factor, u), t)
-            return _mixed(inverse, s if factor.ndim == 2 else transformed(s))
+            return _mixed(inverse, _coefficients(factor, score(correlated(factor, u), t)))
 
         samples = sample(key, sde, of_u, shape)
         return samples._replace(x=correlated(factor, samples.x))
@@ -47,19 +46,35 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
 def correlated(factor: Factor, u: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
     """L u: volumes whose slices are correlated if those of u are white noise."""
     mixed = _mixed(factor, u)
-    return mixed if factor.ndim == 2 else restored(mixed)
+    if factor.ndim == 2:
+        return mixed
+    back = np.argsort(_order(*u.shape[2:4]))
+    return restored(mixed.reshape(*u.shape[:2], -1)[..., back].reshape(u.shape))
+
+
+def _coefficients(factor: Factor, x: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
+    """The slices, or their coefficients in the order of their frequencies."""
+    if factor.ndim == 2:
+        return x
+    found = transformed(x).reshape(*x.shape[:2], -1)
+    return found[..., _order(*x.shape[2:4])].reshape(x.shape)
 
 
 def _mixed(factor: Factor, u: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
-    """The sums over slices with the weights of the factor, by frequency if it has several."""
+    """The sums over slices with the weights of the factor, of each frequency if it has several."""
     if factor.ndim == 2:
         return jnp.einsum("zs,bs...->bz...", factor, u)
-    bands = nearest(*u.shape[2:4]).ravel()
-    order = np.argsort(bands, kind="stable")  # the coefficients of a frequency lie together then
-    ends = np.searchsorted(bands[order], np.arange(len(factor) + 1))
-    ordered = u.reshape(*u.shape[:2], -1)[..., order]
-    parts = [
-        jnp.einsum("zs,bsn->bzn", of_band, ordered[..., start:end])
-        for of_band, start, end in zip(factor, ends[:-1], ends[1:], strict=True)
-    ]
-    return jnp.concatenate(parts, axis=-1)[..., np.argsort(order)].reshape(u.shape)
+    flat, ends = u.reshape(*u.shape[:2], -1), _ends(len(factor), *u.shape[2:4])
+    parts = jnp.split(flat, ends[:-1], axis=-1)
+    mixed = [jnp.einsum("zs,bsn->bzn", *one) for one in zip(factor, parts, strict=True)]
+    return jnp.concatenate(mixed, axis=-1).reshape(u.shape)
+
+
+def _order(height: int, width: int) -> np.ndarray:
+    """The coefficients of an image in the order of their frequencies."""
+    return np.argsort(nearest(height, width).ravel(), kind="stable")
+
+
+def _ends(frequencies: int, height: int, width: int) -> np.ndarray:
+    """Where the coefficients of each frequency end in this order."""
+    return np.cumsum(np.bincount(nearest(height, width).ravel(), minlength=frequencies))
