@@ -42,7 +42,7 @@ from sde_ct.methods.step import (
 )
 from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.models import UNet
-from sde_ct.sampling.along_z import correlated
+from sde_ct.sampling.along_z import correlated_noise
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE
@@ -106,9 +106,7 @@ def distilled(
         ) -> Samples:
             shape = (*mr.shape[1:-1], 1)
             # Keys are folded, because the orientation of the MR is drawn from the keys themselves.
-            noise = jax.vmap(lambda key: jax.random.normal(key, shape))(fold(keys, 0))
-            if along_z is not None:
-                noise = correlated(along_z, noise)
+            noise = correlated_noise(fold(keys, 0), along_z, shape)
 
             def of_slices(noise: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], *given):
                 mean = given[0] if given else parts.mean(params.mean, mr)

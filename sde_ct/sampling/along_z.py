@@ -1,14 +1,16 @@
 """Noise that is correlated between the slices of a volume."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from sde_ct.frequencies import nearest
+from sde_ct.frequencies import FREQUENCIES, nearest
 from sde_ct.sampling.cosine import restored, transformed
+from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE
 from sde_ct.types import Samples, ScoreFn
 
@@ -43,13 +45,36 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
     return run
 
 
+def correlated_noise(
+    keys: Key[Array, " b"], factor: Factor | None, shape: tuple[int, ...]
+) -> Float[Array, "b z *d"]:
+    """L w for white noise w of samples of a shape, or w itself without a factor.
+
+    Noise of several frequencies is drawn one after the other, because large volumes need memory.
+    """
+
+    def white(keys, shape: tuple[int, ...]) -> Array:
+        return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+
+    if factor is None or factor.ndim == 2:
+        noise = white(keys, shape)
+        return noise if factor is None else _mixed(factor, noise)
+    sizes = _sizes(*shape[1:3])
+    parts = [white(fold(keys, i), (shape[0], size)) for i, size in enumerate(sizes)]
+    return _restored(_mixed_parts(factor, parts), shape)
+
+
 def correlated(factor: Factor, u: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
     """L u: volumes whose slices are correlated if those of u are white noise."""
     mixed = _mixed(factor, u)
-    if factor.ndim == 2:
-        return mixed
-    back = np.argsort(_order(*u.shape[2:4]))
-    return restored(mixed.reshape(*u.shape[:2], -1)[..., back].reshape(u.shape))
+    return mixed if factor.ndim == 2 else _restored(mixed, u.shape[1:])
+
+
+def _restored(coefficients: Array, shape: tuple[int, ...]) -> Float[Array, "b z h w 1"]:
+    """The slices with these coefficients, which are in the order of their frequencies."""
+    back = np.argsort(_order(*shape[1:3]))
+    flat = coefficients.reshape(len(coefficients), shape[0], -1)
+    return restored(flat[..., back].reshape(-1, *shape))
 
 
 def _coefficients(factor: Factor, x: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
@@ -64,10 +89,14 @@ def _mixed(factor: Factor, u: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
     """The sums over slices with the weights of the factor, of each frequency if it has several."""
     if factor.ndim == 2:
         return jnp.einsum("zs,bs...->bz...", factor, u)
-    flat, ends = u.reshape(*u.shape[:2], -1), _ends(len(factor), *u.shape[2:4])
-    parts = jnp.split(flat, ends[:-1], axis=-1)
+    ends = np.cumsum(_sizes(*u.shape[2:4]))
+    parts = jnp.split(u.reshape(*u.shape[:2], -1), ends[:-1], axis=-1)
+    return _mixed_parts(factor, parts).reshape(u.shape)
+
+
+def _mixed_parts(factor: Float[Array, "f z z"], parts: Sequence[Array]) -> Float[Array, "b z n"]:
     mixed = [jnp.einsum("zs,bsn->bzn", *one) for one in zip(factor, parts, strict=True)]
-    return jnp.concatenate(mixed, axis=-1).reshape(u.shape)
+    return jnp.concatenate(mixed, axis=-1)
 
 
 def _order(height: int, width: int) -> np.ndarray:
@@ -75,6 +104,7 @@ def _order(height: int, width: int) -> np.ndarray:
     return np.argsort(nearest(height, width).ravel(), kind="stable")
 
 
-def _ends(frequencies: int, height: int, width: int) -> np.ndarray:
-    """Where the coefficients of each frequency end in this order."""
-    return np.cumsum(np.bincount(nearest(height, width).ravel(), minlength=frequencies))
+def _sizes(height: int, width: int) -> list[int]:
+    """How many coefficients each frequency has."""
+    counts = np.bincount(nearest(height, width).ravel(), minlength=len(FREQUENCIES))
+    return list(map(int, counts))

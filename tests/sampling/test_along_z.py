@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from sde_ct.config import Experiment, SamplingConfig
 from sde_ct.frequencies import nearest
 from sde_ct.methods.samplers import SAMPLERS, sampler_fn
-from sde_ct.sampling.along_z import correlated_along_z
+from sde_ct.sampling.along_z import correlated_along_z, correlated_noise
 from sde_ct.sampling.cosine import transformed
 from sde_ct.sampling.keys import sample_keys, seed_key
 from sde_ct.sde import VESDE, VPSDE, expand
@@ -79,6 +80,24 @@ def test_noise_may_be_as_alike_as_its_frequency_says(name):
     # 16 x 6 coefficients at the lowest frequency, 16 x 25, 100, 400 and 3400 at the others.
     assert found[:2] == pytest.approx(alike[:2], abs=0.1)
     assert found[2:] == pytest.approx(alike[2:], abs=0.04)
+
+
+def test_noise_alone_has_the_correlation_of_its_frequency():
+    alike = (0.9, 0.8, 0.6, 0.4, 0.2)
+    factors = jnp.asarray([np.linalg.cholesky([[1, a], [a, 1]]) for a in alike], jnp.float32)
+    keys, shape = sample_keys(seed_key(0), 16), (2, 64, 64, 1)
+    noise = correlated_noise(keys, factors, shape)
+    assert noise.shape == (16, *shape)
+    np.testing.assert_allclose(noise.std(axis=(0, 2, 3, 4)), 1, rtol=0.01)  # 65536 values
+    parts, bands = transformed(noise)[..., 0], nearest(64, 64)
+    for f, a in enumerate(alike):  # 16 x 25 coefficients at the second frequency, more later
+        first, second = (parts[:, z, bands == f].ravel() for z in (0, 1))
+        assert np.corrcoef(first, second)[0, 1] == pytest.approx(a, abs=0.1 if f < 2 else 0.04)
+    # Without factors by frequency, it is what networks of earlier versions get.
+    plain = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+    np.testing.assert_array_equal(correlated_noise(keys, None, shape), plain)
+    mixed = correlated_noise(keys, factors[0], shape)
+    np.testing.assert_allclose(mixed[:, 1], 0.9 * plain[:, 0] + 0.19**0.5 * plain[:, 1], atol=1e-5)
 
 
 def test_the_identity_changes_nothing():
