@@ -223,7 +223,7 @@ class Job:
         )
         if self._correction is None:
             return cost
-        least = min(share for share in self._correction.guaranteed if share)
+        least = min((share for share in self._correction.guaranteed if share), default=0.0)
         return (
             f"{cost}; in about {self._correction.coverage:.0%} of the body's voxels the CT lies "
             f"within the bounds (guaranteed: {least:.0%}), provided that the patient resembles "

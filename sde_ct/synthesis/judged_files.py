@@ -7,6 +7,7 @@ from typing import Any
 from sde_ct.acceptance.verdict import Verdict
 from sde_ct.config_record import from_dict
 from sde_ct.errors import InputError
+from sde_ct.storage.digest import sha256
 from sde_ct.storage.whole import read_json, write_json
 from sde_ct.synthesis.judging import KEY, Judging, concluded
 from sde_ct.synthesis.request import AcceptRequest
@@ -44,6 +45,7 @@ def judge_folder(
     judgings: dict[str, tuple[Trained, Judging]] = {}
     for name, record in records.items():
         path = folder / f"{name}.json"
+        _require_unchanged(folder, record[RESULTS])
         key = repr([record[k] for k in ("sampler", "draws", "checkpoints")])
         if key not in judgings:
             used = _network(workdir, record, path)
@@ -54,6 +56,15 @@ def judge_folder(
             record[KEY] = _measured(folder, name, record, used, judging, given[name])
             write_json(path, record)
         yield name, concluded(folder, name, judging, asked)
+
+
+def _require_unchanged(folder: Path, digests: dict[str, str]) -> None:
+    """Raise InputError if a CT or a spread is not the one that was synthesized."""
+    for output, digest in digests.items():
+        path = folder / output
+        judged = output.startswith(("sct/", "sct_std/")) and path.is_file()
+        if judged and sha256(path) != digest:
+            raise InputError(f"{path} has changed since it was written: synthesize it again.")
 
 
 def _network(workdir: Path, record: dict[str, Any], path: Path) -> Trained:

@@ -17,6 +17,7 @@ from sde_ct.synthesis.planning import paths
 from sde_ct.synthesis.request import AcceptRequest, Request
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
+from sde_ct.uncertainty.ranges import RangeRow
 from sde_ct.volumes.volume import Volume
 
 KEY = "acceptance"  # the key of the record in a sidecar
@@ -128,9 +129,9 @@ def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -
 
 def _widths(rays: Path) -> list[tuple[str, float]]:
     """The name and the width (mm) of the interval of every row of a table of path lengths."""
-    rows = read_json(rays)["rows"]
+    rows = [RangeRow(**row) for row in read_json(rays)["rows"]]
     return [
-        (str(row["name"]), row["upper"] - row["lower"])
+        (row.name, row.upper - row.lower)
         for row in rows
-        if row["lower"] is not None and row["upper"] is not None
+        if row.lower is not None and row.upper is not None
     ]

@@ -3,8 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pydicom
 import pytest
+
+from sde_ct.volumes.files import read_volume, write_volume
 
 from ..programs import call
 
@@ -76,6 +79,24 @@ def test_a_volume_from_before_the_fit_needs_its_mr(fitted, runs, usual, tmp_path
     for k in before:
         least = 0.5 if k.endswith("_hu") else 0.02
         assert before[k] == pytest.approx(after[k], rel=0.02, abs=least)
+    (out / "sct" / f"{name}.nii.gz").write_bytes(b"another CT")
+    changed = call(*judge)
+    assert changed.status == 2 and f"{name}.nii.gz has changed since it was written" in changed.err
+
+
+def test_an_interval_of_the_range_that_is_too_wide_is_a_reason(fitted, usual, tmp_path):
+    (workdir, _), (name, mr) = fitted, usual
+    volume = read_volume(mr[0].removeprefix("--mr="), "a.u.")
+    target, middle = np.zeros(volume.array.shape, np.uint8), [n // 2 for n in volume.array.shape]
+    target[tuple(slice(n, n + 2) for n in middle)] = 1
+    write_volume(tmp_path / "target.nii.gz", volume.with_array(target, "mask"))
+    ask = [f"--workdir={workdir}", *mr, f"--output={tmp_path}", "--draws=3", "--accept"]
+    rays = ["--rays=0,90", f"--target={tmp_path / 'target.nii.gz'}", "--range_limit=0.001"]
+    done = call("synthesize", *ask, *rays)
+    assert done.status == 3, done.err
+    reasons = json.loads((tmp_path / f"{name}.json").read_text())["acceptance"]["reasons"]
+    found = [one["sentence"] for one in reasons if one["name"] == "range"]
+    assert found and "0.001 mm" in " ".join(found)
 
 
 @pytest.mark.parametrize(
