@@ -73,6 +73,9 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
     known = {key: json.loads(json.dumps(data)).get(key) for key in stored_data}
     if stored_data.get("seen") and known["seen"]:
         known["seen"] = {key: known["seen"].get(key) for key in stored_data["seen"]}
+    # An older version measured one length for all frequencies, which the network keeps.
+    if isinstance(stored_data.get("along_z_mm"), float):
+        known["along_z_mm"] = stored_data["along_z_mm"]
     if stored_data != known:
         raise InputError(OTHER_DATA.format(workdir))
     return stored

@@ -47,3 +47,13 @@ def test_a_work_directory_of_before_a_part_of_the_record_goes_on(phantoms, tmp_p
     assert json.loads((tmp_path / "experiment.json").read_text())["data"]["seen"] == older
     with pytest.raises(InputError, match="was trained on other data"):
         write_experiment(tmp_path, config, data | {"seen": data["seen"] | {"patients": 9}})
+
+
+def test_a_work_directory_with_one_length_along_z_goes_on_and_keeps_it(phantoms, tmp_path):
+    config = tiny.experiment()
+    data = describe(config.data, phantoms)
+    assert len(data["along_z_mm"]) == 5
+    write_experiment(tmp_path, config, data | {"along_z_mm": 22.5})
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    write_experiment(tmp_path, config, data)
+    assert json.loads((tmp_path / "experiment.json").read_text())["data"]["along_z_mm"] == 22.5
