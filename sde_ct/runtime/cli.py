@@ -3,13 +3,15 @@
 import atexit
 import contextlib
 import gc
+import math
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from sde_ct.errors import InputError, Interrupted
 
@@ -37,6 +39,9 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             return _complain(f"{len(argv) - 1} arguments: give one {operand}")
         if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
+        for name, value in flags.FLAGS.flag_values_dict().items():
+            if isinstance(value, float) and math.isnan(value):
+                return _complain(f"--{name}=nan: give a number")
         logging.set_verbosity(logging.WARNING)  # otherwise Orbax logs every step of a save
         # Imports and traces make many objects that stay. Each garbage collection visits them. With
         # Python's threshold a start makes 200 collections, which take a quarter of a second.
@@ -68,7 +73,7 @@ def _without_bytecode() -> Iterator[None]:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         with _without_bytecode():
-            return app.parse_flags_with_usage(list(argv))
+            return app.parse_flags_with_usage([_with_home(word) for word in argv])
     except InputError as error:
         sys.exit(_complain(str(error)))
     except OSError as error:
@@ -85,6 +90,12 @@ def _parse(argv: Sequence[str]) -> list[str]:
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
         what = f"{type(error).__name__}: {error}, in line {line}"
         sys.exit(_complain(f"{given} cannot be run ({what}): correct the recipe"))
+
+
+def _with_home(word: str) -> str:
+    """`--name=~/path` with the home folder, because a shell replaces a tilde only before a word."""
+    name, equals, value = word.partition("=")
+    return name + equals + os.path.expanduser(value) if word.startswith("-") else word
 
 
 def _last_line(error: OSError) -> str:

@@ -13,8 +13,8 @@ from sde_ct.data.prepared import read_prepared
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def program(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "launch.prepare", *arguments]
+def program(*arguments: str, name: str = "prepare") -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", f"launch.{name}", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
@@ -46,6 +46,15 @@ def test_prepare_from_the_shell_names_every_patient(pairs, tmp_path):
     assert sorted(path.name for path in (output / "qc").iterdir()) == ["anna.png", "bert.png"]
     data = read_prepared(output)
     assert data.size == (24, 24) and data.split["test"] == ("bert",)
+
+
+def test_a_tilde_is_the_home_folder_and_nan_is_no_number(pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    usual = ["--source=pairs", "--size=24", "--output=~/data"]
+    assert program(*usual, "--input=~/pairs").returncode == 0
+    assert len(read_prepared(tmp_path / "data").split["train"]) == 1
+    done = program("--workdir=run", "--sct=out", "--range_limit=nan", name="accept")
+    assert done.returncode == 2 and "--range_limit=nan: give a number" in done.stderr
 
 
 def test_unusable_input_is_one_sentence_and_writes_nothing(pairs, tmp_path):
