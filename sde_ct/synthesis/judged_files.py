@@ -37,7 +37,7 @@ def judge_folder(
         figures and whose MR is not given.
     """
     sidecars = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    records = {path.stem: read_json(path) for path in sidecars}
+    records = {path.stem: _record(path) for path in sidecars}
     records = {k: v for k, v in records.items() if isinstance(v, dict) and RESULTS in v}
     if not records:
         raise InputError(f"{folder} holds no output of launch/synthesize.py: give its --output.")
@@ -56,6 +56,13 @@ def judge_folder(
             record[KEY] = _measured(folder, name, record, used, judging, given[name])
             write_json(path, record)
         yield name, concluded(folder, name, judging, asked)
+
+
+def _record(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except ValueError:
+        raise InputError(f"{path} is damaged: synthesize its volume again.") from None
 
 
 def _require_unchanged(folder: Path, digests: dict[str, str]) -> None:

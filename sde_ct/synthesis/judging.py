@@ -129,7 +129,12 @@ def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -
 
 def _widths(rays: Path) -> list[tuple[str, float]]:
     """The name and the width (mm) of the interval of every row of a table of path lengths."""
-    rows = [RangeRow(**row) for row in read_json(rays)["rows"]]
+    try:
+        rows = [RangeRow(**row) for row in read_json(rays)["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{rays} is missing or damaged: synthesize the volume again, with --rays."
+        ) from None
     return [
         (row.name, row.upper - row.lower)
         for row in rows

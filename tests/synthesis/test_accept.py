@@ -97,6 +97,11 @@ def test_an_interval_of_the_range_that_is_too_wide_is_a_reason(fitted, usual, tm
     reasons = json.loads((tmp_path / f"{name}.json").read_text())["acceptance"]["reasons"]
     found = [one["sentence"] for one in reasons if one["name"] == "range"]
     assert found and "0.001 mm" in " ".join(found)
+    judge = ["accept", f"--workdir={workdir}", f"--sct={tmp_path}", "--range_limit=1000"]
+    (tmp_path / "rays" / f"{name}.json").write_text("{}")
+    assert f"{name}.json is missing or damaged: synthesize" in call(*judge).err
+    (tmp_path / f"{name}.json").write_text("{")
+    assert f"{name}.json is damaged: synthesize its volume again" in call(*judge).err
 
 
 @pytest.mark.parametrize(
