@@ -24,8 +24,9 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
     L is the lower triangular `factor` of the noise's covariance L Lᵀ along z. Its rows have unit
     length, so the noise of each slice alone is white, and a score s(x) that sees one slice at a
     time gives every slice the same distribution as before. Only the relation between slices
-    changes: slices with similar noise get similar draws. With a factor for each frequency, slices
-    are [h, w, 1], w is noise of their cosine transforms, and L also restores the slices.
+    changes: slices with similar noise get similar draws. With a factor for each frequency, samples
+    have the shape [b, z, h, w, 1]. Then u and w hold the coefficients of the slices' cosine
+    transforms, ordered by frequency, and L also transforms them back.
 
     A sampler of x = L u with the score s adds L w wherever the sampler of u with the score
     L⁻¹ s(L u) adds w, because samplers are linear in state, score and noise. The sampler of u
