@@ -284,9 +284,9 @@ def test_a_batch_of_another_size_gives_the_same_ct(draws_of, runs, mr_file):
 def test_the_batch_can_be_set_and_is_no_other_request(runs, mr_file, tmp_path, monkeypatch):
     asked = []
 
-    def compile(self, shape, batch):
+    def compile(self, shape, batch, along_z):
         asked.append(batch)
-        return original(self, shape, batch)
+        return original(self, shape, batch, along_z)
 
     original = Batched._compile
     monkeypatch.setattr(Batched, "_compile", compile)

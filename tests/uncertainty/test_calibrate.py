@@ -58,7 +58,7 @@ def test_it_tells_of_the_test_patients(calibrated, workdir):
     done, _ = calibrated
     assert f"{workdir}/calibration.json: fitted on 1PA004." in done.out
     assert "made for a coverage of 80%" in done.out and "soft 40%" in done.out
-    assert "1 patient: with fewer than 6" in done.out
+    assert "1 patient: there are no intervals" in done.out
     (line,) = (line for line in done.out.splitlines() if line.startswith("all"))
     before, after = (float(word.rstrip("%")) for word in line.split()[1:3])
     assert 0 < before < 100 and 50 < after <= 100
