@@ -43,7 +43,7 @@ def choice(default: str, *others: str, **constraints: Any) -> Any:
 def check(section: Any, prefix: str = "config.") -> None:
     """Raise InputError for the first field that breaks its type or constraint, nested ones too."""
     hints = typing.get_type_hints(type(section))
-    # A dataclass accepts attributes that are no fields, such as misspelt ones of a recipe.
+    # Python accepts attributes that are no fields, such as misspelt ones in a recipe.
     if unknown := vars(section).keys() - {item.name for item in dataclasses.fields(section)}:
         raise InputError(f"{prefix}{min(unknown)} is no field: check its name in the recipe.")
     for item in dataclasses.fields(section):

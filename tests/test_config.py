@@ -172,18 +172,6 @@ def test_a_warm_up_longer_than_the_decay_is_refused():
         validate(config)
 
 
-def test_misspelt_fields_of_a_recipe_are_refused():
-    """Python sets them as attributes that nothing reads."""
-    config = Experiment()
-    config.training.stepz = 7
-    with pytest.raises(InputError, match=r"config\.training\.stepz is no field: check its name"):
-        validate(config)
-    config = Experiment()
-    config.trainig = 1
-    with pytest.raises(InputError, match=r"config\.trainig is no field"):
-        validate(config)
-
-
 def test_what_is_no_experiment_is_refused(tmp_path):
     with pytest.raises(InputError, match="return an Experiment"):
         validate({"method": "cnn"})

@@ -18,7 +18,7 @@ from sde_ct.frequencies import shares
 BODY_HU = (-500.0, 300.0)  # the body is above the first; HU are clipped at the second
 FARTHEST_MM = 12.0  # largest distance that is compared; neighbours are always compared
 OWN = 0.02  # least share of a slice's own noise, with which the covariance can be inverted
-SHORTEST_MM = 0.1  # of a frequency at which no two slices are alike
+SHORTEST_MM = 0.1  # the length where neighbouring slices are not alike at all
 PATIENTS = 20  # at most this many are read, evenly spread over those given
 
 

@@ -93,7 +93,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _with_home(word: str) -> str:
-    """`--name=~/path` with the home folder, because a shell replaces a tilde only before a word."""
+    """`--name=~/path` with the home folder, because a shell replaces only leading tildes."""
     name, equals, value = word.partition("=")
     return name + equals + os.path.expanduser(value) if word.startswith("-") else word
 

@@ -14,8 +14,9 @@ from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE
 from sde_ct.types import Samples, ScoreFn
 
-# Of the noise's covariance between slices: one for all, or one for each of `FREQUENCIES`.
-Factor = Float[Array, "z z"] | Float[Array, "f z z"]
+# Of the noise's covariance between slices: one for each of `FREQUENCIES`, or one for
+# all of them, as networks of earlier versions have.
+Factor = Float[Array | np.ndarray, "z z"] | Float[Array | np.ndarray, "f z z"]
 
 
 def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callable[..., Samples]:
@@ -35,13 +36,14 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
     inverse = jnp.vectorize(
         lambda one: solve_triangular(one, jnp.eye(len(one)), lower=True), signature="(z,z)->(z,z)"
     )(factor)
+    forward, backward = _maps(factor)
 
     def run(key, sde: SDE, score: ScoreFn, shape: tuple[int, ...]) -> Samples:
         def of_u(u, t):
-            return _mixed(inverse, _coefficients(factor, score(correlated(factor, u), t)))
+            return backward(inverse, score(forward(factor, u), t))
 
         samples = sample(key, sde, of_u, shape)
-        return samples._replace(x=correlated(factor, samples.x))
+        return samples._replace(x=forward(factor, samples.x))
 
     return run
 
@@ -59,16 +61,25 @@ def correlated_noise(
 
     if factor is None or factor.ndim == 2:
         noise = white(keys, shape)
-        return noise if factor is None else _mixed(factor, noise)
+        return noise if factor is None else _of_slices(factor, noise)
     sizes = _sizes(*shape[1:3])
     parts = [white(fold(keys, i), (shape[0], size)) for i, size in enumerate(sizes)]
     return _restored(_mixed_parts(factor, parts), shape)
 
 
-def correlated(factor: Factor, u: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
-    """L u: volumes whose slices are correlated if those of u are white noise."""
-    mixed = _mixed(factor, u)
-    return mixed if factor.ndim == 2 else _restored(mixed, u.shape[1:])
+def _maps(factor: Factor) -> tuple[Callable, Callable]:
+    """(L, u) -> x = L u, and (L⁻¹, s) -> L⁻¹ s."""
+    if factor.ndim == 2:
+        return _of_slices, _of_slices
+    return (
+        lambda matrix, u: _restored(_mixed(matrix, u), u.shape[1:]),
+        lambda matrix, s: _mixed(matrix, _coefficients(s)),
+    )
+
+
+def _of_slices(matrix: Factor, x: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
+    """The sums over slices with the weights of the matrix."""
+    return jnp.einsum("zs,bs...->bz...", matrix, x)
 
 
 def _restored(coefficients: Array, shape: tuple[int, ...]) -> Float[Array, "b z h w 1"]:
@@ -78,25 +89,21 @@ def _restored(coefficients: Array, shape: tuple[int, ...]) -> Float[Array, "b z 
     return restored(flat[..., back].reshape(-1, *shape))
 
 
-def _coefficients(factor: Factor, x: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
-    """The slices, or their coefficients in the order of their frequencies."""
-    if factor.ndim == 2:
-        return x
+def _coefficients(x: Float[Array, "b z h w 1"]) -> Float[Array, "b z h w 1"]:
+    """The coefficients of the slices, in the order of their frequencies."""
     found = transformed(x).reshape(*x.shape[:2], -1)
     return found[..., _order(*x.shape[2:4])].reshape(x.shape)
 
 
-def _mixed(factor: Factor, u: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
-    """The sums over slices with the weights of the factor, of each frequency if it has several."""
-    if factor.ndim == 2:
-        return jnp.einsum("zs,bs...->bz...", factor, u)
+def _mixed(matrices: Factor, u: Float[Array, "b z h w 1"]) -> Array:
+    """The sums over slices with the weights of each coefficient's frequency."""
     ends = np.cumsum(_sizes(*u.shape[2:4]))
     parts = jnp.split(u.reshape(*u.shape[:2], -1), ends[:-1], axis=-1)
-    return _mixed_parts(factor, parts).reshape(u.shape)
+    return _mixed_parts(matrices, parts).reshape(u.shape)
 
 
-def _mixed_parts(factor: Float[Array, "f z z"], parts: Sequence[Array]) -> Float[Array, "b z n"]:
-    mixed = [jnp.einsum("zs,bsn->bzn", *one) for one in zip(factor, parts, strict=True)]
+def _mixed_parts(matrices: Factor, parts: Sequence[Array]) -> Float[Array, "b z n"]:
+    mixed = [_of_slices(*one) for one in zip(matrices, parts, strict=True)]
     return jnp.concatenate(mixed, axis=-1)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from sde_ct.methods.slices import SLICES
 from sde_ct.runtime import parallel
+from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.types import Method, Samples
 
@@ -19,7 +20,6 @@ LARGEST = 256  # larger batches are not faster, even on the largest GPUs
 SHARE = 0.8  # fraction of the free memory that a batch may take
 
 Shape = tuple[int, ...]
-Factor = Float[np.ndarray, "z z"] | Float[np.ndarray, "f z z"] | None  # None for slices drawn apart
 
 
 class Batched:
@@ -57,13 +57,14 @@ class Batched:
         self._compiled: dict[tuple[Shape, int], jax.stages.Compiled] = {}
         self._compiled_means: dict[Shape, jax.stages.Compiled] = {}
 
-    def prepare(self, shape: Shape, samples: int, along_z: Factor) -> int:
+    def prepare(self, shape: Shape, samples: int, along_z: Factor | None) -> int:
         """Compile the function of a batch, and return how many samples it holds.
 
         Args:
           shape: of a sample's MR, [z, h, w, k].
           samples: how many will be drawn. A device gets no more volumes than its share of them.
-          along_z: the factor of the noise's covariance between the slices of a sample.
+          along_z: the factor of the noise's covariance between the slices of a sample; None for
+            slices drawn apart.
         """
         most = self._batch_that_fits(shape, along_z)
         each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))
@@ -75,7 +76,7 @@ class Batched:
         self,
         keys: Key[Array, " n"],
         mr: Float[np.ndarray, "n z h w k"],
-        along_z: Factor,
+        along_z: Factor | None,
     ) -> Samples:
         """The n samples of one batch as NumPy arrays; n is what `prepare` returned."""
         count = len(self._devices)
@@ -110,13 +111,13 @@ class Batched:
             self._compiled_means[shape] = self._means.lower(self._params, (mr,)).compile()
         return self._compiled_means[shape]
 
-    def _compile(self, shape: Shape, each: int, along_z: Factor) -> jax.stages.Compiled:
+    def _compile(self, shape: Shape, each: int, along_z: Factor | None) -> jax.stages.Compiled:
         total = each * len(self._devices)
         keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
         sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
         return self._draw.lower((self._params, along_z), sharded).compile()
 
-    def _batch_that_fits(self, shape: Shape, along_z: Factor) -> int:
+    def _batch_that_fits(self, shape: Shape, along_z: Factor | None) -> int:
         """Samples per device. A network sees at most `SLICES` slices of each volume at once."""
         if shape not in self._fitting:
             usual = max(1, (self._batch or BATCH) // min(shape[0], SLICES))

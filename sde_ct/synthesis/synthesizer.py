@@ -17,8 +17,9 @@ from sde_ct.methods import build_network, build_sampled, takes_sampler
 from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
+from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
-from sde_ct.synthesis.batched import Batched, Factor
+from sde_ct.synthesis.batched import Batched
 from sde_ct.synthesis.synthetic_ct import Drawn, SyntheticCT, combine
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
@@ -216,7 +217,7 @@ class Synthesizer:
 
     def _stacked(
         self, shown: Float[np.ndarray, "z h w k"], slice_mm: float
-    ) -> tuple[Float[np.ndarray, "n z h w k"], Factor]:
+    ) -> tuple[Float[np.ndarray, "n z h w k"], Factor | None]:
         """The MR of each slice or volume, and the factor of the noise's covariance.
 
         In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of

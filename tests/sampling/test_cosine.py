@@ -1,22 +1,15 @@
-"""Images by spatial frequency."""
+"""Cosine transforms of images, and images whose frequencies are changed."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from scipy.fft import dctn
 
-from sde_ct.frequencies import FREQUENCIES, nearest, shares
+from sde_ct.frequencies import shares
 from sde_ct.sampling.cosine import filtered, restored, transformed
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 3, 24, 32, 1))
 ROUNDING = 1e-5  # of float32 transforms
-
-
-@pytest.mark.parametrize("size", [(24, 32), (7, 5), (1, 1), (512, 512)])
-def test_shares_add_up_to_one(size):
-    found = shares(*size)
-    assert found.shape == (len(FREQUENCIES), *size) and (found >= 0).all()
-    np.testing.assert_allclose(found.sum(axis=0), 1.0, rtol=1e-6)
 
 
 def test_a_cosine_has_the_share_of_its_frequency():
@@ -30,9 +23,9 @@ def test_a_cosine_has_the_share_of_its_frequency():
     np.testing.assert_allclose(doubled, 2 * image, atol=ROUNDING)
 
 
-def test_coefficients_belong_to_the_nearest_frequency():
-    """Those of 64 pixels have the frequencies n/128; 1/16 and 1/8 meet at 0.088, or n = 11.3."""
-    assert nearest(64, 64)[0, [0, 8, 11, 12, 16, 63]].tolist() == [0, 1, 1, 2, 2, 4]
+def test_the_transform_is_scipys():
+    expected = dctn(np.asarray(IMAGES), axes=(-3, -2), norm="ortho")
+    np.testing.assert_allclose(transformed(IMAGES), expected, atol=ROUNDING)
 
 
 def test_images_are_restored():

@@ -1,0 +1,18 @@
+"""Constraints that are checked for every section of a configuration."""
+
+import pytest
+
+from sde_ct.config import Experiment, validate
+from sde_ct.errors import InputError
+
+
+def test_misspelt_fields_of_a_recipe_are_refused():
+    """Python sets them as attributes that nothing reads."""
+    config = Experiment()
+    config.training.stepz = 7
+    with pytest.raises(InputError, match=r"config\.training\.stepz is no field: check its name"):
+        validate(config)
+    config = Experiment()
+    config.trainig = 1
+    with pytest.raises(InputError, match=r"config\.trainig is no field"):
+        validate(config)
