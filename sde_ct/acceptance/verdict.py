@@ -11,7 +11,7 @@ from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, LATER, MILD, RE
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
-USEFUL = 0.5  # share of patients; a bound promised for fewer is reported as of no use
+USEFUL = 0.5  # with a smaller promised share of patients, a bound is called useless
 
 
 class Reason(NamedTuple):
