@@ -21,7 +21,8 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.config import LARGEST_SEED, Experiment, changes, recipe
+from sde_ct.config import LARGEST_SEED, Experiment, recipe
+from sde_ct.config_record import changes
 from sde_ct.runtime.bars import bar, say
 from sde_ct.runtime.cli import run
 

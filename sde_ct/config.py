@@ -6,12 +6,10 @@ str, int, float, bool or a tuple of int: `config_flags` 1.1.0 can neither overri
 nor set an optional one back to None.
 """
 
-import dataclasses
 import math
 import runpy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sde_ct.constraints import at_least, check, choice, number, positive
 from sde_ct.errors import InputError
@@ -67,9 +65,10 @@ class ResidualConfig:
 
 @dataclass
 class DataConfig:
-    batch_size: int = positive(16)  # over all devices and hosts
+    batch_size: int = positive(16)  # examples, over all devices and hosts
     contrasts: int = positive(1)  # of the MR, as many as the prepared data have
     neighbours: int = at_least(0, 0)  # MR slices on each side given as further channels
+    slab: int = positive(1)  # neighbouring slices in each example; 2 or more for `joint`
     z_slices: str = "::"  # slices of each volume used, as in Python: "0::2" takes every second
     intensity: str = choice("window", "slice_minmax")  # slice_minmax is the paper's
     hu_low: float = number(-1000.0)
@@ -79,6 +78,10 @@ class DataConfig:
     flip: bool = True  # left-right, with probability 1/2
     rotate90: bool = False  # the paper's quarter turns, with probability 1/2
     deform: float = at_least(0, 0.0, below=2)  # strength of random deformations of half the slices
+
+    @property
+    def slices(self) -> int:  # of a step
+        return self.batch_size * self.slab
 
     @property
     def channels(self) -> int:  # MR slices that a network sees at once
@@ -139,7 +142,7 @@ class SamplingConfig:
 class Experiment:
     """Everything that determines a training run, apart from the data."""
 
-    method: str = choice("diffusion", "residual", "distilled", "cnn", "gan")
+    method: str = choice("diffusion", "residual", "joint", "distilled", "cnn", "gan")
     sde: SDEConfig = field(default_factory=SDEConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -148,19 +151,6 @@ class Experiment:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{"sde.beta_min": 0.1, ...}: every field under its full name."""
-    flat = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        name = prefix + item.name
-        if dataclasses.is_dataclass(value):
-            flat.update(flatten(value, name + "."))
-        else:
-            flat[name] = tuple(value) if isinstance(value, list) else value
-    return flat
 
 
 def validate(config: Experiment) -> Experiment:
@@ -195,10 +185,20 @@ def _check_together(config: Experiment) -> None:
             f"config.training.warmup={training.warmup} must be below "
             f"config.training.steps={training.steps}."
         )
-    if config.method == "residual" and config.sampling.clip_denoised:
+    if config.method in ("residual", "joint") and config.sampling.clip_denoised:
         raise InputError(
-            "config.sampling.clip_denoised=True keeps a CT in its range, but the residual method "
-            "draws a difference of CTs: set it to False."
+            "config.sampling.clip_denoised=True keeps a CT in its range, but "
+            f"config.method={config.method!r} draws a difference of CTs: set it to False."
+        )
+    if (config.method == "joint") != (config.data.slab > 1):
+        raise InputError(
+            f"config.data.slab={config.data.slab} is the number of slices that "
+            "config.method='joint' learns from at once: give it 2 or more, and all others 1."
+        )
+    if config.method == "joint" and not config.sampling.correlated_noise:
+        raise InputError(
+            "config.method='joint' learns with noise that is correlated between slices: set "
+            "config.sampling.correlated_noise to True."
         )
     if config.network.dropout and config.method != "cnn":
         raise InputError(
@@ -223,18 +223,6 @@ def _noisiest(sde: SDEConfig) -> float:
         return math.sqrt(sde.sigma_max**2 - sde.sigma_min**2)
     log = (sde.beta_min + sde.beta_max) / 2
     return math.sqrt(math.expm1(log)) if log < 700 else math.inf
-
-
-def differences(a: Experiment, b: Experiment) -> list[str]:
-    """The fields in which two configurations differ, as "name: a -> b"."""
-    left = flatten(a)
-    return [f"{name}: {left[name]} -> {value}" for name, value in changes(a, b).items()]
-
-
-def changes(a: Experiment, b: Experiment) -> dict[str, Any]:
-    """The fields of `b` that differ from those of `a`, by name."""
-    left = flatten(a)
-    return {name: value for name, value in flatten(b).items() if left[name] != value}
 
 
 def recipe(path: Path) -> Experiment:

@@ -1,4 +1,4 @@
-"""A configuration as plain values, in the records of trainings and synthetic CTs."""
+"""A configuration as plain values: in records, and to compare two of them."""
 
 import dataclasses
 import typing
@@ -40,3 +40,28 @@ def _restore(value: Any, hint: type) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(value, hint)
     return tuple(value) if isinstance(value, list) else value
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"sde.beta_min": 0.1, ...}: every field under its full name."""
+    flat = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        name = prefix + item.name
+        if dataclasses.is_dataclass(value):
+            flat.update(flatten(value, name + "."))
+        else:
+            flat[name] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def differences(a: Experiment, b: Experiment) -> list[str]:
+    """The fields in which two configurations differ, as "name: a -> b"."""
+    left = flatten(a)
+    return [f"{name}: {left[name]} -> {value}" for name, value in changes(a, b).items()]
+
+
+def changes(a: Experiment, b: Experiment) -> dict[str, Any]:
+    """The fields of `b` that differ from those of `a`, by name."""
+    left = flatten(a)
+    return {name: value for name, value in flatten(b).items() if left[name] != value}

@@ -9,12 +9,21 @@ from jaxtyping import Array, Bool, Float, Int
 class Batch(NamedTuple):
     """Pairs of axial slices in model units: [-1, 1], or [0, 1] in the paper's per-slice scaling.
 
-    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other.
+    The MR has k = contrasts · (1 + 2·neighbours) channels, one contrast after the other. If the
+    examples are slabs, the slices of n slabs follow each other, b = n·z.
     """
 
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]
     valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and counts in losses, else 0
+    # Of the noise's covariance between the slices of each slab, see `sampling.along_z`.
+    along_z: Float[Array, "n f z z"] | None = None
+
+    @property
+    def mr_volumes(self) -> Float[Array, "n z h w k"]:
+        """The MR of each example as a volume; a single slice is one too."""
+        examples = len(self.mr) if self.along_z is None else len(self.along_z)
+        return self.mr.reshape(examples, -1, *self.mr.shape[1:])
 
 
 class ScoreFn(Protocol):

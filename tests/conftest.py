@@ -52,7 +52,7 @@ def runs(phantoms, tmp_path_factory) -> Callable[[str], Path]:
     @functools.cache
     def trained(method: str) -> Path:
         recipe = tiny.write_recipe(tiny.experiment(method), root / f"{method}.py")
-        teacher = [f"--teacher={trained('residual')}"] if method == "distilled" else []
+        teacher = [f"--teacher={trained('residual')}"] if method in ("distilled", "joint") else []
         done = programs.call(
             *("train", f"--config={recipe}", f"--data={phantoms.folder}"),
             *(f"--workdir={root / method}", *teacher),

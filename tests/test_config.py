@@ -13,11 +13,10 @@ from sde_ct.config import (
     NetworkConfig,
     SDEConfig,
     differences,
-    flatten,
     recipe,
     validate,
 )
-from sde_ct.config_record import SECTIONS, from_dict, to_dict
+from sde_ct.config_record import SECTIONS, flatten, from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.samplers import SAMPLERS, Levels

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from sde_ct.config import Experiment, flatten, validate
+from sde_ct.config import Experiment, validate
+from sde_ct.config_record import flatten
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
 from sde_ct.runtime import parallel

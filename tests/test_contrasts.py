@@ -13,7 +13,7 @@ from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.cohort import write_cohort
 from sde_ct.synthesis.contrasts import find_contrasts
-from sde_ct.training.data import slices_of
+from sde_ct.training.data import examples_of
 from sde_ct.volumes.files import read_volume, write_volume
 from sde_ct.volumes.volume import Volume
 
@@ -68,7 +68,7 @@ def workdir(root):
 def test_training_and_synthesis_see_the_same_channels(root):
     prepared, config = read_prepared(root / "both"), experiment()
     assert prepared.contrasts == ("mr", "t1")
-    source = slices_of(config.data, prepared, "train")
+    source = examples_of(config.data, prepared, "train")
     case = prepared.of("train")[1]
     assert case.id == "1PA004"
     files = [root / "cohort" / "Task1" / "pelvis" / case.id / f"{k}.nii.gz" for k in ("mr", "t1")]
@@ -214,7 +214,7 @@ def test_a_contrast_beside_the_body_is_refused(root):
     half = Volume(t1.array[:12], t1.affine, "a.u.")
     far = t1.affine.copy()
     far[0, 3] += 2000
-    scaling = slices_of(experiment().data, read_prepared(root / "both"), "train")._intensity.mr
+    scaling = examples_of(experiment().data, read_prepared(root / "both"), "train")._intensity.mr
     for volume, sentence in (
         (half, r"MR contrast 2 of x covers \d\d % of the body"),
         (Volume(t1.array, far, "a.u."), "MR contrast 2 of x lies beside the first"),

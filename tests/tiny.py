@@ -1,5 +1,6 @@
 """The smallest patients and recipes that still go the whole way."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ SAMPLING = SamplingConfig(ddpm_steps=8, em_steps=12, pc_steps=12, ode_rtol=0.1, 
 
 def experiment(method: str = "diffusion", **training) -> Experiment:
     """A recipe of 24 steps for any method; diffusion is variance exploding."""
+    slab = 3 if method == "joint" else 1
     schedule = {"steps": 24, "learning_rate": 1e-2, "warmup": 2, "clip": 1.0, "ema": 0.2}
     often = {"log_every": 4, "validate_every": 12, "checkpoint_every": 12}
     return Experiment(
@@ -41,9 +43,9 @@ def experiment(method: str = "diffusion", **training) -> Experiment:
         network=NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=2),
         diffusion=DiffusionConfig(form="edm"),
         adversarial=AdversarialConfig(channels=8),
-        data=DataConfig(batch_size=8),
+        data=DataConfig(batch_size=8, slab=slab),
         training=TrainingConfig(**schedule | often | training),
-        sampling=SAMPLING,
+        sampling=dataclasses.replace(SAMPLING, correlated_noise=slab > 1),
     )
 
 

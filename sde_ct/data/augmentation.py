@@ -13,6 +13,8 @@ from scipy.ndimage import map_coordinates
 # The fields of `sde_ct.types.Batch`, which is not imported, because that would import JAX.
 Example = Mapping[str, Float[np.ndarray, "..."]]
 
+IMAGES = ("mr", "ct", "valid")  # the fields of an example that are images
+
 # Standard deviations of a deformation of strength 1. Lengths are shares of the shorter side.
 TURN = 0.12  # in radians
 SCALE = 0.1  # of the logarithm of the scale along each axis
@@ -27,7 +29,7 @@ def augment(
     """Mirror, rotate and deform all images [h, w, ·] of an example alike.
 
     Args:
-      example: "mr", "ct" and "valid".
+      example: `IMAGES`, and other fields, which stay as they are.
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2.
       deform: the strength of a deformation, applied with probability 1/2; see `deformed`.
@@ -39,8 +41,10 @@ def augment(
         image = np.rot90(image, turns, axes=(0, 1))
         return np.ascontiguousarray(image[:, ::-1] if mirror else image)
 
-    example = {key: turn(field) for key, field in example.items()}
-    return deformed(example, rng, deform) if deform and rng.random() < 0.5 else example
+    images: Example = {key: turn(example[key]) for key in IMAGES}
+    if deform and rng.random() < 0.5:
+        images = deformed(images, rng, deform)
+    return {**example, **images}
 
 
 def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) -> Example:

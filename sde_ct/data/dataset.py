@@ -3,9 +3,10 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -20,6 +21,14 @@ from sde_ct.errors import InputError
 
 # Batches made at once. A deformed slice of 256 x 256 pixels takes a core about 25 ms.
 THREADS = min(8, max(2, os.cpu_count() or 2))
+
+
+class Examples(Protocol):
+    """Random access to training examples."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Example: ...
 
 
 class Slices:
@@ -79,6 +88,10 @@ class Slices:
         number, z = self._index[i]
         return self._cases[number].id, z
 
+    def slice_mm(self, i: int) -> float:
+        """The distance between the slices of example i's patient, in mm."""
+        return self._cases[self._index[i][0]].grid.slice_mm
+
     def __getitem__(self, i: int) -> Example:
         """Raises InputError if an array holds NaN or infinite values."""
         number, z = self._index[i]
@@ -120,7 +133,7 @@ def parse_slices(text: str) -> slice:
 
 
 def train_iterator(
-    source: Slices,
+    source: Examples,
     *,
     batch_size: int,
     seed: int,
@@ -170,7 +183,7 @@ def train_iterator(
     return iter(steps.to_iter_dataset(reading))
 
 
-def eval_batches(source: Slices | Sequence[Example], batch_size: int) -> Iterator[Example]:
+def eval_batches(source: Examples, batch_size: int) -> Iterator[Example]:
     """All examples once, in order, as batches [batch_size, h, w, ·]; the last may be smaller."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")

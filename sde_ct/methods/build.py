@@ -7,6 +7,7 @@ from sde_ct.errors import InputError
 from sde_ct.methods.adversarial import adversarial
 from sde_ct.methods.diffusion import diffusion
 from sde_ct.methods.distilled import distilled
+from sde_ct.methods.joint import joint
 from sde_ct.methods.regression import regression
 from sde_ct.methods.residual import residual
 from sde_ct.methods.samplers import MEAN, SAMPLERS, require_steps
@@ -14,7 +15,7 @@ from sde_ct.models import PatchDiscriminator, UNet
 from sde_ct.sde import SDE, VESDE, VPSDE
 from sde_ct.types import Method
 
-SAMPLED = {"diffusion": diffusion, "residual": residual}
+SAMPLED = {"diffusion": diffusion, "residual": residual, "joint": joint}
 
 
 def build_sde(config: Experiment) -> SDE:
@@ -46,8 +47,8 @@ def build_method(
 
     Args:
       axis_name: the device axis over which gradients are averaged; None for one device.
-      sampler: one of `methods.samplers.SAMPLERS` for a diffusion or residual network, where None
-        is "ddpm"; for a residual or distilled network also `methods.samplers.MEAN`, its regression.
+      sampler: one of `methods.samplers.SAMPLERS` for a diffusion, residual or joint network,
+        where None is "ddpm"; for all but a diffusion also `methods.samplers.MEAN`, the regression.
 
     Raises:
       InputError: an unknown sampler, or a sampler for a method that has none.

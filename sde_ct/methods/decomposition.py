@@ -47,6 +47,7 @@ class Params(NamedTuple):
     # untrained.
     scale: Float[Array, "*knots"]
     shape: Shape | None = None  # None leaves the residual as it is drawn
+    along_z: Any = None  # of the layers that relate the slices of a volume, see `joint.py`
 
 
 @dataclass(frozen=True)

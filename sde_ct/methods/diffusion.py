@@ -16,7 +16,7 @@ from sde_ct.methods.samplers import sampler_fn
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.methods.step import supervised
 from sde_ct.models import UNet
-from sde_ct.sampling.along_z import correlated_along_z
+from sde_ct.sampling.along_z import correlated_along_z, correlated_noise
 from sde_ct.sde import SDE, clip_denoised, expand
 from sde_ct.types import Batch, Method, Samples, ScoreFn
 
@@ -121,21 +121,27 @@ def noised(
     sde: SDE,
     form: Form,
     config: DiffusionConfig,
+    along_z: Float[Array, "n f s s"] | None = None,
 ) -> Noised:
-    """Each image at a random time, with the MR as further channels."""
+    """The images of each example at a random time, with the MR as further channels.
 
-    def noise(key):
+    An example is an image, or a slab of s images with noise of the covariance factor `along_z`.
+    """
+    shape = (len(ct) // len(keys), *ct.shape[1:])
+
+    def noise(key, factor):
         for_time, for_noise = jax.random.split(key)
-        time = sample_time(for_time, sde, config)
-        return time, jax.random.normal(for_noise, ct.shape[1:])
+        time = jnp.full(shape[0], sample_time(for_time, sde, config))
+        return time, correlated_noise(for_noise[None], factor, shape)[0]
 
-    t, z = jax.vmap(noise)(keys)
+    times, z = jax.vmap(noise)(keys, along_z)
+    t, z = times.ravel(), z.reshape(ct.shape)
     alpha, std = (expand(value, z) for value in sde.marginal(t))
-    shown = _shown(form, alpha * ct + std * z, mr, t, alpha, std)
+    shown = shown_to_network(form, alpha * ct + std * z, mr, t, alpha, std)
     return Noised(*shown, form.target(ct, z, alpha, std))
 
 
-def _shown(form: Form, x, mr, t, alpha, std) -> tuple[Array, Array]:
+def shown_to_network(form: Form, x, mr, t, alpha, std) -> tuple[Array, Array]:
     """The input channels and the noise label of the network."""
     inputs = jnp.concatenate([form.inputs(x, alpha, std), mr], axis=-1)
     return inputs, form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
@@ -150,7 +156,7 @@ def score_fn(
         def of_slices(x: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], t):
             t = t.ravel()
             alpha, std = (expand(value, x) for value in sde.marginal(t))
-            output = evaluator(network)(params, *_shown(form, x, mr, t, alpha, std))
+            output = evaluator(network)(params, *shown_to_network(form, x, mr, t, alpha, std))
             return form.score(x, output, alpha, std)
 
         return by_slices(of_slices, x, mr, jnp.broadcast_to(t[:, None], x.shape[:2]))

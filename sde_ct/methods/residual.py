@@ -19,17 +19,14 @@ from sde_ct.methods.decomposition import (
     sizes,
 )
 from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn
-from sde_ct.methods.mirroring import either_orientation
+from sde_ct.methods.residual_draw import drawn
 from sde_ct.methods.residual_plan import Networks, Plan
 from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
-from sde_ct.methods.slices import by_slices
 from sde_ct.methods.step import advance, figures_over, keep_finite, mean_over
 from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.models import UNet
-from sde_ct.sampling.along_z import correlated_along_z
-from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
-from sde_ct.types import Batch, Comparison, Method, Samples
+from sde_ct.types import Batch, Comparison, Method, ScoreFn
 
 
 def residual(
@@ -41,9 +38,6 @@ def residual(
     sampler: str = "ddpm",
 ) -> Method:
     """Train a regression by least squares, and a diffusion of its residual by score matching.
-
-    If images are mirrored in training, each draw mirrors the MR with probability 1/2, and mirrors
-    its CT back. The mean of several draws then averages over both orientations, so its error falls.
 
     Args:
       sampler: the sampler of the residual. `MEAN` instead returns the CT of the regression, which
@@ -117,34 +111,19 @@ def residual(
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
-    def drawn(run, finish):
-        """`draw` of a Method, which passes the mean and a residual drawn by `run` to `finish`.
+    def score_of(params: Params, shown: Float[Array, "n z h w c"]) -> ScoreFn:
+        return score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
 
-        `run` is a sampler, and `finish` is `parts.ct` or `as_channels`.
-        """
-
-        def draw(
-            params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None, means=None
-        ) -> Samples:
-            mean = parts.mean_of_volumes(params.mean, mr) if means is None else means
-            shown = jnp.concatenate([mean, mr], axis=-1)
-            score = score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
-            sample = run if along_z is None else correlated_along_z(run, along_z)
-            rest = sample(keys, sde, score, mean.shape)
-            x = by_slices(partial(finish, params), mean, rest.x)
-            return Samples(x, rest.nfe + (means is None), rest.ok & all_finite(x))
-
-        return either_orientation(draw) if config.data.flip else draw
-
+    to_draw = parts, sde, score_of
     if sampler == MEAN:
         draw, is_random, means = parts.draw_mean(), False, None
     else:
-        draw, is_random = drawn(sampler_fn(sampler, config, sde), parts.ct), True
+        draw, is_random = drawn(*to_draw, sampler_fn(sampler, config, sde), parts.ct), True
         means = parts.means()
-    comparison = Comparison(drawn(few_steps(config, sde), as_channels), partial(measured, parts))
+    quick = drawn(*to_draw, few_steps(config, sde), as_channels)
     return Method(
         *(init, update, loss, for_synthesis, draw, is_random, validated),
-        comparison=comparison,
+        comparison=Comparison(quick, partial(measured, parts)),
         params=Params,
         means=means,
     )

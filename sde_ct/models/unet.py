@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from sde_ct.models.along_z import AlongZ
 from sde_ct.models.layers import (
     CONVOLVED,
     Conv3x3,
@@ -19,12 +20,16 @@ from sde_ct.models.layers import (
     space_to_depth,
 )
 
+ALONG_Z = "_along_z"  # how the names of layers end that relate slices
+
 
 class UNet(nn.Module):
     """UNet of residual blocks (Ronneberger et al. 2015; Ho et al. 2020) for images in NHWC.
 
     Parameters and output are float32, and `dtype` is the type of the computation. The output is
-    zero at initialisation. Height and width must be multiples of `multiple`.
+    zero at initialisation. Height and width must be multiples of `multiple`. With a `depth`, layers
+    relate the slices of each volume at all levels but the finest, where they would take most of the
+    time.
     """
 
     channels: int = 64
@@ -37,6 +42,7 @@ class UNet(nn.Module):
     dropout: float = 0.0  # share of the feature maps that each residual block leaves out
     dtype: DType = jnp.float32
     remat: bool = False  # recompute the convolutions of residual blocks in the backward pass too
+    depth: int | None = None  # of volumes whose slices are related; None takes images by themselves
     gradients: bool = True  # False where no backward pass follows: tracing then takes less time
 
     @property
@@ -88,6 +94,8 @@ class UNet(nn.Module):
         h = block(width, self.groups, self.dtype, self.dropout, name=name)(h, features, keys)
         if level in self.attention:
             h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
+        if self.depth and (level or len(self.multipliers) == 1):
+            h = AlongZ(self.groups, self.dtype, self.depth, name=name + ALONG_Z)(h)
         return h
 
     def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:

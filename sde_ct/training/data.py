@@ -11,6 +11,8 @@ from sde_ct.data import acquisition, seen, through_plane
 from sde_ct.data.dataset import Slices, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
 from sde_ct.data.prepared import Prepared
+from sde_ct.data.slabs import Slabs, as_slices
+from sde_ct.errors import InputError
 from sde_ct.types import Batch
 
 
@@ -21,9 +23,9 @@ def intensity_of(config: DataConfig, prepared: Prepared) -> Intensity:
     return Intensity(RobustMR(), HUWindow(config.hu_low, config.hu_high))
 
 
-def slices_of(config: DataConfig, prepared: Prepared, split: str) -> Slices:
-    """Random access to the slices of one split."""
-    return Slices(
+def examples_of(config: DataConfig, prepared: Prepared, split: str) -> Slices | Slabs:
+    """Random access to the slices, or slabs of `config.slab` slices, of one split."""
+    slices = Slices(
         prepared,
         split,
         intensity_of(config, prepared),
@@ -31,6 +33,15 @@ def slices_of(config: DataConfig, prepared: Prepared, split: str) -> Slices:
         contrasts=config.contrasts,
         z_slices=config.z_slices,
     )
+    if config.slab == 1:
+        return slices
+    lengths = through_plane.correlation_lengths(prepared.of("train"))
+    if lengths is None:
+        raise InputError(
+            f"{prepared.folder}: no training patient has two neighbouring slices with a body, "
+            f"but config.data.slab={config.slab} needs them."
+        )
+    return Slabs(slices, config.slab, lengths)
 
 
 class TrainingBatches:
@@ -40,8 +51,8 @@ class TrainingBatches:
     """
 
     def __init__(self, config: DataConfig, prepared: Prepared, seed: int):
-        self._source, self._seed = slices_of(config, prepared, "train"), seed
-        self._batch_size = config.batch_size
+        self._source, self._seed = examples_of(config, prepared, "train"), seed
+        self._batch_size, self._slab = config.batch_size, config.slab
         self._iterator = train_iterator(
             self._source,
             batch_size=config.batch_size,
@@ -54,7 +65,7 @@ class TrainingBatches:
         )
 
     def __next__(self) -> Batch:
-        return Batch(**next(self._iterator))
+        return Batch(**as_slices(next(self._iterator), self._slab))
 
     def cases(self, number: int) -> list[str]:
         """The examples of batch `number`, from 0, as "case:slice"."""

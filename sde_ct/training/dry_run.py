@@ -81,12 +81,12 @@ def dry_run(
         f"batch: MR {batch.mr.shape}, CT {batch.ct.shape} {batch.ct.dtype}, the first in "
         f"{reading:.2f} s; {sum(len(b.mr) for b in held_out)} slices for validation",
         f"devices: {len(devices)} x {devices[0].device_kind}, "
-        f"{config.data.batch_size // len(devices)} slices each",
+        f"{config.data.slices // len(devices)} slices each",
         f"network: {parameters / 1e6:.2f} M parameters, {in_bytes(checkpoint)} a checkpoint",
         f"memory: {in_bytes(measured.device_bytes)} a device in the step{has}",
         f"disk: {in_bytes(kept)} of checkpoints, {in_bytes(free)} free at {place}",
         f"compilation: {measured.compilation:.1f} s",
-        f"step: {measured.step:.3g} s, {config.data.batch_size / measured.step:.3g} images/s",
+        f"step: {measured.step:.3g} s, {config.data.slices / measured.step:.3g} images/s",
         f"whole run: {left} steps{f' after {done}' if done else ''}, "
         f"{duration(left * measured.step)}, "
         f"{left * measured.step * len(devices) / 3600:.2g} device hours, without validation and "

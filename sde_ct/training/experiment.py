@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
-from sde_ct.config import Experiment, differences
-from sde_ct.config_record import from_dict, to_dict
+from sde_ct.config import Experiment
+from sde_ct.config_record import differences, from_dict, to_dict
 from sde_ct.data.prepared import INDEX, Prepared
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256

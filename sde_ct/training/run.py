@@ -153,7 +153,7 @@ class Run:
                 self.config.method,
                 start,
                 last,
-                self.config.data.batch_size,
+                self.config.data.slices,
                 self.show and primary,
                 self.report if primary else None,
             ) as telemetry:

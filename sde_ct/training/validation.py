@@ -13,10 +13,11 @@ from jaxtyping import Array
 from sde_ct.config import Experiment
 from sde_ct.data.dataset import eval_batches
 from sde_ct.data.prepared import Prepared
+from sde_ct.data.slabs import as_slices
 from sde_ct.methods import build_method
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import fold, slice_keys
-from sde_ct.training.data import slices_of
+from sde_ct.training.data import examples_of
 from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch, Method
@@ -35,13 +36,15 @@ def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> 
     """
     if not prepared.split["validation"]:
         return []
-    source = slices_of(config.data, prepared, "validation")
+    slab = config.data.slab
+    source = examples_of(config.data, prepared, "validation")
     patients = itertools.groupby(range(len(source)), key=lambda i: source.where(i)[0])
     numbers = [list(group) for _, group in patients]
-    each = max(SLICES // len(numbers), 1)
+    each = max(SLICES // slab // len(numbers), 1)
     examples = [source[i] for patient in numbers for i in _spread(patient, each)]
-    size = max(config.data.batch_size // devices, 1)
-    return [Batch(**batch) for batch in eval_batches(examples, size)]  # type: ignore[arg-type]
+    # Slabs of two patients may need different noise, which a batch has only one of.
+    size = max(config.data.batch_size // devices, 1) if slab == 1 else 1
+    return [Batch(**as_slices(batch, slab)) for batch in eval_batches(examples, size)]
 
 
 def _spread(numbers: list[int], count: int) -> list[int]:
@@ -58,7 +61,7 @@ def validator(
     Where the loss is finite, the result also holds the method's figures of draws. All figures and a
     few synthetic slices are written to `telemetry`.
     """
-    method, sizes = build_method(config), [len(batch.mr) for batch in batches]
+    method, sizes = build_method(config), [len(batch.mr_volumes) for batch in batches]
     compare, show = comparer(method), preview(config)
     # Without jit, JAX would compile every operation on every part of the state on its own.
     evaluate, weights = parallel.seldom(method.loss), parallel.seldom(method.weights)
@@ -95,15 +98,25 @@ def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], di
     def compare(params: Any, keys: Sequence[Array], batches: list[Batch]) -> dict[str, float]:
         drawn = [
             [
-                np.asarray(draw(params, fold(own, number), batch.mr[:, None]).x[:, 0])
+                slices(draw(params, fold(own, number), *conditions(batch)).x)
                 for own, batch in zip(keys, batches, strict=True)
             ]
             for number in (1, 2)
         ]
-        together = Batch(*(np.concatenate(fields) for fields in zip(*batches, strict=True)))  # type: ignore[arg-type]
+        together = Batch(*map(np.concatenate, zip(*(batch[:3] for batch in batches), strict=True)))  # type: ignore[arg-type]
         return measured(np.stack([np.concatenate(one) for one in drawn]), together)
 
     return compare
+
+
+def conditions(batch: Batch) -> tuple[Array, Array | None]:
+    """The MRs of a batch as volumes, and the factor of the noise of all of them."""
+    return batch.mr_volumes, None if batch.along_z is None else batch.along_z[0]
+
+
+def slices(volumes: Array) -> np.ndarray:
+    """The slices [b, h, w, ·] of volumes [n, z, h, w, ·]."""
+    return np.asarray(volumes).reshape(-1, *volumes.shape[2:])
 
 
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:
@@ -117,14 +130,15 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
     draw = parallel.seldom(build_method(few).draw)
 
     def show(params: Any, batch: Batch) -> dict[str, np.ndarray]:
-        mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
-        numbers = np.arange(len(mr))
+        mr, along_z = conditions(batch)
+        numbers = np.arange(len(mr[:SHOWN]))
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
-        samples = jax.device_get(draw(params, keys, mr[:, None]))
+        samples = jax.device_get(draw(params, keys, mr[:SHOWN], along_z))
+        mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
         middle, black = config.data.neighbours, config.data.lowest
         images: dict[str, Any] = {"mr": mr[..., middle], "ct": ct[..., 0]}
         if samples.ok.all():
-            images["synthetic"] = samples.x[:, 0, ..., 0]
+            images["synthetic"] = slices(samples.x)[:SHOWN, ..., 0]
         return {name: (image - black) / (1 - black) for name, image in images.items()}
 
     return show

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from sde_ct.config import Experiment, differences
-from sde_ct.config_record import to_dict
+from sde_ct.config import Experiment
+from sde_ct.config_record import differences, to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.decomposition import has_draws
@@ -129,7 +129,10 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
         raise InputError(f"--init={init} is the --workdir: give the folder of another training.")
     choose(init, "best")
     theirs, data = read_experiment(init)
-    if _shapes(theirs, tuple(data["size"])) != _shapes(config, size):
+    given, wanted = _shapes(theirs, tuple(data["size"])), _shapes(config, size)
+    # A method may add weights to those of its teacher.
+    begins = build_method(config).needs_teacher and given.items() <= wanted.items()
+    if given != wanted and not begins:
         fields = _differences(
             theirs, config, "method", "network.", "data.neighbours", "data.contrasts"
         )

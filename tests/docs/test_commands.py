@@ -17,7 +17,8 @@ import pytest
 from absl import flags
 from ml_collections.config_flags import get_config_filename
 
-from sde_ct.config import Experiment, flatten
+from sde_ct.config import Experiment
+from sde_ct.config_record import flatten
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

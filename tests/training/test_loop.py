@@ -14,7 +14,7 @@ from sde_ct.runtime import parallel
 from sde_ct.synthesis import load
 from sde_ct.training import run, validation
 from sde_ct.training.checkpoint import Checkpoints
-from sde_ct.training.data import slices_of
+from sde_ct.training.data import examples_of
 from sde_ct.training.experiment import read_experiment
 from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import Telemetry
@@ -168,7 +168,7 @@ def test_validation_slices_are_spread_over_all_patients(phantoms, monkeypatch):
     names = tuple(phantoms.split["train"])  # three patients of six slices
     several = dataclasses.replace(phantoms, split={**phantoms.split, "validation": names})
     [batch] = validation_batches(tiny.experiment(), several, devices=1)
-    source = slices_of(tiny.experiment().data, several, "validation")
+    source = examples_of(tiny.experiment().data, several, "validation")
     numbers = [
         i for ct in batch.ct for i in range(len(source)) if np.array_equal(ct, source[i]["ct"])
     ]

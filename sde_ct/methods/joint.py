@@ -1,0 +1,145 @@
+"""Draws of a residual whose slices depend on each other, so that a volume is one sample.
+
+The denoiser of a trained residual network sees one slice at a time. Where the MR leaves something
+open, its slices decide independently of each other. Here layers between those of the denoiser
+relate each slice to its neighbours. Only these layers are trained, by denoising score matching on
+slabs of neighbouring slices; regression and denoiser stay as they are. Video models are made from
+image models in the same way (Blattmann et al., arXiv 2304.08818).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.config import Experiment
+from sde_ct.methods.decomposition import Decomposition, Params, as_channels, sizes
+from sde_ct.methods.diffusion import Noised, form_of, noised, shown_to_network
+from sde_ct.methods.residual_draw import drawn
+from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
+from sde_ct.methods.slices import evaluator
+from sde_ct.methods.step import (
+    TrainState,
+    adam,
+    advance,
+    figures_over,
+    fresh,
+    keep_finite,
+    mean_over,
+    schedule,
+    weights,
+)
+from sde_ct.methods.validated_scale import measured, validated
+from sde_ct.models import UNet
+from sde_ct.models.unet import ALONG_Z
+from sde_ct.sde import SDE, expand
+from sde_ct.types import Batch, Comparison, Method, ScoreFn
+
+
+class Extended(NamedTuple):
+    """What training carries from step to step."""
+
+    along_z: TrainState  # of the layers that relate slices
+    params: Params  # those of the residual network, which stay as they are
+
+
+def joint(
+    config: Experiment,
+    sde: SDE,
+    network: UNet,
+    axis_name: str | None = None,
+    *,
+    sampler: str = "ddpm",
+) -> Method:
+    """Train layers that relate the slices of a residual network's draws.
+
+    Args:
+      sampler: the sampler of the residual, or `MEAN` for the CT of the regression.
+    """
+    parts, training = Decomposition(network, config.data), config.training
+    form = form_of(config.diffusion, data_mean=0.0, sigma_data=1.0)
+    optimiser, rate = adam(training), schedule(training, training.learning_rate)
+
+    def init(key, batch: Batch, params: Params | None = None) -> Extended:
+        inputs, label = parts.inputs(batch.mr[:1])
+        if params is None:  # for the shapes alone
+            first = network.forward.init(key, inputs, label)
+            params = Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
+        begin = params.along_z
+        if begin is None:
+            begin = layers(network.clone(depth=1).forward.init(key, inputs, label))
+        return Extended(fresh(begin, optimiser, training.ema), params._replace(along_z=None))
+
+    def to_denoise(params: Params, keys, batch: Batch) -> tuple[Noised, Array]:
+        """What the denoiser sees and has to predict, and the regression's error."""
+        mean = parts.mean(params.mean, batch.mr)
+        error = parts.standard(batch.ct) - mean
+        shown = jnp.concatenate([mean, batch.mr], axis=-1)
+        noise = partial(noised, sde=sde, form=form, config=config.diffusion)
+        return noise(keys, error / params.scale, shown, along_z=batch.along_z), error
+
+    def denoising_loss(along_z, params: Params, batch: Batch, shown: Noised):
+        slabs = network.clone(depth=config.data.slab)
+        output = slabs.apply(united(params.denoiser, along_z), shown.inputs, shown.label)
+        return jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
+
+    def update(state: Extended, keys, batch: Batch):
+        shown, _ = to_denoise(state.params, keys, batch)
+        value, gradient = jax.value_and_grad(denoising_loss)(
+            state.along_z.params, state.params, batch, shown
+        )
+        (value,), gradient = mean_over(axis_name, value, gradient)
+        metrics = {"loss": value, "gradient_norm": jnp.linalg.norm(gradient)}
+        new = state._replace(along_z=advance(state.along_z, gradient, optimiser, training.ema))
+        new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
+        return new, metrics | {"learning_rate": rate(state.along_z.step)}
+
+    def loss(state: Extended, keys, batch: Batch):
+        shown, error = to_denoise(state.params, keys, batch)
+        value = denoising_loss(weights(state.along_z), state.params, batch, shown)
+        total, share = sizes(error, batch.valid)
+        return figures_over(axis_name, {"loss": value, "mean_error": total / share})
+
+    def for_synthesis(state: Extended) -> Params:
+        return state.params._replace(along_z=weights(state.along_z))
+
+    def score_of(params: Params, shown: Float[Array, "n z h w c"]) -> ScoreFn:
+        related = united(params.denoiser, params.along_z)
+
+        def score(x: Float[Array, "n z h w 1"], t: Float[Array, " n"]) -> Array:
+            depth, slices = x.shape[1], (-1, *x.shape[2:])
+            times = jnp.repeat(t, depth)
+            alpha, std = (expand(value, x.reshape(slices)) for value in sde.marginal(times))
+            seen = shown.reshape(-1, *shown.shape[2:])
+            inputs = shown_to_network(form, x.reshape(slices), seen, times, alpha, std)
+            output = evaluator(network.clone(depth=depth))(related, *inputs)
+            return form.score(x.reshape(slices), output, alpha, std).reshape(x.shape)
+
+        return score
+
+    to_draw = parts, sde, score_of
+    if sampler == MEAN:
+        draw, is_random, means = parts.draw_mean(), False, None
+    else:
+        draw, is_random = drawn(*to_draw, sampler_fn(sampler, config, sde), parts.ct), True
+        means = parts.means()
+    quick = drawn(*to_draw, few_steps(config, sde), as_channels)
+    return Method(
+        *(init, update, loss, for_synthesis, draw, is_random, validated),
+        needs_teacher=True,
+        comparison=Comparison(quick, partial(measured, parts)),
+        params=Params,
+        means=means,
+    )
+
+
+def layers(variables: Any) -> Any:
+    """Of a network's variables, those of the layers that relate slices."""
+    return {"params": {k: v for k, v in variables["params"].items() if k.endswith(ALONG_Z)}}
+
+
+def united(*variables: Any) -> Any:
+    """One network's variables, from parts that have different layers."""
+    return {"params": {k: v for part in variables for k, v in part["params"].items()}}

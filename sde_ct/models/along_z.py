@@ -1,0 +1,44 @@
+"""The layer that relates the slices of a volume."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sde_ct.models.layers import DType, GroupNorm
+from sde_ct.models.parameters import Dense, Layer
+
+REACH = 1  # slices on each side that a layer sees
+
+
+class AlongZ(nn.Module):
+    """Norm, swish, a convolution along z and a dense layer. It adds 0 at initialisation."""
+
+    groups: int
+    dtype: DType
+    depth: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Slices of volumes of the same depth, one volume after the other."""
+        h = nn.swish(GroupNorm(self.groups, name="norm")(x))
+        h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h))
+        zeros = nn.initializers.zeros
+        return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)
+
+
+class ConvAlongZ(Layer):
+    """A convolution along z of 2·`REACH` + 1 slices; beyond its ends a volume is zero."""
+
+    dtype: DType
+    depth: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        channels, taps = x.shape[-1], 2 * REACH + 1
+        initial = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+        kernel = self.param("kernel", initial, (taps, channels, channels)).astype(self.dtype)
+        if self.is_initializing():  # only shapes matter then, see `parameters.py`
+            return x
+        volumes = x.reshape(-1, self.depth, *x.shape[1:])
+        padded = jnp.pad(volumes, [(0, 0), (REACH, REACH)] + 3 * [(0, 0)])
+        return sum(padded[:, i : i + self.depth] @ kernel[i] for i in range(taps)).reshape(x.shape)

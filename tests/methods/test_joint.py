@@ -1,0 +1,121 @@
+"""Residual networks whose draws are volumes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sde_ct.data.through_plane import factor
+from sde_ct.methods import build_method
+from sde_ct.runtime import parallel
+from sde_ct.sampling.keys import slice_keys
+from sde_ct.training.state import example_keys
+from sde_ct.types import Batch
+
+from .. import tiny
+from ..programs import call
+
+SLAB, SIDE = 4, 8
+FACTOR = factor([40.0] * 5, 4.0, SLAB)
+
+
+def experiment(method: str):
+    config = tiny.experiment(method, steps=400, learning_rate=3e-3, warmup=20, ema=0.9)
+    config.sde.kind, config.data.flip, config.diffusion.times = "vp", False, "uniform"
+    if method == "joint":
+        config.data.slab = SLAB
+    return config
+
+
+def coins(key, volumes: int) -> Batch:
+    """Volumes whose CT is -.6 + .33 or -.6 - .33 in all slices. The MR does not show which."""
+    side = jnp.where(jax.random.bernoulli(key, shape=(volumes,)), 1.0, -1.0)
+    ct = jnp.broadcast_to(side.repeat(SLAB)[:, None, None, None], (volumes * SLAB, SIDE, SIDE, 1))
+    ones = jnp.ones_like(ct)
+    return Batch(0 * ct, -0.6 + 0.33 * ct, ones, jnp.broadcast_to(FACTOR, (volumes, *FACTOR.shape)))
+
+
+def trained(method: str, steps: int, params=None):
+    """The weights after some steps, each with four new volumes."""
+    learner = build_method(experiment(method))
+    given = () if params is None else (params,)
+    state = parallel.seldom(learner.init)(jax.random.key(0), coins(jax.random.key(0), 1), *given)
+    update, examples = parallel.seldom(learner.update), 4 if method == "joint" else 4 * SLAB
+    for step in range(steps):
+        batch = coins(jax.random.key(step), 4)
+        batch = batch if method == "joint" else batch._replace(along_z=None)
+        state, _ = update(state, example_keys(0, step, examples), batch)
+    return learner.weights(state)
+
+
+def drawn(method: str, params, count: int) -> np.ndarray:
+    draw = parallel.seldom(build_method(experiment(method), sampler="dpm_sde").draw)
+    keys = slice_keys(0, 0, jnp.zeros(count, int), jnp.arange(count))
+    samples = draw(params, keys, jnp.zeros((count, SLAB, SIDE, SIDE, 1)), FACTOR)
+    assert samples.ok.all()
+    return np.asarray(samples.x)
+
+
+def test_untrained_layers_leave_the_draws_of_the_residual_network():
+    params = trained("residual", 2)._replace(scale=jnp.asarray(0.5))
+    method = build_method(experiment("joint"))
+    batch = coins(jax.random.key(0), 1)
+    extended = method.weights(parallel.seldom(method.init)(jax.random.key(0), batch, params))
+    assert extended.along_z is not None and params.along_z is None
+    one, other = drawn("residual", params, 3), drawn("joint", extended, 3)
+    # Float32 sums in another order; the draws of a network without weights are .5 apart.
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    assert np.abs(one[0] - one[1]).max() > 0.1
+
+
+@pytest.mark.slow
+def test_slices_decide_together():
+    """One coin for a volume: nearly all draws agree, where those of the teacher decide apart."""
+    teacher = trained("residual", 400)
+    params = trained("joint", 400, teacher)
+    for one, other in zip(*map(jax.tree.leaves, (teacher[:3], params[:3])), strict=True):
+        np.testing.assert_array_equal(one, other)
+    agree = {}
+    for method, weights in (("residual", teacher), ("joint", params)):
+        up = drawn(method, weights, 128).mean(axis=(2, 3, 4)) > -0.6
+        agree[method] = np.mean(up.all(axis=1) | ~up.any(axis=1))
+        print(method, agree, up.mean())
+    assert agree["joint"] > 0.9 and agree["residual"] < 0.6
+
+
+def test_it_needs_a_teacher_and_makes_volumes(runs, phantoms, tmp_path):
+    recipe = tiny.write_recipe(tiny.experiment("joint"), tmp_path / "joint.py")
+    alone = ["train", f"--config={recipe}", f"--data={phantoms.folder}"]
+    refused = call(*alone, f"--workdir={tmp_path / 'alone'}")
+    assert refused.status == 2 and "give its work directory as --teacher" in refused.err
+    refused = call(*alone, f"--workdir={tmp_path / 'other'}", f"--teacher={runs('cnn')}")
+    assert refused.status == 2 and "another shape" in refused.err
+    patient = next((phantoms.folder.parent / "cohort").rglob("mr.nii.gz"))
+    done = call(
+        *("synthesize", f"--workdir={runs('joint')}", f"--mr={patient}", "--draws=2"),
+        *("--sampler=dpm_sde", "--evaluations=4", f"--output={tmp_path / 'out'}"),
+    )
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data": {"slab": 1}}, "config.data.slab=1"),
+        ({"sampling": {"correlated_noise": False}}, "correlated between slices"),
+        ({"method": "residual"}, "config.data.slab=3"),
+    ],
+)
+def test_recipes_that_contradict_themselves_are_refused(changed, message):
+    from sde_ct.config import validate
+    from sde_ct.errors import InputError
+
+    config = tiny.experiment("joint")
+    for name, value in changed.items():
+        section = getattr(config, name)
+        value = dataclasses.replace(section, **value) if isinstance(value, dict) else value
+        setattr(config, name, value)
+    with pytest.raises(InputError, match=message):
+        validate(config)
