@@ -12,11 +12,10 @@ from sde_ct.config import (
     Experiment,
     NetworkConfig,
     SDEConfig,
-    differences,
     recipe,
     validate,
 )
-from sde_ct.config_record import SECTIONS, flatten, from_dict, to_dict
+from sde_ct.config_record import SECTIONS, differences, flatten, from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network, build_sde
 from sde_ct.methods.samplers import SAMPLERS, Levels

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sde_ct.config import Experiment, validate
 from sde_ct.config_record import flatten
+from sde_ct.data.through_plane import factor
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, build_network
 from sde_ct.runtime import parallel
@@ -157,8 +158,10 @@ def valid(draw, networks):
         "data.deform": draw(floats(0, 1.9)),
         "residual.denoiser_share": draw(floats(0.1, 0.9)),
     }  # fmt: skip
-    if values["method"] == "residual":
+    if values["method"] in ("residual", "joint"):
         values["sampling.clip_denoised"] = False
+    if values["method"] == "joint":
+        values |= {"data.slab": 2, "sampling.correlated_noise": True}
     return validate(with_fields(values))
 
 
@@ -167,8 +170,10 @@ def arguments(config: Experiment):
     side, b = 2 * build_network(config).multiple, config.data.batch_size
     rng = np.random.default_rng(0)
     shapes = (1 + 2 * config.data.neighbours, 1, 1)
-    images = [rng.uniform(-1, 1, (b, side, side, c)).astype(np.float32) for c in shapes]
-    return (side, side), example_keys(config.training.seed, 0, b), Batch(*images)
+    n, slab = config.data.slices, config.data.slab
+    images = [rng.uniform(-1, 1, (n, side, side, c)).astype(np.float32) for c in shapes]
+    noise = None if slab == 1 else np.stack(b * [factor([9.0] * 5, 3.0, slab)])
+    return (side, side), example_keys(config.training.seed, 0, b), Batch(*images, noise)
 
 
 def builds(config: Experiment) -> None:
@@ -210,5 +215,6 @@ def test_what_is_valid_takes_a_step(config):
     assert metrics["skipped"] == 0 and all(map(np.isfinite, metrics.values()))
     for one, other in zip(*map(jax.tree.leaves, (before, after)), strict=True):
         assert np.isfinite(other).all() and one.shape == other.shape
-    trained = after.generator if config.method in ("gan", "distilled") else after
+    trained = after.along_z if config.method == "joint" else after
+    trained = after.generator if config.method in ("gan", "distilled") else trained
     assert int(trained.step) == 1

@@ -41,7 +41,7 @@ def augment(
         image = np.rot90(image, turns, axes=(0, 1))
         return np.ascontiguousarray(image[:, ::-1] if mirror else image)
 
-    images: Example = {key: turn(example[key]) for key in IMAGES}
+    images: Example = {key: turn(example[key]) for key in example if key in IMAGES}
     if deform and rng.random() < 0.5:
         images = deformed(images, rng, deform)
     return {**example, **images}

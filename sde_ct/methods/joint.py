@@ -32,6 +32,7 @@ from sde_ct.methods.step import (
     weights,
 )
 from sde_ct.methods.validated_scale import measured, validated
+from sde_ct.methods.windows import by_windows
 from sde_ct.models import UNet
 from sde_ct.models.unet import ALONG_Z
 from sde_ct.sde import SDE, expand
@@ -109,13 +110,15 @@ def joint(
         related = united(params.denoiser, params.along_z)
 
         def score(x: Float[Array, "n z h w 1"], t: Float[Array, " n"]) -> Array:
-            depth, slices = x.shape[1], (-1, *x.shape[2:])
-            times = jnp.repeat(t, depth)
-            alpha, std = (expand(value, x.reshape(slices)) for value in sde.marginal(times))
-            seen = shown.reshape(-1, *shown.shape[2:])
-            inputs = shown_to_network(form, x.reshape(slices), seen, times, alpha, std)
-            output = evaluator(network.clone(depth=depth))(related, *inputs)
-            return form.score(x.reshape(slices), output, alpha, std).reshape(x.shape)
+            def of_slices(volumes: Float[Array, "m s h w 1"], seen: Float[Array, "m s h w c"]):
+                slices, seen = (v.reshape(-1, *v.shape[2:]) for v in (volumes, seen))
+                times = jnp.repeat(t, volumes.shape[1])
+                alpha, std = (expand(value, slices) for value in sde.marginal(times))
+                inputs = shown_to_network(form, slices, seen, times, alpha, std)
+                output = evaluator(network.clone(depth=volumes.shape[1]))(related, *inputs)
+                return form.score(slices, output, alpha, std).reshape(volumes.shape)
+
+            return by_windows(of_slices, network.reach, x, shown)
 
         return score
 

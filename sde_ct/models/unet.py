@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from sde_ct.models.along_z import AlongZ
+from sde_ct.models.along_z import REACH, AlongZ
 from sde_ct.models.layers import (
     CONVOLVED,
     Conv3x3,
@@ -28,8 +28,7 @@ class UNet(nn.Module):
 
     Parameters and output are float32, and `dtype` is the type of the computation. The output is
     zero at initialisation. Height and width must be multiples of `multiple`. With a `depth`, layers
-    relate the slices of each volume at all levels but the finest, where they would take most of the
-    time.
+    of `along_z.py` relate the slices of each volume.
     """
 
     channels: int = 64
@@ -49,6 +48,11 @@ class UNet(nn.Module):
     def multiple(self) -> int:
         """The number of which height and width must be multiples."""
         return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def reach(self) -> int:
+        """How many slices away a slice can change the output, if slices are related."""
+        return REACH * (len(self.multipliers) * (2 * self.blocks + 1) + 2)
 
     @property
     def forward(self) -> "UNet":
@@ -94,7 +98,7 @@ class UNet(nn.Module):
         h = block(width, self.groups, self.dtype, self.dropout, name=name)(h, features, keys)
         if level in self.attention:
             h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
-        if self.depth and (level or len(self.multipliers) == 1):
+        if self.depth:
             h = AlongZ(self.groups, self.dtype, self.depth, name=name + ALONG_Z)(h)
         return h
 

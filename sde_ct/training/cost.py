@@ -47,7 +47,7 @@ class Cost(NamedTuple):
         return self.state_bytes + slices * self.kept_bytes
 
     def training(self, config: Experiment) -> str:
-        steps, batch = config.training.steps, config.data.batch_size
+        steps, batch = config.training.steps, config.data.slices
         seconds = TRAINING * steps * batch * self.evaluation_flops / self.rate
         return (
             f"about {duration(seconds)} for {steps} steps of {batch} slices, at most "

@@ -31,11 +31,12 @@ def test_every_run_of_neighbours_is_an_example(slices, phantoms):
     batch = as_slices(next(eval_batches(slabs, 12)), 3)
     assert batch["mr"].shape == (36, *slices[0]["mr"].shape)
     for i, (case, z) in enumerate(places):
+        distance = phantoms.cases[case].grid.slice_mm
         for offset in range(3):
             single = slices[whole.index((case, z + offset))]
             for name in IMAGES:
                 np.testing.assert_array_equal(batch[name][3 * i + offset], single[name])
-        np.testing.assert_array_equal(batch["along_z"][i], factor(LENGTHS, 16.0, 3))
+        np.testing.assert_array_equal(batch["along_z"][i], factor(LENGTHS, distance, 3))
 
 
 def test_slices_that_are_left_out_end_a_run(slices, monkeypatch):
