@@ -192,7 +192,26 @@ TRAIN = {
         "has version 99",
         record(INDEX, lambda v: v.update(version=99)),
     ),
-    "an index without a split": ("", "is damaged", record(INDEX, lambda v: v.pop("split"))),
+    "an index without a split": (
+        "",
+        "is damaged .it lacks 'split'",
+        record(INDEX, lambda v: v.pop("split")),
+    ),
+    "a split in words": (
+        "",
+        "is damaged .split.train is '1PA001', not a list",
+        record(INDEX, lambda v: v["split"].update(train="1PA001")),
+    ),
+    "no brightness": (
+        "",
+        "is damaged .cases.1PA001.mr_percentiles is",
+        record(INDEX, lambda v: v["cases"]["1PA001"].update(mr_percentiles={})),
+    ),
+    "a flat grid": (
+        "",
+        r"is damaged .cases.1PA001.grid: affine is \[\[0",
+        record(INDEX, lambda v: v["cases"]["1PA001"]["grid"].update(affine=[[0] * 4] * 4)),
+    ),
     "a patient twice in a part": (
         "",
         "1PA001 is in train and in train",
@@ -266,7 +285,32 @@ SYNTHESIZE = {
     "data as study": ("--dicom --study={data}", "is damaged or not DICOM"),
     "a study without DICOM": ("--study={data}", "add --dicom"),
     "an empty record": ("", "is damaged .it lacks 'config'", text(RUN, "{}")),
-    "a record of nothing": ("", "is damaged .it holds something else", text(RUN, "null")),
+    "a record of nothing": ("", "is damaged .it is None, not an object", text(RUN, "null")),
+    "a record of numbers that are none": (
+        "",
+        "is damaged .NaN is no number",
+        record(RUN, lambda v: v["data"].update(size=[float("nan"), 8])),
+    ),
+    "an impossible setting": (
+        "",
+        "config.sde.beta_min=-1.0: give a number above 0. Train again",
+        record(RUN, lambda v: v["config"]["sde"].update(beta_min=-1.0)),
+    ),
+    "a section of nothing": (
+        "",
+        "has None in place of a section",
+        record(RUN, lambda v: v["config"].update(sampling=None)),
+    ),
+    "no intensity": (
+        "",
+        "is damaged .data lacks 'intensity'",
+        record(RUN, lambda v: v["data"].pop("intensity")),
+    ),
+    "figures of nothing": (
+        "",
+        r"data.seen.figures.mr_50 is \[0\], not a list of 2",
+        record(RUN, lambda v: v["data"]["seen"]["figures"].update(mr_50=[0])),
+    ),
     "a record of a later version": (
         "",
         "does not fit this version: colour. Train again, or use the version that wrote it.",
@@ -274,17 +318,17 @@ SYNTHESIZE = {
     ),
     "a size of letters": (
         "",
-        "size must be two positive",
+        r"data.size\[0\] is 'a', not a whole number",
         record(RUN, lambda v: v["data"].update(size=["a", "b"])),
     ),
     "a size of nothing": (
         "",
-        "size must be two positive",
+        r"data.size\[0\] is 0, not a whole number above 0",
         record(RUN, lambda v: v["data"].update(size=[0, 0])),
     ),
     "no spacing": (
         "",
-        "spacing must be two positive",
+        r"data.spacing\[0\] is 0, not a number above 0",
         record(RUN, lambda v: v["data"].update(spacing=[0, 0])),
     ),
     "another network's record": (
@@ -351,9 +395,14 @@ SYNTHESIZE = {
     "somebody's sidecar": ("", "is not a sidecar of synthesis", text("out/bert.json", "[]")),
     "no calibration": (FITTED, "calibrate first"),
     "a calibration of text": (FITTED, "calibration.json is damaged", text(STORED, "x")),
+    "a negative half width": (
+        FITTED,
+        "is damaged .half_widths.bone is -1, not a number of 0 or more",
+        text(STORED, json.dumps(CALIBRATION | {"half_widths": ONES | {"bone": -1}})),
+    ),
     "a calibration in percent": (
         FITTED,
-        "is damaged",
+        "is damaged .coverage is 90, not a number above 0 and below 1",
         text(STORED, json.dumps(CALIBRATION | {"coverage": 90})),
     ),
     "a calibration of another network": (
@@ -562,12 +611,12 @@ DOCTOR = {
     "a record of brackets": ("{cnn}", "experiment.json is damaged", text(RUN, "[" * 100_000)),
     "a record of letters": (
         "{cnn}",
-        "size must be two",
+        r"data.size\[0\] is .a., not a whole number",
         record(RUN, lambda v: v["data"].update(size=["a", "b"])),
     ),
     "a split of a list": (
         "{cnn}",
-        "split must be an object",
+        "data.split is .*, not an object",
         record(RUN, lambda v: v["data"].update(split=["a"])),
     ),
     "a CT as MR": ("{in}", "the MR looks like a CT in HU", copied(CT, MR)),

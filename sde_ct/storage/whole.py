@@ -24,11 +24,18 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a tree of JSON's types. Raises OSError, or ValueError if the file holds no JSON."""
+    """Read a tree of JSON's types, without NaN and infinite numbers, as `write_json` writes it.
+
+    Raises OSError, or ValueError if the file holds no such tree.
+    """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except RecursionError:
         raise ValueError("too many brackets") from None
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number")
 
 
 def write_json(path: Path, value: Any, indent: int = 1) -> None:

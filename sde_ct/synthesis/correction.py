@@ -35,7 +35,10 @@ def correction_for(
     fitted = recalibration.read(path)
     stored = fitted.network
     if sampling := stored.get("sampling"):  # older files lack younger fields
-        stored = stored | {"sampling": vars(from_dict(sampling, SamplingConfig))}
+        try:
+            stored = stored | {"sampling": vars(from_dict(sampling, SamplingConfig))}
+        except InputError as error:
+            raise InputError(f"{path}: {error} Remove it and calibrate again.") from None
     changed = differences(
         {"sampler": fitted.sampler, "draws": fitted.draws, **stored},
         {"sampler": sampler, "draws": draws, **network(trained)},

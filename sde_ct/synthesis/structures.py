@@ -95,7 +95,7 @@ def structures_for(request: Request, draws: int, fitted: Recalibration | None) -
         return Structures(request.structures, None, fitted is not None)
     try:
         bounds = StructureBounds.from_json(fitted.structures)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         path = Path(request.workdirs[0]) / recalibration.NAME
-        raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
+        raise InputError(f"{path} is damaged ({error}): remove it and calibrate again.") from error
     return Structures(request.structures, bounds, True)
