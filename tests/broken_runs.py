@@ -619,6 +619,26 @@ DOCTOR = {
         "data.split is .*, not an object",
         record(RUN, lambda v: v["data"].update(split=["a"])),
     ),
+    "a calibration of text": (
+        "{score}",
+        "calibration.json is damaged .Expecting value.* fix: remove it and calibrate again",
+        text(STORED, "x"),
+    ),
+    "bounds of a calibration": (
+        "{score}",
+        "calibration.json is damaged .it lacks 'centre'. fix",
+        text(STORED, json.dumps(CALIBRATION | {"path_lengths": {"plan": {}}})),
+    ),
+    "an empty reference": (
+        "{cnn}",
+        "acceptance.json is damaged or of another version .it lacks .* fix: remove it",
+        text("cnn/acceptance.json", "{}"),
+    ),
+    "slices of NaN": (
+        "{data}",
+        "1PA001: cases/1PA001/mr.npy holds NaN or infinite values fix: prepare the data again",
+        slices("data/cases/1PA001/mr.npy", lambda a: a * np.float32(np.nan)),
+    ),
     "a CT as MR": ("{in}", "the MR looks like a CT in HU", copied(CT, MR)),
     "labels as MR": ("{mr}", "the MR holds 5 different values", voxels(MR, labels)),
 }

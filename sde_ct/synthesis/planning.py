@@ -94,10 +94,7 @@ def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Plan
     if fitted is None or not fitted.path_lengths:
         return Planned(rays, None, UNCALIBRATED if fitted else "")
     path = Path(request.workdirs[0]) / recalibration.NAME
-    try:
-        bounds = RangeBounds.from_json(fitted.path_lengths)
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): remove it and calibrate again.") from error
+    bounds = RangeBounds.from_json(fitted.path_lengths)
     wanted = _compared(rays.plan.to_json())
     if changed := differences(_compared(bounds.plan), wanted):
         raise InputError(
