@@ -178,6 +178,8 @@ PREPARE = {
     "a pattern that matches all": ("--mr=* --ct=*", "ct.nii.gz, mr.nii.gz all match"),
     "a pattern that leads away": ("--mr=/etc/*", "is not usable: give a relative glob"),
     "a size of 0": ("--size=0", "size = .0, 0.: give two finite numbers above 0"),
+    "a size of a city": ("--size=100000", "Slices of 100000 x 100000 pixels are too large"),
+    "a spacing of atoms": ("--spacing=1e-7", "pixels are too large: give a coarser spacing"),
     "a spacing below 0": ("--spacing=-1", "give two finite numbers above 0"),
 }
 TRAIN = {
@@ -409,6 +411,14 @@ SYNTHESIZE = {
         FITTED,
         "fitted with other settings",
         text(STORED, json.dumps(CALIBRATION)),
+    ),
+    "more draws than memory holds": (DRAWN + "--draws=1000000000", "give 1 to 10000"),
+    "a batch that no device holds": (DRAWN + "--batch=100000", "batch=100000: give 1 to 4096"),
+    "endless evaluations": (DRAWN + "--evaluations=1000000000", "too many: give 100000 or fewer"),
+    "a table in percent": (
+        DRAWN + RAYS + " --stopping_power={root}/t.csv",
+        "t.csv' cannot be used: an RSP is 100: give values from 0 to 10, relative to water",
+        text("t.csv", "HU,RSP\n-1000,0\n0,100\n"),
     ),
     "one evaluation of none": (
         "--workdir={score} --sampler=dpm_sde --evaluations=0",

@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy import ndimage
 
+from sde_ct.errors import InputError
 from sde_ct.storage.records import Count, Limit, Positive, built
 from sde_ct.volumes.resample import interpolate
 from sde_ct.volumes.volume import Unit, Volume, canonical, restore
 
 Triple = tuple[Count, Count, Count]
 Pair = tuple[float, float]
+LARGEST = 4096  # pixels along a side of a slice
 Row = tuple[float, float, float, float]
 Affine = Annotated[
     tuple[Row, Row, Row, Row], Limit(lambda rows: np.linalg.det(rows) != 0, "an affine of voxels")
@@ -90,6 +92,9 @@ def slice_grid(
         is cut.
       centre: (y, x) voxel index in the upright volume. The slices are shifted by whole pixels so
         that their centre comes as near to it as possible. None is the volume's centre.
+
+    Raises:
+      InputError: a side of the slices would have more than `LARGEST` pixels.
     """
     upright = canonical(volume)
     depth, native = upright.array.shape[2], upright.array.shape[1::-1]
@@ -110,6 +115,11 @@ def slice_grid(
         if centre is not None:
             shift = centre[axis] - offset[axis] - scale[axis] * (wanted - 1) / 2
             offset[axis] += round(shift / scale[axis]) * scale[axis]
+    if max(plane) > LARGEST:
+        raise InputError(
+            f"Slices of {plane[0]} x {plane[1]} pixels are too large: give a coarser spacing or a "
+            f"smaller size, of at most {LARGEST} pixels."
+        )
     return SliceGrid(
         shape=tuple(int(n) for n in volume.array.shape),  # type: ignore[arg-type]
         affine=tuple(map(tuple, volume.affine.tolist())),  # type: ignore[arg-type]
