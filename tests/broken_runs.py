@@ -374,6 +374,8 @@ SYNTHESIZE = {
     "raw signal as MR": ("", "complex64 voxels", voxels(MR, lambda a: a.astype("c8"))),
     "echoes as MR": ("", "give one 3D volume", voxels(MR, lambda a: np.stack([a, a], -1))),
     "a sheared MR for DICOM": ("--dicom", "axes are not perpendicular", moved(MR, MR, SHEARED)),
+    "outputs among the MRs": ("--mr={in} --output={in}/out", "in/out lies in .*/in, whose files"),
+    "outputs in a patient": ("--mr={in}/* --output={in}/bert", "in/bert lies in .*/in/bert, whose"),
     "no MR in the folder": ("--mr={root}/e", "holds no MR", folder("e")),
     "a pattern without a match": ("--mr={root}/none*.nii.gz", "matches no file or folder"),
     "a full mask": (
