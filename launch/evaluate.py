@@ -105,6 +105,7 @@ def main() -> None:
     from sde_ct.report.html.report_file import NAME as REPORT
     from sde_ct.report.html.report_file import write_report
     from sde_ct.report.html.report_from_files import report_of
+    from sde_ct.storage.whole import together
     from sde_ct.uncertainty import judgement, sum_tables
     from sde_ct.uncertainty.intervals import caveat
     from sde_ct.uncertainty.ray_plan import plan_of_flags
@@ -173,31 +174,32 @@ def main() -> None:
         for those in (refused, doubts)
     )
     settings = {"z_slices": _Z_SLICES.value, "masks": {c.name: _mask_of(c) for c in cases}}
-    write_metrics(output, rows, protocol, settings, refused=refused, warnings=doubts)
-    print(text_table(summarise(rows)), end="")
-    written = ["metrics.csv", "metrics.json"]
-    judged = {m: judgement.over_patients(of.judged) for m, of in results.items() if of.judged}
-    if judged:
-        written.append(judgement.NAME)
-        write_figures(output / judgement.NAME, judgement.record(judged))
-        print("", *judgement.lines(judged, TISSUES), sep="\n")
-        print("", *sum_tables.lines(judged), sep="\n")
-    if plan:
-        written += sum_tables.NAMES
-        sum_tables.write_ranges(output, judged)
-        print("", *sum_tables.range_lines(judged), sep="\n")
-    if gamma:
-        written.append(dose.NAME)
-        write_figures(output / dose.NAME, dose.record(gamma))
-        print(*dose.lines(gamma), sep="\n")
-    warnings = [*filter(None, [caveat(len(names))]), *unmeasured(rows)]
-    print(*(f"{warning}\n" for warning in warnings), sep="", end="")
-    warnings += judgement.warnings(judged)
-    warnings += [f"{m}, {cases}: {reason}" for m, cases, reason in by_reason(doubts)]
-    warnings += [f"Left out of {m}: {cases}. {reason}" for m, cases, reason in by_reason(refused)]
-    files = {method: of_method.cases for method, of_method in matched.items()}
-    report = report_of(protocol, rows, files, judged, settings, warnings, planning.target_of)
-    write_report(output / REPORT, report)
+    with together(output) as folder:
+        write_metrics(folder, rows, protocol, settings, refused=refused, warnings=doubts)
+        print(text_table(summarise(rows)), end="")
+        written = ["metrics.csv", "metrics.json"]
+        judged = {m: judgement.over_patients(of.judged) for m, of in results.items() if of.judged}
+        if judged:
+            written.append(judgement.NAME)
+            write_figures(folder / judgement.NAME, judgement.record(judged))
+            print("", *judgement.lines(judged, TISSUES), sep="\n")
+            print("", *sum_tables.lines(judged), sep="\n")
+        if plan:
+            written += sum_tables.NAMES
+            sum_tables.write_ranges(folder, judged)
+            print("", *sum_tables.range_lines(judged), sep="\n")
+        if gamma:
+            written.append(dose.NAME)
+            write_figures(folder / dose.NAME, dose.record(gamma))
+            print(*dose.lines(gamma), sep="\n")
+        warnings = [*filter(None, [caveat(len(names))]), *unmeasured(rows)]
+        print(*(f"{warning}\n" for warning in warnings), sep="", end="")
+        warnings += judgement.warnings(judged)
+        warnings += [f"{m}, {cases}: {reason}" for m, cases, reason in by_reason(doubts)]
+        warnings += [f"Left out of {m}: {cases}. {why}" for m, cases, why in by_reason(refused)]
+        files = {method: of_method.cases for method, of_method in matched.items()}
+        report = report_of(protocol, rows, files, judged, settings, warnings, planning.target_of)
+        write_report(folder / REPORT, report)
     print(f"{output}: {', '.join(written)}, {REPORT}")
 
 

@@ -74,6 +74,7 @@ WORKERS = flags.DEFINE_integer(
     None,
     "Number of processes; default: one per core, for at least two patients each.",
     lower_bound=1,
+    upper_bound=1024,
 )
 PATIENTS = flags.DEFINE_integer(
     "patients", 8, "Number of phantoms to generate in --input, if it is absent."

@@ -213,7 +213,7 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
     )
     for line in job.lines():
         say(line)
-    sources = find_contrasts(MR.value, job.contrasts, choices)
+    sources = find_contrasts(MR.value, job.contrasts, choices, Path(OUTPUT.value))
     if len(sources) > 1:
         _require_for_many(len(sources))
     mine = sources[jax.process_index() :: jax.process_count()]

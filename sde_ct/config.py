@@ -28,7 +28,7 @@ class SDEConfig:
 
 @dataclass
 class NetworkConfig:
-    channels: int = positive(64)
+    channels: int = positive(64, below=2**13)
     multipliers: tuple[int, ...] = (1, 2, 2, 4, 4)  # factors of `channels` by level, finest first
     blocks: int = positive(2)
     attention: tuple[int, ...] = ()  # levels with self-attention; 0 is the finest
@@ -65,10 +65,12 @@ class ResidualConfig:
 
 @dataclass
 class DataConfig:
-    batch_size: int = positive(16)  # examples, over all devices and hosts
+    batch_size: int = positive(16, below=2**16)  # examples, over all devices and hosts
     contrasts: int = positive(1)  # of the MR, as many as the prepared data have
     neighbours: int = at_least(0, 0)  # MR slices on each side given as further channels
-    slab: int = positive(1)  # neighbouring slices in each example; 2 or more for `joint`
+    slab: int = positive(
+        1, below=2**10
+    )  # neighbouring slices in each example; 2 or more for `joint`
     z_slices: str = "::"  # slices of each volume used, as in Python: "0::2" takes every second
     intensity: str = choice("window", "slice_minmax")  # slice_minmax is the paper's
     hu_low: float = number(-1000.0)

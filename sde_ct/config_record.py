@@ -23,6 +23,8 @@ def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
     field's `earlier`, or its default if that is the same. A section that the record lacks gets
     its defaults.
     """
+    if not isinstance(values, dict):
+        raise InputError(f"The stored configuration has {values!r} in place of a section.")
     hints = typing.get_type_hints(kind)
     wanted = set(SECTIONS) if kind is Experiment else set()
     if odd := sorted((set(values) - set(hints)) | (wanted - set(values))):

@@ -178,6 +178,8 @@ PREPARE = {
     "a pattern that matches all": ("--mr=* --ct=*", "ct.nii.gz, mr.nii.gz all match"),
     "a pattern that leads away": ("--mr=/etc/*", "is not usable: give a relative glob"),
     "a size of 0": ("--size=0", "size = .0, 0.: give two finite numbers above 0"),
+    "a size of a city": ("--size=100000", "Slices of 100000 x 100000 pixels are too large"),
+    "a spacing of atoms": ("--spacing=1e-7", "pixels are too large: give a coarser spacing"),
     "a spacing below 0": ("--spacing=-1", "give two finite numbers above 0"),
 }
 TRAIN = {
@@ -192,7 +194,26 @@ TRAIN = {
         "has version 99",
         record(INDEX, lambda v: v.update(version=99)),
     ),
-    "an index without a split": ("", "is damaged", record(INDEX, lambda v: v.pop("split"))),
+    "an index without a split": (
+        "",
+        "is damaged .it lacks 'split'",
+        record(INDEX, lambda v: v.pop("split")),
+    ),
+    "a split in words": (
+        "",
+        "is damaged .split.train is '1PA001', not a list",
+        record(INDEX, lambda v: v["split"].update(train="1PA001")),
+    ),
+    "no brightness": (
+        "",
+        "is damaged .cases.1PA001.mr_percentiles is",
+        record(INDEX, lambda v: v["cases"]["1PA001"].update(mr_percentiles={})),
+    ),
+    "a flat grid": (
+        "",
+        r"is damaged .cases.1PA001.grid: affine is \[\[0",
+        record(INDEX, lambda v: v["cases"]["1PA001"]["grid"].update(affine=[[0] * 4] * 4)),
+    ),
     "a patient twice in a part": (
         "",
         "1PA001 is in train and in train",
@@ -266,7 +287,32 @@ SYNTHESIZE = {
     "data as study": ("--dicom --study={data}", "is damaged or not DICOM"),
     "a study without DICOM": ("--study={data}", "add --dicom"),
     "an empty record": ("", "is damaged .it lacks 'config'", text(RUN, "{}")),
-    "a record of nothing": ("", "is damaged .it holds something else", text(RUN, "null")),
+    "a record of nothing": ("", "is damaged .it is None, not an object", text(RUN, "null")),
+    "a record of numbers that are none": (
+        "",
+        "is damaged .NaN is no number",
+        record(RUN, lambda v: v["data"].update(size=[float("nan"), 8])),
+    ),
+    "an impossible setting": (
+        "",
+        "config.sde.beta_min=-1.0: give a number above 0. Train again",
+        record(RUN, lambda v: v["config"]["sde"].update(beta_min=-1.0)),
+    ),
+    "a section of nothing": (
+        "",
+        "has None in place of a section",
+        record(RUN, lambda v: v["config"].update(sampling=None)),
+    ),
+    "no intensity": (
+        "",
+        "is damaged .data lacks 'intensity'",
+        record(RUN, lambda v: v["data"].pop("intensity")),
+    ),
+    "figures of nothing": (
+        "",
+        r"data.seen.figures.mr_50 is \[0\], not a list of 2",
+        record(RUN, lambda v: v["data"]["seen"]["figures"].update(mr_50=[0])),
+    ),
     "a record of a later version": (
         "",
         "does not fit this version: colour. Train again, or use the version that wrote it.",
@@ -274,17 +320,17 @@ SYNTHESIZE = {
     ),
     "a size of letters": (
         "",
-        "size must be two positive",
+        r"data.size\[0\] is 'a', not a whole number",
         record(RUN, lambda v: v["data"].update(size=["a", "b"])),
     ),
     "a size of nothing": (
         "",
-        "size must be two positive",
+        r"data.size\[0\] is 0, not a whole number above 0",
         record(RUN, lambda v: v["data"].update(size=[0, 0])),
     ),
     "no spacing": (
         "",
-        "spacing must be two positive",
+        r"data.spacing\[0\] is 0, not a number above 0",
         record(RUN, lambda v: v["data"].update(spacing=[0, 0])),
     ),
     "another network's record": (
@@ -328,6 +374,8 @@ SYNTHESIZE = {
     "raw signal as MR": ("", "complex64 voxels", voxels(MR, lambda a: a.astype("c8"))),
     "echoes as MR": ("", "give one 3D volume", voxels(MR, lambda a: np.stack([a, a], -1))),
     "a sheared MR for DICOM": ("--dicom", "axes are not perpendicular", moved(MR, MR, SHEARED)),
+    "outputs among the MRs": ("--mr={in} --output={in}/out", "in/out lies in .*/in, whose files"),
+    "outputs in a patient": ("--mr={in}/* --output={in}/bert", "in/bert lies in .*/in/bert, whose"),
     "no MR in the folder": ("--mr={root}/e", "holds no MR", folder("e")),
     "a pattern without a match": ("--mr={root}/none*.nii.gz", "matches no file or folder"),
     "a full mask": (
@@ -351,15 +399,28 @@ SYNTHESIZE = {
     "somebody's sidecar": ("", "is not a sidecar of synthesis", text("out/bert.json", "[]")),
     "no calibration": (FITTED, "calibrate first"),
     "a calibration of text": (FITTED, "calibration.json is damaged", text(STORED, "x")),
+    "a negative half width": (
+        FITTED,
+        "is damaged .half_widths.bone is -1, not a number of 0 or more",
+        text(STORED, json.dumps(CALIBRATION | {"half_widths": ONES | {"bone": -1}})),
+    ),
     "a calibration in percent": (
         FITTED,
-        "is damaged",
+        "is damaged .coverage is 90, not a number above 0 and below 1",
         text(STORED, json.dumps(CALIBRATION | {"coverage": 90})),
     ),
     "a calibration of another network": (
         FITTED,
         "fitted with other settings",
         text(STORED, json.dumps(CALIBRATION)),
+    ),
+    "more draws than memory holds": (DRAWN + "--draws=1000000000", "give 1 to 10000"),
+    "a batch that no device holds": (DRAWN + "--batch=100000", "batch=100000: give 1 to 4096"),
+    "endless evaluations": (DRAWN + "--evaluations=1000000000", "too many: give 100000 or fewer"),
+    "a table in percent": (
+        DRAWN + RAYS + " --stopping_power={root}/t.csv",
+        "t.csv' cannot be used: an RSP is 100: give values from 0 to 10, relative to water",
+        text("t.csv", "HU,RSP\n-1000,0\n0,100\n"),
     ),
     "one evaluation of none": (
         "--workdir={score} --sampler=dpm_sde --evaluations=0",
@@ -562,13 +623,33 @@ DOCTOR = {
     "a record of brackets": ("{cnn}", "experiment.json is damaged", text(RUN, "[" * 100_000)),
     "a record of letters": (
         "{cnn}",
-        "size must be two",
+        r"data.size\[0\] is .a., not a whole number",
         record(RUN, lambda v: v["data"].update(size=["a", "b"])),
     ),
     "a split of a list": (
         "{cnn}",
-        "split must be an object",
+        "data.split is .*, not an object",
         record(RUN, lambda v: v["data"].update(split=["a"])),
+    ),
+    "a calibration of text": (
+        "{score}",
+        "calibration.json is damaged .Expecting value.* fix: remove it and calibrate again",
+        text(STORED, "x"),
+    ),
+    "bounds of a calibration": (
+        "{score}",
+        "calibration.json is damaged .it lacks 'centre'. fix",
+        text(STORED, json.dumps(CALIBRATION | {"path_lengths": {"plan": {}}})),
+    ),
+    "an empty reference": (
+        "{cnn}",
+        "acceptance.json is damaged or of another version .it lacks .* fix: remove it",
+        text("cnn/acceptance.json", "{}"),
+    ),
+    "slices of NaN": (
+        "{data}",
+        "1PA001: cases/1PA001/mr.npy holds NaN or infinite values fix: prepare the data again",
+        slices("data/cases/1PA001/mr.npy", lambda a: a * np.float32(np.nan)),
     ),
     "a CT as MR": ("{in}", "the MR looks like a CT in HU", copied(CT, MR)),
     "labels as MR": ("{mr}", "the MR holds 5 different values", voxels(MR, labels)),

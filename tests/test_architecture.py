@@ -42,7 +42,7 @@ ALLOWED = {
     "report": {"storage", "volumes", "uncertainty", "acceptance", "evaluation"},
     "doctor": {
         *("config", "runtime", "storage", "volumes", "data", "sampling", "models", "methods"),
-        *("training", "synthesis"),
+        *("training", "uncertainty", "acceptance", "synthesis"),
     },
     "lab": {
         *("types", "config", "runtime", "storage", "volumes", "data", "sampling", "models"),

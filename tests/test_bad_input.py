@@ -352,7 +352,7 @@ def test_a_full_disk_leaves_no_half_written_data(room, place):
     before = listing(place)
     with full_disk(room):
         done = prepare(place)
-    assert done.status == 2 and "File too large" in done.error
+    assert done.status == 2 and re.search(r"File too large: '.*/\.?data", done.error)
     assert not (place / "data" / "dataset.json").exists()
     assert {k: v for k, v in listing(place).items() if not k.startswith("data")} == before
     assert prepare(place).status == 0  # what is left does not stop the next run
@@ -365,11 +365,23 @@ def test_a_full_disk_leaves_no_half_written_ct(room, place, workdir):
     usual = [f"--workdir={workdir}", f"--mr={mr}", f"--output={place / 'out'}", "--dicom"]
     with full_disk(room):
         done = call("synthesize", *usual)
-    assert done.status == 2 and "File too large" in done.error
+    assert done.status == 2 and re.search("File too large: '.*/out/", done.error)
     left = {k: v for k, v in listing(place).items() if not k.startswith("out")}
     assert left == before and not list(place.glob("out/**/*.nii.gz")) + list(
         place.glob("out/*.json")
     )
+
+
+def test_a_full_disk_leaves_no_half_of_the_results(sound_place, tmp_path):
+    """Only the report is too large for the disk; the next run must find room for all files."""
+    usual = sound.flags(sound_place, "evaluate", "--prediction={sct}")
+    usual = [flag for flag in usual if not flag.startswith("--output")]
+    out = tmp_path / "out"
+    with full_disk(30_000):
+        error = call("evaluate", *usual, f"--output={out}").error
+    assert "File too large" in error and "report.html" in error and not out.exists()
+    assert call("evaluate", *usual, f"--output={out}").status == 0
+    assert {"metrics.csv", "metrics.json", "report.html"} == {p.name for p in out.iterdir()}
 
 
 NOWHERE = {

@@ -82,14 +82,9 @@ class Atlas(NamedTuple):
         return result
 
     def to_json(self) -> dict:
-        """The record that `from_json` reads."""
+        """The record that `restored` reads."""
         arrays = {name: getattr(self, name).round(4).tolist() for name in ARRAYS}
         return arrays | {"patients": list(self.patients)}
-
-    @classmethod
-    def from_json(cls, record: dict) -> "Atlas":
-        """The inverse of `to_json`."""
-        return cls(**(record | {name: np.array(record[name]) for name in ARRAYS}))
 
 
 def _positions(count: int) -> Float[np.ndarray, " z"]:

@@ -1,12 +1,13 @@
 """The predicted MAE of a patient without a CT, and an upper bound on it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sde_ct.acceptance.conformal import tolerance
 from sde_ct.acceptance.features import Features
+from sde_ct.storage.records import NotNegative, Positive
 
 LEVEL = 0.9  # share of patients whose error lies below the bound
 # A CT with less bone than in patients of similar build has probably missed some bone.
@@ -21,25 +22,15 @@ class ErrorModel(NamedTuple):
     """
 
     names: tuple[str, ...]  # of the figures
-    weights: tuple[float, ...]
+    weights: tuple[NotNegative, ...]
     intercept: float
-    bound: float = 1.0  # factor from the predicted MAE to its upper bound
-    promised: float = 0.0  # share of new patients for whom the bound holds
+    bound: Positive = 1.0  # factor from the predicted MAE to its upper bound
+    promised: NotNegative = 0.0  # share of new patients for whom the bound holds
 
     def predict(self, values: Features) -> float:
         """The predicted MAE, HU; NaN where a figure is missing."""
         logs = np.array([_log(values.get(name, np.nan)) for name in self.names])
         return float(np.exp(self.intercept + logs @ np.array(self.weights)))
-
-    def to_json(self) -> dict[str, Any]:
-        """The record that `from_json` reads."""
-        return self._asdict() | {"names": list(self.names), "weights": list(self.weights)}
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "ErrorModel":
-        """The inverse of `to_json`."""
-        lists = {name: tuple(record[name]) for name in ("names", "weights")}
-        return cls(**(record | lists))
 
 
 def fit_errors(

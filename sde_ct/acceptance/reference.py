@@ -12,7 +12,9 @@ from sde_ct.acceptance.asymmetry import mirrored_odds
 from sde_ct.acceptance.error_bound import ErrorModel
 from sde_ct.acceptance.features import FEATURES, TISSUES
 from sde_ct.acceptance.patient import Measured
+from sde_ct.data.intensity import HISTOGRAM
 from sde_ct.errors import InputError
+from sde_ct.storage.records import Positive, Share, built
 from sde_ct.storage.whole import read_json, write_json
 
 GREY_STEP = 0.5  # %, the least standard deviation of a percentile of the grey values
@@ -48,11 +50,11 @@ class Reference:
     build: tuple[float, float]
     errors: Mapping[str, ErrorModel]
     centre: Mapping[str, float]
-    scale: Mapping[str, float]
-    largest: Mapping[str, float]
-    threshold: float
-    rate: float
-    level: float
+    scale: Mapping[str, Positive]
+    largest: Mapping[str, Positive]
+    threshold: Positive
+    rate: Share
+    level: Share
     promise: str
     network: Mapping[str, Any]
 
@@ -101,19 +103,28 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """The record that `from_json` reads."""
-        errors = {name: model.to_json() for name, model in self.errors.items()}
+        errors = {name: model._asdict() for name, model in self.errors.items()}
         return vars(self) | {"atlas": self.atlas.to_json(), "errors": errors}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Reference":
-        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
-        values = {name: record[name] for name in cls.__dataclass_fields__}
-        values["atlas"] = Atlas.from_json(record["atlas"])
-        values["errors"] = {t: ErrorModel.from_json(record["errors"][t]) for t in record["errors"]}
-        known = set(values["errors"]) <= set(TISSUES) and set(values["centre"]) <= set(FEATURES)
-        if not known or not values["threshold"] > 0:
-            raise ValueError("errors, figures or threshold")
-        return cls(**values)
+        """The inverse of `to_json`. Other records raise ValueError."""
+        found: Reference = built(cls, record)
+        atlas, lists = found.atlas, [*found.asymmetries.values()]
+        fits = {
+            "errors": found.errors.keys() <= set(TISSUES)
+            and all(len(m.names) == len(m.weights) for m in found.errors.values()),
+            "centre": bool(found.centre) and found.centre.keys() <= FEATURES.keys(),
+            "scale": found.scale.keys() == found.centre.keys(),
+            "largest": found.largest.keys() == found.centre.keys(),
+            "atlas": len(atlas.patients) == len(atlas.positions) == len(atlas.slices),
+            "asymmetries": found.asymmetries.keys() == {*atlas.patients}
+            and len({*map(len, lists)}) == 1,
+            "grey_values": {*map(len, found.grey_values)} == {len(HISTOGRAM)},
+        }
+        if wrong := [name for name, right in fits.items() if not right]:
+            raise ValueError(f"{wrong[0]} lacks entries or has unknown ones")
+        return found
 
 
 def write(path: Path, reference: Reference) -> None:
@@ -129,6 +140,7 @@ def read(path: Path) -> Reference:
         return Reference.from_json(read_json(path))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: run launch/accept.py --fit first.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"{path} is damaged or of another version: remove it and fit again."
-        raise InputError(what) from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged or of another version ({error}): remove it and fit again."
+        ) from error

@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypedDict
 
 from sde_ct.errors import InputError
+from sde_ct.storage.records import Positive
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import secrets_of, words_of
 from sde_ct.volumes.dicom.series import Series
@@ -27,6 +28,28 @@ CATEGORIES: dict[str, Callable[[Any], str]] = {
     "agent": lambda value: f"acquired with{'' if value else 'out'} a contrast agent",
     "manufacturer": lambda value: f"acquired on a scanner by {value}",
 }
+
+
+class Facts(TypedDict, total=False):
+    """The record of `facts`."""
+
+    weighting: str
+    fat_suppression: bool
+    agent: bool
+    manufacturer: str
+    field: Positive
+    bandwidth: Positive
+
+
+class Summary(TypedDict, total=False):
+    """The record of `summary`."""
+
+    weighting: list[str]
+    fat_suppression: list[bool]
+    agent: list[bool]
+    manufacturer: list[str]
+    field: list[Positive]
+    bandwidth: list[Positive]
 
 
 def weighting_of(te: float, tr: float, sequence: Collection[str]) -> str:

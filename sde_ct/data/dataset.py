@@ -100,7 +100,7 @@ class Slices:
         case = self._cases[number]
         shown = neighbour_index(np.array([z]), len(case), self._neighbours)[0]
         mr = [
-            self._intensity.mr.to_model(_finite(case, name, shown), percentiles)[None]
+            self._intensity.mr.to_model(finite(case, name, shown), percentiles)[None]
             for name, percentiles in list(case.mrs.items())[: self._contrasts]
         ]
         return {
@@ -110,8 +110,8 @@ class Slices:
         }
 
 
-def _finite(case: PreparedCase, name: str, shown: np.ndarray) -> Float[np.ndarray, "k h w"]:
-    """Read slices of an MR contrast and check them; a data set is too large to check at once."""
+def finite(case: PreparedCase, name: str, shown: np.ndarray | slice) -> Float[np.ndarray, "k h w"]:
+    """Read slices of an MR contrast. Raises InputError if they hold NaN or infinite values."""
     slices = case.load(name)[shown]
     if not np.isfinite(slices).all():
         raise InputError(

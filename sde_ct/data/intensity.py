@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from sde_ct.errors import InputError
+from sde_ct.storage.records import restored
 
 # HISTOGRAM describes the shape of the histogram. PERCENTILES, which are those of the MR inside the
 # body, are recorded for every volume.
@@ -120,12 +121,10 @@ class Intensity:
     def from_json(cls, values: Mapping[str, Any]) -> "Intensity":
         """The maps from `to_json`. Raises InputError if `values` describes no maps."""
         try:
-            maps = {
-                key: KINDS[values[key]["kind"]](
-                    **{k: float(v) for k, v in values[key].items() if k != "kind"}
-                )
-                for key in ("mr", "ct")
-            }
+            maps = {}
+            for key in ("mr", "ct"):
+                numbers = {k: v for k, v in values[key].items() if k != "kind"}
+                maps[key] = KINDS[values[key]["kind"]](**restored(dict[str, float], numbers, key))
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError("intensity maps: give 'mr' and 'ct' as to_json writes them") from error
         if not hasattr(maps["ct"], "to_hu") or isinstance(maps["mr"], HUWindow):

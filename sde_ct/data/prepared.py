@@ -19,14 +19,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Shaped
 
+from sde_ct.data.acquisition import Facts
 from sde_ct.data.contrasts import SINGLE, file_name
+from sde_ct.data.seen import FIGURES, Ranges
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
+from sde_ct.storage.records import Count, Limit, Positive, built
 from sde_ct.storage.whole import read_json
 from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.slice_grid import SliceGrid
@@ -38,6 +41,36 @@ INDEX = "dataset.json"
 DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}
 UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask"}  # of volumes
 UNITS["body"] = "mask"
+
+
+Levels = Annotated[
+    dict[float, float], Limit(lambda p: p.keys() >= {0.5, 99.5}, "percentiles with 0.5 and 99.5")
+]
+
+
+class CaseRecord(TypedDict):
+    """What is read of the record of one patient."""
+
+    grid: SliceGrid
+    mr_percentiles: Levels
+    seen: Annotated[Ranges, Limit(lambda r: r.keys() >= FIGURES.keys(), "ranges of `FIGURES`")]
+    unmeasured_slices: list[int]
+    contrasts: NotRequired[list[str]]
+    further_percentiles: NotRequired[dict[str, Levels]]
+    extra: NotRequired[dict[str, Unit]]
+    patient_position: NotRequired[str | None]
+    acquisition: NotRequired[Facts | None]
+
+
+class Index(TypedDict):
+    """The content of `INDEX`."""
+
+    source: str
+    spacing: tuple[Positive, Positive] | None
+    size: tuple[Count, Count]
+    n4: NotRequired[bool]
+    split: dict[str, list[str]]
+    cases: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -139,14 +172,15 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
         raise InputError(f"{path} does not exist: run launch/prepare.py --output={folder} first")
     try:
         values = read_json(path)
-        if (version := values["version"]) != VERSION:
+        version = values.get("version", VERSION) if isinstance(values, dict) else VERSION
+        if version != VERSION:
             it = f"{path} has version {version}, but this program reads version {VERSION}"
             raise InputError(f"{it}: prepare the data again")
-        prepared = _from_json(folder, values)
+        prepared = _from_json(folder, built(Index, values))
     except InputError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: prepare the data again") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the data again") from error
     for case in prepared.cases.values():
         if case.grid.size[1:] != prepared.size:
             raise InputError(f"{path}: case {case.id} has slices of another size: prepare it again")
@@ -160,7 +194,7 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     return prepared
 
 
-def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
+def _from_json(folder: Path, values: Index) -> Prepared:
     cases = {name: _case(folder, name, record) for name, record in values["cases"].items()}
     if not cases:
         raise InputError(f"{folder / INDEX} holds no cases: prepare the data again")
@@ -168,15 +202,12 @@ def _from_json(folder: Path, values: dict[str, Any]) -> Prepared:
         split = check_split(values["split"], tuple(cases))
     except InputError as error:
         raise InputError(f"{folder / INDEX}: {error}") from None
-    spacing = tuple(map(float, values["spacing"])) if values["spacing"] else None
-    if spacing and not (len(spacing) == 2 and min(spacing) > 0):
-        raise ValueError("spacing")
     return Prepared(
         folder=folder,
         source=values["source"],
-        spacing=spacing,  # type: ignore[arg-type]
-        size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
-        n4=bool(values.get("n4", False)),  # older sets lack this field
+        spacing=values["spacing"],
+        size=values["size"],
+        n4=values.get("n4", False),  # older sets lack this field
         split={"train": (), "validation": (), "test": (), **split},
         cases=cases,
     )
@@ -186,10 +217,11 @@ def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
     # Results are written to files of this name.
     if PurePosixPath(name).name != name or PureWindowsPath(name).name != name or name == "..":
         raise InputError(f"{folder / INDEX}: the case name {name!r} is a path: prepare it again")
+    read = built(CaseRecord, record, f"cases.{name}")
     return PreparedCase(
         id=name,
         folder=folder / "cases" / name,
-        grid=SliceGrid.from_json(record["grid"]),
-        percentiles={float(p): float(v) for p, v in record["mr_percentiles"].items()},
+        grid=read["grid"],
+        percentiles=read["mr_percentiles"],
         record=record,
     )

@@ -5,14 +5,34 @@ its training. The figures reveal only obvious cases: an MR within all ranges may
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from sde_ct.data.acquisition import Summary
 from sde_ct.data.intensity import HISTOGRAM, Percentiles
+from sde_ct.storage.records import Limit
 from sde_ct.volumes.slice_grid import SliceGrid
 from sde_ct.volumes.volume import canonical
+
+Ranges = dict[str, tuple[float, float]]
+
+
+class Contrast(TypedDict):
+    """The record of `contrast`."""
+
+    mean: Annotated[list[float], Limit(lambda m: len(m) == len(HISTOGRAM), "a histogram")]
+    limit: float
+
+
+class Seen(TypedDict):
+    """What a checkpoint keeps of the MRs of its training; earlier versions kept less."""
+
+    figures: Annotated[Ranges, Limit(lambda r: r.keys() <= FIGURES.keys(), "ranges of `FIGURES`")]
+    positions: NotRequired[list[str]]
+    contrast: NotRequired[Contrast | None]
+    acquisition: NotRequired[Summary | None]
 
 
 class Figure(NamedTuple):

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
 
 from sde_ct.errors import InputError
+from sde_ct.storage.records import Limit
 
 SPLITS = ("train", "validation", "test")
 Share = float | Sequence[str]  # a fraction of the patients, or their names
 Split = dict[str, tuple[str, ...]]
+SplitRecord = Annotated[dict[str, list[str]], Limit(lambda s: bool(s.get("train")), "a split")]
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 

@@ -6,6 +6,7 @@ Both improve if the noise of neighbouring slices is as strongly correlated as re
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
@@ -13,10 +14,14 @@ from scipy import ndimage
 from scipy.fft import dctn
 
 from sde_ct.data.prepared import PreparedCase
-from sde_ct.frequencies import shares
+from sde_ct.frequencies import FREQUENCIES, shares
+from sde_ct.storage.records import Limit, Positive
 
 BODY_HU = (-500.0, 300.0)  # the body is above the first; HU are clipped at the second
 FARTHEST_MM = 12.0  # largest distance that is compared; neighbours are always compared
+Lengths = Annotated[
+    list[Positive], Limit(lambda mm: len(mm) == len(FREQUENCIES), "a length for each frequency")
+]
 OWN = 0.02  # least share of a slice's own noise, with which the covariance can be inverted
 SHORTEST_MM = 0.1  # the length where neighbouring slices are not alike at all
 PATIENTS = 20  # at most this many are read, evenly spread over those given

@@ -7,7 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from sde_ct.acceptance import reference
 from sde_ct.config import Experiment
+from sde_ct.data.dataset import finite
 from sde_ct.data.prepared import INDEX, Prepared, read_prepared
 from sde_ct.doctor.check_copies import check_copies, check_split, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment
@@ -20,7 +22,9 @@ from sde_ct.errors import InputError
 from sde_ct.methods.decomposition import has_draws
 from sde_ct.storage.whole import read_json
 from sde_ct.synthesis import load
+from sde_ct.synthesis.correction import read_calibration
 from sde_ct.training.experiment import read_experiment
+from sde_ct.uncertainty import recalibration
 from sde_ct.volumes.volume import Volume
 
 NO_VALIDATION = warning(
@@ -49,6 +53,8 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
                 continue
             volumes[kind] = volume
             findings += at(f"{case.id} {kind}", check_intensities(volume, kind))
+        slices = [attempt(partial(finite, case, name, slice(None))) for name in case.mrs]
+        findings += at(case.id, [one for one in slices if isinstance(one, Finding)])
         if {"MR", "CT"} <= volumes.keys():
             findings += at(case.id, check_alignment(volumes["MR"], volumes["CT"]))
         for kind in volumes.keys() & prints.keys():
@@ -102,6 +108,13 @@ def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int,
         elif bad := sum(int((~np.isfinite(leaf)).sum()) for leaf in leaves):
             what = f"{bad} parameters are not finite"
             findings.append(error(what, "train again from an earlier checkpoint"))
+    readers = {reference.NAME: reference.read, recalibration.NAME: read_calibration}
+    fitted = [
+        attempt(partial(read, folder / name))
+        for name, read in readers.items()
+        if (folder / name).exists()
+    ]
+    findings += [one for one in fitted if isinstance(one, Finding)]
     # Another version of this package may read a checkpoint differently.
     recorded = read_json(folder / "experiment.json").get("versions")
     then = recorded.get("sde-ct") if isinstance(recorded, dict) else None

@@ -148,6 +148,7 @@ TABLE = (
     _fast("heun", "Heun", heun, stages=2, least=13),
 )  # fmt: skip
 SAMPLERS = {sampler.name: sampler for sampler in TABLE}
+MOST = 100_000  # evaluations; a paper's chains make a few thousand
 FEW = 4  # evaluations of `few_steps`
 MEAN = "mean"  # the value of --sampler that returns a method's regression alone, without draws
 
@@ -211,7 +212,7 @@ def with_evaluations(
 ) -> SamplingConfig:
     """Options with which a sampler makes `evaluations` network evaluations, or just fewer.
 
-    Raises InputError for a number that is too small, and for the ODE, whose steps are adaptive.
+    Raises InputError for a number that is impossible, and for the ODE, whose steps are adaptive.
     """
     sampler = find_sampler(name)
     if sampler.budget is None:
@@ -220,4 +221,6 @@ def with_evaluations(
         )
     if evaluations < (least := sampler.least(options, sde)):
         raise InputError(f"{evaluations} evaluations are too few: {name} needs {least} or more.")
+    if evaluations > MOST:
+        raise InputError(f"{evaluations} evaluations are too many: give {MOST} or fewer.")
     return dataclasses.replace(options, **sampler.budget(options, evaluations))

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import gc
 import math
 import os
@@ -16,6 +17,7 @@ from absl import app, flags, logging
 from sde_ct.errors import InputError, Interrupted
 
 USAGE_ERROR = 2
+SMALLER = "give smaller numbers, such as fewer draws, smaller batches or smaller slices"
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
 
 
@@ -29,7 +31,8 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         then called with this argument.
 
     The status is 2, with `error: …` on stderr, if the input cannot be used (InputError), a file
-    cannot be read or written (OSError), or an override of `--config` names no field. If a signal
+    cannot be read or written (OSError), the memory of the machine or of a device does not suffice,
+    or an override of `--config` names no field. If a signal
     ended the program cleanly (Interrupted), the status is 75 for SIGTERM and 128 + its number for
     another. absl reports unknown flags and values of the wrong type.
     """
@@ -54,7 +57,14 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             print(f"stopped: {end}", file=sys.stderr)
             return TRY_AGAIN if end.signal == signal.SIGTERM else 128 + end.signal
         except OSError as error:  # for example a full disk, missing permissions or a missing recipe
-            return _complain(_last_line(error))
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            mend = ": make room and give the same command again" if full else ""
+            return _complain(_last_line(error) + mend)
+        except Exception as error:  # also JAX's, whose class is not imported for its name alone
+            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            what = (str(error).splitlines() or ["MemoryError"])[0]
+            return _complain(f"the memory is too small ({what}): {SMALLER}")
 
     app.run(guarded, flags_parser=_parse)
 

@@ -16,6 +16,7 @@ from typing import IO
 from absl import logging
 
 from sde_ct.errors import InputError
+from sde_ct.storage.whole import naming
 
 
 @contextlib.contextmanager
@@ -89,9 +90,10 @@ def _lock(file: IO[str], *, wait: bool) -> None:
 
 
 def _sign(file: IO[str]) -> None:
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    with naming(Path(file.name)):
+        file.truncate(0)
+        # Not buffered, because closing the file would raise an error for what is left.
+        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
 
 
 def _holder(file: IO[str]) -> str:

@@ -1,11 +1,41 @@
 """Write files so that they appear whole or not at all."""
 
+import errno
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError of the block that names no file, as of a full disk, the name of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            what = error.strerror or str(error)
+            raise OSError(error.errno or errno.EIO, what, str(path)) from error
+        raise
+
+
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write to, and move its files to `folder` if the block succeeds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+    try:
+        yield partial
+        for path in sorted(partial.iterdir()):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # a folder with results is not empty and stays
+            folder.rmdir()
 
 
 @contextmanager
@@ -17,18 +47,26 @@ def whole(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
-    """Read a tree of JSON's types. Raises OSError, or ValueError if the file holds no JSON."""
+    """Read a tree of JSON's types, without NaN and infinite numbers, as `write_json` writes it.
+
+    Raises OSError, or ValueError if the file holds no such tree.
+    """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except RecursionError:
         raise ValueError("too many brackets") from None
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number")
 
 
 def write_json(path: Path, value: Any, indent: int = 1) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sde_ct.errors import InputError
-from sde_ct.synthesis.sources import Source, find_sources, volumes_of
+from sde_ct.synthesis.sources import Source, find_sources, require_outside, volumes_of
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.formats import image_stem
 
@@ -13,7 +13,10 @@ CHANNEL = re.compile(r"(.+)_\d{4}")  # names of a patient's images in nnU-Net
 
 
 def find_contrasts(
-    arguments: Sequence[str], names: Sequence[str], choices: Sequence[Choice] = ()
+    arguments: Sequence[str],
+    names: Sequence[str],
+    choices: Sequence[Choice] = (),
+    output: Path | None = None,
 ) -> list[Source]:
     """The volumes that the arguments name, each with its other contrasts.
 
@@ -23,13 +26,17 @@ def find_contrasts(
     nnU-Net's X_0000.nii.gz.
 
     Raises:
-      InputError: the arguments do not name every contrast once, or a patient lacks one.
+      InputError: the arguments do not name every contrast once, a patient lacks one, or `output`
+        lies in a folder that they name.
     """
+    places = arguments if len(names) == 1 else _in_order(arguments, names)
+    if output:
+        require_outside(places, output)
     if len(names) == 1:
         return find_sources(arguments, choices)
     if choices:
         raise InputError("--choose is for a network of one MR contrast: leave it out")
-    found = [volumes_of([argument]) for argument in _in_order(arguments, names)]
+    found = [volumes_of([place]) for place in places]
     if all(len(sources) == 1 for sources in found):
         (first,), *others = found
         return [_joined(first, [source for (source,) in others], first.name)]

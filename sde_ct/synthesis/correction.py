@@ -11,7 +11,9 @@ from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty import recalibration
+from sde_ct.uncertainty.range_bounds import RangeBounds
 from sde_ct.uncertainty.recalibration import Recalibration
+from sde_ct.uncertainty.structure_bounds import StructureBounds
 
 UNLIKE = (
     "The stated coverage holds for patients like those of the fit. It is unknown for an MR that "
@@ -24,6 +26,19 @@ def network(trained: Trained) -> dict[str, Any]:
     return {**trained.identity(), "sampling": to_dict(trained.config)["sampling"]}
 
 
+def read_calibration(path: Path) -> Recalibration:
+    """A correction whose bounds can be read too. Raises InputError if it is missing or damaged."""
+    fitted = recalibration.read(path)
+    try:
+        if fitted.path_lengths:
+            RangeBounds.from_json(fitted.path_lengths)
+        if fitted.structures:
+            StructureBounds.from_json(fitted.structures)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): remove it and calibrate again.") from error
+    return fitted
+
+
 def correction_for(
     workdir: Path, trained: Trained, sampler: str | None, draws: int
 ) -> Recalibration:
@@ -32,10 +47,13 @@ def correction_for(
     if not trained.draws_differ(sampler):
         what = f"The sampler {sampler!r}" if sampler else f"A {trained.config.method}"
         raise InputError(f"{what} has no spread: leave out --calibrated.")
-    fitted = recalibration.read(path)
+    fitted = read_calibration(path)
     stored = fitted.network
     if sampling := stored.get("sampling"):  # older files lack younger fields
-        stored = stored | {"sampling": vars(from_dict(sampling, SamplingConfig))}
+        try:
+            stored = stored | {"sampling": vars(from_dict(sampling, SamplingConfig))}
+        except InputError as error:
+            raise InputError(f"{path}: {error} Remove it and calibrate again.") from None
     changed = differences(
         {"sampler": fitted.sampler, "draws": fitted.draws, **stored},
         {"sampler": sampler, "draws": draws, **network(trained)},

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
+from sde_ct.acceptance.features import REASONS
 from sde_ct.acceptance.verdict import Verdict
 from sde_ct.config_record import from_dict
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
+from sde_ct.storage.records import Count, Limit, built
 from sde_ct.storage.whole import read_json, write_json
 from sde_ct.synthesis.judging import KEY, Judging, concluded
 from sde_ct.synthesis.request import AcceptRequest
@@ -19,6 +21,30 @@ from sde_ct.synthesis.unlike import header_warnings
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.files import open_source, read_any, read_mr
 from sde_ct.volumes.volume import Volume, voxel_sha256
+
+
+class Kept(TypedDict):
+    """What `Judging.record` keeps of a patient."""
+
+    reference: str
+    features: dict[str, float]
+    facts: list[tuple[Annotated[str, Limit(lambda name: name in REASONS, "a reason")], str]]
+
+
+class Checkpoint(TypedDict):
+    weights_sha256: str
+    configuration: dict[str, Any]
+
+
+class Sidecar(TypedDict):
+    """What is read here of a sidecar."""
+
+    sampler: str | None
+    draws: Count
+    checkpoints: Annotated[list[Checkpoint], Limit(bool, "a list of checkpoints")]
+    input: Annotated[dict[str, Any], Limit(lambda mr: "sha256" in mr, "an MR with its sha256")]
+    results: dict[str, str]
+    acceptance: NotRequired[Kept]
 
 
 def judge_folder(
@@ -60,9 +86,12 @@ def judge_folder(
 
 def _record(path: Path) -> Any:
     try:
-        return read_json(path)
-    except ValueError:
-        raise InputError(f"{path} is damaged: synthesize its volume again.") from None
+        record = read_json(path)
+        if isinstance(record, dict) and RESULTS in record:
+            built(Sidecar, record)
+        return record
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): synthesize its volume again.") from None
 
 
 def _require_unchanged(folder: Path, digests: dict[str, str]) -> None:
@@ -86,7 +115,10 @@ def _network(workdir: Path, record: dict[str, Any], path: Path) -> Trained:
             f"{path} describes a CT of another network or checkpoint than that of {workdir}: give "
             "the --workdir that it was made with."
         )
-    return trained._replace(config=from_dict(made[0]["configuration"]))
+    try:
+        return trained._replace(config=from_dict(made[0]["configuration"]))
+    except InputError as error:
+        raise InputError(f"{path}: {error} Synthesize its volume again.") from None
 
 
 def _by_voxels(

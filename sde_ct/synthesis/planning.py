@@ -15,7 +15,7 @@ from sde_ct.uncertainty import recalibration
 from sde_ct.uncertainty.range_bounds import RangeBounds
 from sde_ct.uncertainty.range_table import csv_text, lines, record
 from sde_ct.uncertainty.ranges import TargetRanges, target_ranges
-from sde_ct.uncertainty.ray_plan import RayPlan
+from sde_ct.uncertainty.ray_plan import PlanRecord, RayPlan
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.target import read_target
 from sde_ct.volumes.volume import Volume, voxel_sha256
@@ -94,10 +94,7 @@ def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Plan
     if fitted is None or not fitted.path_lengths:
         return Planned(rays, None, UNCALIBRATED if fitted else "")
     path = Path(request.workdirs[0]) / recalibration.NAME
-    try:
-        bounds = RangeBounds.from_json(fitted.path_lengths)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
+    bounds = RangeBounds.from_json(fitted.path_lengths)
     wanted = _compared(rays.plan.to_json())
     if changed := differences(_compared(bounds.plan), wanted):
         raise InputError(
@@ -107,8 +104,8 @@ def rays_for(request: Request, draws: int, fitted: Recalibration | None) -> Plan
     return Planned(rays, bounds, "")
 
 
-def _compared(plan: dict[str, Any]) -> dict[str, Any]:
+def _compared(plan: PlanRecord) -> dict[str, Any]:
     """A plan for comparison, without the order of its angles and the name of its table."""
-    table = plan.get("stopping_power", {})
-    table = {key: table[key] for key in ("hu", "rsp") if key in table}
-    return {"gantry": sorted(plan.get("gantry", [])), "stopping_power": table}
+    table = plan["stopping_power"]
+    compared = {"hu": table["hu"], "rsp": table["rsp"]}
+    return {"gantry": sorted(plan["gantry"]), "stopping_power": compared}

@@ -20,7 +20,7 @@ from sde_ct.config_record import from_dict, to_dict
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.lock import awaited
-from sde_ct.storage.whole import read_json, write_json
+from sde_ct.storage.whole import naming, read_json, write_json
 
 Record = dict[str, Any]  # the content of a sidecar, plain JSON values
 RESULTS = "results"  # key of {path: SHA-256} in a sidecar
@@ -65,7 +65,8 @@ class VolumeOutputs:
         shutil.rmtree(stage, ignore_errors=True)  # a killed process may have left it
         stage.mkdir(parents=True)
         try:
-            write(stage)
+            with naming(self.first):
+                write(stage)
             digests = _results(record) | {path: sha256(stage / path) for path in missing}
             record = (record or {}) | self.request | self.added | details | {RESULTS: digests}
             record |= {SERIES: self.series} if self.series else {}

@@ -57,6 +57,18 @@ def volumes_of(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list
     return _one_per_series(list(sources.values()), choices)
 
 
+def require_outside(arguments: Sequence[str], output: Path) -> None:
+    """Raise InputError if the output lies in a folder of MRs, where the next run would read it."""
+    above = {output.resolve(), *output.resolve().parents}
+    for argument in arguments:
+        for place in (argument, *glob.glob(argument, recursive=True)):
+            if Path(place).is_dir() and Path(place).resolve() in above:
+                raise InputError(
+                    f"--output={output} lies in {place}, whose files are read as MRs: give an "
+                    "output beside it."
+                )
+
+
 def find_mask(masks: Path, source: Source) -> Path:
     """The mask of one volume: the given file or series, or the file with the volume's name.
 

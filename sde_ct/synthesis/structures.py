@@ -12,7 +12,6 @@ from sde_ct.storage.whole import write_json
 from sde_ct.synthesis.request import Measured, Request
 from sde_ct.synthesis.sources import Source
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
-from sde_ct.uncertainty import recalibration
 from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.uncertainty.structure_bounds import StructureBounds
 from sde_ct.uncertainty.structure_table import lines, record, rows
@@ -93,9 +92,4 @@ def structures_for(request: Request, draws: int, fitted: Recalibration | None) -
         )
     if fitted is None or not fitted.structures:
         return Structures(request.structures, None, fitted is not None)
-    try:
-        bounds = StructureBounds.from_json(fitted.structures)
-    except (KeyError, TypeError, ValueError) as error:
-        path = Path(request.workdirs[0]) / recalibration.NAME
-        raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
-    return Structures(request.structures, bounds, True)
+    return Structures(request.structures, StructureBounds.from_json(fitted.structures), True)

@@ -25,6 +25,7 @@ from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
+MOST_DRAWS, MOST_BATCH = 10_000, 4096  # of one network, and on one device
 # One or two draws evaluate a residual network's regression once each. More draws share two
 # evaluations, of the MR and of its mirror image. But if a draw is a volume of more voxels than
 # `LARGE`, it evaluates the regression itself, because both means would need a third more memory.
@@ -59,8 +60,8 @@ class Synthesizer:
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each
             sample depend on its batch.
         """
-        if batch is not None and batch < 1:
-            raise InputError(f"batch={batch}: give 1 or more.")
+        if batch is not None and not 1 <= batch <= MOST_BATCH:
+            raise InputError(f"batch={batch}: give 1 to {MOST_BATCH}.")
         self._trained, self._sampler = trained, sampler
         method = build_sampled(trained.config, sampler=sampler)
         self.is_random = method.is_random  # whether draws differ
@@ -151,8 +152,8 @@ class Synthesizer:
 
     def require_draws(self, draws: int) -> None:
         """Raise InputError if this network cannot give the number of draws."""
-        if draws < 1:
-            raise InputError(f"draws={draws}: give 1 or more.")
+        if not 1 <= draws <= MOST_DRAWS:
+            raise InputError(f"draws={draws}: give 1 to {MOST_DRAWS}.")
         if draws > 1 and not self.is_random:
             name, method = self._sampler, self._trained.config.method
             by = f"the sampler {name!r}" if name else f"the method {method!r}"

@@ -11,17 +11,44 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import jax
 
-from sde_ct.config import Experiment
+from sde_ct.config import Experiment, validate
 from sde_ct.config_record import differences, from_dict, to_dict
+from sde_ct.data.intensity import Intensity
 from sde_ct.data.prepared import INDEX, Prepared
+from sde_ct.data.seen import Seen
+from sde_ct.data.split import SplitRecord
+from sde_ct.data.through_plane import Lengths
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
+from sde_ct.storage.records import Count, Positive, built
 from sde_ct.storage.versions import versions
 from sde_ct.storage.whole import read_json, write_json
+
+
+class Described(TypedDict):
+    """What `data.describe` tells of the training data; earlier versions told less."""
+
+    size: tuple[Count, Count]
+    spacing: tuple[Positive, Positive] | None
+    split: SplitRecord
+    intensity: Intensity
+    source: NotRequired[str]
+    n4: NotRequired[bool]
+    contrasts: NotRequired[list[str]]
+    along_z_mm: NotRequired[Lengths | Positive | None]
+    seen: NotRequired[Seen | None]
+
+
+class Record(TypedDict):
+    """The content of experiment.json."""
+
+    config: dict[str, Any]
+    data: Described
+
 
 RUN = "run.json"
 OTHER_DATA = "{} was trained on other data: give another --workdir, or the same --data."
@@ -88,33 +115,16 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
         raise InputError(f"{workdir} is no work directory: it has no experiment.json; train first.")
     try:
         content = read_json(path)
-        config, data = from_dict(content["config"]), content["data"]
-        _require_numbers(data)
-        return config, data
+        built(Record, content)
+    except ValueError as error:
+        reason = f"is damaged ({error}): restore it or train again."
+        raise InputError(f"{path} {reason}") from None
+    try:
+        return validate(from_dict(content["config"])), content["data"]
     except InputError as error:
         raise InputError(
             f"{path}: {error} Train again, or use the version that wrote it."
         ) from None
-    except KeyError as error:
-        reason = f"it lacks {error}"
-    except (TypeError, AttributeError):
-        reason = "it holds something else"
-    except ValueError as error:
-        reason = str(error)
-    raise InputError(f"{path} is damaged ({reason}): restore it or train again.")
-
-
-def _require_numbers(data: dict[str, Any]) -> None:
-    """Raise an error if the description of the data is malformed, as after an edit by hand."""
-    for name, kind in (("size", int), ("spacing", (int, float))):
-        pair = data[name]
-        if pair is None and name == "spacing":
-            continue
-        if len(pair) != 2 or not all(isinstance(n, kind) and n > 0 for n in pair):
-            raise ValueError(f"{name} must be two positive numbers")
-    for name in ("split", "seen"):
-        if not isinstance(data.get(name) or {}, dict):
-            raise ValueError(f"{name} must be an object of names and values")
 
 
 def record_start(

@@ -55,8 +55,8 @@ def train(
 
     Raises:
       InputError: unusable input, another training in `workdir`, more skipped updates than
-        `config.training.skip_limit`, nothing but skipped updates, or a last checkpoint that can't
-        be written.
+        `config.training.skip_limit` or at the end, a last validation loss that is not finite, or a
+        last checkpoint that can't be written.
       Interrupted: SIGTERM or Ctrl-C came; the last finished step is saved.
     """
     validate(config)

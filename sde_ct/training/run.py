@@ -25,24 +25,16 @@ from sde_ct.training.data import TrainingBatches
 from sde_ct.training.state import example_keys, fresh_state, initialised
 from sde_ct.training.telemetry import Report, Telemetry
 from sde_ct.training.validation import validator
-from sde_ct.training.watch import Watch
+from sde_ct.training.watch import REMEDY, Diverged, Watch
 from sde_ct.training.weights import NETWORK, network_of, starting_weights
 from sde_ct.types import Batch
 
-REMEDY = (
-    "check these cases, or start again in another --workdir with a lower "
-    "config.training.learning_rate or config.training.clip=1."
-)
 AHEAD = 2  # updates that may be unfinished on the devices while the next one is prepared
 # Free memory is given back after a step of more seconds than this. Shorter steps need little
 # memory, and would become slower.
 LONG = 1.0
 
 Pending = collections.deque[tuple[int, dict[str, Any]]]  # step and metrics of unfinished updates
-
-
-class Diverged(InputError):
-    """More updates were skipped than `config.training.skip_limit`, or all updates were skipped."""
 
 
 @dataclass
@@ -62,6 +54,7 @@ class Run:
 
     def __post_init__(self):
         self._first_batch = self.batches.get_state()
+        self._finite = True  # the newest validation loss
         self._weights = parallel.seldom(build_method(self.config).weights)
 
     def go_on(self, last: int, interruption: Interruption, after: Diverged | None = None) -> Any:
@@ -74,8 +67,8 @@ class Run:
             `config.training.rollback_rate`.
 
         Raises:
-          Diverged: too many updates or all were skipped; `after` itself if the recipe has no
-            rollback or has used it.
+          Diverged: too many updates or the last ones were skipped, or the last validation loss is
+            not finite; `after` itself if the recipe has no rollback or has used it.
         """
         state, progress = self._start()
         config = self.config
@@ -115,12 +108,9 @@ class Run:
                     telemetry.progress(progress.step, metrics)
                 if look and peers.is_primary():
                     save |= self._validate(validate, state, progress, telemetry)
-                if progress.skipped == progress.step == last:
-                    cases = ", ".join(self.batches.cases(last - 1))
-                    raise Diverged(
-                        f"{self.workdir}: all {last} updates were skipped because they were not "
-                        f"finite, so nothing was learned (the last batch: {cases}): {REMEDY}"
-                    )
+                if progress.step == last:
+                    cases, finite = self.batches.cases(last - 1), peers.from_primary(self._finite)
+                    watch.require_sound(self.workdir, last, bool(finite), cases)
                 if progress.step == last or (save and not metrics["skipped"]):
                     self._save(state, progress, telemetry, final=progress.step == last)
             if interruption.signal is not None and progress.step < last:
@@ -190,6 +180,7 @@ class Run:
     ) -> bool:
         """Measure the validation loss; return whether it is below that of every checkpoint."""
         losses = validate(state, progress.step)
+        self._finite = losses is None or math.isfinite(losses["loss"])
         if losses is None or not all(map(math.isfinite, losses.values())):
             return False
         loss, best = losses["loss"], self.checkpoints.best_loss

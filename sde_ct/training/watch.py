@@ -2,18 +2,30 @@
 
 import collections
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sde_ct.errors import InputError
 
 WINDOW = 100  # preceding steps with which a loss is compared
 SPIKE = 3.0  # a spike exceeds this times their largest loss; diffusion losses vary with the noise
 WON = 0.01  # below this loss a discriminator recognises every CT, so the generator learns nothing
 LOST = (0.2475, 0.2525)  # within 1 % of ½ (½)² + ½ (½)², the loss if it answers ½ to every image
+REMEDY = (
+    "check these cases, or start again in another --workdir with a lower "
+    "config.training.learning_rate or config.training.clip=1."
+)
+
+
+class Diverged(InputError):
+    """Updates were skipped too often or at the end, or the last validation loss is not finite."""
 
 
 class Watch:
     """Receives every step once, in order."""
 
     def __init__(self):
+        self._skipped = 0  # of the newest updates
         self._losses = collections.deque(maxlen=WINDOW)
         self._network = 0.0
         self._games = collections.deque(maxlen=WINDOW)
@@ -22,7 +34,8 @@ class Watch:
 
     def see(self, step: int, metrics: Mapping[str, float]) -> list[str]:
         """Warnings that follow from the metrics of the update that led to `step`."""
-        if metrics["skipped"]:
+        self._skipped = self._skipped + 1 if metrics["skipped"] else 0
+        if self._skipped:
             wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
             return [f"step {step}: the update is skipped; not finite: {', '.join(wrong)}"]
         if (network := metrics.get("network", 0.0)) != self._network:
@@ -32,6 +45,21 @@ class Watch:
         if "discriminator" in metrics:
             warnings += self._discriminator(step, metrics["discriminator"])
         return warnings
+
+    def require_sound(self, workdir: Path, last: int, finite: bool, cases: Sequence[str]) -> None:
+        """Raise Diverged if a training ended badly at step `last`, with a batch of `cases`.
+
+        A single skipped update at the end may be by chance. `finite` is of the last validation.
+        """
+        end = f"(the last batch: {', '.join(cases)}): {REMEDY}"
+        if self._skipped == last:
+            what = f"all {last} updates were skipped because they were not finite"
+            raise Diverged(f"{workdir}: {what}, so nothing was learned {end}")
+        if self._skipped > 1:
+            what = f"the last {self._skipped} updates were skipped because they were not finite"
+            raise Diverged(f"{workdir}: {what} {end}")
+        if not finite:
+            raise Diverged(f"{workdir}: the last validation loss is not finite {end}")
 
     def _spike(self, step: int, loss: float) -> list[str]:
         largest = max(self._losses) if len(self._losses) == WINDOW else math.inf

@@ -6,14 +6,15 @@ A patient's rays depend on one another, so what counts is the number of patients
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Float
 
 from sde_ct.errors import InputError
+from sde_ct.storage.records import Count, Limit, NotNegative, Positive, Share, built
 from sde_ct.uncertainty.recalibration import SPREAD_FLOOR, floored
 from sde_ct.uncertainty.recalibration_fit import COVERAGE, patient_quantile, require_coverage
 
@@ -38,6 +39,13 @@ class Bounds(NamedTuple):
     upper: Values
 
 
+class Verified(TypedDict):
+    """The number of test patients, and the mean over them of the share within the bounds."""
+
+    patients: Count
+    covered: NotNegative
+
+
 @dataclass(frozen=True)
 class PatientBounds:
     """Bounds of one figure, for the checkpoint, sampler and number of draws they were fitted with.
@@ -58,11 +66,11 @@ class PatientBounds:
     """
 
     figure: str
-    unit: str
-    coverage: float
-    floor: float
-    half_width: float
-    patients: int
+    unit: Annotated[str, Limit(lambda unit: unit in FLOORS, "mm or HU")]
+    coverage: Share
+    floor: Positive
+    half_width: NotNegative
+    patients: Count
 
     def apply(self, mean: Values | float, spread: Values | float) -> Bounds:
         """Bounds of new figures from their mean and standard deviation over draws."""
@@ -102,23 +110,12 @@ class PatientBounds:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "PatientBounds":
-        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
-        fields = {name: record[name] for name in cls.__dataclass_fields__}
-        if fields["half_width"] is None:
-            fields["half_width"] = float("inf")
-        k, half_width, coverage = fields["patients"], fields["half_width"], fields["coverage"]
-        checks = {
-            "figure": isinstance(fields["figure"], str),
-            "unit": fields["unit"] in FLOORS,
-            "coverage": 0 < coverage < 1,
-            "floor": 0 < fields["floor"] < float("inf"),
-            "patients": type(k) is int and k > 0,
-            # Finite where K patients are enough, infinite where they are not.
-            "half_width": half_width >= 0 and isfinite(half_width) == _enough(max(k, 0), coverage),
-        }
-        if wrong := [name for name, right in checks.items() if not right]:
-            raise ValueError(", ".join(wrong))
-        return cls(**fields)
+        """The inverse of `to_json`. Other records raise ValueError."""
+        infinite = isinstance(record, dict) and record.get("half_width", 0) is None
+        bounds: PatientBounds = built(cls, record | {"half_width": 0} if infinite else record)
+        if infinite == _enough(bounds.patients, bounds.coverage):
+            raise ValueError(f"half_width and patients of {bounds.figure} contradict each other")
+        return replace(bounds, half_width=float("inf")) if infinite else bounds
 
 
 def fit_bounds(

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from sde_ct.errors import InputError
+from sde_ct.storage.records import NotNegative, built
 from sde_ct.uncertainty.patient_bounds import Patient, PatientBounds, fit_bounds
 from sde_ct.uncertainty.ranges import TargetRanges
+from sde_ct.uncertainty.ray_plan import PlanRecord
 
 FIGURE = "water-equivalent path length to the {}"
 
@@ -26,10 +28,10 @@ class RangeBounds:
             them of the share of rays to the centre within the bounds; empty without such patients.
     """
 
-    plan: dict[str, Any]
+    plan: PlanRecord
     centre: PatientBounds
     surface: PatientBounds | None = None
-    verified: dict[str, Any] = field(default_factory=dict)
+    verified: dict[str, NotNegative] = field(default_factory=dict)
 
     def apply(self, ranges: TargetRanges) -> TargetRanges:
         """The path lengths with these bounds, which are at least 0 mm.
@@ -50,7 +52,7 @@ class RangeBounds:
     def lines(self) -> list[str]:
         """Sentences on the guarantee, and on the coverage in the test patients."""
         sentences = [self.centre.guarantee]
-        if self.verified and isfinite(self.centre.half_width):
+        if self.verified.keys() >= {"patients", "covered"} and isfinite(self.centre.half_width):
             count, share = self.verified["patients"], self.verified["covered"]
             patients = f"{count} test patient{'s' if count != 1 else ''}"
             sentences.append(f"In {patients}, {share:.0%} of these path lengths lie within them.")
@@ -63,14 +65,8 @@ class RangeBounds:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "RangeBounds":
-        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
-        surface = record["surface"]
-        return cls(
-            dict(record["plan"]),
-            PatientBounds.from_json(record["centre"]),
-            PatientBounds.from_json(surface) if surface is not None else None,
-            dict(record["verified"]),
-        )
+        """The inverse of `to_json`. Other records raise ValueError."""
+        return built(cls, record)
 
 
 def fit_range_bounds(

@@ -2,12 +2,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from sde_ct.errors import InputError
 from sde_ct.uncertainty.stopping_power import MATRAD, PYRADPLAN, StoppingPower, read_table
 
 TABLES = {"pyradplan": PYRADPLAN, "matrad": MATRAD}
+
+
+class TableRecord(TypedDict):
+    """The record of a `StoppingPower`."""
+
+    name: str
+    hu: list[float]
+    rsp: list[float]
+
+
+class PlanRecord(TypedDict):
+    """The record of a `RayPlan`."""
+
+    gantry: list[float]
+    stopping_power: TableRecord
 
 
 class RayPlan(NamedTuple):
@@ -16,10 +31,10 @@ class RayPlan(NamedTuple):
     gantry: tuple[float, ...]
     table: StoppingPower
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PlanRecord:
         """Plain values that identify the plan, without the folder of the table."""
-        table = {"name": Path(self.table.name).name, "hu": [*self.table.hu]}
-        return {"gantry": [*self.gantry], "stopping_power": table | {"rsp": [*self.table.rsp]}}
+        name, hu, rsp = Path(self.table.name).name, [*self.table.hu], [*self.table.rsp]
+        return {"gantry": [*self.gantry], "stopping_power": {"name": name, "hu": hu, "rsp": rsp}}
 
 
 def plan_of_flags(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sde_ct.errors import InputError
+from sde_ct.storage.records import Count, NotNegative, Share, built
 from sde_ct.storage.whole import read_json, write_json
 from sde_ct.volumes.masks import CtVolume, tissues
 
@@ -27,9 +28,9 @@ LOWEST, HIGHEST = -1024.0, 3071.0  # HU: preparation clips CTs to this range, th
 class ByTissue(NamedTuple):
     """A figure for each tissue of the mean of the draws, as `masks.tissues` defines tissues."""
 
-    air: float
-    soft: float
-    bone: float
+    air: NotNegative
+    soft: NotNegative
+    bone: NotNegative
 
 
 class Calibrated(NamedTuple):
@@ -66,9 +67,9 @@ class Recalibration:
         structures: `StructureBounds.to_json`; empty where no structures were calibrated.
     """
 
-    coverage: float
+    coverage: Share
     sampler: str | None  # None for a distilled network
-    draws: int
+    draws: Count
     factors: ByTissue
     half_widths: ByTissue
     patients: ByTissue
@@ -106,18 +107,8 @@ class Recalibration:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Recalibration":
-        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
-        record = {"path_lengths": {}, "structures": {}, **record}  # older files lack these fields
-        figures = {name: record[name] for name in cls.__dataclass_fields__}
-        for name in ("factors", "half_widths", "patients", "voxels"):
-            figures[name] = ByTissue(**figures[name])
-            if not all(np.isfinite(figures[name])):
-                raise ValueError(name)
-        if not 0 < figures["coverage"] < 1:
-            raise ValueError("coverage")
-        for name in ("network", "verified", "path_lengths", "structures"):
-            figures[name] = dict(figures[name])
-        return cls(**figures)
+        """The inverse of `to_json`. Other records raise ValueError."""
+        return built(cls, record)
 
 
 def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
@@ -137,8 +128,8 @@ def read(path: str | os.PathLike) -> Recalibration:
         raise InputError(
             f"{path} does not exist: calibrate first (launch/calibrate.py)."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: remove it and calibrate again.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): remove it and calibrate again.") from error
 
 
 def floored(spread: np.ndarray, floor: float = SPREAD_FLOOR) -> np.ndarray:

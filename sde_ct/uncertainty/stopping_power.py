@@ -18,6 +18,8 @@ from sde_ct.errors import InputError
 HEADER = ["HU", "RSP"]
 AIR = -900.0  # HU; a table that begins above it would count air as tissue
 
+LARGEST = 10.0  # RSP; implants of steel have 6
+
 
 @dataclass(frozen=True)
 class StoppingPower:
@@ -26,7 +28,7 @@ class StoppingPower:
     Attributes:
         name: of the table, for reports and refusals.
         hu: of two or more nodes, increasing, the first at `AIR` or below.
-        rsp: at the nodes, 0 or more; water has 1.
+        rsp: at the nodes, from 0 to `LARGEST`; water has 1.
 
     Raises:
         InputError: the nodes are not as above.
@@ -44,8 +46,9 @@ class StoppingPower:
             fault = "a value is NaN or infinite: give finite numbers"
         elif (np.diff(hu) <= 0).any():
             fault = f"{hu[1:][np.diff(hu) <= 0][0]:g} HU does not exceed the HU before it: sort it"
-        elif (rsp < 0).any():
-            fault = f"an RSP is {rsp.min():g}: give values of 0 or more"
+        elif (rsp < 0).any() or (rsp > LARGEST).any():
+            worst = rsp.min() if (rsp < 0).any() else rsp.max()
+            fault = f"an RSP is {worst:g}: give values from 0 to {LARGEST:g}, relative to water"
         elif hu[0] > AIR:
             fault = f"it begins at {hu[0]:g} HU: add nodes for air, from {AIR:g} HU or below"
         else:

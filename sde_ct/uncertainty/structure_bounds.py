@@ -6,7 +6,8 @@ from math import isfinite
 from typing import Any
 
 from sde_ct.errors import InputError
-from sde_ct.uncertainty.patient_bounds import Patient, PatientBounds, fit_bounds
+from sde_ct.storage.records import built
+from sde_ct.uncertainty.patient_bounds import Patient, PatientBounds, Verified, fit_bounds
 from sde_ct.uncertainty.structures import StructureMean
 
 FIGURE = "mean HU of {}"
@@ -23,7 +24,7 @@ class StructureBounds:
     """
 
     fitted: dict[str, PatientBounds]
-    verified: dict[str, dict[str, Any]] = field(default_factory=dict)
+    verified: dict[str, Verified] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Sentences on each structure: the guarantee, and the coverage in the test patients."""
@@ -43,9 +44,8 @@ class StructureBounds:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "StructureBounds":
-        """The inverse of `to_json`. Other records raise KeyError, TypeError or ValueError."""
-        fitted = {n: PatientBounds.from_json(one) for n, one in dict(record["fitted"]).items()}
-        return cls(fitted, dict(record["verified"]))
+        """The inverse of `to_json`. Other records raise ValueError."""
+        return built(cls, record)
 
 
 def fit_structure_bounds(
@@ -81,7 +81,7 @@ def verified_structures(
 ) -> StructureBounds:
     """The bounds with their coverage in the test patients that have each structure."""
     verified = {
-        name: {"patients": len(having), "covered": float(of_name.covered(having).mean())}
+        name: Verified(patients=len(having), covered=float(of_name.covered(having).mean()))
         for name, of_name in bounds.fitted.items()
         if (having := _having(patients, name))
     }

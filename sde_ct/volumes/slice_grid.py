@@ -11,17 +11,24 @@ z.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy import ndimage
 
+from sde_ct.errors import InputError
+from sde_ct.storage.records import Count, Limit, Positive, built
 from sde_ct.volumes.resample import interpolate
 from sde_ct.volumes.volume import Unit, Volume, canonical, restore
 
-Triple = tuple[int, int, int]
+Triple = tuple[Count, Count, Count]
 Pair = tuple[float, float]
+LARGEST = 4096  # pixels along a side of a slice
+Row = tuple[float, float, float, float]
+Affine = Annotated[
+    tuple[Row, Row, Row, Row], Limit(lambda rows: np.linalg.det(rows) != 0, "an affine of voxels")
+]
 
 
 @dataclass(frozen=True)
@@ -29,9 +36,9 @@ class SliceGrid:
     """The position of slices in the volume from which they were cut."""
 
     shape: Triple  # shape of the volume, in its own order of axes
-    affine: tuple[tuple[float, ...], ...]  # affine of the volume
+    affine: Affine  # of the volume
     size: Triple  # size of the slices [z, h, w]
-    scale: Pair  # (y, x) voxels per pixel
+    scale: tuple[Positive, Positive]  # (y, x) voxels per pixel
     offset: Pair  # (y, x) voxel index of pixel 0
     space: int = 1  # space of the volume, see `Volume`
 
@@ -61,15 +68,8 @@ class SliceGrid:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "SliceGrid":
-        """The grid from `to_json`. Raises KeyError or TypeError if `values` describes no grid."""
-        return cls(
-            shape=tuple(map(int, values["shape"])),  # type: ignore[arg-type]
-            affine=tuple(tuple(map(float, row)) for row in values["affine"]),
-            size=tuple(map(int, values["size"])),  # type: ignore[arg-type]
-            scale=tuple(map(float, values["scale"])),  # type: ignore[arg-type]
-            offset=tuple(map(float, values["offset"])),  # type: ignore[arg-type]
-            space=int(values.get("space", 1)),
-        )
+        """The grid from `to_json`. Raises ValueError if `values` describes no grid."""
+        return built(cls, values)
 
 
 def slice_grid(
@@ -92,6 +92,9 @@ def slice_grid(
         is cut.
       centre: (y, x) voxel index in the upright volume. The slices are shifted by whole pixels so
         that their centre comes as near to it as possible. None is the volume's centre.
+
+    Raises:
+      InputError: a side of the slices would have more than `LARGEST` pixels.
     """
     upright = canonical(volume)
     depth, native = upright.array.shape[2], upright.array.shape[1::-1]
@@ -112,9 +115,14 @@ def slice_grid(
         if centre is not None:
             shift = centre[axis] - offset[axis] - scale[axis] * (wanted - 1) / 2
             offset[axis] += round(shift / scale[axis]) * scale[axis]
+    if max(plane) > LARGEST:
+        raise InputError(
+            f"Slices of {plane[0]} x {plane[1]} pixels are too large: give a coarser spacing or a "
+            f"smaller size, of at most {LARGEST} pixels."
+        )
     return SliceGrid(
         shape=tuple(int(n) for n in volume.array.shape),  # type: ignore[arg-type]
-        affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
+        affine=tuple(map(tuple, volume.affine.tolist())),  # type: ignore[arg-type]
         size=(depth, *plane),
         scale=scale,  # type: ignore[arg-type]
         offset=tuple(offset),

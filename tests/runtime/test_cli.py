@@ -77,6 +77,12 @@ config_flags.DEFINE_config_file("config")
 def main():
     if steps.value == 7:
         raise OSError
+    if steps.value == 8:
+        raise OSError(28, "No space left on device", "out/a.nii")
+    if steps.value == 9:
+        bytearray(2**62)
+    if steps.value == 10:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
     if steps.value < 1:
         raise InputError(f"steps = {steps.value}: give 1 or more")
 run(main)
@@ -94,6 +100,9 @@ def get_config():
 RUNS = {
     "refused": (["--steps=0"], 2, "error: steps = 0: give 1 or more"),
     "no text": (["--steps=7"], 2, "error: OSError without a text"),
+    "full disk": (["--steps=8"], 2, "device: 'out/a.nii': make room and give the same command"),
+    "no memory": (["--steps=9"], 2, "error: the memory is too small (MemoryError): give smaller"),
+    "no device memory": (["--steps=10"], 2, "(RESOURCE_EXHAUSTED: Out of memory allocating 9"),
     "stray word": (["now"], 2, "error: argument 'now' is not a flag: write --name=value"),
     "misspelt flag": (["--step=3"], 1, "Unknown command line flag 'step'"),
     "misspelt field": (["--config.bta=3"], 2, "error: --config: Field bta not found"),

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from sde_ct.storage.whole import whole, write_json
+from sde_ct.storage.whole import together, whole, write_json
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -16,10 +16,23 @@ def test_a_file_appears_when_it_is_complete(tmp_path):
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(OSError, match="full"), whole(path) as partial:
+    with pytest.raises(OSError, match=r"full: .*table\.csv"), whole(path) as partial:
         partial.write_text("half of")
-        raise OSError("full")
+        raise OSError("full")  # as NumPy does, without the file's name
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_one_result_appear_together_or_not_at_all(tmp_path):
+    folder = tmp_path / "out"
+    with pytest.raises(ValueError, match="no report"), together(folder) as partial:
+        (partial / "a.csv").write_text("1")
+        raise ValueError("no report")
+    assert not folder.exists()
+    for name in ("a.csv", "b.csv"):
+        with together(folder) as partial:
+            (partial / name).write_text(name)
+            assert not (folder / name).exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["a.csv", "b.csv"]
 
 
 def test_json_is_whole_readable_and_strict(tmp_path):

@@ -100,8 +100,12 @@ def test_an_interval_of_the_range_that_is_too_wide_is_a_reason(fitted, usual, tm
     judge = ["accept", f"--workdir={workdir}", f"--sct={tmp_path}", "--range_limit=1000"]
     (tmp_path / "rays" / f"{name}.json").write_text("{}")
     assert f"{name}.json is missing or damaged: synthesize" in call(*judge).err
-    (tmp_path / f"{name}.json").write_text("{")
-    assert f"{name}.json is damaged: synthesize its volume again" in call(*judge).err
+    sidecar = json.loads((tmp_path / f"{name}.json").read_text())
+    for change in ({"draws": "3"}, {"checkpoints": []}, {"acceptance": {}}):
+        (tmp_path / f"{name}.json").write_text(json.dumps(sidecar | change))
+        error = call(*judge).error
+        assert f"{name}.json is damaged ({next(iter(change))}" in error
+        assert error.endswith("synthesize its volume again.")
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def test_draws_that_agree_are_warned_of(synthesizers, held_out):
 
 
 REFUSED = {
-    "draws": (["--draws=0"], "draws=0: give 1 or more"),
-    "negative draws": (["--draws=-3"], "draws=-3: give 1 or more"),
+    "draws": (["--draws=0"], "draws=0: give 1 to 10000"),
+    "negative draws": (["--draws=-3"], "draws=-3: give 1 to 10000"),
     "no sampler": (["--sampler="], "ddpm, em, pc, ode"),
     "adaptive": (["--sampler=ode", "--evaluations=9"], "The ODE's evaluations are adaptive"),
     "few": (

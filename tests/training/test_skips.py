@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.training import loop
+from sde_ct.training import loop, run
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.data import TrainingBatches
 from sde_ct.training.telemetry import read_metrics
@@ -89,6 +89,24 @@ def test_a_recipe_may_go_back_once_and_go_on_more_slowly(phantoms, tmp_path, mon
     spoil(monkeypatch, {4, 5})
     with pytest.raises(InputError, match="2 updates"):  # the second time
         cheap.train(config, phantoms, tmp_path / "again")
+
+
+def test_a_training_that_ends_on_skipped_updates_is_an_error(phantoms, tmp_path, monkeypatch):
+    """Fewer than the limit; what was saved before stays, and the same command fails again."""
+    spoil(monkeypatch, {5, 6, 7})
+    config = cheap.experiment()
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"the last 3 updates were skipped.*: check these"):
+            cheap.train(config, phantoms, tmp_path)
+        assert Checkpoints(tmp_path).latest == 4
+
+
+def test_a_last_validation_that_is_not_finite_is_an_error(phantoms, tmp_path, monkeypatch):
+    losses = {"loss": float("nan")}
+    monkeypatch.setattr(run, "validator", lambda *_: lambda state, step: losses)
+    with pytest.raises(InputError, match=r"the last validation loss is not finite .*: check"):
+        cheap.train(cheap.experiment(), phantoms, tmp_path)
+    assert Checkpoints(tmp_path).latest == 6
 
 
 def test_a_training_that_skipped_every_update_is_an_error(phantoms, tmp_path, monkeypatch):

@@ -92,5 +92,5 @@ def test_another_record_is_no_bounds(rng):
     assert record["surface"] is not None and record["plan"]["gantry"] == [0, 90]
     assert record["plan"]["stopping_power"]["hu"] != list(MATRAD.hu)
     for change in ({"centre": {}}, {"plan": 3}, {"surface": {"unit": "mm"}}):
-        with pytest.raises((KeyError, TypeError, ValueError)):
+        with pytest.raises(ValueError, match=next(iter(change))):
             RangeBounds.from_json(record | change)

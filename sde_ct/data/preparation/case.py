@@ -21,7 +21,7 @@ from sde_ct.data.preparation.registration import Kind
 from sde_ct.data.prepared import DTYPES
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
-from sde_ct.storage.whole import whole, write_json
+from sde_ct.storage.whole import naming, whole, write_json
 from sde_ct.volumes.files import write_volume
 from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.slice_grid import to_slices
@@ -113,7 +113,8 @@ def prepare_case(
     try:
         for name, array in slices.items():
             stored = array.astype(DTYPES.get(name, np.float32))
-            np.save(partial / f"{name}.npy", stored, allow_pickle=False)
+            with naming(folder / f"{name}.npy"):
+                np.save(partial / f"{name}.npy", stored, allow_pickle=False)
         for name, volume in _volumes(on_mr, cut).items():
             write_volume(partial / f"{name}.nii.gz", volume)
         write_json(partial / RECORD, {"stamp": stamp, "record": record})
