@@ -68,9 +68,7 @@ class DataConfig:
     batch_size: int = positive(16, below=2**16)  # examples, over all devices and hosts
     contrasts: int = positive(1)  # of the MR, as many as the prepared data have
     neighbours: int = at_least(0, 0)  # MR slices on each side given as further channels
-    slab: int = positive(
-        1, below=2**10
-    )  # neighbouring slices in each example; 2 or more for `joint`
+    slab: int = positive(1, below=2**10)  # neighbouring slices in an example; `joint` has several
     z_slices: str = "::"  # slices of each volume used, as in Python: "0::2" takes every second
     intensity: str = choice("window", "slice_minmax")  # slice_minmax is the paper's
     hu_low: float = number(-1000.0)
