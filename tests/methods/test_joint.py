@@ -18,7 +18,7 @@ from .. import tiny
 from ..programs import call
 
 SLAB, SIDE = 4, 8
-FACTOR = factor([40.0] * 5, 4.0, SLAB)
+FACTOR = factor([2.0] * 5, 4.0, SLAB)  # nearly independent between slices
 
 
 def experiment(method: str):
@@ -72,7 +72,7 @@ def test_untrained_layers_leave_the_draws_of_the_residual_network():
 
 @pytest.mark.slow
 def test_slices_decide_together():
-    """One coin for a volume: nearly all draws agree, where those of the teacher decide apart."""
+    """One coin for a volume: most draws agree, where those of the teacher decide apart."""
     teacher = trained("residual", 400)
     params = trained("joint", 400, teacher)
     for one, other in zip(*map(jax.tree.leaves, (teacher[:3], params[:3])), strict=True):
@@ -81,8 +81,8 @@ def test_slices_decide_together():
     for method, weights in (("residual", teacher), ("joint", params)):
         up = drawn(method, weights, 128).mean(axis=(2, 3, 4)) > -0.6
         agree[method] = np.mean(up.all(axis=1) | ~up.any(axis=1))
-        print(method, agree, up.mean())
-    assert agree["joint"] > 0.9 and agree["residual"] < 0.6
+    # Four fair coins agree in 0.125 of the draws. 0.04 is the standard error of a share of 128.
+    assert agree["joint"] > 0.5 and agree["residual"] < 0.3
 
 
 def test_it_needs_a_teacher_and_makes_volumes(runs, phantoms, tmp_path):

@@ -73,7 +73,8 @@ def test_one_batch_can_be_learnt(method, batch):
 
 
 SLOW = [
-    pytest.param(method, marks=pytest.mark.slow) for method in ("diffusion", "distilled", "gan")
+    pytest.param(method, marks=pytest.mark.slow)
+    for method in ("diffusion", "joint", "distilled", "gan")
 ]
 
 
@@ -97,7 +98,7 @@ def test_step_is_the_same_on_one_and_four_devices(method, batch):
         np.testing.assert_allclose(one, four, atol=2e-4)
 
 
-@pytest.mark.parametrize("method", ["diffusion", "residual", "distilled", "gan"])
+@pytest.mark.parametrize("method", ["diffusion", "residual", "joint", "distilled", "gan"])
 def test_an_update_that_is_not_finite_changes_nothing(method, batch):
     """One bad pixel on one of two devices: both skip it, in the one collective of a step."""
     learner, count = build_method(experiment(method), parallel.AXIS), 2

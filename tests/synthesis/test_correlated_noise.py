@@ -48,6 +48,14 @@ def test_draws_depend_neither_on_devices_nor_on_the_batch(correlated, mr):
     assert np.abs(alone[0] - alone[1]).max() > 10
 
 
+def test_draws_of_related_slices_depend_neither_on_devices_nor_on_the_batch(runs, mr):
+    joint = load(runs("joint"))
+    alone = drawn(joint, mr, 1, batch=1)
+    np.testing.assert_allclose(drawn(joint, mr, 4), alone, atol=1.0)  # as above
+    np.testing.assert_allclose(drawn(joint, mr, 1, batch=32), alone, atol=1.0)
+    assert np.abs(alone[0] - alone[1]).max() > 10
+
+
 @pytest.mark.parametrize("lengths", [LENGTHS, 20.0])
 def test_slices_of_one_mr_are_as_alike_as_their_noise(lengths, correlated, mr):
     """Networks of earlier versions have one length for all frequencies."""

@@ -10,7 +10,7 @@ from sde_ct.training import weights
 from .. import tiny
 
 
-@pytest.mark.parametrize("method", ["cnn", "gan", "diffusion", "residual", "distilled"])
+@pytest.mark.parametrize("method", ["cnn", "gan", "diffusion", "residual", "joint", "distilled"])
 def test_checkpoints_of_earlier_versions_have_the_same_weights(method, phantoms, tmp_path):
     """Bit for bit, and of the same type, so that hashes in the records of outputs stay valid."""
     workdir = tiny.untrained(tiny.experiment(method), phantoms, tmp_path / "run")
