@@ -30,11 +30,11 @@ def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("residual.py"))
     config.method = "joint"
     config.data.slab = 20  # all slices of these phantoms
-    config.data.batch_size = 2
+    config.data.batch_size = 1
     config.data.deform = 1.0
     config.diffusion.times = "uniform"
     config.sampling.correlated_noise = True
     training = config.training
-    training.steps, training.validate_every = 1500, 250
+    training.steps, training.validate_every = 2500, 500
     training.warmup, training.ema = 100, 0.998
     return config

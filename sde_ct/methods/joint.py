@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
 from sde_ct.methods.decomposition import Decomposition, Params, as_channels, sizes
-from sde_ct.methods.diffusion import Noised, form_of, noised, shown_to_network
+from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn, shown_to_network
 from sde_ct.methods.residual_draw import drawn
 from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
 from sde_ct.methods.slices import evaluator
@@ -35,8 +35,9 @@ from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.methods.windows import by_windows
 from sde_ct.models import UNet
 from sde_ct.models.unet import ALONG_Z
+from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE, expand
-from sde_ct.types import Batch, Comparison, Method, ScoreFn
+from sde_ct.types import Batch, Comparison, Method, Samples, ScoreFn
 
 
 class Extended(NamedTuple):
@@ -128,11 +129,26 @@ def joint(
     else:
         draw, is_random = drawn(*to_draw, sampler_fn(sampler, config, sde), parts.ct), True
         means = parts.means()
-    quick = drawn(*to_draw, few_steps(config, sde), as_channels)
+
+    def score_of_slice(params: Params, shown: Float[Array, "n z h w c"]) -> ScoreFn:
+        return score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
+
+    apart = drawn(parts, sde, score_of_slice, few_steps(config, sde), as_channels)
+
+    def compared(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
+        """Draws of slices apart, which determine the residual's scale, spectrum and tails.
+
+        The layers between slices hardly change these, and volumes are too few to measure them: all
+        slices of a volume have nearly the same noise at low frequencies.
+        """
+        each = fold(jnp.asarray(keys)[:, None], jnp.arange(mr.shape[1])).ravel()
+        samples = apart(params, each, mr.reshape(-1, 1, *mr.shape[2:]))
+        return samples._replace(x=samples.x.reshape(*mr.shape[:-1], -1))
+
     return Method(
         *(init, update, loss, for_synthesis, draw, is_random, validated),
         needs_teacher=True,
-        comparison=Comparison(quick, partial(measured, parts)),
+        comparison=Comparison(compared, partial(measured, parts)),
         params=Params,
         means=means,
     )
