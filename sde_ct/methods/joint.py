@@ -3,8 +3,9 @@
 The denoiser of a trained residual network sees one slice at a time. Where the MR leaves something
 open, its slices decide independently of each other. Here layers between those of the denoiser
 relate each slice to its neighbours. Only these layers are trained, by denoising score matching on
-slabs of neighbouring slices; regression and denoiser stay as they are. Video models are made from
-image models in the same way (Blattmann et al., arXiv 2304.08818).
+slabs of neighbouring slices. Regression, denoiser, and the residual's scale, spectrum and tails
+stay as they are, because the distribution of a single slice should not change. Video models are
+made from image models in the same way (Blattmann et al., arXiv 2304.08818).
 """
 
 from functools import partial
@@ -15,10 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
-from sde_ct.methods.decomposition import Decomposition, Params, as_channels, sizes
-from sde_ct.methods.diffusion import Noised, form_of, noised, score_fn, shown_to_network
+from sde_ct.methods.decomposition import Decomposition, Params, Shape, newer_scale, sizes
+from sde_ct.methods.diffusion import Noised, form_of, noised, shown_to_network
 from sde_ct.methods.residual_draw import drawn
-from sde_ct.methods.samplers import MEAN, few_steps, sampler_fn
+from sde_ct.methods.samplers import MEAN, sampler_fn
 from sde_ct.methods.slices import evaluator
 from sde_ct.methods.step import (
     TrainState,
@@ -31,13 +32,11 @@ from sde_ct.methods.step import (
     schedule,
     weights,
 )
-from sde_ct.methods.validated_scale import measured, validated
 from sde_ct.methods.windows import by_windows
 from sde_ct.models import UNet
 from sde_ct.models.unet import ALONG_Z
-from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE, expand
-from sde_ct.types import Batch, Comparison, Method, Samples, ScoreFn
+from sde_ct.types import Batch, Method, ScoreFn
 
 
 class Extended(NamedTuple):
@@ -45,6 +44,7 @@ class Extended(NamedTuple):
 
     along_z: TrainState  # of the layers that relate slices
     params: Params  # those of the residual network, which stay as they are
+    scale: Float[Array, ""]  # s of the training patients, in units of ct_std
 
 
 def joint(
@@ -72,15 +72,16 @@ def joint(
         begin = params.along_z
         if begin is None:
             begin = layers(network.clone(depth=1).forward.init(key, inputs, label))
-        return Extended(fresh(begin, optimiser, training.ema), params._replace(along_z=None))
+        along_z = fresh(begin, optimiser, training.ema)
+        return Extended(along_z, params._replace(along_z=None), jnp.mean(params.scale))
 
-    def to_denoise(params: Params, keys, batch: Batch) -> tuple[Noised, Array]:
+    def to_denoise(state: Extended, keys, batch: Batch) -> tuple[Noised, Array]:
         """What the denoiser sees and has to predict, and the regression's error."""
-        mean = parts.mean(params.mean, batch.mr)
+        mean = parts.mean(state.params.mean, batch.mr)
         error = parts.standard(batch.ct) - mean
         shown = jnp.concatenate([mean, batch.mr], axis=-1)
         noise = partial(noised, sde=sde, form=form, config=config.diffusion)
-        return noise(keys, error / params.scale, shown, along_z=batch.along_z), error
+        return noise(keys, error / state.scale, shown, along_z=batch.along_z), error
 
     def denoising_loss(along_z, params: Params, batch: Batch, shown: Noised):
         slabs = network.clone(depth=config.data.slab)
@@ -88,21 +89,21 @@ def joint(
         return jnp.mean(batch.valid * (output - shown.target) ** 2)  # type: ignore[operator]
 
     def update(state: Extended, keys, batch: Batch):
-        shown, _ = to_denoise(state.params, keys, batch)
+        shown, error = to_denoise(state, keys, batch)
         value, gradient = jax.value_and_grad(denoising_loss)(
             state.along_z.params, state.params, batch, shown
         )
-        (value,), gradient = mean_over(axis_name, value, gradient)
-        metrics = {"loss": value, "gradient_norm": jnp.linalg.norm(gradient)}
-        new = state._replace(along_z=advance(state.along_z, gradient, optimiser, training.ema))
+        figures, gradient = mean_over(axis_name, (value, *sizes(error, batch.valid)), gradient)
+        metrics = {"loss": figures[0], "gradient_norm": jnp.linalg.norm(gradient)}
+        along_z = advance(state.along_z, gradient, optimiser, training.ema)
+        new = Extended(along_z, state.params, newer_scale(state.scale, *figures[1:]))
         new, metrics["skipped"] = keep_finite(new, state, list(metrics.values()))
         return new, metrics | {"learning_rate": rate(state.along_z.step)}
 
     def loss(state: Extended, keys, batch: Batch):
-        shown, error = to_denoise(state.params, keys, batch)
+        shown, _ = to_denoise(state, keys, batch)
         value = denoising_loss(weights(state.along_z), state.params, batch, shown)
-        total, share = sizes(error, batch.valid)
-        return figures_over(axis_name, {"loss": value, "mean_error": total / share})
+        return figures_over(axis_name, {"loss": value})
 
     def for_synthesis(state: Extended) -> Params:
         return state.params._replace(along_z=weights(state.along_z))
@@ -129,29 +130,17 @@ def joint(
     else:
         draw, is_random = drawn(*to_draw, sampler_fn(sampler, config, sde), parts.ct), True
         means = parts.means()
-
-    def score_of_slice(params: Params, shown: Float[Array, "n z h w c"]) -> ScoreFn:
-        return score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
-
-    apart = drawn(parts, sde, score_of_slice, few_steps(config, sde), as_channels)
-
-    def compared(params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None) -> Samples:
-        """Draws of slices apart, which determine the residual's scale, spectrum and tails.
-
-        The layers between slices hardly change these, and volumes are too few to measure them: all
-        slices of a volume have nearly the same noise at low frequencies.
-        """
-        each = fold(jnp.asarray(keys)[:, None], jnp.arange(mr.shape[1])).ravel()
-        samples = apart(params, each, mr.reshape(-1, 1, *mr.shape[2:]))
-        return samples._replace(x=samples.x.reshape(*mr.shape[:-1], -1))
-
     return Method(
-        *(init, update, loss, for_synthesis, draw, is_random, validated),
+        *(init, update, loss, for_synthesis, draw, is_random),
         needs_teacher=True,
-        comparison=Comparison(compared, partial(measured, parts)),
-        params=Params,
+        params=stored,
         means=means,
     )
+
+
+def stored(shape: Any = None, **items: Any) -> Params:
+    """The parameters from the items of a checkpoint, where `shape` is a dictionary."""
+    return Params(**items, shape=shape and Shape(**shape))
 
 
 def layers(variables: Any) -> Any:

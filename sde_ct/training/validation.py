@@ -98,25 +98,16 @@ def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], di
     def compare(params: Any, keys: Sequence[Array], batches: list[Batch]) -> dict[str, float]:
         drawn = [
             [
-                slices(draw(params, fold(own, number), *conditions(batch)).x)
+                np.asarray(draw(params, fold(own, number), batch.mr[:, None]).x[:, 0])
                 for own, batch in zip(keys, batches, strict=True)
             ]
             for number in (1, 2)
         ]
-        together = Batch(*map(np.concatenate, zip(*(batch[:3] for batch in batches), strict=True)))  # type: ignore[arg-type]
+        images = (batch[:3] for batch in batches)
+        together = Batch(*map(np.concatenate, zip(*images, strict=True)))  # type: ignore[arg-type]
         return measured(np.stack([np.concatenate(one) for one in drawn]), together)
 
     return compare
-
-
-def conditions(batch: Batch) -> tuple[Array, Array | None]:
-    """The MRs of a batch as volumes, and the factor of the noise of all of them."""
-    return batch.mr_volumes, None if batch.along_z is None else batch.along_z[0]
-
-
-def slices(volumes: Array) -> np.ndarray:
-    """The slices [b, h, w, ·] of volumes [n, z, h, w, ·]."""
-    return np.asarray(volumes).reshape(-1, *volumes.shape[2:])
 
 
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:
@@ -130,15 +121,16 @@ def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]
     draw = parallel.seldom(build_method(few).draw)
 
     def show(params: Any, batch: Batch) -> dict[str, np.ndarray]:
-        mr, along_z = conditions(batch)
-        numbers = np.arange(len(mr[:SHOWN]))
+        volumes = batch.mr_volumes[:SHOWN]
+        numbers = np.arange(len(volumes))
         keys = slice_keys(config.training.seed, 0, numbers, numbers)
-        samples = jax.device_get(draw(params, keys, mr[:SHOWN], along_z))
+        along_z = None if batch.along_z is None else batch.along_z[0]
+        samples = jax.device_get(draw(params, keys, volumes, along_z))
         mr, ct = batch.mr[:SHOWN], batch.ct[:SHOWN]
         middle, black = config.data.neighbours, config.data.lowest
         images: dict[str, Any] = {"mr": mr[..., middle], "ct": ct[..., 0]}
         if samples.ok.all():
-            images["synthetic"] = slices(samples.x)[:SHOWN, ..., 0]
+            images["synthetic"] = samples.x.reshape(-1, *ct.shape[1:])[:SHOWN, ..., 0]
         return {name: (image - black) / (1 - black) for name, image in images.items()}
 
     return show

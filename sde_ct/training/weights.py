@@ -162,7 +162,9 @@ def starting_weights(
         step, chosen = choose(init, "best")
     step = peers.from_primary(step) or 0  # the other training may be adding checkpoints
     with peers.agreed():
-        weights = read_weights(init, step, chosen, validated=False)
+        # A method that compares no draws keeps the scale that its teacher has for synthesis.
+        compares = build_method(config).comparison is not None
+        weights = read_weights(init, step, chosen, validated=not compares)
         if build_method(config).needs_teacher and not has_draws(weights.params):
             raise InputError(
                 f"--teacher={init}: its denoiser has not been trained yet at step {step}: "
