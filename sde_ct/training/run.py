@@ -109,8 +109,9 @@ class Run:
                 if look and peers.is_primary():
                     save |= self._validate(validate, state, progress, telemetry)
                 if progress.step == last:
-                    cases, finite = self.batches.cases(last - 1), peers.from_primary(self._finite)
-                    watch.require_sound(self.workdir, last, bool(finite), cases)
+                    # Half a training may have no loss yet, as before a residual's denoiser.
+                    sound = bool(peers.from_primary(self._finite or last < plan.steps))
+                    watch.require_sound(self.workdir, last, sound, self.batches.cases(last - 1))
                 if progress.step == last or (save and not metrics["skipped"]):
                     self._save(state, progress, telemetry, final=progress.step == last)
             if interruption.signal is not None and progress.step < last:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sde_ct.data.through_plane import factor
-from sde_ct.methods import build_method
+from sde_ct.methods import build_method, windows
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys
@@ -68,6 +68,29 @@ def test_untrained_layers_leave_the_draws_of_the_residual_network():
     # Float32 sums in another order; the draws of a network without weights are .5 apart.
     np.testing.assert_allclose(one, other, atol=1e-4)
     assert np.abs(one[0] - one[1]).max() > 0.1
+
+
+def test_large_volumes_are_drawn_in_windows_without_seams(monkeypatch):
+    """40 slices in windows of 26, with random weights of the layers between slices."""
+    method = build_method(experiment("joint"), sampler="unipc")
+    params = trained("residual", 2)._replace(scale=jnp.asarray(0.5))
+    batch = coins(jax.random.key(0), 1)
+    params = method.weights(parallel.seldom(method.init)(jax.random.key(0), batch, params))
+    leaves, tree = jax.tree.flatten(params.along_z)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    random = [0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    params = params._replace(along_z=jax.tree.unflatten(tree, random))
+    mr = jax.random.uniform(jax.random.key(2), (1, 40, SIDE, SIDE, 1))
+    keys, along_z = slice_keys(0, 0, jnp.zeros(1, int), jnp.arange(1)), factor([9.0] * 5, 4.0, 40)
+
+    def drawn_with(largest: int) -> np.ndarray:
+        monkeypatch.setattr(windows, "LARGE", largest)
+        return np.asarray(jax.jit(method.draw)(params, keys, mr, along_z).x)
+
+    whole = drawn_with(10**9)
+    # Float32 sums in another order, four times; neighbouring slices are .1 apart.
+    np.testing.assert_allclose(drawn_with(0), whole, atol=1e-3)
+    assert np.abs(np.diff(whole, axis=1)).max() > 0.1
 
 
 @pytest.mark.slow

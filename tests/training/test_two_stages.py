@@ -11,6 +11,7 @@ from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import METRICS, read_metrics
 from sde_ct.training.weights import choose, read_weights, starting_weights, summary
 
+from .. import tiny
 from .test_loop import event_tags
 
 
@@ -26,6 +27,13 @@ def test_no_checkpoint_without_draws_is_the_best(runs):
     tags = list(event_tags(file))
     assert tags.count("ct") == 2 and tags.count("synthetic") == 1
     assert tags.count("validation/mean_loss") == 2 and tags.count("validation/loss") == 1
+
+
+def test_a_training_that_is_stopped_before_the_denoiser_has_not_failed(phantoms, tmp_path):
+    """Its validation loss is NaN by design, and the same command goes on."""
+    config = tiny.experiment("residual", validate_every=6)
+    tiny.train(config, phantoms, tmp_path, stop_at=6)
+    assert Checkpoints(tmp_path).latest == 6
 
 
 def test_synthesis_takes_the_residuals_scale_from_the_validation(runs):
