@@ -222,13 +222,14 @@ class Synthesizer:
         """The MR of each slice or volume, and the factor of the noise's covariance.
 
         In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of
-        `SLICES`. The copies change nothing in the other slices, and volumes of similar depth share
-        a program.
+        `SLICES`, so that volumes of similar depth share a program. The copies change nothing in the
+        other slices, except for a network that relates slices. It gets none.
         """
         depth = len(shown)
         if not self._together(depth):
             return shown[:, None], None
-        more = -depth % SLICES if depth > SLICES else 0
+        related = self._trained.config.data.slab > 1
+        more = -depth % SLICES if depth > SLICES and not related else 0
         volume = np.pad(shown, ((0, more), (0, 0), (0, 0), (0, 0)), "edge")
         length = self._trained.data["along_z_mm"]
         return volume[None], through_plane.factor(length, slice_mm, depth + more)

@@ -56,6 +56,14 @@ def test_draws_of_related_slices_depend_neither_on_devices_nor_on_the_batch(runs
     assert np.abs(alone[0] - alone[1]).max() > 10
 
 
+@pytest.mark.parametrize(("method", "depth"), [("diffusion", 16), ("joint", 9)])
+def test_only_slices_drawn_by_themselves_get_copies_of_the_last(method, depth, runs, correlated):
+    """Copies would be seen by the slices before them, like slices that no training had."""
+    synthesize = Synthesizer(load(runs("joint")) if method == "joint" else correlated, "em")
+    volumes, along_z = synthesize._stacked(np.zeros((9, 4, 4, 1), np.float32), 4.0)
+    assert volumes.shape[1] == depth == along_z.shape[-1]
+
+
 @pytest.mark.parametrize("lengths", [LENGTHS, 20.0])
 def test_slices_of_one_mr_are_as_alike_as_their_noise(lengths, correlated, mr):
     """Networks of earlier versions have one length for all frequencies."""
