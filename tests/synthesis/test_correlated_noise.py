@@ -51,8 +51,7 @@ def test_draws_depend_neither_on_devices_nor_on_the_batch(correlated, mr):
 def test_draws_of_related_slices_depend_neither_on_devices_nor_on_the_batch(runs, mr):
     joint = load(runs("joint"))
     alone = drawn(joint, mr, 1, batch=1)
-    np.testing.assert_allclose(drawn(joint, mr, 4), alone, atol=1.0)  # as above
-    np.testing.assert_allclose(drawn(joint, mr, 1, batch=32), alone, atol=1.0)
+    np.testing.assert_allclose(drawn(joint, mr, 2, batch=16), alone, atol=1.0)  # as above
     assert np.abs(alone[0] - alone[1]).max() > 10
 
 
