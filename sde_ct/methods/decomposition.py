@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -68,6 +69,11 @@ class Decomposition:
         """The regression's input channels and noise label."""
         nothing = jnp.zeros((*mr.shape[:-1], 2))
         return jnp.concatenate([nothing, mr], axis=-1), jnp.zeros(len(mr))
+
+    def untrained(self, key: Array, mr: Float[Array, "b h w k"]) -> Params:
+        """Random weights of both networks, for their shapes alone."""
+        first = self.network.forward.init(key, *self.inputs(mr[:1]))
+        return Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
 
     def mean(self, params: Any, mr: Float[Array, "b h w k"]) -> Float[Array, "b h w 1"]:
         return evaluator(self.network)(params, *self.inputs(mr))

@@ -121,9 +121,7 @@ def distilled(
         return either_orientation(draw) if config.data.flip else draw
 
     def init(key, batch: Batch, params: Params | None = None) -> Student:
-        if params is None:  # for the shapes alone
-            first = network.forward.init(key, *parts.inputs(batch.mr[:1]))
-            params = Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
+        params = parts.untrained(key, batch.mr) if params is None else params
         generator = fresh(params.denoiser, optimiser, training.ema)
         return Student(generator, params.mean, params.scale)
 

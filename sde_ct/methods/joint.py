@@ -65,13 +65,10 @@ def joint(
     optimiser, rate = adam(training), schedule(training, training.learning_rate)
 
     def init(key, batch: Batch, params: Params | None = None) -> Extended:
-        inputs, label = parts.inputs(batch.mr[:1])
-        if params is None:  # for the shapes alone
-            first = network.forward.init(key, inputs, label)
-            params = Params(first, jax.tree.map(jnp.copy, first), jnp.ones(()))
+        params = parts.untrained(key, batch.mr) if params is None else params
         begin = params.along_z
         if begin is None:
-            begin = layers(network.clone(depth=1).forward.init(key, inputs, label))
+            begin = layers(network.clone(depth=1).forward.init(key, *parts.inputs(batch.mr[:1])))
         along_z = fresh(begin, optimiser, training.ema)
         return Extended(along_z, params._replace(along_z=None), jnp.mean(params.scale))
 

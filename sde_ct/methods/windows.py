@@ -15,8 +15,9 @@ Volumes = Float[Array, "n z *d"]
 def by_windows(function: Callable[..., Volumes], reach: int, *volumes: Volumes) -> Volumes:
     """`function` of volumes, with less memory than the whole of a large volume would need.
 
-    A window holds `reach` slices on each side of the slices that it contributes. If these see no
-    farther, the result is that of the whole volume, except for rounding.
+    A window contributes the values of its inner slices, and holds `reach` further slices on each
+    side, as far as these values depend on them. So the result is that of the whole volume, except
+    for rounding.
 
     Args:
       function: makes a value of each slice of volumes of any depth.
@@ -30,7 +31,7 @@ def by_windows(function: Callable[..., Volumes], reach: int, *volumes: Volumes) 
     first = jnp.minimum(jnp.arange(-(-depth // CORE)) * CORE, depth - CORE)
 
     def window(begin: Array) -> Volumes:
-        """The slices from `begin` on; at its ends a volume ends in the window too."""
+        """The values of the slices from `begin` on. No window reaches beyond the volume."""
         start = jnp.clip(begin - reach, 0, depth - size)
         parts = [jax.lax.dynamic_slice_in_dim(x, start, size, axis=1) for x in volumes]
         return jax.lax.dynamic_slice_in_dim(function(*parts), begin - start, CORE, axis=1)

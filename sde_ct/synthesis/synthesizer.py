@@ -223,7 +223,7 @@ class Synthesizer:
 
         In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of
         `SLICES`, so that volumes of similar depth share a program. The copies change nothing in the
-        other slices, except for a network that relates slices. It gets none.
+        other slices. A network that relates slices gets no copies, because they would change them.
         """
         depth = len(shown)
         if not self._together(depth):

@@ -109,7 +109,7 @@ class Run:
                 if look and peers.is_primary():
                     save |= self._validate(validate, state, progress, telemetry)
                 if progress.step == last:
-                    # Half a training may have no loss yet, as before a residual's denoiser.
+                    # A training that is stopped before its denoiser begins has no loss yet.
                     sound = bool(peers.from_primary(self._finite or last < plan.steps))
                     watch.require_sound(self.workdir, last, sound, self.batches.cases(last - 1))
                 if progress.step == last or (save and not metrics["skipped"]):

@@ -49,7 +49,8 @@ class Watch:
     def require_sound(self, workdir: Path, last: int, finite: bool, cases: Sequence[str]) -> None:
         """Raise Diverged if a training ended badly at step `last`, with a batch of `cases`.
 
-        A single skipped update at the end may be by chance. `finite` is of the last validation.
+        A single skipped update at the end may be by chance. `finite` says whether the last
+        validation loss is finite.
         """
         end = f"(the last batch: {', '.join(cases)}): {REMEDY}"
         if self._skipped == last:
