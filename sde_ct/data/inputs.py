@@ -31,8 +31,8 @@ class NetworkInput(NamedTuple):
     """An MR in the form on which a network is conditioned."""
 
     mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = contrasts·(1 + 2·neighbours)
-    body: Float[np.ndarray, "z h w"]  # 1 inside the body
-    mask: Float[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, or else the body
+    body: UInt8[np.ndarray, "z h w"]  # 1 inside the body
+    mask: UInt8[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, or else the body
     air: Bool[np.ndarray, "z h w"]  # voxels that the MR shows to be air
     grid: SliceGrid
     percentiles: Percentiles  # of the MR inside the body, a.u., from the volume's own voxels
@@ -135,8 +135,8 @@ def network_input(
     judged = cut.body if mask is None else cut_mask(mask, cut.grid)
     return NetworkInput(
         mr=stacked([scaling.to_model(*contrast)[index] for contrast in contrasts]),
-        body=np.asarray(cut.body, np.float32),
-        mask=np.asarray(judged, np.float32),
+        body=cut.body,
+        mask=judged,
         air=_air(cut, mr),
         grid=cut.grid,
         percentiles=cut.percentiles,

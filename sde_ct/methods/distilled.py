@@ -27,7 +27,7 @@ from sde_ct.methods.decomposition import (
 )
 from sde_ct.methods.diffusion import form_of
 from sde_ct.methods.energy_score import energy_score
-from sde_ct.methods.mirroring import either_orientation
+from sde_ct.methods.mirroring import by_turned_slices, orientations
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.methods.step import (
     TrainState,
@@ -108,17 +108,18 @@ def distilled(
             # Keys are folded, because the orientation of the MR is drawn from the keys themselves.
             noise = correlated_noise(fold(keys, 0), along_z, shape)
 
-            def of_slices(noise: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], *given):
+            def of_slices(mr: Float[Array, "b h w k"], noise: Float[Array, "b h w 1"], *given):
                 mean = given[0] if given else parts.mean(params.mean, mr)
                 shown = jnp.concatenate([mean, mr], axis=-1)
                 rest = generate(evaluator(network), params.denoiser, noise, shown)
                 return finish(params, mean, rest)
 
             given = () if means is None else (means,)
-            x = by_slices(of_slices, noise, mr, *given)
+            by = partial(by_turned_slices, orientations(keys)) if config.data.flip else by_slices
+            x = by(of_slices, mr, noise, *given)
             return Samples(x, jnp.full(len(x), 2 - len(given)), all_finite(x))
 
-        return either_orientation(draw) if config.data.flip else draw
+        return draw
 
     def init(key, batch: Batch, params: Params | None = None) -> Student:
         params = parts.untrained(key, batch.mr) if params is None else params

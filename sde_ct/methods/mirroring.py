@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from sde_ct.config import DataConfig
+from sde_ct.methods.slices import by_slices
 from sde_ct.sampling.chain import all_finite
 from sde_ct.types import Samples
 
@@ -33,12 +34,39 @@ def either_orientation(draw: Draw) -> Draw:
     def turned_draw(
         params, keys, mr: Float[Array, "n z h w k"], along_z=None, *means: Float[Array, "n z h w 2"]
     ) -> Samples:
-        turned = jax.vmap(jax.random.bernoulli)(keys).reshape(-1, 1, 1, 1, 1)
+        turned = orientations(keys).reshape(-1, 1, 1, 1, 1)
         own = [jnp.where(turned, both[..., 1:], both[..., :1]) for both in means]
         samples = draw(params, keys, jnp.where(turned, mirrored(mr), mr), along_z, *own)
         return samples._replace(x=jnp.where(turned, mirrored(samples.x), samples.x))
 
     return turned_draw
+
+
+def by_turned_slices(
+    turned: Bool[Array, " n"], function: Callable[..., Array], mr: Array, noise: Array, *means
+) -> Float[Array, "n z h w 1"]:
+    """`by_slices` of `function`, (mr, noise, *means) -> CT, which sees volumes of two orientations.
+
+    The result is that of `either_orientation`. But slices are mirrored a few at a time, so that no
+    mirror image of a whole volume is held in memory.
+
+    Args:
+      turned: for each volume, whether `function` sees its mirror image.
+      means: of both orientations, as `of_orientations` returns them.
+    """
+
+    def of_slices(mr: Float[Array, "b h w k"], turned: Bool[Array, " b"], noise: Array, *means):
+        turned = turned[:, None, None, None]
+        own = [jnp.where(turned, both[..., 1:], both[..., :1]) for both in means]
+        x = function(jnp.where(turned, mirrored(mr), mr), noise, *own)
+        return jnp.where(turned, mirrored(x), x)
+
+    return by_slices(of_slices, mr, jnp.broadcast_to(turned[:, None], mr.shape[:2]), noise, *means)
+
+
+def orientations(keys: Key[Array, " n"]) -> Bool[Array, " n"]:
+    """For each draw, whether it sees the mirror image of its MR."""
+    return jax.vmap(jax.random.bernoulli)(keys)
 
 
 def of_orientations(

@@ -181,7 +181,7 @@ class Synthesizer:
         batch = self._batched.prepare(mr.shape[1:], len(stacks), along_z)
         padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
         # The only array of all draws: ten draws of a large volume take a gigabyte.
-        x = np.empty((len(draws), len(mr), *mr.shape[1:4]), np.float32)
+        x = np.empty((len(draws), depth, *mr.shape[2:4]), np.float32)
         nfe, ok, start = np.empty(len(stacks)), np.empty(len(stacks), bool), time.perf_counter()
 
         def fill(begin: int) -> None:  # a function, so that no batch is kept during the next one
@@ -193,7 +193,9 @@ class Synthesizer:
             each = mr[stacks[rows]] if len(mr) > 1 else np.broadcast_to(mr, shape)
             samples = self._batched(keys, each, along_z)
             for row, one, *figures in zip(range(begin, len(stacks)), *samples, strict=False):
-                x[row % len(draws), row // len(draws)], nfe[row], ok[row] = one[..., 0], *figures
+                first = row // len(draws) * mr.shape[1]  # the sample's lowest slice
+                x[row % len(draws), first:][: len(one)] = one[: depth - first, ..., 0]
+                nfe[row], ok[row] = figures
 
         for begin in progress(range(0, len(stacks), batch)):
             fill(begin)
@@ -204,7 +206,6 @@ class Synthesizer:
                 f"{case}: {np.sum(~ok)} of {ok.size} draws are not finite or did not reach their "
                 "end: take more steps or a looser tolerance, or train longer."
             )
-        x = x.reshape(len(draws), -1, *x.shape[3:])[:, :depth]
         return x, float(nfe.mean()) + means / len(draws), seconds / (depth * len(draws))
 
     def _shares_means(self, mr: Float[np.ndarray, "z h w k"], draws: int) -> bool:

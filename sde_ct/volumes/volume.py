@@ -90,7 +90,7 @@ def restore(volume: Volume, like: Volume) -> Volume:
         np.stack([np.arange(3), np.ones(3)], axis=1), nib.orientations.io_orientation(like.affine)
     )
     array = nib.orientations.apply_orientation(volume.array, back)
-    return like.with_array(np.ascontiguousarray(array), volume.unit)
+    return like.with_array(np.asarray(array), volume.unit)
 
 
 def left_posterior_superior(volume: Volume) -> Volume:
