@@ -32,9 +32,9 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
 
     The status is 2, with `error: …` on stderr, if the input cannot be used (InputError), a file
     cannot be read or written (OSError), the memory of the machine or of a device does not suffice,
-    or an override of `--config` names no field. If a signal
-    ended the program cleanly (Interrupted), the status is 75 for SIGTERM and 128 + its number for
-    another. absl reports unknown flags and values of the wrong type.
+    or an override of `--config` names no field. It is 130 after Ctrl-C. If a signal ended the
+    program cleanly (Interrupted), it is 75 for SIGTERM and 128 + its number for another. absl
+    reports unknown flags and values of the wrong type.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -56,6 +56,9 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         except Interrupted as end:
             print(f"stopped: {end}", file=sys.stderr)
             return TRY_AGAIN if end.signal == signal.SIGTERM else 128 + end.signal
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C; complete files are kept", file=sys.stderr)
+            return 128 + signal.SIGINT
         except OSError as error:  # for example a full disk, missing permissions or a missing recipe
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             mend = ": make room and give the same command again" if full else ""

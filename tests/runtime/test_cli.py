@@ -83,6 +83,8 @@ def main():
         bytearray(2**62)
     if steps.value == 10:
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+    if steps.value == 11:
+        raise KeyboardInterrupt
     if steps.value < 1:
         raise InputError(f"steps = {steps.value}: give 1 or more")
 run(main)
@@ -103,6 +105,7 @@ RUNS = {
     "full disk": (["--steps=8"], 2, "device: 'out/a.nii': make room and give the same command"),
     "no memory": (["--steps=9"], 2, "error: the memory is too small (MemoryError): give smaller"),
     "no device memory": (["--steps=10"], 2, "(RESOURCE_EXHAUSTED: Out of memory allocating 9"),
+    "Ctrl-C": (["--steps=11"], 130, "stopped by Ctrl-C; complete files are kept"),
     "stray word": (["now"], 2, "error: argument 'now' is not a flag: write --name=value"),
     "misspelt flag": (["--step=3"], 1, "Unknown command line flag 'step'"),
     "misspelt field": (["--config.bta=3"], 2, "error: --config: Field bta not found"),
