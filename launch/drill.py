@@ -23,6 +23,9 @@ from sde_ct.runtime.cli import run
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, e.g. configs/demo/gan.py.")
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "New folder for both trainings.", required=True)
+TEACHER = flags.DEFINE_string(
+    "teacher", None, "Work directory of a trained network, for recipes that start from one."
+)
 KILLS = flags.DEFINE_integer("kills", 20, "How often the second training is killed.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the random moments.")
 flags.mark_flag_as_required("config")
@@ -69,11 +72,12 @@ def _command(workdir: Path) -> list[str]:
     """The command that trains to `workdir`, with the recipe and overrides of this call."""
     flag = flags.FLAGS["config"]
     changed = config_flags.get_override_values(flag)
+    teacher = [f"--teacher={TEACHER.value}"] if TEACHER.value else []
     return [
         *(sys.executable, str(Path(__file__).with_name("train.py"))),
         f"--config={config_flags.get_config_filename(flag)}",
         *(f"--config.{name}={value}" for name, value in changed.items()),
-        *(f"--data={DATA.value}", f"--workdir={workdir}"),
+        *(f"--data={DATA.value}", f"--workdir={workdir}", *teacher),
     ]
 
 

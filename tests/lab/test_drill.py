@@ -19,7 +19,7 @@ from ..programs import ROOT
 from ..training import cheap
 
 
-def drill(phantoms, tmp_path, method: str, kills: int, **training) -> dict[str, int]:
+def drill(phantoms, tmp_path, method: str, kills: int, *flags: str, **training) -> dict[str, int]:
     """The kinds of the kills, when the drill says that the final states are the same."""
     config = tiny.experiment(method, **cheap.OFTEN | training)
     # Of 150 steps, the regression has 3, because most kills come in the first ten.
@@ -27,7 +27,7 @@ def drill(phantoms, tmp_path, method: str, kills: int, **training) -> dict[str, 
     recipe = tiny.write_recipe(config, tmp_path / "recipe.py")
     command = [
         *(sys.executable, "launch/drill.py", f"--config={recipe}", f"--data={phantoms.folder}"),
-        *(f"--output={tmp_path / 'drill'}", f"--kills={kills}"),
+        *(f"--output={tmp_path / 'drill'}", f"--kills={kills}", *flags),
     ]
     environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     done = subprocess.run(
@@ -76,3 +76,10 @@ def test_a_training_killed_24_times_ends_the_same(phantoms, tmp_path):
 def test_a_residual_training_killed_6_times_ends_the_same(phantoms, tmp_path):
     """Before the denoiser begins, and after."""
     drill(phantoms, tmp_path, "residual", 6, steps=150, validate_every=50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["joint", "distilled"])
+def test_a_training_with_a_teacher_killed_6_times_ends_the_same(method, runs, phantoms, tmp_path):
+    teacher = f"--teacher={runs('residual')}"
+    drill(phantoms, tmp_path, method, 6, teacher, steps=150, validate_every=50)
