@@ -158,9 +158,12 @@ def from_slices(
     scale = tuple(1.0 / s for s in grid.scale)
     offset = tuple(-o / s for o, s in zip(grid.offset, grid.scale, strict=True))
     plane = upright.array.shape[1::-1]
-    if scale == (1.0, 1.0) and offset == (0.0, 0.0) and plane == slices.shape[1:]:
+    first = tuple(map(int, offset))
+    held = all(0 <= o <= n - p for o, n, p in zip(first, slices.shape[1:], plane, strict=True))
+    if scale == (1.0, 1.0) and offset == first and held:
         # Not copied, because ten draws of a large volume take a gigabyte.
-        array = np.asarray(slices, np.float32)
+        inside = (slice(o, o + p) for o, p in zip(first, plane, strict=True))
+        array = np.asarray(slices, np.float32)[:, *inside]
     else:
         array = _resample(slices, scale, offset, plane, fill)  # type: ignore[arg-type]
     return restore(Volume(array.transpose(2, 1, 0), upright.affine, unit), grid.frame)
