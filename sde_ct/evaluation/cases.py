@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sde_ct.errors import InputError
 from sde_ct.evaluation.columns import UNMEASURED
@@ -21,6 +21,8 @@ from sde_ct.volumes.masks import CtVolume, Mask
 from sde_ct.volumes.on_grid import on_grid, read_on_grid
 from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.volume import Volume, canonical
+
+ROUNDED = 1.0  # HU by which files of rounded draws and of their rounded mean may differ
 
 
 class Evaluated(NamedTuple):
@@ -117,8 +119,9 @@ def evaluate_files(
 ) -> EvaluatedCase:
     """Read, check and evaluate one case, with its draws if there are any.
 
-    A prediction or draw that does not look like HU is named in `doubt`. Its figures still count,
-    because a method must not gain if its worst cases drop out. A reference not in HU is refused.
+    A prediction or draw that does not look like HU is named in `doubt`, as is a prediction that is
+    not the mean of the draws. Its figures still count, because a method must not gain if its worst
+    cases drop out. A reference not in HU is refused.
 
     Args:
         z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined
@@ -151,6 +154,7 @@ def evaluate_files(
             doubt = doubt or _doubt(path, draw)
             draws.append(draw.array[..., z_slices].astype(np.float32))
         drawn = DrawnCase(ct, z_slices, np.stack(draws), real, whole > 0, seen)
+        doubt = doubt or _other_draws(files, drawn.draws, sct.array[..., z_slices], mask)
         judged = judge(drawn.draws, real, mask)
         judged = further(files, judged, drawn) if further else judged
         return EvaluatedCase(Row(method, files.name, figures | judged.figures), judged, doubt)
@@ -171,6 +175,22 @@ def _doubt(path: Path, sct: Volume) -> str:
     return (
         f"{path} may not be in HU (values {sct.array.min():g} to {sct.array.max():g}): "
         f"{problem.what}. Its figures count without a correction; if the units are wrong, {fix}."
+    )
+
+
+def _other_draws(
+    files: CaseFiles,
+    draws: Float[np.ndarray, "m x y z"],
+    predicted: Float[np.ndarray, "x y z"],
+    mask: Bool[np.ndarray, "x y z"],
+) -> str:
+    """A warning if the prediction is not the mean of the draws, else an empty text."""
+    apart = float(np.abs(draws.mean(axis=0) - predicted)[mask].mean())
+    if apart <= ROUNDED:
+        return ""
+    return (
+        f"{files.prediction} differs by {apart:.1f} HU on average from the mean of the "
+        f"{len(draws)} draws in {files.draws[0].parent}: give all draws of this prediction."
     )
 
 

@@ -1,5 +1,6 @@
 """Files matched by case, and the program on them."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -164,6 +165,15 @@ def test_draws_are_judged(drawn):
     assert row.figures["spread_skill"] == pytest.approx(np.sqrt(5), rel=0.08)
     assert judged.by_draws.rmse == pytest.approx(40 / np.sqrt(np.arange(1, 5)), rel=0.1)
     assert judged.by_draws.limit < 5
+
+
+def test_draws_of_another_prediction_are_doubted(drawn):
+    found = match_cases(drawn / "sct", drawn / "ref", draws=drawn / "draws")
+    case = found.cases[0]
+    assert evaluate_files(case, VOLUME, "EM-M").doubt == ""
+    other = dataclasses.replace(case, draws=found.cases[1].draws)
+    doubt = evaluate_files(other, VOLUME, "EM-M").doubt
+    assert "differs by" in doubt and "give all draws of this prediction" in doubt
 
 
 def test_cases_without_draws_are_refused(drawn):
