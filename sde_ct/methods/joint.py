@@ -16,7 +16,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.config import Experiment
-from sde_ct.methods.decomposition import Decomposition, Params, Shape, newer_scale, sizes
+from sde_ct.frequencies import FREQUENCIES
+from sde_ct.methods.decomposition import (
+    KNOTS,
+    Decomposition,
+    Params,
+    Shape,
+    newer_scale,
+    sizes,
+)
 from sde_ct.methods.diffusion import Noised, form_of, noised, shown_to_network
 from sde_ct.methods.residual_draw import drawn
 from sde_ct.methods.samplers import MEAN, sampler_fn
@@ -65,7 +73,7 @@ def joint(
     optimiser, rate = adam(training), schedule(training, training.learning_rate)
 
     def init(key, batch: Batch, params: Params | None = None) -> Extended:
-        params = parts.untrained(key, batch.mr) if params is None else params
+        params = with_shape(parts.untrained(key, batch.mr) if params is None else params)
         begin = params.along_z
         if begin is None:
             begin = layers(network.clone(depth=1).forward.init(key, *parts.inputs(batch.mr[:1])))
@@ -133,6 +141,17 @@ def joint(
         params=stored,
         means=means,
     )
+
+
+def with_shape(params: Params) -> Params:
+    """The parameters with a scale for each of `KNOTS` and with changes to the residual.
+
+    Where a teacher has no changes, these change nothing. So the state of a training has the same
+    arrays whatever its teacher, and a checkpoint can be read without the teacher.
+    """
+    unchanged = Shape(jnp.ones(len(FREQUENCIES)), jnp.ones(()))
+    scale = jnp.broadcast_to(params.scale, (len(KNOTS),))
+    return params._replace(scale=scale, shape=params.shape or unchanged)
 
 
 def stored(shape: Any = None, **items: Any) -> Params:

@@ -22,8 +22,8 @@ from sde_ct.training.state import fresh_state
 
 # Fields that decide what a network has learnt to do; those of training and sampling do not.
 MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
-
-
+# How the names of parameters begin that validation measures, and no network has.
+MEASURED = (".scale", ".shape")
 NETWORK = "network"  # in the progress of a checkpoint: `network_of` its configuration
 
 
@@ -182,11 +182,12 @@ def starting_weights(
 
 
 def _shapes(config: Experiment, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight, by its name."""
+    """The shape of every weight of a network, by its name."""
     method = build_method(config)
     params = jax.eval_shape(lambda: method.weights(fresh_state(method, config, size)))
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+    shapes = {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+    return {name: shape for name, shape in shapes.items() if not name.startswith(MEASURED)}
 
 
 def _differences(theirs: Experiment, config: Experiment, *fields: str) -> list[str]:

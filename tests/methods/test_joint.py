@@ -9,6 +9,7 @@ import pytest
 
 from sde_ct.data.through_plane import factor
 from sde_ct.methods import build_method, windows
+from sde_ct.methods.decomposition import Shape
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys
@@ -68,6 +69,20 @@ def test_untrained_layers_leave_the_draws_of_the_residual_network():
     # Float32 sums in another order; the draws of a network without weights are .5 apart.
     np.testing.assert_allclose(one, other, atol=1e-4)
     assert np.abs(one[0] - one[1]).max() > 0.1
+
+
+def test_a_state_has_the_same_arrays_whatever_its_teacher():
+    """Otherwise a checkpoint could not be read, because this is done without the teacher."""
+    batch, method = coins(jax.random.key(0), 1), build_method(experiment("joint"))
+    learner = build_method(experiment("residual"))
+    plain = jax.eval_shape(lambda: learner.weights(learner.init(jax.random.key(0), batch)))
+    ones = jax.ShapeDtypeStruct((6,), jnp.float32), jax.ShapeDtypeStruct((5,), jnp.float32)
+    validated = plain._replace(scale=ones[0], shape=Shape(ones[1], plain.scale))
+    without, *given = (
+        jax.eval_shape(method.init, jax.random.key(0), batch, *teacher)
+        for teacher in ((), (plain,), (validated,))
+    )
+    assert all(one == without for one in given)
 
 
 def test_large_volumes_are_drawn_in_windows_without_seams(monkeypatch):
