@@ -1,7 +1,6 @@
 """Four simulated devices on the CPU and fast compilation, set before JAX is imported; and what
 several folders of tests share."""
 
-import functools
 import gc
 import os
 from collections.abc import Callable
@@ -9,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sde_ct.runtime import cache  # which does not import JAX
+from sde_ct.runtime import cache  # which does not import JAX, nor does the next
+from sde_ct.storage.lock import awaited
 
 # Compiling takes most of a first run. Without LLVM's optimisation it takes a quarter less time, and
 # small networks run hardly slower.
@@ -35,30 +35,49 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory):
-    """Five small patients, prepared; the whole session's, so nobody writes to them."""
-    from . import tiny  # here, because it imports JAX
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`once(name, make)`: a folder that `make` has filled, once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    return tiny.prepared_phantoms(tmp_path_factory.mktemp("phantoms"))
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with awaited(shared / f"{name}.lock", lambda holder: None):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def runs(phantoms, tmp_path_factory) -> Callable[[str], Path]:
+def phantoms(once):
+    """Five small patients, prepared; the whole session's, so nobody writes to them."""
+    from sde_ct.data.prepared import read_prepared
+
+    from . import tiny  # here, because it imports JAX
+
+    return read_prepared(once("phantoms", tiny.prepared_phantoms) / "data")
+
+
+@pytest.fixture(scope="session")
+def runs(phantoms, once) -> Callable[[str], Path]:
     """`runs(method)`: the work directory of `tiny.experiment(method)`, trained once."""
     from . import programs, tiny
 
-    root = tmp_path_factory.mktemp("runs")
-
-    @functools.cache
     def trained(method: str) -> Path:
-        recipe = tiny.write_recipe(tiny.experiment(method), root / f"{method}.py")
         teacher = [f"--teacher={trained('residual')}"] if method in ("distilled", "joint") else []
-        done = programs.call(
-            *("train", f"--config={recipe}", f"--data={phantoms.folder}"),
-            *(f"--workdir={root / method}", *teacher),
-        )
-        assert done.status == 0, done.err
-        return root / method
+
+        def train(workdir: Path) -> None:
+            recipe = tiny.write_recipe(tiny.experiment(method), workdir.with_suffix(".py"))
+            done = programs.call(
+                *("train", f"--config={recipe}", f"--data={phantoms.folder}"),
+                *(f"--workdir={workdir}", *teacher),
+            )
+            assert done.status == 0, done.err
+
+        return once(f"run-{method}", train)
 
     return trained
 
