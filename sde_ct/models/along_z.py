@@ -7,11 +7,15 @@ from jaxtyping import Array, Float
 from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
 
-REACH = 1  # slices on each side that a layer sees
+REACH = 2  # slices on each side that a layer sees
+NARROW = 4  # the layer has as many fewer channels than its input, which makes it cheap
 
 
 class AlongZ(nn.Module):
-    """Norm, swish, a convolution along z and a dense layer. It adds 0 at initialisation."""
+    """A dense layer, norm, swish, a convolution along z, swish and a dense layer.
+
+    It adds 0 at initialisation.
+    """
 
     groups: int
     dtype: DType
@@ -20,9 +24,10 @@ class AlongZ(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Slices of volumes of the same depth, one volume after the other."""
-        h = nn.swish(GroupNorm(self.groups, name="norm")(x))
+        narrow, zeros = max(1, x.shape[-1] // NARROW), nn.initializers.zeros
+        h = Dense(narrow, dtype=self.dtype, name="in")(x)
+        h = nn.swish(GroupNorm(min(self.groups, max(1, narrow // 2)), name="norm")(h))
         h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h))
-        zeros = nn.initializers.zeros
         return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)
 
 
