@@ -12,8 +12,8 @@ longer, because its draws have to decide before their slices can agree.
       --config.residual.denoiser_share=0.6 --config.diffusion.times=uniform \\
       --config.data.deform=1 --config.training.steps=40000 --config.training.validate_every=40000 \\
       --config.training.learning_rate=1e-3 --config.training.warmup=500 --config.training.ema=0.999
-  python launch/phantom.py --layout=synthrad2023 --output=out/more/cohort --patients=1640 --seed=1 \\
-      --shape=64,48,20 --spacing=6.25,6.25,4
+  python launch/phantom.py --layout=synthrad2023 --output=out/more/cohort --patients=1640 \\
+      --seed=1 --shape=64,48,20 --spacing=6.25,6.25,4
   python launch/prepare.py --source=synthrad2023 --input=out/more/cohort --output=out/more/data \\
       --validation=0.025 --test=0
   python launch/train.py --config=configs/demo/joint.py --teacher=out/thin/residual \\
