@@ -26,6 +26,7 @@ class AlongZ(nn.Module):
         """Slices of volumes of the same depth, one volume after the other."""
         narrow, zeros = max(1, x.shape[-1] // NARROW), nn.initializers.zeros
         h = Dense(narrow, dtype=self.dtype, name="in")(x)
+        # Groups have two channels at least, because the norm removes the mean of a group.
         h = nn.swish(GroupNorm(min(self.groups, max(1, narrow // 2)), name="norm")(h))
         h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h))
         return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)

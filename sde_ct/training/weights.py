@@ -15,6 +15,7 @@ from sde_ct.config_record import differences, to_dict
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method
 from sde_ct.methods.decomposition import has_draws
+from sde_ct.models import along_z
 from sde_ct.runtime import parallel, peers
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.experiment import read_experiment
@@ -92,7 +93,8 @@ def network_of(config: Experiment) -> str:
     """A hash of all that decides the names and shapes of the weights."""
     record = to_dict(config)
     data = [record["data"][name] for name in ("neighbours", "contrasts")]
-    text = json.dumps([record["method"], record["network"], data])
+    between = [along_z.NARROW, along_z.REACH] if config.data.slab > 1 else []
+    text = json.dumps([record["method"], record["network"], data, *between])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

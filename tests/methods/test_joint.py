@@ -51,6 +51,21 @@ def trained(method: str, steps: int, params=None):
     return learner.weights(state)
 
 
+def random_weights():
+    """Weights of a residual network, with a scale of 0.5. Fresh networks would return zero."""
+    learner = build_method(experiment("residual"))
+    init = parallel.seldom(lambda key, batch: learner.weights(learner.init(key, batch)))
+    params = init(jax.random.key(0), coins(jax.random.key(0), 1))
+    return with_noise(params, 0.05)._replace(scale=jnp.asarray(0.5))
+
+
+def with_noise(params, size: float):
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noise = [size * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(tree, [x + n for x, n in zip(leaves, noise, strict=True)])
+
+
 def drawn(method: str, params, count: int) -> np.ndarray:
     draw = parallel.seldom(build_method(experiment(method), sampler="dpm_sde").draw)
     keys = slice_keys(0, 0, jnp.zeros(count, int), jnp.arange(count))
@@ -60,8 +75,7 @@ def drawn(method: str, params, count: int) -> np.ndarray:
 
 
 def test_untrained_layers_leave_the_draws_of_the_residual_network():
-    params = trained("residual", 2)._replace(scale=jnp.asarray(0.5))
-    method = build_method(experiment("joint"))
+    params, method = random_weights(), build_method(experiment("joint"))
     batch = coins(jax.random.key(0), 1)
     extended = method.weights(parallel.seldom(method.init)(jax.random.key(0), batch, params))
     assert extended.along_z is not None and params.along_z is None
@@ -88,13 +102,9 @@ def test_a_state_has_the_same_arrays_whatever_its_teacher():
 def test_large_volumes_are_drawn_in_windows_without_seams(monkeypatch):
     """40 slices in windows of 26, with random weights of the layers between slices."""
     method = build_method(experiment("joint"), sampler="unipc")
-    params = trained("residual", 2)._replace(scale=jnp.asarray(0.5))
-    batch = coins(jax.random.key(0), 1)
+    params, batch = random_weights(), coins(jax.random.key(0), 1)
     params = method.weights(parallel.seldom(method.init)(jax.random.key(0), batch, params))
-    leaves, tree = jax.tree.flatten(params.along_z)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    random = [0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-    params = params._replace(along_z=jax.tree.unflatten(tree, random))
+    params = params._replace(along_z=with_noise(params.along_z, 0.3))
     mr = jax.random.uniform(jax.random.key(2), (1, 40, SIDE, SIDE, 1))
     keys, along_z = slice_keys(0, 0, jnp.zeros(1, int), jnp.arange(1)), factor([9.0] * 5, 4.0, 40)
 
