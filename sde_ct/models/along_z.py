@@ -8,7 +8,8 @@ from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
 
 REACH = 2  # slices on each side that a layer sees
-NARROW = 4  # the layer has as many fewer channels than its input, which makes it cheap
+# A layer has as many fewer channels than its input, which makes it cheap, but at least `LEAST`.
+NARROW, LEAST = 4, 8
 
 
 class AlongZ(nn.Module):
@@ -24,10 +25,10 @@ class AlongZ(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Slices of volumes of the same depth, one volume after the other."""
-        narrow, zeros = max(1, x.shape[-1] // NARROW), nn.initializers.zeros
+        narrow, zeros = max(LEAST, x.shape[-1] // NARROW), nn.initializers.zeros
         h = Dense(narrow, dtype=self.dtype, name="in")(x)
         # Groups have two channels at least, because the norm removes the mean of a group.
-        h = nn.swish(GroupNorm(min(self.groups, max(1, narrow // 2)), name="norm")(h))
+        h = nn.swish(GroupNorm(min(self.groups, narrow // 2), name="norm")(h))
         h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h))
         return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)
 

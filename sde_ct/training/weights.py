@@ -93,7 +93,7 @@ def network_of(config: Experiment) -> str:
     """A hash of all that decides the names and shapes of the weights."""
     record = to_dict(config)
     data = [record["data"][name] for name in ("neighbours", "contrasts")]
-    between = [along_z.NARROW, along_z.REACH] if config.data.slab > 1 else []
+    between = [along_z.NARROW, along_z.LEAST, along_z.REACH] if config.data.slab > 1 else []
     text = json.dumps([record["method"], record["network"], data, *between])
     return hashlib.sha256(text.encode()).hexdigest()
 
