@@ -24,7 +24,7 @@ longer, because its draws have to decide before their slices can agree.
 The layers that relate slices learn from further phantoms, because each shows only once which of two
 outcomes all slices of a region have. Those of the residual network serve too: --data=out/thin/data.
 
-Cost: half an hour on two CPU cores, after an hour for the residual network. What it changes is
+Cost: half an hour on one CPU core, after an hour for the residual network. What it changes is
 measured in docs/synthesis.md.
 """
 
