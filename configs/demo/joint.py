@@ -21,8 +21,8 @@ longer, because its draws have to decide before their slices can agree.
   python launch/synthesize.py --workdir=out/thin/joint --output=out/thin --sampler=dpm_sde \\
       --mr=out/thin/cohort/Task1/pelvis/1PA001/mr.nii.gz
 
-The layers that relate slices learn from further phantoms, because each shows only once which of two
-outcomes all slices of a region have. Those of the residual network serve too: --data=out/thin/data.
+The layers that relate slices need many phantoms, because each phantom shows one of the two outcomes
+of a region only. With --data=out/thin/data they learn from those of the residual network.
 
 Cost: half an hour on one CPU core, after an hour for the residual network. What it changes is
 measured in docs/synthesis.md.
@@ -42,7 +42,7 @@ def get_config() -> Experiment:
     config.diffusion.times = "uniform"
     config.sampling.correlated_noise = True
     training = config.training
-    # Of a few volumes, the validation loss does not show which updates are the best.
+    # The validation loss of a few volumes does not show which weights are the best.
     training.steps = training.validate_every = 6000
     training.warmup, training.ema = 100, 0.998
     return config

@@ -23,7 +23,7 @@ def get_config() -> Experiment:
     config.data.slab = 16
     config.data.batch_size = 2
     training = config.training
-    # Of a few volumes, the validation loss does not show which updates are the best.
+    # The validation loss of a few volumes does not show which weights are the best.
     training.steps = training.validate_every = 20_000
     training.learning_rate, training.ema = 1e-3, 0.999
     return config

@@ -144,10 +144,10 @@ def joint(
 
 
 def with_shape(params: Params) -> Params:
-    """The parameters with a scale for each of `KNOTS` and with changes to the residual.
+    """The parameters, with a scale for each of `KNOTS` and a `Shape`.
 
-    Where a teacher has no changes, these change nothing. So the state of a training has the same
-    arrays whatever its teacher, and a checkpoint can be read without the teacher.
+    A teacher without a `Shape` gets one that leaves the residual as it is drawn. So the state of a
+    training has the same arrays whatever its teacher, and is read without the teacher.
     """
     unchanged = Shape(jnp.ones(len(FREQUENCIES)), jnp.ones(()))
     scale = jnp.broadcast_to(params.scale, (len(KNOTS),))

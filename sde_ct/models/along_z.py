@@ -8,7 +8,7 @@ from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
 
 REACH = 2  # slices on each side that a layer sees
-# A layer has as many fewer channels than its input, which makes it cheap, but at least `LEAST`.
+# A layer has the channels of its input divided by `NARROW`, at least `LEAST`. Few make it cheap.
 NARROW, LEAST = 4, 8
 
 

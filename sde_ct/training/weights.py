@@ -23,7 +23,7 @@ from sde_ct.training.state import fresh_state
 
 # Fields that decide what a network has learnt to do; those of training and sampling do not.
 MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
-# How the names of parameters begin that validation measures, and no network has.
+# Parameters whose names begin like this are measured in validation. They are no network's weights.
 MEASURED = (".scale", ".shape")
 NETWORK = "network"  # in the progress of a checkpoint: `network_of` its configuration
 

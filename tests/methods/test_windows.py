@@ -37,7 +37,7 @@ def test_windows_give_what_the_whole_volume_gives(depth, monkeypatch):
 def test_a_network_sees_as_far_as_it_says(multipliers):
     """A change of one slice changes those within `reach`, and no others.
 
-    What changes slices in the farther half may be below the precision of float32.
+    In the farther half of the reach, the change may be too small for float32.
     """
     network = UNet(channels=4, multipliers=multipliers, blocks=1, groups=2, depth=40)
     x, noise = jnp.zeros((40, 4, 4, 1)), jnp.zeros(40)
