@@ -68,7 +68,7 @@ class Synthesizer:
         if takes_sampler(trained.config) and sampler is None:
             raise InputError(
                 f"The method {trained.config.method!r} needs a sampler: give one of "
-                f"{', '.join(SAMPLERS)}."
+                f"{', '.join(SAMPLERS)}. 'unipc' needs the fewest evaluations."
             )
         if method.is_random and not has_draws(trained.params):
             raise InputError(

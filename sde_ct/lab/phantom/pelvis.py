@@ -19,6 +19,7 @@ from sde_ct.volumes.volume import Volume
 
 SHAPE = (64, 48, 8)
 SPACING = (6.25, 6.25, 10.0)
+TALLEST = 360.0  # mm along z; beyond this the outline of the body would shrink to nothing
 VERSION = 2  # raise this number when the same seed gives other voxels
 
 Shape3 = tuple[int, int, int]
@@ -85,7 +86,8 @@ def pelvis_patient(
       sided: whether one organ lies on the right only; else left and right are alike on average.
 
     Raises:
-      InputError: if seed, shape, spacing or prior is out of range.
+      InputError: if seed, shape, spacing or prior is out of range, or the volume is taller than
+        `TALLEST`.
     """
     require_possible(seed, shape, spacing, prior)
     outcome = draw_outcome(seed, prior) if bone_like is None else bone_like
@@ -118,6 +120,11 @@ def require_possible(seed: int, shape: Shape3, spacing: Spacing, prior: float = 
         raise InputError(f"shape must be three whole numbers of at least 1, not {shape}.")
     if len(spacing) != 3 or not all(0 < s < np.inf for s in spacing):
         raise InputError(f"spacing must be three lengths above 0 mm, not {spacing}.")
+    if (height := shape[2] * spacing[2]) > TALLEST:
+        raise InputError(
+            f"shape and spacing: {height:g} mm along z are more than a phantom's pelvis has: give "
+            f"{TALLEST:g} mm or less."
+        )
     if not 0 <= prior <= 1:
         raise InputError(f"prior must be a probability between 0 and 1, not {prior}.")
 

@@ -96,6 +96,7 @@ def test_interrupted_patient_leaves_nothing(tmp_path, monkeypatch):
         ({"shape": (8, 8, 0)}, "shape"),
         ({"spacing": (1.0, -1.0, 2.0)}, "spacing"),
         ({"spacing": (1.0, float("nan"), 2.0)}, "spacing"),
+        ({"shape": (8, 8, 40), "spacing": (20.0, 20.0, 10.0)}, "400 mm along z .* 360 mm or less"),
         ({"prior": 1.5}, "prior"),
     ],
 )
