@@ -25,7 +25,7 @@ The layers that relate slices need many phantoms, because each phantom shows one
 of a region only. With --data=out/thin/data they learn from those of the residual network.
 
 Cost: half an hour on one CPU core, after an hour for the residual network. What it changes is
-measured in docs/synthesis.md.
+measured in docs/experiments.md.
 """
 
 from pathlib import Path

@@ -25,7 +25,7 @@ WIDTHS = np.array([0.1, 0.5, 1.0, 2.0])  # of Gaussian data, in units of the dat
     ids=["unipc-4-vp", "unipc-4-ve", "unipc-8-vp", "dpm-8-ve"],
 )
 def test_few_evaluations_keep_the_spread(sampler, evaluations, sde, within):
-    """The largest errors are those of docs/samplers.md. Their start has the right standard
+    """The largest errors are those of docs/experiments.md. Their start has the right standard
     deviation within 0.4 %, for 2^15 draws."""
     options = SamplingConfig(fast_evaluations=evaluations)
     run = sampler_fn(sampler, Experiment(sampling=options), sde)

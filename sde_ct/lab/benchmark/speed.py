@@ -1,6 +1,6 @@
 """The network's speed relative to the machine's limit, and the overhead of the samplers.
 
-docs/performance.md lists what was tried to make the network faster.
+docs/experiments.md lists what was tried to make the network faster.
 """
 
 import dataclasses
