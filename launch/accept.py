@@ -29,7 +29,10 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training.", required
 SCT = flags.DEFINE_string("sct", None, "An output of launch/synthesize.py, to be judged.")
 MR = flags.DEFINE_multi_string("mr", [], "The MRs of volumes that were made before the fit.")
 RANGE_LIMIT = flags.DEFINE_float(
-    "range_limit", None, "Widest interval of a path length that passes, mm.", lower_bound=0.0
+    "range_limit",
+    None,
+    "Widest interval of a path length that passes, mm; default: that of the volume's last verdict.",
+    lower_bound=0.001,
 )
 FIT = flags.DEFINE_bool("fit", False, "Fit acceptance.json instead of judging.")
 DATA = flags.DEFINE_string("data", None, "--fit: the prepared data of the training.")

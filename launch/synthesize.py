@@ -127,7 +127,7 @@ STRUCTURES = flags.DEFINE_string(
 )
 ACCEPT = flags.DEFINE_bool("accept", False, "Say whether each CT passes or must be reviewed.")
 RANGE_LIMIT = flags.DEFINE_float(
-    "range_limit", None, "--accept: widest interval of a path length that passes, mm.", 0.0
+    "range_limit", None, "--accept: widest interval of a path length that passes, mm.", 0.001
 )
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint",

@@ -93,10 +93,10 @@ class VPSDE(SDE):
 
     def marginal(self, t):
         integral = self._beta_integral(t)
-        return jnp.exp(-0.5 * integral), _root(-jnp.expm1(-integral))
+        return jnp.exp(-0.5 * integral), root(-jnp.expm1(-integral))
 
     def noise_ratio(self, t):
-        return _root(jnp.expm1(self._beta_integral(t)))
+        return root(jnp.expm1(self._beta_integral(t)))
 
     def time(self, noise_ratio):
         # The root of ½ (beta_max - beta_min) t² + beta_min t = B, in the form without cancellation.
@@ -146,7 +146,7 @@ class VESDE(SDE):
         return jnp.ones_like(std), std
 
     def noise_ratio(self, t):
-        return self.sigma_min * _root(jnp.expm1(2 * self._log_range() * jnp.asarray(t)))
+        return self.sigma_min * root(jnp.expm1(2 * self._log_range() * jnp.asarray(t)))
 
     def time(self, noise_ratio):
         return jnp.log1p(jnp.square(noise_ratio / self.sigma_min)) / (2 * self._log_range())
@@ -198,8 +198,10 @@ def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:
     return clipped
 
 
-def _root(x: Array) -> Array:
-    """√x with zero gradient at 0, so that gradients with respect to SDE parameters stay finite."""
+def root(x: Array) -> Array:
+    """√x, or 0 where x is not above 0. The gradient there is 0, so that gradients of marginals and
+    samplers with respect to SDE parameters stay finite.
+    """
     above = x > 0
     return jnp.where(above, jnp.sqrt(jnp.where(above, x, 1.0)), 0.0)
 

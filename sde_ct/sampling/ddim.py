@@ -6,7 +6,7 @@ from jaxtyping import Array, Key
 from sde_ct.errors import InputError
 from sde_ct.sampling.chain import Step, descend
 from sde_ct.sampling.time_grid import Grid, uniform_log_snr
-from sde_ct.sde import SDE, denoised, expand, standard_normal
+from sde_ct.sde import SDE, denoised, expand, root, standard_normal
 from sde_ct.types import Samples, ScoreFn
 
 
@@ -35,7 +35,7 @@ def ddim(
         clean = denoised(sde, score(x, step.t), x, step.t)
         # 1 - alpha_ts² std_s²/std_t², computed from the ratio of the noise levels.
         fresh = 1 - (alpha_t / alpha_s * std_s / std_t) ** 2
-        kept = std_s / std_t * jnp.sqrt(1 - eta**2 * fresh)
+        kept = std_s / std_t * root(1 - eta**2 * fresh)
         x_s = expand(alpha_s, x) * clean + expand(kept, x) * (x - expand(alpha_t, x) * clean)
         if eta > 0:
             scale = step.noise * eta * std_s * jnp.sqrt(fresh)

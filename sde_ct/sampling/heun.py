@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 from sde_ct.errors import InputError
 from sde_ct.sampling.chain import Step, descend
 from sde_ct.sampling.time_grid import Grid, karras
-from sde_ct.sde import SDE, denoised, expand, standard_normal
+from sde_ct.sde import SDE, denoised, expand, root, standard_normal
 from sde_ct.types import Samples, ScoreFn
 
 
@@ -51,7 +51,7 @@ def heun(
         inside = (level >= churn_range[0]) & (level <= churn_range[1])
         # Not beyond t = 1, where the network was never trained.
         raised = jnp.where(inside, jnp.minimum(gain * level, sde.noise_ratio(1.0)), level)
-        added = churn_noise * jnp.sqrt(jnp.maximum(raised**2 - level**2, 0.0))
+        added = churn_noise * root(raised**2 - level**2)
         noise = standard_normal(step.keys, shape)
         return y + expand(added, y) * noise, jnp.where(inside, sde.time(raised), step.t)
 

@@ -47,7 +47,8 @@ def unipc(
     def update(x, step: Step, memory):
         x_before, t_before, clean_before = memory
         clean = denoised(sde, score(x, step.t), x, step.t)
-        h = expand(width(t_before, step.t), x)
+        # In the first step h would be 0, and its unused quotient would make gradients NaN.
+        h = expand(jnp.where(step.first, 1.0, width(t_before, step.t)), x)
         slope = jnp.where(step.first, 0.0, (clean - clean_before) / h)
         corrected = along(x_before, t_before, step.t, clean_before, slope)
         x = jnp.where(step.first, x, corrected)

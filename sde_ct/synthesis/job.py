@@ -10,7 +10,7 @@ from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import correction, outputs, planning, provenance
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
-from sde_ct.synthesis.judging import KEY, concluded, judging_for
+from sde_ct.synthesis.judging import KEY, concluded, judging_for, kept
 from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.request import Done, Request
 from sde_ct.synthesis.sidecar import VolumeOutputs
@@ -149,7 +149,8 @@ class Job:
             joined = identity if request.dicom else None
             if self._judging:
                 others = list(further.values())
-                details[KEY] = self._judging.record(name, mr, drawn, others, unlike)
+                record = self._judging.record(name, mr, drawn, others, unlike)
+                details[KEY] = kept(request.output / f"{name}.json", record)
             lines: list[str] = []
 
             def write(stage: Path) -> None:

@@ -29,6 +29,7 @@ class Kept(TypedDict):
     reference: str
     features: dict[str, float]
     facts: list[tuple[Annotated[str, Limit(lambda name: name in REASONS, "a reason")], str]]
+    range_limit_mm: NotRequired[float | None]
 
 
 class Checkpoint(TypedDict):
@@ -146,8 +147,8 @@ def _measured(
     """What `Judging.record` gives, from the files of the mean and the spread."""
     if record.get("calibrated") or len(trained.contrasts) > 1:
         raise InputError(
-            f"{name} was made with --calibrated or from several contrasts: synthesize it again, "
-            "with --accept."
+            f"{name} was made with --calibrated or from several contrasts: synthesize it again to "
+            "another --output, with --accept."
         )
     opened, mr = given
     mean, spread = folder / "sct" / f"{name}.nii.gz", folder / "sct_std" / f"{name}.nii.gz"

@@ -1,5 +1,6 @@
 """Measure every synthetic CT for acceptance, and conclude PASS or REVIEW in its sidecar."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,8 +105,18 @@ def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Ju
         return None
 
 
+def kept(sidecar: Path, record: Record) -> Record:
+    """A record with the verdict that the sidecar holds already, if it is of the same figures."""
+    before = (read_json(sidecar).get(KEY) or {}) if sidecar.exists() else {}
+    plain = json.loads(json.dumps(record))  # with lists in place of tuples, as in the file
+    same = all(before.get(key) == value for key, value in plain.items())
+    return before | record if same else record
+
+
 def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -> Verdict:
     """Judge a volume by its sidecar; write the verdict to the sidecar and `acceptance/NAME.html`.
+
+    Without a limit of the path lengths, that of the volume's last verdict holds.
 
     Raises InputError if the sidecar holds no figures of this reference.
     """
@@ -115,11 +126,13 @@ def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -
     if record.get("reference") != judging.digest:
         raise InputError(
             f"{path} holds no figures by the reference of this network, because the CT was made "
-            "before the fit: give launch/accept.py the MR too (--mr)."
+            "before the fit: give launch/accept.py the MR too (--mr), or synthesize to another "
+            "--output."
         )
-    verdict = judging.verdict(record, folder / paths(name)[1], asked.limit)
+    limit = record.get("range_limit_mm") if asked.limit is None else asked.limit
+    verdict = judging.verdict(record, folder / paths(name)[1], limit)
     sidecar[KEY] = {key: record[key] for key in ("reference", "features", "facts")}
-    sidecar[KEY] |= verdict.to_json() | {"range_limit_mm": asked.limit}
+    sidecar[KEY] |= verdict.to_json() | {"range_limit_mm": limit}
     write_json(path, sidecar)
     page = folder / "acceptance" / f"{name}.html"
     page.parent.mkdir(exist_ok=True)

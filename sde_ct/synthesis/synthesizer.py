@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from sde_ct.data import seen, through_plane
 from sde_ct.data.inputs import NetworkInput, network_input
+from sde_ct.data.regions import signal
 from sde_ct.errors import InputError
 from sde_ct.methods import build_network, build_sampled, takes_sampler
 from sde_ct.methods.decomposition import has_draws
@@ -145,8 +146,11 @@ class Synthesizer:
         unseen = seen.warnings(data.get("seen"), figures)
         if other := seen.contrast_warning(data.get("seen"), given.percentiles):
             unseen.append(other)
+        empty = signal.empty_slices(mr)
+        unseen += signal.warnings(empty, "the CT is set to air there.")
         for one in hu:  # in place
             np.clip(ct.to_hu(one), ct.low, ct.high, out=one)
+            one[empty] = ct.low
         air = air_figures(hu, given.air, ct.low)
         return Drawn(hu, given, evaluations, seconds, tuple(unseen), air)
 

@@ -132,15 +132,24 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
     choose(init, "best")
     theirs, data = read_experiment(init)
     given, wanted = _shapes(theirs, tuple(data["size"])), _shapes(config, size)
-    # A method may add weights to those of its teacher.
-    begins = build_method(config).needs_teacher and given.items() <= wanted.items()
-    if given != wanted and not begins:
-        fields = _differences(
-            theirs, config, "method", "network.", "data.neighbours", "data.contrasts"
-        )
+    fields = _differences(theirs, config, "network.", "data.neighbours", "data.contrasts")
+    if theirs.method != config.method and build_method(config).needs_teacher:
+        # A method may add weights to those of its teacher.
+        alike = given.items() <= wanted.items()
+        if build_method(theirs).needs_teacher or not (alike or fields):
+            raise InputError(
+                f"--teacher={init} holds a network of the method {theirs.method!r}: give the work "
+                "directory of a trained residual network."
+            )
+        flag, way_out = "--teacher", "give the same values here, or another teacher."
+    else:
+        alike, flag = given == wanted, "--init"
+        fields = _differences(theirs, config, "method") + fields
+        way_out = "give the same values here, or leave out --init."
+    if not alike:
         raise InputError(
-            f"--init={init} holds the weights of a network of another shape "
-            f"({'; '.join(fields)}): give the same values here, or leave out --init."
+            f"{flag}={init} holds the weights of a network of another shape "
+            f"({'; '.join(fields)}): {way_out}"
         )
 
 

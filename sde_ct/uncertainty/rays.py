@@ -39,6 +39,8 @@ def target_points(
     The first is the target's centre: that of the voxel nearest to the mean of the target's voxels,
     so that it lies inside a target of any shape. The others are centres of voxels on the target's
     surface, where the shortest and the longest paths end: at most `most` of them, thinned evenly.
+    The order of the axes in the file changes nothing: of equally near voxels, the first by z, y and
+    x in RAS is the centre, and the surface is thinned in this order.
 
     Raises:
         InputError: the target is empty.
@@ -46,9 +48,10 @@ def target_points(
     inside = np.asarray(target) > 0
     if not inside.any():
         raise InputError("The target is empty: give a mask with values above 0 in it.")
-    voxels = _moved(np.argwhere(inside), affine)
-    centre = voxels[np.linalg.norm(voxels - voxels.mean(axis=0), axis=1).argmin()]
-    surface = _moved(np.argwhere(inside & ~ndimage.binary_erosion(inside)), affine)
+    voxels = _ordered(_moved(np.argwhere(inside), affine))
+    away = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
+    centre = voxels[away.round(6).argmin()]
+    surface = _ordered(_moved(np.argwhere(inside & ~ndimage.binary_erosion(inside)), affine))
     if len(surface) > most:
         surface = surface[np.linspace(0, len(surface) - 1, most).round().astype(int)]
     return np.concatenate([centre[None], surface])
@@ -156,6 +159,11 @@ def _pieces(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]):
     index = np.floor(starts[ray] + middle[:, None] * step[ray] + 0.5).astype(int)
     index = np.clip(index, 0, np.array(shape) - 1)  # rounding at the image's faces
     return share[ray, piece], np.ravel_multi_index(index.T, shape), np.count_nonzero(share, axis=1)
+
+
+def _ordered(points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p 3"]:
+    """The points sorted by z, then y, then x, to a thousandth of a millimetre."""
+    return points[np.lexsort(points.round(3).T)]
 
 
 def _moved(points: np.ndarray, affine: Affine) -> Float[np.ndarray, "n 3"]:

@@ -140,7 +140,9 @@ def test_it_needs_a_teacher_and_makes_volumes(runs, phantoms, tmp_path):
     refused = call(*alone, f"--workdir={tmp_path / 'alone'}")
     assert refused.status == 2 and "give its work directory as --teacher" in refused.err
     refused = call(*alone, f"--workdir={tmp_path / 'other'}", f"--teacher={runs('cnn')}")
-    assert refused.status == 2 and "another shape" in refused.err
+    assert refused.status == 2 and "--teacher=" in refused.err and "method 'cnn'" in refused.err
+    refused = call(*alone, f"--workdir={tmp_path / 'other'}", f"--teacher={runs('distilled')}")
+    assert refused.status == 2 and "method 'distilled': give" in refused.err
     patient = next((phantoms.folder.parent / "cohort").rglob("mr.nii.gz"))
     done = call(
         *("synthesize", f"--workdir={runs('joint')}", f"--mr={patient}", "--draws=2"),

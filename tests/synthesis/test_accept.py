@@ -58,6 +58,10 @@ def test_a_verdict_is_in_status_sidecar_page_and_series(fitted, usual, tmp_path)
     again = call("accept", f"--workdir={workdir}", f"--sct={out}")
     assert again.status == 3, again.err
     assert json.loads((out / f"{name}.json").read_text())["acceptance"] == record
+    # Further outputs that are made without --accept leave the verdict.
+    further = [flag for flag in flags if flag != "--accept"] + ["--save_draws"]
+    assert call("synthesize", *further, "--draws=2").status == 0
+    assert json.loads((out / f"{name}.json").read_text())["acceptance"] == record
 
 
 def test_a_volume_from_before_the_fit_needs_its_mr(fitted, runs, usual, tmp_path):
@@ -97,7 +101,13 @@ def test_an_interval_of_the_range_that_is_too_wide_is_a_reason(fitted, usual, tm
     reasons = json.loads((tmp_path / f"{name}.json").read_text())["acceptance"]["reasons"]
     found = [one["sentence"] for one in reasons if one["name"] == "range"]
     assert found and "0.001 mm" in " ".join(found)
-    judge = ["accept", f"--workdir={workdir}", f"--sct={tmp_path}", "--range_limit=1000"]
+    judge = ["accept", f"--workdir={workdir}", f"--sct={tmp_path}"]
+    # The limit of the last verdict holds until another is given.
+    again = json.loads((tmp_path / f"{name}.json").read_text())["acceptance"]
+    assert call(*judge).status == 3
+    assert json.loads((tmp_path / f"{name}.json").read_text())["acceptance"] == again
+    assert again["range_limit_mm"] == 0.001
+    judge.append("--range_limit=1000")
     (tmp_path / "rays" / f"{name}.json").write_text("{}")
     assert f"{name}.json is missing or damaged: synthesize" in call(*judge).err
     sidecar = json.loads((tmp_path / f"{name}.json").read_text())

@@ -177,3 +177,17 @@ def test_bad_masks_are_refused():
     rays = rays_to(CENTRE, [0], PLACE, SHAPE)
     with pytest.raises(InputError, match=r"has shape \(2, 2, 2\) and the image \(21, 25, 5\)"):
         ray_matrix(rays, PLACE, SHAPE, within=np.ones((2, 2, 2), bool))
+
+
+@pytest.mark.parametrize("flips", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_targets_points_do_not_depend_on_the_order_of_voxels_in_the_file(flips):
+    """Four voxels are equally near to the middle of this target, and its surface is thinned."""
+    target = np.zeros((9, 9, 6), np.uint8)
+    target[2:6, 2:6, 2:4] = 1
+    turn = np.eye(4)
+    for axis in flips:
+        turn[axis, axis], turn[axis, 3] = -1, target.shape[axis] - 1
+    here = target_points(target, PLACE, most=10)
+    np.testing.assert_allclose(target_points(np.flip(target, flips), PLACE @ turn, most=10), here)
+    swapped = target_points(target.transpose(1, 0, 2), PLACE[:, [1, 0, 2, 3]], most=10)
+    np.testing.assert_allclose(swapped, here)

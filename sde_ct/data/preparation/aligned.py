@@ -6,6 +6,7 @@ import numpy as np
 
 from sde_ct.data.contrasts import file_name, on_first
 from sde_ct.data.preparation.registration import Kind, register
+from sde_ct.data.regions import signal
 from sde_ct.data.regions.body import body_mask
 from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
@@ -80,12 +81,15 @@ def _registered(patient: Patient, kind: Kind) -> Aligned:
 
 
 def _judged(patient: Patient, there: np.ndarray) -> Aligned:
-    """Restrict the mask to voxels that the CT measured, and warn if this removes voxels."""
+    """Restrict the mask to voxels that MR and CT measured, and warn if this removes voxels."""
     seen = patient.ct_measured
     valid = there & (measured(patient.ct, body_mask(patient.mr)) if seen is None else seen)
-    # Dark padding of the MR beside the body is correct, because the CT shows air there.
+    shown = signal.with_signal(patient.mr)
     if patient.mr_measured is not None:
-        valid &= patient.mr_measured | (ct_body(patient.ct).array == 0)
+        shown &= patient.mr_measured
+    # Dark padding of the MR beside the body is correct, because the CT shows air there.
+    if not shown.all():
+        valid &= shown | (ct_body(patient.ct).array == 0)
     mask = patient.mask.array > 0  # type: ignore[union-attr]
     inside = mask & valid
     if not inside.any():
@@ -97,10 +101,11 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
     warned = (
         f"{100 * share:.1f} % of the body lie outside the field of view of MR or CT and are masked"
     )
+    empty = signal.warnings(signal.empty_slices(patient.mr), "they teach nothing")
     patient = patient._replace(
         mask=patient.mr.with_array(inside.astype(np.uint8), "mask"),
         facts={**patient.facts, "body_outside_field_of_view": share},
-        warnings=(*patient.warnings, *([warned] if share else [])),
+        warnings=(*patient.warnings, *([warned] if share else []), *empty),
     )
     return Aligned(patient, patient.mr.with_array(valid.astype(np.uint8), "mask"))
 

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
+from sde_ct.data.regions.signal import empty_slices
 from sde_ct.volumes.volume import Volume, canonical, restore
 
 # In plane; smoothing averages the noise of air, so that it stays below the threshold.
@@ -20,15 +21,17 @@ def body_mask(mr: Volume) -> Volume:
     The smoothed signal's square root is thresholded at the lower of Otsu's thresholds for three
     classes (air, dim and bright tissue; IEEE Trans. SMC 9(1):62, 1979). The largest connected
     component is kept. Closing and filling of holes in every axial slice then add gas, bone and
-    marrow inside the outline. The mask is empty if `mr` is constant.
+    marrow inside the outline. The mask is empty if `mr` is constant. Slices without signal are left
+    out, so that one of them does not cut the body in two.
     """
     upright = canonical(mr)
-    foreground = _foreground(np.asarray(upright.array, np.float32), upright.spacing)
-    if foreground.any():
-        foreground = _largest_component(foreground)
+    body = _foreground(np.asarray(upright.array, np.float32), upright.spacing)
+    if body.any():
+        shown = ~empty_slices(mr)
+        foreground = _largest_component(body[..., shown])
         foreground = _fill_axial(foreground, upright.spacing)
-        foreground = _largest_component(foreground)
-    return restore(upright.with_array(foreground.astype(np.uint8), "mask"), mr)
+        body[..., shown] = _largest_component(foreground)
+    return restore(upright.with_array(body.astype(np.uint8), "mask"), mr)
 
 
 def _foreground(signal: np.ndarray, spacing: np.ndarray) -> np.ndarray:

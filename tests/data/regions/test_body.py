@@ -53,6 +53,17 @@ def test_outline_does_not_depend_on_the_order_of_axes_or_the_gain():
     )
 
 
+def test_a_slice_without_signal_does_not_cut_the_body_in_two():
+    """The other slices have the outline that they have without it, on both sides of it."""
+    mr, _ = torso(10.0)
+    lost = mr.array.copy()
+    lost[..., [0, 2]] = 0.0
+    whole, cut = body_mask(mr).array, body_mask(mr.with_array(lost)).array
+    assert not cut[..., [0, 2]].any()
+    for z in (1, 3, 4, 5):  # more dark voxels move the threshold a little
+        assert dice(cut[..., z] > 0, whole[..., z] > 0) > 0.99
+
+
 def test_a_constant_volume_has_no_body_and_two_values_suffice():
     mr, truth = torso(0.0)
     assert not body_mask(mr.with_array(np.full(truth.shape, 7.0))).array.any()

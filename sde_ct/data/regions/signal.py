@@ -1,0 +1,34 @@
+"""Find slices in which an MR shows nothing, as in padding or where a slice was lost."""
+
+import numpy as np
+from jaxtyping import Bool
+
+from sde_ct.volumes.volume import Volume, canonical, restore
+
+
+def empty_slices(mr: Volume) -> Bool[np.ndarray, " z"]:
+    """Whether all voxels of an axial slice are as dark as the darkest of the volume.
+
+    Slices are counted from feet to head.
+    """
+    array = canonical(mr).array
+    return array.max(axis=(0, 1)) == array.min()
+
+
+def with_signal(mr: Volume) -> Bool[np.ndarray, "x y z"]:
+    """The voxels of all other slices, on the grid of `mr`."""
+    upright = canonical(mr)
+    shown = np.broadcast_to(~empty_slices(mr), upright.array.shape)
+    return restore(upright.with_array(shown.astype(np.uint8), "mask"), mr).array > 0
+
+
+def warnings(empty: Bool[np.ndarray, " z"], consequence: str) -> list[str]:
+    """A sentence that says how many slices are empty, and what follows; none without such slices.
+
+    Args:
+      empty: from `empty_slices`.
+      consequence: the end of the sentence.
+    """
+    if not empty.any():
+        return []
+    return [f"{empty.sum()} of {len(empty)} slices of the MR hold no signal: {consequence}"]
