@@ -69,7 +69,7 @@ SAMPLER = flags.DEFINE_string(
 DRAWS = flags.DEFINE_integer(
     "draws",
     None,
-    "Draws of all networks together; default 10, or 1 of each without a spread.",
+    "Draws of all networks together; default 10 or just above, or 1 of each without a spread.",
 )
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations",
