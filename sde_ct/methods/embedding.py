@@ -18,8 +18,8 @@ def coarse_features(
 
     Args:
       network: from `build_network`.
-      params: the weights for synthesis of any method. Of a residual network, the regression is
-        taken. A denoiser sees zeros in place of the noised CT, and the noise label 0.
+      params: the weights that any method has for synthesis. Of a residual network, the regression
+        is taken. A denoiser sees zeros in place of the noised CT, and the noise label 0.
       mr: in model units.
     """
     weights = params.mean if isinstance(params, Params) else params

@@ -14,7 +14,8 @@ from matplotlib.image import AxesImage
 DPI = 200
 CELL = 1.9  # inches; five cells in the width of a page are readable in print
 EDGE, GAP, TITLE, FOOT = 0.08, 0.06, 0.24, 0.46  # inches
-PLOT_HEIGHT, PLOT_MARGIN = 1.6, 0.38  # inches, of a row of plots and of its labels
+PLOT_HEIGHT = 1.6  # inches, of a row of plots
+PLOT_MARGIN = 0.38  # inches, for the labels of a row of plots
 FONT, SMALL = 9, 7.5  # points
 OUTSIDE = 0.85  # grey level outside the body
 

@@ -21,7 +21,7 @@ def unipc(
 
     with x_0 the denoised image. The predictor extends the line through x_0 at t and at the time
     before t. Once x_0 at the predicted x_s is known, the corrector takes the step from t again,
-    with the line through x_0 at t and at s. The integrals of lines are exact:
+    with the line through x_0 at t and at s. With a line for x_0 the integral is exact:
 
     x_s = std_s/std_t x_t + alpha_s ((1 - e^-h) x_0 + (h - 1 + e^-h) x_0'),  x_0' the line's slope
 

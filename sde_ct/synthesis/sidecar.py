@@ -37,8 +37,8 @@ class VolumeOutputs:
     paths: tuple[str, ...]  # files or folders of DICOM slices, relative to `folder`
     # Identifies the study that DICOM series join, see `provenance.series`.
     series: str | None = None
-    # Settings of further outputs. A record without them can adopt them, because no other output
-    # depends on them.
+    # Settings of further outputs. They may be added to a sidecar that lacks them, because no other
+    # output depends on these settings.
     added: Record = field(default_factory=dict)
 
     def locked(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:

@@ -12,7 +12,8 @@ NOT_AIR_ABOVE = -400  # HU
 MOST_NOT_AIR = 0.01  # share of the surrounding air above `NOT_AIR_ABOVE`; real CTs: 0.1 % or less
 WINDOW_FROM, AIR_MEAN = -950, -850  # HU: highest start of a window with air, highest mean of air
 FEWEST_VOXELS = 100  # of surrounding air; a share of fewer would say little
-AGREEING = 1.0  # HU, the step in which CTs are stored; a smaller mean spread has collapsed
+# HU. Draws with a smaller mean spread have collapsed: CTs are stored in steps of 1 HU.
+AGREEING = 1.0
 
 
 def require_draws(draws: int) -> None:
