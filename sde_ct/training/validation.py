@@ -58,7 +58,7 @@ def validator(
 ) -> Callable[[Any, int], dict[str, float] | None]:
     """`validate(state, step)`, which returns mean losses over all slices, or None without slices.
 
-    Where the loss is finite, the result also holds what the method's `comparison` measures in draws.
+    Where the loss is finite, the result also holds what the method's `comparison` measures.
     All figures and a few synthetic slices are written to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr_volumes) for batch in batches]
