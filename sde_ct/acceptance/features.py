@@ -53,7 +53,7 @@ REASONS = {
     "seams": "seams between slices of the CT",
     "air": "air outside the body that is no air in the CT",
     "tissue": "other bone or soft tissue than in patients of like build",
-    "spread": "a spread that has collapsed or exploded",
+    "spread": "a spread that is unusually small or large",
     "error": "a high predicted error",
     "range": "path lengths that are too uncertain",
 }

@@ -149,7 +149,7 @@ def _widths(rays: Path) -> list[tuple[str, float]]:
             f"{rays} is missing or damaged: synthesize the volume again, with --rays."
         ) from None
     return [
-        (row.name, row.upper - row.lower)
+        (f"from gantry {row.name}°" if row.gantry is not None else row.name, row.upper - row.lower)
         for row in rows
         if row.lower is not None and row.upper is not None
     ]

@@ -52,7 +52,9 @@ def of_methods(judgements: Judgements) -> dict[str, dict[str, SpreadError]]:
 
 def _errors(methods: Mapping[str, Mapping[str, SpreadError]], what: str) -> list[str]:
     """Spread and error of figures over patients."""
-    table = [["method", what, "patients", "error", "RMS error", "spread", "spread over error"]]
+    table = [
+        ["method", what, "patients", "error of mean", "RMS error", "spread", "spread over error"]
+    ]
     for method, figures in methods.items():
         for name, of in figures.items():
             cells = f"{of.error:+.2f}", f"{of.rms_error:.2f}", f"{of.spread:.2f}"

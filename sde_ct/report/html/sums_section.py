@@ -39,5 +39,5 @@ def _errors(caption: str, what: str, methods: Mapping[str, Mapping[str, SpreadEr
         for method, figures in methods.items()
         for name, of in figures.items()
     ]
-    head = ["method", what, "patients", "error", "RMS error", "spread", "spread over error"]
+    head = ["method", what, "patients", "error of mean", "RMS error", "spread", "spread over error"]
     return Table(f"{caption}: mean of the draws against the CT, over patients", head, lines)
