@@ -41,7 +41,9 @@ class Sampler(NamedTuple):
     least: Callable[[SamplingConfig, SDE], int] = lambda options, sde: 1  # fewest evaluations
 
 
-HIDDEN = 40.0  # a noise level that hides data of unit scale; see `uniform_log_snr`
+# A noise level that hides data of unit scale, see `uniform_log_snr`. A region of n voxels that
+# share an outcome is hidden by √n times as much, and in a volume it has more voxels than in a slice.
+HIDDEN, HIDDEN_VOLUME = 40.0, 400.0
 
 
 class Levels(NamedTuple):
@@ -61,7 +63,8 @@ def _levels(config: Experiment, sde: SDE, data_std: float) -> Levels:
         return jnp.maximum(sde.time(level), trained)
 
     end = time(options.fast_end * data_std)
-    grid: Grid = partial(uniform_log_snr, end=end, hidden=HIDDEN * data_std)
+    hidden = HIDDEN_VOLUME if config.data.slab > 1 else HIDDEN
+    grid: Grid = partial(uniform_log_snr, end=end, hidden=hidden * data_std)
     wide = options.few_width * data_std
     few = partial(chosen_for_few, otherwise=grid, data_std=wide, least=trained)
     if options.fast_grid == "karras":

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sde_ct import VPSDE
 from sde_ct.data.through_plane import factor
 from sde_ct.methods import build_method, windows
 from sde_ct.methods.decomposition import Shape
+from sde_ct.methods.samplers import sampler_fn
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.training.state import example_keys
@@ -132,6 +134,19 @@ def test_slices_decide_together():
         agree[method] = np.mean(up.all(axis=1) | ~up.any(axis=1))
     # Four fair coins agree in 0.125 of the draws. 0.04 is the standard error of a share of 128.
     assert agree["joint"] > 0.5 and agree["residual"] < 0.3
+
+
+def test_volumes_have_more_noise_levels_at_which_regions_decide():
+    """Equal steps in log(1/r + 1/hidden) from r = 152, the VP SDE's largest, to 0.01."""
+
+    def levels(slab: int):
+        config = tiny.experiment("joint")
+        config.data.slab, config.sampling.fast_end = slab, 0.01
+        grid = sampler_fn("dpm_sde", config, VPSDE()).keywords["grid"]
+        return VPSDE().noise_ratio(grid(VPSDE(), 19))[:4]
+
+    np.testing.assert_allclose(levels(1), [152, 43, 20.5, 11.4], rtol=0.02)
+    np.testing.assert_allclose(levels(3), [152, 82, 46.8, 27.6], rtol=0.02)
 
 
 def test_it_needs_a_teacher_and_makes_volumes(runs, phantoms, tmp_path):
