@@ -42,7 +42,7 @@ class Sampler(NamedTuple):
 
 
 # A noise level that hides data of unit scale, see `uniform_log_snr`. A region of n voxels that
-# share an outcome is hidden by √n times as much, and in a volume it has more voxels than in a slice.
+# share an outcome is hidden by √n times as much, and n is larger in a volume than in a slice.
 HIDDEN, HIDDEN_VOLUME = 40.0, 400.0
 
 
