@@ -3,10 +3,10 @@
 The phantoms have thinner slices than those of the demo, and the residual network is trained for
 longer, because its draws have to decide before their slices can agree.
 
-  python launch/phantom.py --layout=synthrad2023 --output=out/thin/cohort --patients=440 \\
+  python launch/phantom.py --layout=synthrad2023 --output=out/thin/cohort --patients=2040 \\
       --shape=64,48,20 --spacing=6.25,6.25,4
   python launch/prepare.py --source=synthrad2023 --input=out/thin/cohort --output=out/thin/data \\
-      --validation=0.05 --test=0
+      --validation=0.02 --test=0
   python launch/train.py --config=configs/demo/residual.py --data=out/thin/data \\
       --workdir=out/thin/residual --config.sampling.correlated_noise \\
       --config.residual.denoiser_share=0.6 --config.diffusion.times=uniform \\
