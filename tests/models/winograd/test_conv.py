@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sde_ct.models import winograd
+from sde_ct.models.layers import Conv3x3
 from sde_ct.models.winograd import compilation
 
 compiled = pytest.mark.skipif(not winograd.ready(), reason="no C++ compiler on this machine")
@@ -135,3 +136,20 @@ def test_narrower_processors_compute_the_same(machine, tmp_path, monkeypatch):
     text = jax.jit(lambda *a: winograd.convolve(*a)).lower(x, kernel).as_text()  # traced afresh
     assert f"{machine}sde_ct_convolve" in text
     assert_close(both(winograd.convolve, x, kernel, dy), both(plain, x, kernel, dy))
+
+
+@compiled
+@pytest.mark.parametrize("options", [{}, {"grow": True}, {"shrink": True}])
+def test_a_layer_in_bfloat16_takes_the_kernels_too(options):
+    """Their sums are float32; only input, bias and result are rounded, by 2^-9 of their size."""
+    x, kernel = arrays(0, (2, 16, 16, 16), (3, 3, 16, 32))
+    params = {"params": {"kernel": kernel, "bias": jnp.ones(32)}}
+    half, whole = (Conv3x3(32, dtype, **options) for dtype in (jnp.bfloat16, jnp.float32))
+    assert "sde_ct_convolve" in jax.jit(half.apply).lower(params, x).as_text()
+    exact = whole.apply(params, x.astype(jnp.bfloat16).astype(jnp.float32))
+    rounded = half.apply(params, x)
+    assert rounded.dtype == jnp.bfloat16
+    # The result is rounded once before and once after the bias is added.
+    np.testing.assert_allclose(
+        rounded.astype(jnp.float32), exact, rtol=2**-8, atol=2**-8 * float(jnp.abs(exact).max())
+    )
