@@ -23,6 +23,8 @@ from sde_ct.training.state import fresh_state
 
 # Fields that decide what a network has learnt to do; those of training and sampling do not.
 MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
+# Fields that decide the shapes of a method's weights.
+SHAPE = ("network.", "data.neighbours", "data.contrasts")
 # Parameters whose names begin like this are measured in validation. They are no network's weights.
 MEASURED = (".scale", ".shape")
 NETWORK = "network"  # in the progress of a checkpoint: `network_of` its configuration
@@ -132,24 +134,29 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
     choose(init, "best")
     theirs, data = read_experiment(init)
     given, wanted = _shapes(theirs, tuple(data["size"])), _shapes(config, size)
-    fields = _differences(theirs, config, "network.", "data.neighbours", "data.contrasts")
     if theirs.method != config.method and build_method(config).needs_teacher:
         # A method may add weights to those of its teacher.
-        alike = given.items() <= wanted.items()
-        if build_method(theirs).needs_teacher or not (alike or fields):
-            raise InputError(
-                f"--teacher={init} holds a network of the method {theirs.method!r}: give the work "
-                "directory of a trained residual network."
-            )
-        flag, way_out = "--teacher", "give the same values here, or another teacher."
-    else:
-        alike, flag = given == wanted, "--init"
-        fields = _differences(theirs, config, "method") + fields
-        way_out = "give the same values here, or leave out --init."
-    if not alike:
+        _check_teacher(init, theirs, config, given.items() <= wanted.items())
+    elif given != wanted:
+        fields = _differences(theirs, config, "method", *SHAPE)
         raise InputError(
-            f"{flag}={init} holds the weights of a network of another shape "
-            f"({'; '.join(fields)}): {way_out}"
+            f"--init={init} holds the weights of a network of another shape "
+            f"({'; '.join(fields)}): give the same values here, or leave out --init."
+        )
+
+
+def _check_teacher(init: Path, theirs: Experiment, config: Experiment, has_shape: bool) -> None:
+    """Raise InputError unless this network can teach; `has_shape`: its weights have the shapes."""
+    fields = _differences(theirs, config, *SHAPE)
+    if build_method(theirs).needs_teacher or not (has_shape or fields):
+        raise InputError(
+            f"--teacher={init} holds a network of the method {theirs.method!r}: give the work "
+            "directory of a trained residual network."
+        )
+    if not has_shape:
+        raise InputError(
+            f"--teacher={init} holds the weights of a network of another shape "
+            f"({'; '.join(fields)}): give the same values here, or another teacher."
         )
 
 

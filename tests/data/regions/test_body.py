@@ -54,7 +54,7 @@ def test_outline_does_not_depend_on_the_order_of_axes_or_the_gain():
 
 
 def test_a_slice_without_signal_does_not_cut_the_body_in_two():
-    """The other slices have the outline that they have without it, on both sides of it."""
+    """All other slices, above and below it, keep their outline."""
     mr, _ = torso(10.0)
     lost = mr.array.copy()
     lost[..., [0, 2]] = 0.0
