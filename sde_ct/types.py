@@ -18,6 +18,7 @@ class Batch(NamedTuple):
     valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and counts in losses, else 0
     # Of the noise's covariance between the slices of each slab, see `sampling.along_z`.
     along_z: Float[Array, "n f z z"] | None = None
+    patient: Int[Array, " n"] | None = None  # in validation, the number of each example's patient
 
     @property
     def mr_volumes(self) -> Float[Array, "n z h w k"]:

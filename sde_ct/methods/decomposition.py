@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
 from sde_ct.methods.mirroring import Draw, draw_mean, of_orientations
+from sde_ct.methods.patient_effect import AXIS, offsets
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
 from sde_ct.sampling.cosine import IN_PLANE, Images, filtered
@@ -49,6 +50,8 @@ class Params(NamedTuple):
     scale: Float[Array, "*knots"]
     shape: Shape | None = None  # None leaves the residual as it is drawn
     along_z: Any = None  # of the layers that relate the slices of a volume, see `joint.py`
+    # Of the covariance of the offsets that a volume's slices share, in units of ct_std.
+    patient_effect: Float[Array, "levels levels"] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,21 @@ class Decomposition:
         """`KNOTS` in units of the regression."""
         return self.in_units(jnp.array(KNOTS))
 
-    def ct(self, params: Params, mean: Array, residual: Array) -> Float[Array, "*n h w 1"]:
-        """The CT in model units, from a mean and a drawn residual."""
+    def ct(
+        self,
+        params: Params,
+        mean: Float[Array, "b h w 1"],
+        residual: Float[Array, "b h w 1"],
+        curves: Float[Array, "b levels"] | None = None,
+    ) -> Float[Array, "b h w 1"]:
+        """The CT in model units, from a mean, a drawn residual and the result of `drawn_curves`."""
         if params.shape is not None:
             residual = params.shape(residual)
         scale = jnp.interp(mean, self.knots, jnp.broadcast_to(params.scale, (len(KNOTS),)))
-        return self.data.ct_mean + self.data.ct_std * (mean + scale * residual)
+        standard = mean + scale * residual
+        if curves is not None and params.patient_effect is not None:
+            standard = standard + offsets(self.in_units(jnp.array(AXIS)), mean, curves)
+        return self.data.ct_mean + self.data.ct_std * standard
 
     def draw_mean(self) -> Draw:
         """`draw` of a Method that returns the regression's CT."""
@@ -110,8 +122,8 @@ class Decomposition:
         return self.mean_of_volumes(params.mean, mr)
 
 
-def as_channels(params: Params, mean: Array, residual: Array) -> Float[Array, "*n h w 2"]:
-    """In place of `Decomposition.ct`, the mean and the residual themselves."""
+def as_channels(params: Params, mean: Array, residual: Array, curves: Any) -> Array:
+    """In place of `Decomposition.ct`, the mean and the residual themselves, [b, h, w, 2]."""
     return jnp.concatenate([mean, residual], axis=-1)
 
 

@@ -28,6 +28,7 @@ from sde_ct.methods.decomposition import (
 from sde_ct.methods.diffusion import form_of
 from sde_ct.methods.energy_score import energy_score
 from sde_ct.methods.mirroring import by_turned_slices, orientations
+from sde_ct.methods.patient_effect import drawn_curves
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.methods.step import (
     TrainState,
@@ -96,10 +97,7 @@ def distilled(
         return energy_score(draws.reshape(2, *batch.rest.shape), batch.rest, batch.valid)
 
     def drawn(finish):
-        """`draw` of a Method, which passes the mean and a drawn residual to `finish`.
-
-        `finish` is `parts.ct` or `as_channels`.
-        """
+        """`draw` of a Method; `finish` is `parts.ct` or `as_channels`."""
 
         def draw(
             params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None, means=None
@@ -108,15 +106,17 @@ def distilled(
             # Keys are folded, because the orientation of the MR is drawn from the keys themselves.
             noise = correlated_noise(fold(keys, 0), along_z, shape)
 
-            def of_slices(mr: Float[Array, "b h w k"], noise: Float[Array, "b h w 1"], *given):
+            curves = drawn_curves(params.patient_effect, keys, mr.shape[1])
+
+            def of_slices(mr: Float[Array, "b h w k"], noise: Array, curves: Array, *given):
                 mean = given[0] if given else parts.mean(params.mean, mr)
                 shown = jnp.concatenate([mean, mr], axis=-1)
                 rest = generate(evaluator(network), params.denoiser, noise, shown)
-                return finish(params, mean, rest)
+                return finish(params, mean, rest, curves)
 
             given = () if means is None else (means,)
             by = partial(by_turned_slices, orientations(keys)) if config.data.flip else by_slices
-            x = by(of_slices, mr, noise, *given)
+            x = by(of_slices, mr, noise, curves, *given)
             return Samples(x, jnp.full(len(x), 2 - len(given)), all_finite(x))
 
         return draw

@@ -43,9 +43,14 @@ def either_orientation(draw: Draw) -> Draw:
 
 
 def by_turned_slices(
-    turned: Bool[Array, " n"], function: Callable[..., Array], mr: Array, noise: Array, *means
+    turned: Bool[Array, " n"],
+    function: Callable[..., Array],
+    mr: Array,
+    noise: Array,
+    curves: Array,
+    *means: Array,
 ) -> Float[Array, "n z h w 1"]:
-    """`by_slices` of `function`, (mr, noise, *means) -> CT, which sees volumes of two orientations.
+    """`by_slices` of `function`, (mr, noise, curves, *means) -> CT, which sees two orientations.
 
     The result is that of `either_orientation`. But slices are mirrored a few at a time, so that no
     mirror image of a whole volume is held in memory.
@@ -55,13 +60,14 @@ def by_turned_slices(
       means: of both orientations, as `of_orientations` returns them.
     """
 
-    def of_slices(mr: Float[Array, "b h w k"], turned: Bool[Array, " b"], noise: Array, *means):
+    def of_slices(mr: Float[Array, "b h w k"], turned: Bool[Array, " b"], noise, curves, *means):
         turned = turned[:, None, None, None]
         own = [jnp.where(turned, both[..., 1:], both[..., :1]) for both in means]
-        x = function(jnp.where(turned, mirrored(mr), mr), noise, *own)
+        x = function(jnp.where(turned, mirrored(mr), mr), noise, curves, *own)
         return jnp.where(turned, mirrored(x), x)
 
-    return by_slices(of_slices, mr, jnp.broadcast_to(turned[:, None], mr.shape[:2]), noise, *means)
+    each = jnp.broadcast_to(turned[:, None], mr.shape[:2])
+    return by_slices(of_slices, mr, each, noise, curves, *means)
 
 
 def orientations(keys: Key[Array, " n"]) -> Bool[Array, " n"]:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from sde_ct.methods.decomposition import Decomposition, Params
 from sde_ct.methods.mirroring import Draw, either_orientation
+from sde_ct.methods.patient_effect import drawn_curves
 from sde_ct.methods.slices import by_slices
 from sde_ct.sampling.along_z import correlated_along_z
 from sde_ct.sampling.chain import all_finite
@@ -30,7 +31,7 @@ def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Dra
       sde: the forward process of the residual.
       score_of: the score of the residual, from the parameters and what the network sees of them.
       run: a sampler.
-      finish: `parts.ct` or `as_channels`, which gets the mean and the drawn residual.
+      finish: `parts.ct` or `as_channels`.
     """
 
     def draw(
@@ -40,7 +41,8 @@ def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Dra
         score = score_of(params, jnp.concatenate([mean, mr], axis=-1))
         sample = run if along_z is None else correlated_along_z(run, along_z)
         rest = sample(keys, sde, score, mean.shape)
-        x = by_slices(partial(finish, params), mean, rest.x)
+        curves = drawn_curves(params.patient_effect, keys, mr.shape[1])
+        x = by_slices(partial(finish, params), mean, rest.x, curves)
         return Samples(x, rest.nfe + (means is None), rest.ok & all_finite(x))
 
     return either_orientation(draw) if parts.data.flip else draw

@@ -25,6 +25,7 @@ from sde_ct.methods.decomposition import (
     raised,
     scale_of,
 )
+from sde_ct.methods.patient_effect import AXIS, factor_of, measured_effect
 from sde_ct.methods.spread_equation import Two, coefficients, roots
 from sde_ct.sampling.cosine import filtered, transformed
 from sde_ct.types import Batch
@@ -60,7 +61,7 @@ def measured(
 
     Args:
       drawn: the channels m and r. m belongs to a draw, because a draw may have the mirrored MR.
-      batch: the CT and where it is valid; the MR is not needed.
+      batch: the CT, where it is valid, and the patients; the MR is not needed.
     """
     mean, rest = drawn[..., :1], drawn[..., 1:]
     error, here = np.asarray(parts.standard(batch.ct)) - mean, mean.mean(axis=0)
@@ -88,6 +89,9 @@ def measured(
         exponent, added, scale = best(coloured)
     names = (*AT_HU, *AT_FREQUENCY, EXPONENT)
     figures = dict(zip(names, map(float, (*scale, *gains, exponent)), strict=True))
+    if batch.patient is not None:
+        axis = np.asarray(parts.in_units(AXIS))
+        figures |= measured_effect(axis, here, error - added, valid, np.asarray(batch.patient))
     return figures if np.isfinite(list(figures.values())).all() else {}
 
 
@@ -123,7 +127,7 @@ def _lowest(crps: Callable[[float], float]) -> float:
 
 
 def validated(params: Params, losses: Mapping[str, float]) -> Params:
-    """The weights with the residual's scale, gains and exponent of the validation patients.
+    """The weights with what the draws of the validation patients lacked.
 
     Where draws of these patients give no scale, it follows from the regression's mean error on
     them.
@@ -131,7 +135,11 @@ def validated(params: Params, losses: Mapping[str, float]) -> Params:
     usual = float(scale_of(losses["mean_error"]))
     scale = np.clip(scale_of_draws(losses), usual / WIDEST, usual * WIDEST)
     scale = np.where(np.isnan(scale), usual, scale)
-    return params._replace(scale=jnp.asarray(scale, jnp.float32), shape=shape_of_draws(losses))
+    return params._replace(
+        scale=jnp.asarray(scale, jnp.float32),
+        shape=shape_of_draws(losses),
+        patient_effect=factor_of(losses),
+    )
 
 
 def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-CORE = 16  # slices that a window contributes
+CORE = 8  # slices that a window contributes
 LARGE = 32 * 512**2  # voxels of the largest volume that is evaluated at once
 
 Volumes = Float[Array, "n z *d"]
@@ -16,12 +16,12 @@ def by_windows(function: Callable[..., Volumes], reach: int, *volumes: Volumes) 
     """`function` of volumes, with less memory than the whole of a large volume would need.
 
     A window contributes the values of its inner slices, and holds `reach` further slices on each
-    side, as far as these values depend on them. So the result is that of the whole volume, except
-    for rounding.
+    side. If these values depend on no others, the result is that of the whole volume, except for
+    rounding.
 
     Args:
       function: makes a value of each slice of volumes of any depth.
-      reach: how many slices away a slice can still change a value.
+      reach: how many slices away a slice still changes a value noticeably.
       volumes: the arguments of `function`.
     """
     depth, height, width = volumes[0].shape[1:4]

@@ -22,7 +22,8 @@ from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch, Method
 
-SLICES = 64  # of all validation patients together; at least one of each
+SLICES = 64  # of all validation patients together
+LEAST = 4  # of each patient, to show what the errors of its slices have in common
 SHOWN = 4  # slices that are synthesized for TensorBoard
 STEPS = 20  # of the DDPM sampler for these: enough to see what the network has learnt
 KEY = 1 << 30  # takes the place of the step, so that the noise is the same at every validation
@@ -40,8 +41,9 @@ def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> 
     source = examples_of(config.data, prepared, "validation")
     patients = itertools.groupby(range(len(source)), key=lambda i: source.where(i)[0])
     numbers = [list(group) for _, group in patients]
-    each = max(SLICES // slab // len(numbers), 1)
-    examples = [source[i] for patient in numbers for i in _spread(patient, each)]
+    each = max(max(SLICES // len(numbers), LEAST) // slab, 1)
+    chosen = [(i, p) for p, patient in enumerate(numbers) for i in _spread(patient, each)]
+    examples = [source[i] | {"patient": np.asarray(p)} for i, p in chosen]
     # `preview` draws a batch with one noise, but slabs of two patients may need different noise.
     size = max(config.data.batch_size // devices, 1) if slab == 1 else 1
     return [Batch(**as_slices(batch, slab)) for batch in eval_batches(examples, size)]
@@ -103,8 +105,7 @@ def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], di
             ]
             for number in (1, 2)
         ]
-        images = (batch[:3] for batch in batches)
-        together = Batch(*map(np.concatenate, zip(*images, strict=True)))  # type: ignore[arg-type]
+        together = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
         return measured(np.stack([np.concatenate(one) for one in drawn]), together)
 
     return compare

@@ -106,7 +106,7 @@ def test_a_state_has_the_same_arrays_whatever_its_teacher():
 
 
 def test_large_volumes_are_drawn_in_windows_without_seams(monkeypatch):
-    """40 slices in windows of 26, with random weights of the layers between slices."""
+    """40 slices in windows of 24, with random weights of the layers between slices."""
     method = build_method(experiment("joint"), sampler="unipc")
     params, batch = random_weights(), coins(jax.random.key(0), 1)
     params = method.weights(parallel.seldom(method.init)(jax.random.key(0), batch, params))

@@ -165,9 +165,11 @@ def test_a_validation_batch_is_as_large_as_a_devices_part_and_the_loss_the_same(
 def test_validation_slices_are_spread_over_all_patients(phantoms, monkeypatch):
     """The first ones in order would all be of one patient, and of one end of the body."""
     monkeypatch.setattr(validation, "SLICES", 6)
+    monkeypatch.setattr(validation, "LEAST", 1)
     names = tuple(phantoms.split["train"])  # three patients of six slices
     several = dataclasses.replace(phantoms, split={**phantoms.split, "validation": names})
     [batch] = validation_batches(tiny.experiment(), several, devices=1)
+    assert batch.patient.tolist() == [0, 0, 1, 1, 2, 2]
     source = examples_of(tiny.experiment().data, several, "validation")
     numbers = [
         i for ct in batch.ct for i in range(len(source)) if np.array_equal(ct, source[i]["ct"])
