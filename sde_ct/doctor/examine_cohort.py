@@ -1,4 +1,4 @@
-"""The report on a folder of patients, in the layout of a hospital or a challenge."""
+"""The report on a folder of patients that a hospital or a challenge provides."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from sde_ct.data.sources.patient import Source
 from sde_ct.doctor.check_copies import check_copies, check_spacings, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment, millimetres
 from sde_ct.doctor.check_names import check_names
-from sde_ct.doctor.examine_volume import attempt, check_volume, examine
+from sde_ct.doctor.examine_volume import attempt, axial_slices, check_volume, examine
 from sde_ct.doctor.finding import Finding, Report, at
 from sde_ct.errors import InputError
 from sde_ct.storage.folders import folders, subfolders
 from sde_ct.volumes.dicom.patient_names import secrets_in
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.formats import image_stem
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.volume import Volume, canonical
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 # Name on the screen, path, and kind (MR, CT or mask; None if unknown).
@@ -78,8 +78,8 @@ def examine_cohort(folder: Path, progress: Progress) -> tuple[Report, int]:
         for kind in volumes.keys() & prints.keys():
             prints[kind][case.id] = fingerprint(volumes[kind])
         if "MR" in volumes:
-            spacings[case.id] = volumes["MR"].spacing
-            slices += volumes["MR"].array.shape[2]
+            spacings[case.id] = canonical(volumes["MR"]).spacing
+            slices += axial_slices(volumes["MR"])
         if {"MR", "CT"} <= volumes.keys():
             findings += at(case.id, check_alignment(volumes["MR"], volumes["CT"]))
     for kind, marks in prints.items():
@@ -120,7 +120,10 @@ def _read(case: Source, root: Path) -> Patient:
 
 
 def _unpaired(folder: Path, root: Path) -> list[Finding]:
-    """Examine an unreadable patient's volumes, and compare CTs with the MR if there is only one."""
+    """Examine the volumes of a patient that cannot be read as a whole.
+
+    If exactly one of them is an MR, every CT is compared with it.
+    """
     findings, volumes, _ = _examined(_images(folder, root))
     mrs = [volume for kind, volume in volumes.values() if kind == "MR"]
     for name, (kind, volume) in volumes.items():
@@ -130,7 +133,7 @@ def _unpaired(folder: Path, root: Path) -> list[Finding]:
 
 
 def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
-    """Examine volumes in no known layout, each by itself."""
+    """Examine each volume of a folder that has no known layout."""
     images = _images(folder, folder)
     if not images:
         raise InputError(
@@ -139,7 +142,7 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
     findings, volumes, _ = _examined(progress(images))
     findings += check_names(folder, ())
     title = f"{folder.name}: {_count(len(images), 'volume')}, in no layout that prepare.py knows"
-    slices = sum(volume.array.shape[2] for kind, volume in volumes.values() if kind == "MR")
+    slices = sum(axial_slices(volume) for kind, volume in volumes.values() if kind == "MR")
     return Report(title, _slices(slices), tuple(findings)), slices
 
 
@@ -152,7 +155,7 @@ def _images(folder: Path, root: Path) -> list[Item]:
 def _examined(
     items: Iterable[Item],
 ) -> tuple[list[Finding], dict[str, tuple[str, Volume]], frozenset[str]]:
-    """The findings, the readable volumes with their kind, and the names of patients."""
+    """The findings, {name on the screen: (kind, volume)} of readable volumes, and the secrets."""
     findings: list[Finding] = []
     volumes: dict[str, tuple[str, Volume]] = {}
     secrets: frozenset[str] = frozenset()
