@@ -171,9 +171,9 @@ def _units(volume: Volume) -> Iterator[Finding]:
 
 
 def _metal(volume: Volume) -> Iterator[Finding]:
-    dense, count = ndimage.label(volume.array >= METAL)
+    dense, _ = ndimage.label(volume.array >= METAL)
     largest = np.bincount(dense.ravel())[1:].max(initial=0) * np.prod(volume.spacing) / 1000
-    if count and largest >= METAL_CM3:
+    if largest >= METAL_CM3:
         yield warning(
             f"metal: {largest:.1f} cm3 above {METAL} HU (up to {volume.array.max():.0f}), an "
             "implant, with streaks around it",

@@ -67,7 +67,7 @@ def axial_slices(volume: Volume) -> int:
 
 
 def _dicom(path: Path) -> tuple[Report, str | None]:
-    """The report on DICOM headers, and the modality; None if `path` is a folder of no volume."""
+    """The report on DICOM headers, and the modality; None for a folder of no sound volume."""
     folder = survey(path)
     modalities = sorted({images[0].modality for images in folder.series.values()})
     findings = folder.findings
