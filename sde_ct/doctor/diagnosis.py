@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sde_ct.config import Experiment, recipe
 from sde_ct.data.prepared import INDEX
-from sde_ct.doctor.examine_cohort import Progress, examine_cohort
+from sde_ct.doctor.examine_cohort import Progress, examine_cohort, is_cohort
 from sde_ct.doctor.examine_prepared import examine_prepared, examine_workdir
 from sde_ct.doctor.examine_volume import axial_slices, examine
 from sde_ct.doctor.finding import Finding, Report, error
@@ -14,6 +14,7 @@ from sde_ct.methods import build_method, takes_sampler
 from sde_ct.runtime import parallel
 from sde_ct.training.cost import Cost, estimate
 from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.slice import may_be_dicom
 
 SIZE = (256, 256)  # pixels per slice in the recipe for real pelves
 SLICES, DRAWS = 80, 10  # slices and draws of a synthesized volume
@@ -63,8 +64,12 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
 
 
 def _is_series(folder: Path) -> bool:
+    """Whether a folder holds DICOM slices, which may all be damaged, and not only a README."""
     own = (INDEX, "request.json", "experiment.json")
-    return not any((folder / name).is_file() for name in own) and bool(slice_files(folder))
+    if any((folder / name).is_file() for name in own):
+        return False
+    files = slice_files(folder)
+    return any(map(may_be_dicom, files)) or bool(files and not is_cohort(folder))
 
 
 def _training(advised: Path, size: Sequence[int]) -> tuple[str, ...]:

@@ -51,6 +51,11 @@ def layout_of(folder: Path) -> str | None:
     return "gold_atlas" if any(slice_files(p) for p in everywhere[1:]) else None
 
 
+def is_cohort(folder: Path) -> bool:
+    """Whether a folder has a known layout, or holds volumes that are not DICOM."""
+    return layout_of(folder) is not None or bool(_images(folder, folder))
+
+
 def _is_pair(place: Path) -> bool:
     """Whether MR and CT have the usual names; slices such as mr0001.dcm do not count."""
     return all(

@@ -86,7 +86,7 @@ def _lines(group: list[Finding]) -> list[str]:
     if left := list(places.values())[SHOWN:]:
         named = [name for where in left for name in where] or [""] * len(left)
         lines.append(f"         and {_listed(named)}")
-    return [*lines, *([f"         fix: {fix}"] if fix else [])]
+    return [*lines, f"         fix: {fix}"]
 
 
 def _listed(places: list[str]) -> str:

@@ -74,6 +74,17 @@ def test_the_order_of_axes_changes_neither_slices_nor_voxels(cohort):
     assert healthy(done) and "30 slices of MR" in done.out, done.out
 
 
+@pytest.mark.parametrize("name", ["README", "LICENSE2"])
+def test_a_text_without_suffix_beside_the_patients_is_no_slice(name, cohort, tmp_path):
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    shutil.copy(folder_of(cohort, 1) / "mr.nii.gz", loose / "x_t2.nii.gz")
+    for folder, what in ((cohort, "raw data, 5 patients"), (loose, "1 volume, in no layout")):
+        (folder / name).write_text("These are phantoms.")
+        done = doctor(folder)
+        assert healthy(done) and what in done.out, done.out
+
+
 def test_an_interrupted_preparation_is_told(data):
     (data / "dataset.json").unlink()
     (data / "request.json").write_text("{}")
