@@ -98,10 +98,7 @@ def _correlation(array: np.ndarray, axis: int) -> float:
 
 
 def _flat_slices(volume: Volume) -> Iterator[Finding]:
-    """Report slices in which all voxels are equal.
-
-    Slices are stacked along the axis whose spacing differs from the others, or else upwards.
-    """
+    """Report slices of one value, across the axis whose spacing differs or else the upward axis."""
     apart = np.abs(volume.spacing - np.median(volume.spacing))
     differs = apart.max() > 0.1 * np.median(volume.spacing)
     axis = int(np.argmax(apart)) if differs else _upward(volume)

@@ -91,7 +91,10 @@ def examine_cohort(folder: Path, progress: Progress) -> tuple[Report, int]:
         findings += check_copies(marks, kind)
     findings += [*check_spacings(spacings), *check_names(folder, secrets)]
     title = f"{folder.name}: raw data, {_count(len(cases), 'patient')}, --source={source}"
-    facts = (*_slices(slices), *_range(list(spacings.values())))
+    facts: tuple[str, ...] = ()
+    if slices:
+        ends = dict.fromkeys(millimetres(end(spacings.values(), key=tuple)) for end in (min, max))
+        facts = (f"{slices} slices of MR", f"voxels of {' to '.join(ends)}")
     return Report(title, facts, tuple(findings), secrets=frozenset(secrets)), slices
 
 
@@ -125,10 +128,7 @@ def _read(case: Source, root: Path) -> Patient:
 
 
 def _unpaired(folder: Path, root: Path) -> list[Finding]:
-    """Examine the volumes of a patient that cannot be read as a whole.
-
-    If exactly one of them is an MR, every CT is compared with it.
-    """
+    """Examine an unreadable patient's volumes, and compare CTs with the MR if there is only one."""
     findings, volumes, _ = _examined(_images(folder, root))
     mrs = [volume for kind, volume in volumes.values() if kind == "MR"]
     for name, (kind, volume) in volumes.items():
@@ -148,7 +148,8 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
     findings += check_names(folder, ())
     title = f"{folder.name}: {_count(len(images), 'volume')}, in no layout that prepare.py knows"
     slices = sum(axial_slices(volume) for kind, volume in volumes.values() if kind == "MR")
-    return Report(title, _slices(slices), tuple(findings)), slices
+    facts = (f"{slices} slices of MR",) if slices else ()
+    return Report(title, facts, tuple(findings)), slices
 
 
 def _images(folder: Path, root: Path) -> list[Item]:
@@ -171,15 +172,6 @@ def _examined(
         if examined.volume is not None and examined.kind:
             volumes[where] = examined.kind, examined.volume
     return findings, volumes, secrets
-
-
-def _slices(count: int) -> tuple[str, ...]:
-    return (f"{count} slices of MR",) if count else ()
-
-
-def _range(spacings: Sequence[np.ndarray]) -> tuple[str, ...]:
-    ends = [millimetres(end(spacings, key=tuple)) for end in (min, max) if spacings]
-    return (f"voxels of {' to '.join(dict.fromkeys(ends))}",) if ends else ()
 
 
 def _count(count: int, what: str) -> str:

@@ -28,8 +28,8 @@ from sde_ct.uncertainty import recalibration
 from sde_ct.volumes.volume import Volume
 
 NO_VALIDATION = warning(
-    "there are no validation patients: no checkpoint is known to be the best, training patients "
-    "set the spread of draws, and calibrate and accept --fit have no patients to fit on",
+    "there are no validation patients: no checkpoint is known to be the best, the spread of draws "
+    "is set on training patients, and calibrate and accept --fit have no patients to fit on",
     "prepare again with --validation=0.1 or with the names of patients",
 )
 

@@ -9,7 +9,6 @@ import numpy as np
 from sde_ct.acceptance.error_bound import LEVEL
 from sde_ct.acceptance.fit import RATE
 from sde_ct.acceptance.patient import errors
-from sde_ct.acceptance.reference import Reference
 from sde_ct.acceptance.verdict import Verdict, judge
 from sde_ct.config import Experiment
 from sde_ct.data.prepared import Prepared
@@ -53,7 +52,7 @@ class Judge:
     def __init__(self, config: Experiment, prepared: Prepared, workdir: Path, progress: Callable):
         train(config, prepared, workdir)
         self._usual = with_budget(load(workdir), SAMPLER, EVALUATIONS)
-        self.reference: Reference = fit_acceptance(
+        self.reference = fit_acceptance(
             self._usual,
             prepared,
             SAMPLER,

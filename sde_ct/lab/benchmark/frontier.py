@@ -84,9 +84,7 @@ def frontier(
 
     Args:
       reference: budget of the reference sampler.
-      draws: number of draws of each patient.
       name: the network's name in the points.
-      progress: wraps the list of settings.
     """
     if trained.config.diffusion.times == "listed":
         raise InputError(

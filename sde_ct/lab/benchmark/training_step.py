@@ -44,10 +44,7 @@ def initial_state(config: Experiment, size: int) -> Any:
 def timed(
     config: Experiment, size: int, batch: int, devices: Sequence[jax.Device] | None
 ) -> Callable[[], Any]:
-    """A function that trains one step with `batch` slices per device.
-
-    The step is pmapped over `devices`, or jitted for one device if that is None.
-    """
+    """A function that trains one step of `batch` slices per device, jitted if `devices` is None."""
     state, count = initial_state(config, size), len(devices or [None])
     keys, slices = example_keys(0, 0, count * batch), example(config, size, count * batch)
     inputs = keys, jax.device_put(slices)

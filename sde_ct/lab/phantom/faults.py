@@ -13,15 +13,10 @@ from sde_ct.volumes.volume import Volume
 
 
 class Fault(NamedTuple):
-    """One fault.
+    """The reasons of which a verdict may name any first, and how a patient's MR is made faulty."""
 
-    Attributes:
-      reasons: those of `acceptance.features.REASONS` that a verdict may rightly name first.
-      mr: makes the faulty MR of a patient; None if the fault is one of the synthesis, or needs
-        another phantom.
-    """
-
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # of `acceptance.features.REASONS`
+    # None if the fault is one of the synthesis, or needs another phantom.
     mr: Callable[[PhantomPatient], Volume] | None
 
 

@@ -151,10 +151,9 @@ def _objects(
     t1_tags = spin | {"RepetitionTime": 600, "EchoTime": 9}
     derived = scanner | {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}
     original = scanner | {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "KVP": 120}
-    cut = {"intercept": site.intercept}
     return [
-        *images(owner, native, "CT", site.native, "CT", tags=original, **cut),
-        *images(owner, deformed, "CT", site.deformed, "MR", tags=derived, **cut),
+        *images(owner, native, "CT", site.native, "CT", tags=original, intercept=site.intercept),
+        *images(owner, deformed, "CT", site.deformed, "MR", tags=derived, intercept=site.intercept),
         *images(owner, _round(t2, 0.5 * width, 0), "MR", site.t2, "MR", tags=t2_tags),
         *images(owner, t1, "MR", site.t1, "MR", tags=t1_tags),
         registration(owner, "CT to MR rigid", "CT", "MR", matrix),

@@ -98,17 +98,18 @@ def pelvis_patient(
     labels = dominant(samples, placement.factors)
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
     insert = brightness(prior) if prior_visible else None
-    mr = mr_image(_stream(seed, "mr"), samples, placement, scanner=scanner, insert=insert)
+    image = mr_image(_stream(seed, "mr"), samples, placement, scanner=scanner, insert=insert)
+    mr = Volume(image, placement.affine, "a.u.")
     second = mr_image(_stream(seed, "t1"), samples, placement, scanner=T1) if t1 else None
     return PhantomPatient(
-        mr=(image := Volume(mr, placement.affine, "a.u.")),
-        ct=image.with_array(ct, "HU"),
-        mask=image.with_array((labels != Tissue.AIR).astype(np.uint8), "mask"),
-        labels=image.with_array(labels, "mask"),
-        ambiguous=image.with_array((labels == Tissue.INSERT).astype(np.uint8), "mask"),
+        mr=mr,
+        ct=mr.with_array(ct, "HU"),
+        mask=mr.with_array((labels != Tissue.AIR).astype(np.uint8), "mask"),
+        labels=mr.with_array(labels, "mask"),
+        ambiguous=mr.with_array((labels == Tissue.INSERT).astype(np.uint8), "mask"),
         prior=float(prior),
         bone_like=outcome,
-        t1=None if second is None else image.with_array(second),
+        t1=None if second is None else mr.with_array(second),
     )
 
 
