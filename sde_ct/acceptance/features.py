@@ -1,4 +1,4 @@
-"""The figures that are measured in a patient, and the reason for a review that each can give."""
+"""The figures that are measured for a patient, and the reason for a review that each can give."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
