@@ -41,7 +41,7 @@ class Telemetry:
         show: bool = True,
         report: Report | None = None,
     ):
-        """Begin at step `start`; lines of an earlier start about later steps are removed.
+        """Begin at step `start`, and remove the lines that an earlier start wrote on later steps.
 
         Args:
           workdir: of the training.
@@ -142,7 +142,7 @@ class Telemetry:
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """Run a block. Its OSError does not end the training; only the first one is logged."""
+        """Run a block whose OSErrors do not end the training; the first of them is logged."""
         try:
             yield
         except OSError as error:
@@ -174,7 +174,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Remove the lines after `step`, because these steps are trained and written again."""
+    """Remove the lines on steps after `step`, which are trained and written again."""
     kept = [line for line in read_metrics(path) if line["step"] <= step]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     if path.is_file() and path.read_text("utf-8", errors="replace") != text:
