@@ -8,7 +8,7 @@ The control is `cnn.py`, which has as many updates as this recipe and `distil.py
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: about two minutes on two CPU cores, compilation included. Expected on the demo's
-held-out patients: Mean: MAE 40 HU, PSNR 33.2 dB, SSIM 0.91; DDPM-M: 42 HU, 32.6 dB, 0.90.
+held-out patients: Mean MAE 40 HU, PSNR 33.2 dB, SSIM 0.91; DDPM-M 42 HU, 32.6 dB, 0.90.
 """
 
 from pathlib import Path

@@ -88,7 +88,7 @@ def describe_devices() -> str:
     return f"{len(devices)} x {devices[0].device_kind}"
 
 
-def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
+def data_parallel(step: Callable, devices: Sequence[jax.Device]) -> Any:
     """`step(state, keys, batch) -> (state, metrics)`, pmapped over the devices of all processes.
 
     The state is on the devices of this process (see `replicate`) and is donated. State and metrics
@@ -101,7 +101,7 @@ def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -
     )
 
 
-def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
+def shared_out(function: Callable, devices: Sequence[jax.Device]) -> Any:
     """`function(shared, *rest)` over devices, called as `mapped(shared, rest)`.
 
     `shared` is replicated; the leaves of `rest` and the result have a leading device axis.

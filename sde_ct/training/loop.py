@@ -84,9 +84,9 @@ def train(
                     logging.warning("%s", prolonged(workdir, before, config, step))
                 record_start(workdir, config, prepared, devices, step)
         run = Run(
-            *(config, prepared.size, workdir, devices, batches, held_out, checkpoints, show),
-            *(report, init),
-        )
+            config, prepared.size, workdir, devices, batches, held_out, checkpoints, show, report,
+            init,
+        )  # fmt: skip
         peers.connect(devices)
         try:
             state = run.go_on(last, interruption)

@@ -83,9 +83,7 @@ class Telemetry:
         named = {f"{group}/{name}": float(value) for name, value in values.items()}
         for name, value in named.items():
             if math.isfinite(value):
-                event = Event(step=step, summary=summary.scalar(name, value))
-                self._write_event(event, flush=False)
-        self._flush()
+                self._write_event(Event(step=step, summary=summary.scalar(name, value)))
         # JSON has no NaN.
         finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         self._write_line({"step": step, "group": group, **finite})
@@ -129,15 +127,10 @@ class Telemetry:
             self._lines.write(json.dumps(line) + "\n")
             self._lines.flush()
 
-    def _write_event(self, event: Event, flush: bool = True) -> None:
+    def _write_event(self, event: Event) -> None:
         event.wall_time = time.time()
         with self._full_disk():
             self._events.write_event(event)
-        if flush:
-            self._flush()
-
-    def _flush(self) -> None:
-        with self._full_disk():
             self._events.flush()
 
     @contextlib.contextmanager

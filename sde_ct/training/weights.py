@@ -197,8 +197,8 @@ def starting_weights(
         differs = f" Its recipe differs from this one: {'; '.join(fields)}." if fields else ""
         logging.warning(
             "The training starts from the %s weights of %s, of step %d.%s",
-            *(chosen, init, step, differs),
-        )
+            chosen, init, step, differs,
+        )  # fmt: skip
     source = {"workdir": str(Path(init).resolve()), "step": step}
     return weights.params, source | {"weights_sha256": sha256(weights.params)}
 
