@@ -15,7 +15,7 @@ from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
-VOID = 0.1  # a voxel below this share of the usual brightness at its place has no signal
+VOID = 0.1  # a voxel has no signal below this share of the usual brightness above dark
 RIM_MM = 15.0  # depth below the body's surface that is not judged: skin, and air at the skin
 FEWEST = 20  # blocks to which a surface is fitted
 FAINT = 0.25  # a voxel this share of the way from air to the median may belong to the body

@@ -8,7 +8,7 @@ from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
 
 REACH = 2  # slices on each side that a layer sees
-# To be cheap, a layer has inside a `NARROW`th of its input's channels, but at least `LEAST`.
+# Inside a layer, the channels are divided by `NARROW`, to be cheap, but are at least `LEAST`.
 NARROW, LEAST = 4, 8
 
 

@@ -153,9 +153,9 @@ class Run:
     def _settle(
         self, pending: Pending, ahead: int, progress: Progress, watch: Watch, telemetry: Telemetry
     ) -> dict[str, float]:
-        """Wait until at most `ahead` updates are unfinished, and check the metrics of the others.
+        """Wait until at most `ahead` updates are unfinished, and check the metrics of the finished.
 
-        Returns the metrics of the last finished update, or nothing if none finished.
+        Returns the metrics of the last finished update; they are empty if none finished.
 
         Raises Diverged.
         """

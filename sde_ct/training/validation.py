@@ -42,7 +42,7 @@ def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> 
     numbers = [list(group) for _, group in patients]
     each = max(SLICES // slab // len(numbers), 1)
     examples = [source[i] for patient in numbers for i in _spread(patient, each)]
-    # `preview` draws a batch with one noise, but slabs of two patients may need different noise.
+    # `preview` draws a batch with one covariance of the noise, but patients may differ in it.
     size = max(config.data.batch_size // devices, 1) if slab == 1 else 1
     return [Batch(**as_slices(batch, slab)) for batch in eval_batches(examples, size)]
 
