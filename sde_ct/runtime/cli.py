@@ -83,13 +83,12 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(_complain(_last_line(error)))
     except SyntaxError as error:  # recipes are written in Python
         sys.exit(_complain(f"{given} is not Python ({error.msg}): give a recipe as in configs/"))
-    # ml_collections raises these for an override without a field.
-    except (KeyError, AttributeError) as error:
-        sentence = " ".join(str(error.args[0]).split())
-        sys.exit(_complain(f"--config: {sentence}: check the field's name"))
     except Exception as error:  # a recipe is Python code, which runs here and may raise anything
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        what = f"{type(error).__name__}: {error}, in line {line}"
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        if "ml_collections" in last.filename:  # an override of a field that does not exist
+            sentence = " ".join(str(error.args[0]).split())
+            sys.exit(_complain(f"--config: {sentence}: check the field's name"))
+        what = f"{type(error).__name__}: {error}, in line {last.lineno}"
         sys.exit(_complain(f"{given} cannot be run ({what}): correct the recipe"))
     finally:
         sys.dont_write_bytecode = before
