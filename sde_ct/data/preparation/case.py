@@ -13,7 +13,7 @@ import numpy as np
 
 from sde_ct.data import seen
 from sde_ct.data.contrasts import cut as cut_contrast
-from sde_ct.data.contrasts import file_name, recorded
+from sde_ct.data.contrasts import file_name
 from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
 from sde_ct.data.preparation.aligned import Aligned, aligned
 from sde_ct.data.preparation.picture import overview
@@ -198,8 +198,11 @@ def _sliced(
         "chosen": dict(patient.chosen),
         "extra": {name: volume.unit for name, volume in patient.extra.items()},
         **patient.facts,
-        **recorded({name: values for name, (_, values) in further.items()}),
     }
+    if further:
+        record["further_percentiles"] = {
+            name: {str(p): v for p, v in values.items()} for name, (_, values) in further.items()
+        }
     slices = {"mr": cut.mr, "ct": hu, "mask": mask, "valid": trusted}
     slices |= {file_name(name): contrast for name, (contrast, _) in further.items()}
     return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, slices
