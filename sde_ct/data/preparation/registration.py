@@ -119,7 +119,8 @@ def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]
     return starts
 
 
-def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMethod:
+def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
+    """Search from the start with the largest mutual information inside `around`."""
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)  # several patients are processed at once
     method.SetMetricAsMattesMutualInformation(BINS)
@@ -127,11 +128,6 @@ def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMeth
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(min(1.0, SAMPLES / fixed.GetNumberOfPixels()), SEED)
     method.SetInterpolator(sitk.sitkLinear)
-    return method
-
-
-def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
-    method = _method(fixed, around)
     coarse = [sitk.SmoothingRecursiveGaussian(i, SIGMAS_MM[1]) for i in (fixed, moving)]
     scores = []
     for start in starts:

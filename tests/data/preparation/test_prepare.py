@@ -118,7 +118,7 @@ def test_what_the_ct_did_not_measure_is_masked(cohort, tmp_path):
     np.testing.assert_array_equal(from_slices(case.load("valid"), case.grid).array > 0, disc)
     lost = 1 - (body & disc).sum() / body.sum()
     assert report["1PA001"]["body_outside_field_of_view"] == pytest.approx(lost, abs=1e-4)
-    assert f"{100 * lost:.1f} % of the body lie outside" in report["1PA001"]["warnings"][0]
+    assert f"{100 * lost:.1f} % of the body lies outside" in report["1PA001"]["warnings"][0]
     slices = data.cases["1PA001"]
     assert slices.load("ct")[slices.load("mask") > 0].min() == -900
     whole = report["1PA002"]
