@@ -138,7 +138,7 @@ def train_iterator(
     """Endless shuffled batches, each field [b, h, w, ·]; every epoch has its own order.
 
     The seed fixes one endless stream of examples, whatever the number of hosts. Batch `step` begins
-    at example step·batch_size of this stream, and shard i of n takes the i-th of n equal parts of
+    at example step·batch_size of this stream, and shard i of n gets the i-th of n equal parts of
     the batch.
 
     Args:
@@ -156,7 +156,7 @@ def train_iterator(
       it, so that the next batch is the same as without an interruption.
     """
     if batch_size < 1 or batch_size % shard_count:
-        raise InputError(f"batch_size = {batch_size}: give a multiple of {shard_count} hosts")
+        raise InputError(f"batch_size = {batch_size}: give a multiple of the {shard_count} hosts")
     height, width = source[0]["ct"].shape[:2]
     if rotate90 and height != width:
         raise InputError(
@@ -176,7 +176,7 @@ def train_iterator(
 
 
 def eval_batches(source: RandomAccessDataSource[Example], batch_size: int) -> Iterator[Example]:
-    """All examples once, in order, as batches [batch_size, h, w, ·]; the last may be smaller."""
+    """All examples once, in order, in batches [batch_size, h, w, ·]; the last may be smaller."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")
     for first in range(0, len(source), batch_size):

@@ -80,7 +80,7 @@ class SliceMinMax:
     """Map each slice from its own minimum and maximum to [0, 1], for MR and CT (arXiv 2209.12104).
 
     The inverse for a CT would need the range of the slice that is to be predicted, but this range
-    is unknown. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the median
+    is unknown. `to_hu` therefore uses one range, `low` to `high` in HU, for all slices: the median
     slice range of the training patients (`dataset.fit_intensity`). These HU are wrong where a slice
     differs from the median, most of all in bone and metal. Use this map only to repeat the paper
     exactly.

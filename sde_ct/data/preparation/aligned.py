@@ -69,13 +69,13 @@ def _registered(patient: Patient, kind: Kind) -> Patient:
     """Register the CT to the MR, and report how well the registration went."""
     ct, there, _, quality = register(patient.ct, patient.mr, patient.mask, kind)  # type: ignore[arg-type]
     warnings = list(patient.warnings)
-    if quality.get("least_jacobian", 1.0) <= 0:
-        warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     if "kept" in quality:
         warnings.append(
-            f"{kind} registration did not increase the mutual information, so "
-            f"another CT was kept ({quality['kept']})"
+            f"{kind} registration did not increase the mutual information and was not used "
+            f"(CT kept: {quality['kept']})"
         )
+    elif quality.get("least_jacobian", 1.0) <= 0:
+        warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     facts = {**patient.facts, "registration": quality}
     return patient._replace(ct=ct, ct_measured=there, facts=facts, warnings=tuple(warnings))
 

@@ -135,7 +135,8 @@ def _run(
     todo = [case for case in cases if case.id not in outcomes]
     expected = index_of(output).get("size")
     work = partial(attempt, output=output, settings=settings, expected=expected)
-    with closing(_outcomes(todo, work, workers)) as new:  # type: ignore[type-var]  # ends processes
+    # Closing the iterator ends the processes.
+    with closing(_outcomes(todo, work, workers)) as new:  # type: ignore[type-var]
         for name, outcome in progress(new, len(todo)):
             outcomes[name] = outcome
             if isinstance(outcome, str):
