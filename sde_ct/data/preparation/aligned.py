@@ -26,25 +26,25 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
     """Put the CT on the MR's grid, register it if requested, and determine the regions.
 
     Raises:
-      InputError: CT, mask and MR lie on different grids, a mask is empty, or the CT did not measure
-        any voxel of the body.
+      InputError: CT, mask and MR lie on different grids, the CT is not registered or cannot be
+        registered, a mask is empty, or MR and CT have no measured voxel of the body in common.
     """
     patient = _with_contrasts(_on_grid_of_mr(patient, "mask"))
-    moves = None if patient.registered else kind
-    if patient.registered is False and not moves:
+    needed = None if patient.registered else kind  # the registration that is still to be done
+    if patient.registered is False and not needed:
         raise InputError(
             f"the CT is not registered to the MR ({patient.chosen.get('ct', 'no record of it')}): "
             "give --register=deformable or --register=rigid"
         )
-    if not moves:
+    if not needed:
         patient = _on_grid_of_mr(patient, "ct")
     mask = body_mask(patient.mr) if patient.mask is None else patient.mask
     if not mask.array.any():
         raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
     facts = {"mask": "computed" if patient.mask is None else "given", **patient.facts}
     patient = patient._replace(mask=mask, facts=facts)
-    if moves:
-        patient = _registered(patient, moves)
+    if needed:
+        patient = _registered(patient, needed)
     elif kind:
         note = {"registration": "none, because the CT is already deformed onto the MR"}
         patient = patient._replace(chosen={**patient.chosen, **note})

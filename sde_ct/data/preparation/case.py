@@ -18,7 +18,7 @@ from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
 from sde_ct.data.preparation.aligned import Aligned, aligned
 from sde_ct.data.preparation.picture import overview
 from sde_ct.data.preparation.registration import Kind
-from sde_ct.data.prepared import DTYPES
+from sde_ct.data.prepared import DTYPES, UNITS
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import naming, whole, write_json
@@ -71,7 +71,9 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
         record, size = values["record"], values["record"]["grid"]["size"]
         names = [*DTYPES, *map(file_name, record.get("further_percentiles", ()))]
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+        volumes = [folder / f"{name}.nii.gz" for name in (*UNITS, *record.get("extra", ()))]
         complete = all(list(array.shape) == size for array in arrays)
+        complete = complete and all(volume.is_file() for volume in volumes)
         drawn = not settings.pictures or picture_of(output, case.id).is_file()
         return record if complete and drawn and values["stamp"] == case.stamp() else None
     except (OSError, ValueError, EOFError, KeyError, TypeError):

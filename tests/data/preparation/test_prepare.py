@@ -214,6 +214,8 @@ def test_a_second_run_does_only_what_is_missing_or_has_changed(cohort, tmp_path)
     for part, names in first.split.items():
         assert set(names) <= set(second.split[part])
     assert prepared_of(cohort, output) == second and times(output) == after
+    (output / "cases" / "1PA002" / "valid.nii.gz").unlink()
+    assert prepared_of(cohort, output) == second
 
 
 def test_an_interrupted_run_leaves_whole_patients_and_goes_on(cohort, tmp_path, monkeypatch):
