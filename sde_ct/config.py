@@ -34,8 +34,8 @@ class NetworkConfig:
     attention: tuple[int, ...] = ()  # levels with self-attention; 0 is the finest
     patch: int = positive(1)
     groups: int = positive(32)  # of group normalisation; each should hold several channels
-    noise_scale: float = positive(1.0)
-    dropout: float = at_least(0, 0.0, below=1)  # CNN: share of maps zeroed, so that draws differ
+    noise_scale: float = positive(1.0)  # standard deviation of the noise features' frequencies
+    dropout: float = at_least(0, 0.0, below=1)  # CNN: share of feature maps zeroed, so draws differ
     dtype: str = choice("float32", "bfloat16")
     remat: bool = False  # recompute convolutions in the backward pass too: less memory, slower
 
@@ -44,7 +44,7 @@ class NetworkConfig:
 class DiffusionConfig:
     form: str = choice("edm", "epsilon", "score")  # what the network predicts
     times: str = choice("lognormal", "uniform", "discrete", "listed")  # how training draws times
-    log_mean: float = number(-1.2)  # of the log noise ratio, for lognormal
+    log_mean: float = number(-1.2)  # mean of log(std / alpha), for lognormal
     log_std: float = positive(1.2)
     time_min: float = positive(1e-4, below=1)  # smallest time, for lognormal and uniform
     steps: int = positive(1000)  # of the discretised process, for discrete and listed
@@ -80,7 +80,7 @@ class DataConfig:
     deform: float = at_least(0, 0.0, below=2)  # strength of random deformations of half the slices
 
     @property
-    def slices(self) -> int:  # of a step
+    def slices(self) -> int:  # in one training step
         return self.batch_size * self.slab
 
     @property
@@ -106,8 +106,9 @@ class TrainingConfig:
     validate_every: int = positive(1000)
     checkpoint_every: int = positive(1000)
     keep_checkpoints: int = positive(2)
-    # How many updates may be skipped as not finite between two checkpoints. After more, the run
-    # goes back to a checkpoint once, with rates times `rollback_rate`, or stops where that is 0.
+    # How many updates may be skipped between two checkpoints because they are not finite. After
+    # more, the run returns to the newest checkpoint and multiplies the learning rates by
+    # `rollback_rate`. It stops if this happens again, or if `rollback_rate` is 0.
     skip_limit: int = at_least(0, 20, earlier=0)
     rollback_rate: float = at_least(0, 0.0, below=1)
 
@@ -124,18 +125,19 @@ class SamplingConfig:
     batch_mean_step: bool = False  # the authors' Langevin step, averaged over the batch
     ode_rtol: float = positive(1e-5)
     ode_atol: float = positive(1e-5)
-    # True ends in the denoised image at `fast_end`, like fast solvers; False at t = 1e-3 (paper).
+    # True: end in the denoised image at `fast_end`, as fast solvers do. False: end at t = 1e-3, as
+    # the paper does.
     ode_denoise: bool = number(True, earlier=False)
-    # Evaluations of the fast solvers ddim, dpm, dpm_sde, unipc and heun, with the denoising.
+    # Evaluations of the fast solvers ddim, dpm, dpm_sde, unipc and heun, denoising included.
     fast_evaluations: int = at_least(3, 20)
     fast_grid: str = choice("log_snr", "karras", earlier="karras")  # noise levels of all but unipc
-    # Noise level std / alpha at which solvers denoise and end, in units of the data's standard
-    # deviation, or absolute with `karras`. UniPC with 4 to 8 evaluations has levels of its own.
+    # Noise level std / alpha at which solvers denoise and end. With `log_snr` it is in units of the
+    # data's standard deviation. UniPC with 4 to 8 evaluations has noise levels of its own.
     fast_end: float = positive(0.01)
-    few_width: float = positive(1.0)  # factor on these levels of UniPC
+    few_width: float = positive(1.0)  # factor on these noise levels of UniPC
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
-    correlated_noise: bool = False  # noise of the slices as correlated as CTs are
+    correlated_noise: bool = False  # noise as correlated along z as the training CTs
 
 
 @dataclass
@@ -177,7 +179,8 @@ def _check_together(config: Experiment) -> None:
     rising = sorted(set(listed)) == listed and listed[:1] >= [0] and listed[-1:] == [last]
     if config.diffusion.times == "listed" and not rising:
         raise InputError(
-            f"config.diffusion.listed={tuple(listed)}: give rising steps, the last {last}."
+            f"config.diffusion.listed={tuple(listed)}: give rising steps from 0 to {last}, which "
+            "must be the last."
         )
     training = config.training
     if training.decay and not training.warmup < training.steps:
@@ -192,8 +195,8 @@ def _check_together(config: Experiment) -> None:
         )
     if (config.method == "joint") != (config.data.slab > 1):
         raise InputError(
-            f"config.data.slab={config.data.slab} is the number of slices that "
-            "config.method='joint' learns from at once: give it 2 or more, and all others 1."
+            f"config.data.slab={config.data.slab}: give 2 or more with config.method='joint', "
+            "which learns from several slices at once, and 1 with every other method."
         )
     if config.method == "joint" and not config.sampling.correlated_noise:
         raise InputError(
@@ -218,7 +221,7 @@ def _check_together(config: Experiment) -> None:
 
 
 def _noisiest(sde: SDEConfig) -> float:
-    """std / alpha at t = 1."""
+    """The noise level std / alpha at t = 1, where sampling begins."""
     if sde.kind == "ve":
         return math.sqrt(sde.sigma_max**2 - sde.sigma_min**2)
     log = (sde.beta_min + sde.beta_max) / 2
@@ -232,6 +235,6 @@ def recipe(path: Path) -> Experiment:
 
 
 def require_recipe(path: Path) -> None:
-    """Raise InputError if there is no such file."""
+    """Raise InputError if the recipe file does not exist."""
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such recipe; see configs/.")

@@ -1,4 +1,4 @@
-"""A configuration as plain values: in records, and to compare two of them."""
+"""Configurations as plain values, to record them and to compare two of them."""
 
 import dataclasses
 import typing
@@ -17,11 +17,10 @@ def to_dict(config: Experiment) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any], kind: type = Experiment) -> Any:
-    """The inverse of `to_dict`; unknown fields and missing `SECTIONS` are an InputError.
+    """The inverse of `to_dict`. Raises InputError for unknown fields and missing `SECTIONS`.
 
-    A field that an older record lacks gets the value that keeps the behaviour of that time: the
-    field's `earlier`, or its default if that is the same. A section that the record lacks gets
-    its defaults.
+    A field that an older record lacks gets the value that keeps the record's behaviour: the
+    field's `earlier` if it has one, else its default. A missing section gets its defaults.
     """
     if not isinstance(values, dict):
         raise InputError(f"The stored configuration has {values!r} in place of a section.")

@@ -13,7 +13,7 @@ LARGEST, LARGEST_INT = 1e30, 2**31 - 1  # within the range of float32 and int32
 
 
 def number(default: Any, **constraints: Any) -> Any:
-    """A field of any sign, with the constraints that `check` checks.
+    """A dataclass field, with constraints that `check` enforces.
 
     Keywords:
       least: the smallest value allowed.
@@ -41,9 +41,12 @@ def choice(default: str, *others: str, **constraints: Any) -> Any:
 
 
 def check(section: Any, prefix: str = "config.") -> None:
-    """Raise InputError for the first field that breaks its type or constraint, nested ones too."""
+    """Raise InputError for the first field that breaks its type or a constraint.
+
+    The fields of nested dataclasses are checked too.
+    """
     hints = typing.get_type_hints(type(section))
-    # Python accepts attributes that are no fields, such as misspelt ones in a recipe.
+    # Python accepts attributes that are not fields, such as misspelt ones in a recipe.
     if unknown := vars(section).keys() - {item.name for item in dataclasses.fields(section)}:
         raise InputError(f"{prefix}{min(unknown)} is no field: check its name in the recipe.")
     for item in dataclasses.fields(section):
@@ -66,14 +69,14 @@ WANTED = {
     bool: "True or False",
     int: "a whole number",
     float: "a finite number",
-    str: "a text",
+    str: "a string",
     tuple[int, ...]: "whole numbers, as in (1, 2, 2)",
 }
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:
     if hint is float:
-        fits = type(value) in (int, float) and math.isfinite(value)
+        fits = type(value) is int or (type(value) is float and math.isfinite(value))
     elif hint == tuple[int, ...]:
         fits = type(value) in (tuple, list) and all(type(n) is int for n in value)
     else:
@@ -95,4 +98,4 @@ def _check_value(name: str, value: Any, constraints: Mapping[str, Any]) -> None:
     if type(value) is int and not abs(value) <= LARGEST_INT:
         raise InputError(f"{name}={value!r}: give at most {LARGEST_INT}.")
     if type(value) is float and value and not 1 / LARGEST <= abs(value) <= LARGEST:
-        raise InputError(f"{name}={value!r}: give a size from {1 / LARGEST} to {LARGEST}.")
+        raise InputError(f"{name}={value!r}: give a magnitude from {1 / LARGEST} to {LARGEST}.")

@@ -7,10 +7,10 @@ FREQUENCIES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)  # cycles per pixel
 
 
 def shares(height: int, width: int) -> Float[np.ndarray, "frequencies h w"]:
-    """How much each coefficient belongs to each of `FREQUENCIES`; the sum over these is 1.
+    """The share of each coefficient in each of `FREQUENCIES`; the shares of a coefficient add to 1.
 
-    The share of a frequency falls linearly in log f to 0 at its neighbours. Coefficients below the
-    lowest frequency belong to that one, and those above the highest to the highest.
+    The share of a frequency falls linearly in log f to 0 at the neighbouring frequencies. A
+    coefficient below the lowest or above the highest frequency belongs to that frequency alone.
     """
     down, across = np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width)
     radial = np.maximum(np.hypot(down, across), FREQUENCIES[0])
@@ -20,5 +20,5 @@ def shares(height: int, width: int) -> Float[np.ndarray, "frequencies h w"]:
 
 
 def nearest(height: int, width: int) -> Int[np.ndarray, "h w"]:
-    """The number of the frequency to which each coefficient belongs most."""
+    """The index in `FREQUENCIES` of each coefficient's largest share."""
     return shares(height, width).argmax(axis=0)

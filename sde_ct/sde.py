@@ -187,12 +187,12 @@ def denoised(
 def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:
     """A score, for any sampler, whose denoised estimate is clipped to [low, high].
 
-    Clipping changes p(x), most where the network's errors are large, at high noise.
+    Clipping changes p(x), mostly at high noise, where the network's errors are large.
     """
 
     def clipped(x, t):
         alpha, std = (expand(value, x) for value in sde.marginal(t))
-        clean = jnp.clip((x + std**2 * score(x, t)) / alpha, low, high)
+        clean = jnp.clip(denoised(sde, score(x, t), x, t), low, high)
         return (alpha * clean - x) / std**2
 
     return clipped

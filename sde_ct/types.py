@@ -16,13 +16,13 @@ class Batch(NamedTuple):
     mr: Float[Array, "b h w k"]
     ct: Float[Array, "b h w 1"]
     valid: Float[Array, "b h w 1"]  # 1 where the CT was measured and counts in losses, else 0
-    # Of the noise's covariance between the slices of each slab, see `sampling.along_z`.
+    # Triangular factors of the noise's covariance between slices, see `sampling.along_z`.
     along_z: Float[Array, "n f z z"] | None = None
     patient: Int[Array, " n"] | None = None  # in validation, the number of each example's patient
 
     @property
     def mr_volumes(self) -> Float[Array, "n z h w k"]:
-        """The MR of each example as a volume; a single slice is one too."""
+        """The MR of each example as a volume; a single slice is a volume with z = 1."""
         examples = len(self.mr) if self.along_z is None else len(self.along_z)
         return self.mr.reshape(examples, -1, *self.mr.shape[1:])
 
@@ -52,11 +52,11 @@ class Ensemble(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How validation compares draws with the CTs, beside the losses.
+    """How validation compares draws with the CTs, in addition to the losses.
 
-    draw(params, keys, mr) -> Samples: like `draw` of a Method, with any channels [n, z, h, w, c].
-    measured(drawn, batch) -> {name: figure}: from two such draws of all validation slices at once,
-      NumPy [2, n, h, w, c]. It runs on the host.
+    draw(params, keys, mr) -> Samples: like a Method's `draw`, but [n, z, h, w, c] with any c.
+    measured(drawn, batch) -> {name: figure}: computed on the host from two draws of all validation
+      slices, NumPy [2, n, h, w, c].
     """
 
     draw: Callable[..., Samples]
@@ -75,21 +75,21 @@ class Method(NamedTuple):
       "network", the number of the one in training.
     loss(state, keys, batch) -> {name: value}: the validation losses.
     weights(state) -> the parameters for synthesis: the moving average where there is one.
-    params(**items) -> the same parameters from their fields or items, as a checkpoint stores them.
+    params(**items) -> these parameters, rebuilt from their fields or items in a checkpoint.
     draw(params, keys, mr, along_z=None) -> Samples: a synthetic CT in model units, [n, z, h, w, 1],
       for each of n keys and MR volumes [n, z, h, w, k], from the parameters of `weights`. It runs
-      under jit and pmap. z is 1 for slices drawn apart; above 8 it must be a multiple of 8.
+      under jit and pmap. z is 1 for independent slices; above 8 it must be a multiple of 8.
       `along_z`, [z, z] or [f, z, z], is the triangular factor of the noise's covariance between
       slices, see `sampling.along_z`; None draws them independently. If the method has `means`,
       their result for these MRs may be given as a fifth argument; without it, `draw` computes them.
     is_random: whether different keys give different draws of a volume.
-    comparison: how validation compares draws with the CTs, once the loss is finite. None compares
-      nothing.
+    comparison: how validation compares draws with the CTs if the loss is finite; None if it does
+      not.
     validated(params, losses) -> the parameters for synthesis, adjusted by the losses and
       measurements of the same validation. The default leaves them as they are.
     needs_teacher: whether training must begin with the weights of another training.
     means(params, mr) -> [n, z, h, w, m]: the CTs of a regression, from which draws begin. They do
-      not depend on the key, so many draws of one MR can share them. They take m evaluations per
+      not depend on the key, so many draws of one MR can share them. They cost m evaluations per
       slice. None where draws do not begin from a regression.
     """
 

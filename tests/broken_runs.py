@@ -266,6 +266,11 @@ TRAIN = {
         "cannot be run .ModuleNotFoundError",
         text("cnn.py", "import nothing_like_it\n"),
     ),
+    "a recipe that raises without a word": (
+        "",
+        "cannot be run .KeyError: , in line 2",
+        text("cnn.py", "def get_config():\n    raise KeyError\n"),
+    ),
     "a recipe of bytes": ("", "is not Python", text("cnn.py", b"\0\1\2")),
     "a recipe of another kind": (
         "",
@@ -274,6 +279,7 @@ TRAIN = {
     ),
     "data as recipe": ("--config={data}/dataset.json", "cannot be run .NameError"),
     "an unknown field": ("--config.training.stepz=3", "stepz not found"),
+    "a field of a value": ("--config.sde.kind.x=1", "check the field's name"),
     "a rate that is no number": ("--config.training.learning_rate=nan", "give a finite number"),
     "a window upside down": ("--config.data.hu_low=3000", "must be below config.data.hu_high"),
     "the data as workdir": ("--workdir={data}", "is a prepared data set: give another folder"),

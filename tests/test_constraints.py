@@ -16,3 +16,10 @@ def test_misspelt_fields_of_a_recipe_are_refused():
     config.trainig = 1
     with pytest.raises(InputError, match=r"config\.trainig is no field"):
         validate(config)
+
+
+def test_integers_too_large_for_a_float_are_refused():
+    config = Experiment()
+    config.sde.sigma_max = 10**400
+    with pytest.raises(InputError, match=r"config\.sde\.sigma_max=10+: give at most"):
+        validate(config)

@@ -217,7 +217,7 @@ def test_a_contrast_beside_the_body_is_refused(root):
     scaling = examples_of(experiment().data, read_prepared(root / "both"), "train")._intensity.mr
     for volume, sentence in (
         (half, r"MR contrast 2 of x covers \d\d % of the body"),
-        (Volume(t1.array, far, "a.u."), "MR contrast 2 of x lies beside the first"),
+        (Volume(t1.array, far, "a.u."), "MR contrast 2 of x does not overlap"),
     ):
         with pytest.raises(InputError, match=sentence):
             network_input(mr, scaling, further=[volume], name="x")

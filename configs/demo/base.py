@@ -1,4 +1,4 @@
-"""What the demo's recipes share: phantom slices of 48 x 64 pixels, two CPU cores, a minute each."""
+"""What the demo's recipes share: 48 x 64 phantom slices, and minutes of training on two cores."""
 
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, TrainingConfig
 

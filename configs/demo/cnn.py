@@ -1,4 +1,4 @@
-"""The demo's CNN: the same backbone, least squares, one evaluation a slice.
+"""The demo's CNN: the UNet trained by least squares, with one evaluation per slice.
 
   python launch/prepare.py --source=phantom --input=out/phantoms --output=out/data --patients=40
   python launch/train.py --config=configs/demo/cnn.py --data=out/data --workdir=out/cnn
@@ -6,7 +6,7 @@
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: about two minutes on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE CNN 37 HU, PSNR 32.6 dB, SSIM 0.92.
+held-out patients: MAE 37 HU, PSNR 32.6 dB, SSIM 0.92.
 """
 
 from pathlib import Path
@@ -17,6 +17,6 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "cnn"
-    # The control has as many updates as the residual's networks and the distilled one together.
+    # As a control it has as many updates as `residual.py` and `distil.py` together.
     config.training.steps = config.training.validate_every = 2140
     return config

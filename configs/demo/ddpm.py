@@ -6,7 +6,7 @@
       --mr=out/phantoms/Task1/pelvis/1PA001/mr.nii.gz
 
 Cost: about a minute on two CPU cores, compilation included. Expected on the demo's
-held-out patients: MAE DDPM 69 HU, PSNR 28.8 dB, SSIM 0.78; DDPM-M 55 HU,
+held-out patients: DDPM MAE 69 HU, PSNR 28.8 dB, SSIM 0.78; DDPM-M 55 HU,
 30.4 dB, 0.84.
 """
 

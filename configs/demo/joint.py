@@ -1,7 +1,7 @@
-"""Draws of the demo's default that are volumes: neighbouring slices decide together.
+"""Draws of whole volumes: layers between slices are added to the demo's default network.
 
-The phantoms have thinner slices than those of the demo, and the residual network is trained for
-longer, because its draws have to decide before their slices can agree.
+The phantoms have thinner slices than the demo's. The residual network is trained for longer than in
+the demo, because slices can agree on an outcome only if each draw shows one clearly.
 
   python launch/phantom.py --layout=synthrad2023 --output=out/thin/cohort --patients=2040 \\
       --shape=64,48,20 --spacing=6.25,6.25,4
@@ -21,8 +21,8 @@ longer, because its draws have to decide before their slices can agree.
   python launch/synthesize.py --workdir=out/thin/joint --output=out/thin --sampler=dpm_sde \\
       --mr=out/thin/cohort/Task1/pelvis/1PA001/mr.nii.gz
 
-The layers that relate slices need many phantoms, because each phantom shows one of the two outcomes
-of a region only. With --data=out/thin/data they learn from those of the residual network.
+The layers that relate slices need many phantoms, because each phantom shows only one of the two
+outcomes of a region. With --data=out/thin/data they learn from the residual network's phantoms.
 
 Cost: half an hour on one CPU core, after an hour for the residual network. What it changes is
 measured in docs/experiments.md.
@@ -42,7 +42,7 @@ def get_config() -> Experiment:
     config.diffusion.times = "uniform"
     config.sampling.correlated_noise = True
     training = config.training
-    # The validation loss of a few volumes does not show which weights are the best.
+    # Validated only at the end: the loss of a few volumes does not show which weights are best.
     training.steps = training.validate_every = 6000
     training.warmup, training.ema = 100, 0.998
     return config

@@ -1,7 +1,7 @@
 """What the recipes for real pelves share: 256 x 256 slices at 1.75 mm, one GPU, bfloat16.
 
-Fixed HU window, unit-variance inputs and targets, deformed slices, smooth noise features, moving
-average of the weights, attention on the coarsest level.
+They have a fixed HU window, unit-variance inputs and targets, deformed slices, smooth noise
+features, a moving average of the weights, and attention on the coarsest level.
 """
 
 from sde_ct.config import DataConfig, Experiment, NetworkConfig, TrainingConfig

@@ -1,14 +1,11 @@
 """Variance-preserving diffusion for real pelves: 256 x 256 slices at 1.75 mm, bfloat16.
 
-Fixed HU window, unit-variance inputs and targets, smooth noise features, moving average of the
-weights, attention on the coarsest level.
-
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/ddpm.py --data=data --workdir=runs/ddpm
   python launch/synthesize.py --workdir=runs/ddpm --mr=FILE.nii.gz --output=out --sampler=dpm_sde
 
-Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
-expect of it what you measure.
+Cost: 26 M parameters, meant for one GPU. Its results are unknown: it was not run on Gold Atlas,
+which is not ours to distribute.
 """
 
 from pathlib import Path

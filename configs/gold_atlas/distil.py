@@ -1,14 +1,14 @@
-"""Draws of the default for real pelves in one evaluation instead of twenty.
+"""Distils the default for real pelves: a draw takes one evaluation instead of twenty.
 
-This is the student of a network that `residual.py` trained, with a quarter of that one's updates.
-Each draw takes one evaluation, besides those of the regression.
+The student learns from a network that `residual.py` trained, in a quarter of its updates. The
+evaluations of the regression come on top.
 
   python launch/train.py --config=configs/gold_atlas/distil.py --teacher=runs/residual \\
       --data=data --workdir=runs/distilled
   python launch/synthesize.py --workdir=runs/distilled --mr=FILE.nii.gz --output=out
 
-Cost: a network of 26 M parameters, and two draws of each slice in a step; meant for one GPU. Not
-run on Gold Atlas, which is not ours to distribute; expect of it what you measure.
+Cost: a network of 26 M parameters, and two draws of each slice in a step; meant for one GPU. Its
+results are unknown: it was not run on Gold Atlas, which is not ours to distribute.
 """
 
 from pathlib import Path

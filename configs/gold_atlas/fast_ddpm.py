@@ -6,8 +6,8 @@ The levels are those of Jiang et al. (arXiv 2405.14802, "non-uniform"); the rest
   python launch/train.py --config=configs/gold_atlas/fast_ddpm.py --data=data --workdir=runs/fast
   python launch/synthesize.py --workdir=runs/fast --mr=FILE.nii.gz --output=out --sampler=ddpm
 
-Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
-expect of it what you measure.
+Cost: 26 M parameters, meant for one GPU. Its results are unknown: it was not run on Gold Atlas,
+which is not ours to distribute.
 """
 
 from pathlib import Path

@@ -1,13 +1,13 @@
-"""The GAN on the same backbone: patch discriminator and L1.
+"""The GAN for real pelves: the same UNet as generator, and a patch discriminator.
 
-The two losses have pix2pix's weights.
+The adversarial loss and the L1 loss have the weights of pix2pix.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/gan.py --data=data --workdir=runs/gan
   python launch/synthesize.py --workdir=runs/gan --mr=FILE.nii.gz --output=out --draws=1
 
-Cost: 24 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
-expect of it what you measure.
+Cost: 24 M parameters, meant for one GPU. Its results are unknown: it was not run on Gold Atlas,
+which is not ours to distribute.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Draws of the default for real pelves that are volumes: neighbouring slices decide together.
+"""Draws of whole volumes of real pelves, in which neighbouring slices agree.
 
 Layers that relate slices are added to the denoiser of a network that `residual.py` trained. Only
 these layers are trained.
@@ -8,8 +8,8 @@ these layers are trained.
   python launch/synthesize.py --workdir=runs/joint --mr=FILE.nii.gz --output=out \\
       --sampler=dpm_sde
 
-Cost: 32 slices in a step of a network of 26 M parameters; meant for one GPU. Not run on Gold Atlas,
-which is not ours to distribute; expect of it what you measure.
+Cost: 32 slices in a step of a network of 26 M parameters; meant for one GPU. Its results are
+unknown: it was not run on Gold Atlas, which is not ours to distribute.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def get_config() -> Experiment:
     config.data.slab = 16
     config.data.batch_size = 2
     training = config.training
-    # The validation loss of a few volumes does not show which weights are the best.
+    # Validated only at the end: the loss of a few volumes does not show which weights are best.
     training.steps = training.validate_every = 20_000
     training.learning_rate, training.ema = 1e-3, 0.999
     return config

@@ -8,8 +8,8 @@ one checkpoint holds both, and `--sampler=mean` gives the regression's CT.
   python launch/synthesize.py --workdir=runs/residual --mr=FILE.nii.gz --output=out \\
       --sampler=dpm_sde
 
-Cost: two networks of 26 M parameters; meant for one GPU. Not run on Gold Atlas, which is not ours
-to distribute; expect of it what you measure.
+Cost: two networks of 26 M parameters; meant for one GPU. Its results are unknown: it was not run on
+Gold Atlas, which is not ours to distribute.
 """
 
 from pathlib import Path
@@ -20,8 +20,9 @@ from sde_ct.config import Experiment, recipe
 def get_config() -> Experiment:
     config = recipe(Path(__file__).with_name("base.py"))
     config.method = "residual"
-    # In units of the regression's mean error, a bone that the mean lacks has a residual of 20 or
-    # more. Noise levels of 20 to 150 decide if a draw shows it, and `lognormal` hardly trains them.
+    # A bone that the mean lacks has a residual of 20 or more, in units of the regression's mean
+    # error. Noise levels of 20 to 150 decide whether a draw shows the bone, and `lognormal` hardly
+    # trains these levels.
     config.diffusion.times = "uniform"
     sampling = config.sampling
     sampling.ddpm_steps, sampling.em_steps, sampling.pc_steps = 250, 500, 250

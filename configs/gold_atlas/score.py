@@ -6,8 +6,8 @@ The same network and training as `ddpm.py`; sampled by EM, PC or ODE.
   python launch/train.py --config=configs/gold_atlas/score.py --data=data --workdir=runs/score
   python launch/synthesize.py --workdir=runs/score --mr=FILE.nii.gz --output=out --sampler=dpm_sde
 
-Cost: 26 M parameters, meant for one GPU. Not run on Gold Atlas, which is not ours to distribute;
-expect of it what you measure.
+Cost: 26 M parameters, meant for one GPU. Its results are unknown: it was not run on Gold Atlas,
+which is not ours to distribute.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the authors' two models share (arXiv 2209.12104): network, scaling slice by slice, batches.
+"""What the authors' two models share (arXiv 2209.12104): network, per-slice scaling, batches.
 
 The paper states neither the number of training steps nor its hardware; 200,000 steps is our choice.
 """

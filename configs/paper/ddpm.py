@@ -1,15 +1,14 @@
 """The authors' DDPM (arXiv 2209.12104), as their released code sets it.
 
-512 x 512 slices, MR and CT scaled slice by slice, noise prediction over 1000 steps, 26 M
-parameters. The per-slice scaling of the CT uses the target's own range, so Hounsfield units can
-only be approximated at inference; `configs/gold_atlas/ddpm.py` is what to train today.
+512 x 512 slices, MR and CT scaled slice by slice, noise prediction over 1000 steps. The per-slice
+scaling of the CT uses the target's own range, so Hounsfield units can only be approximated at
+inference. For new work, train `configs/gold_atlas/ddpm.py` instead.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --size=512,512
   python launch/train.py --config=configs/paper/ddpm.py --data=data --workdir=runs/paper_ddpm
   python launch/synthesize.py --workdir=runs/paper_ddpm --mr=FILE.nii.gz --output=out --sampler=ddpm
 
-Cost: 26 M parameters, 1000 evaluations a slice and draw; meant for a GPU. The paper states
-neither the number of training steps nor its hardware; 200,000 steps is our choice.
+Cost: 26 M parameters, 1000 evaluations per slice and draw; meant for a GPU.
 """
 
 from pathlib import Path

@@ -1,16 +1,16 @@
 """The authors' score model (arXiv 2209.12104), as their released code sets it.
 
 dx = 25^t dw: in the family of `VESDE`, sigma_min = 1/sqrt(2 ln 25) and sigma_max = 25 sigma_min.
-The network's output divided by σ(t) is the score. The samplers use the raw weights. They are
-Euler-Maruyama (1000 evaluations a slice), Predictor-Corrector with 10 Langevin steps before each
-predictor (11,000 here; the authors count 12,000), and the probability-flow ODE at tolerance 1e-5.
+The network's output divided by σ(t) is the score. The samplers use the raw weights, not a moving
+average. They are Euler-Maruyama (1000 evaluations per slice), predictor-corrector with 10 Langevin
+steps before each predictor step (11,000 evaluations; the authors count 12,000), and the
+probability-flow ODE with tolerances of 1e-5.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --size=512,512
   python launch/train.py --config=configs/paper/score.py --data=data --workdir=runs/paper_score
   python launch/synthesize.py --workdir=runs/paper_score --mr=FILE.nii.gz --output=out --sampler=pc
 
-Cost: 26 M parameters; meant for a GPU. The paper states neither the number of training steps nor
-its hardware; 200,000 steps is our choice.
+Cost: 26 M parameters; meant for a GPU.
 """
 
 from pathlib import Path

@@ -1,11 +1,11 @@
-"""Altered MRs of training patients: a network errs more on them, and their real CT is known."""
+"""Altered MRs of training patients: networks err more on them, and the real CTs are known."""
 
 import numpy as np
 
+from sde_ct.acceptance.mr_features import BRIGHT, DARK
 from sde_ct.data.intensity import Percentiles
 from sde_ct.volumes.volume import Volume
 
-DARK, BRIGHT = 0.5, 99.5
 KINDS = ("gamma", "inverse", "field", "noise", "blur")
 
 

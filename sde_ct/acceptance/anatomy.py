@@ -1,9 +1,9 @@
-"""The distances of an MR's slices to those of the training, by the network's coarse features.
+"""The distances of an MR's slices to the training slices, by the network's coarse features.
 
 The vector of a slice holds the means of the network's coarsest features in `CELLS` x `CELLS` cells,
-so that the place of structures counts. The vector is projected onto `DIMENSIONS` random directions.
-Such projections keep distances to about 10 %, up to a common factor (Johnson & Lindenstrauss,
-1984). They need no fit, so new patients and those of the training are treated alike.
+so that the position of structures counts. The vector is projected onto `DIMENSIONS` random
+directions, which preserves distances to about 10 %, up to a common factor (Johnson & Lindenstrauss,
+1984). The projection needs no fit, so it treats new patients and training patients alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,6 @@ CELLS, DIMENSIONS = 4, 64
 NEAR = 0.15  # a slice is compared with training slices at most this share of the volume away
 # The MR as it is, mirrored from left to right, turned front to back, and both.
 FLIPS = ((), (2,), (1,), (1, 2))
-
-ARRAYS = ("positions", "slices")  # of an `Atlas`
 
 Slices = Float[np.ndarray, "z d"]
 
@@ -35,7 +33,7 @@ def project(coarse: Float[np.ndarray, "z h w c"]) -> Slices:
 
 
 class Distances(NamedTuple):
-    """The distances of one MR's slices to the nearest ones of the training."""
+    """The distances of one MR's slices to the nearest training slices."""
 
     mean: float
     worst: float
@@ -59,11 +57,11 @@ class Atlas(NamedTuple):
         )
 
     def distances(self, flips: Sequence[Slices], without: str = "") -> Distances:
-        """The distances of a patient to the training.
+        """The distances of a patient's slices to the nearest training slices.
 
         Args:
           flips: the slices of the MR in each of the `FLIPS`.
-          without: the patient's name, if he is a training patient and must be left out.
+          without: the patient's name, if he is a training patient, whose own slices do not count.
         """
         others = np.array([name != without for name in self.patients])
         own = self._nearest(flips[0], others)
@@ -82,9 +80,12 @@ class Atlas(NamedTuple):
         return result
 
     def to_json(self) -> dict:
-        """The record that `restored` reads."""
-        arrays = {name: getattr(self, name).round(4).tolist() for name in ARRAYS}
-        return arrays | {"patients": list(self.patients)}
+        """Plain JSON values, which `storage.records.built` reads."""
+        return {
+            "positions": self.positions.round(4).tolist(),
+            "slices": self.slices.round(4).tolist(),
+            "patients": list(self.patients),
+        }
 
 
 def _positions(count: int) -> Float[np.ndarray, " z"]:

@@ -7,7 +7,7 @@ from scipy import ndimage
 GRID = (24, 18)  # cells from left to right and from back to front of the body
 PARTS = 6  # along z
 BLUR = 2.0  # cells; smoother differences are removed, because coils and turned patients cause them
-RIDGE = 1.0  # in mean variances; regularises, because there are more cells than patients
+RIDGE = 1.0  # of the covariance, in mean variances; needed with more cells than patients
 FARTHEST = 1.5  # the largest |v| that counts; the mean of mirrored patients has v = 1
 
 Asymmetry = Float[np.ndarray, " e"]

@@ -28,7 +28,7 @@ def ct_features(
     Args:
       mr: a.u.; it shows where the body is.
       mean, spread: of the draws, HU, on the grid of the MR; the spread is None for a single draw.
-      draws: the single draws, HU, if they are at hand.
+      draws: the single draws, HU, if there are any.
     """
     body = canonical(body_mask(mr)).array > 0
     upright = canonical(mean)
@@ -60,7 +60,7 @@ def _mean(values: np.ndarray, where: Bool[np.ndarray, "x y z"]) -> float:
 
 
 def _seam(hu: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"]) -> float:
-    """The largest mean change between neighbouring slices, over the median of all."""
+    """The largest mean change between two neighbouring slices, over the median of these means."""
     change = np.abs(np.diff(hu, axis=2))
     both = body[..., 1:] & body[..., :-1]
     means = [
@@ -70,7 +70,7 @@ def _seam(hu: Float[np.ndarray, "x y z"], body: Bool[np.ndarray, "x y z"]) -> fl
 
 
 def _outlying(draws: Sequence[Float[np.ndarray, " n"]]) -> float:
-    """The largest root mean square distance of a draw from the mean of all, over the median."""
+    """The largest RMS distance of a draw from the mean draw, over the median of these distances."""
     middle = np.mean(draws, axis=0)
     distances = [np.sqrt(np.mean((draw - middle) ** 2)) for draw in draws]
     return float(np.max(distances) / max(np.median(distances), 1e-6))

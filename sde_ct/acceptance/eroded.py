@@ -10,10 +10,8 @@ def eroded(
 ) -> Bool[np.ndarray, "x y z"]:
     """The voxels of a mask whose in-plane distance to all voxels outside it exceeds `mm`."""
     padded = np.pad(mask, ((1, 1), (1, 1), (0, 0)), "edge")
-    near = [
-        ndimage.distance_transform_edt(padded[..., z], sampling=voxel[:2]) > mm
-        if not padded[..., z].all()
-        else padded[..., z]
-        for z in range(mask.shape[2])
+    far = [
+        plane if plane.all() else ndimage.distance_transform_edt(plane, sampling=voxel[:2]) > mm
+        for plane in np.moveaxis(padded, 2, 0)
     ]
-    return np.stack(near, axis=-1)[1:-1, 1:-1]
+    return np.stack(far, axis=-1)[1:-1, 1:-1]

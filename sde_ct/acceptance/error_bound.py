@@ -17,8 +17,8 @@ MISSED = {"body": ("bone_missing",), "bone": ("bone_missing",)}
 class ErrorModel(NamedTuple):
     """log MAE = intercept + Σ weight · log figure, with weights of at least 0.
 
-    Therefore a larger spread, less bone, or figures that are less like those of the training
-    can only raise the predicted error.
+    A larger spread, less bone, or figures that are less like those of the training can therefore
+    only raise the predicted error.
     """
 
     names: tuple[str, ...]  # of the figures

@@ -1,4 +1,4 @@
-"""The figures that are measured in a patient, and the reason for a review that each can give."""
+"""The figures that are measured for a patient, and the reason for a review that each can give."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -76,7 +76,7 @@ CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]
 # A cause with a weight of at most 1 is named before the group of the reason given here. Changed
 # grey values can make an MR look turned or mirrored.
 MILD = {"contrast": "orientation", "uneven": "orientation"}
-LATER = "anatomy"  # the reason for all other causes
+LATER = "anatomy"  # all other causes with such a weight are named before the group of this reason
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # each tissue in words
 TISSUES = tuple(WORDS)
 
@@ -105,7 +105,7 @@ FEATURES = {
     "uneven": Feature("uneven", "smooth variation of the brightness", "", HIGH),
     "noise": Feature("noise", "variation between neighbouring voxels of the MR", "", HIGH),
     "contrast": Feature(
-        "contrast", "grey values off the usual, in standard deviations", "", HIGH, log=False
+        "contrast", "deviation of the grey values, in standard deviations", "", HIGH, log=False
     ),
     "anatomy": Feature("anatomy", "unlikeness of the slices, on average", "", HIGH),
     "anatomy_worst": Feature("anatomy", "unlikeness of the least alike slice", "", HIGH),

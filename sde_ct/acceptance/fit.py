@@ -30,9 +30,9 @@ def fit(
     """Fit the centre and scale of every figure, the predicted error, and the joint threshold.
 
     The training patients give the centre (their median) and the scale (their largest distance from
-    the median). Each training patient is compared only with the others. Their altered copies show
-    how errors grow. The threshold is fitted to each validation patient's largest score over all
-    figures, so the rate of false alarms is that of all reasons together.
+    the median). Each training patient is compared only with the others. Altered copies of the MRs
+    show how errors grow. The threshold is fitted to each validation patient's largest score over
+    all figures, so the rate of false alarms is that of all reasons together.
 
     Args:
       training, altered: training patients with their own and with altered MRs, and their errors;
@@ -129,7 +129,7 @@ def _known(
 def _without_himself(
     reference: Reference, patient: Measured, training: Sequence[Measured]
 ) -> dict[str, float]:
-    """The figures of a training patient compared with the others."""
+    """The figures of a training patient, who is compared with the other training patients."""
     others = [one for one in training if one.name != patient.name]
     reference = replace(reference, grey_values=_grey_values(others))
     return reference.features(patient, without=patient.name)

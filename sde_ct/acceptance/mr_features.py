@@ -1,4 +1,4 @@
-"""Figures that show, apart from the anatomy, whether an MR is like those of the training."""
+"""Figures of an MR, apart from its anatomy, that show whether it is like the training MRs."""
 
 from typing import NamedTuple
 
@@ -15,10 +15,10 @@ from sde_ct.data.regions.body import body_mask
 from sde_ct.volumes.volume import Volume, canonical
 
 DARK, MIDDLE, BRIGHT = 0.5, 50.0, 99.5  # percentiles of the MR in the body
-VOID = 0.1  # share of the usual brightness at a place, above dark; less is no signal
-RIM_MM = 15.0  # skin and the air at its surface are not judged
-FEWEST = 20  # blocks, to fit a surface to
-FAINT = 0.25  # a voxel may be body from this share of the way from air to the median
+VOID = 0.1  # a voxel has no signal below this share of the usual brightness above dark
+RIM_MM = 15.0  # depth below the body's surface that is not judged: skin, and air at the skin
+FEWEST = 20  # blocks to which a surface is fitted
+FAINT = 0.25  # a voxel this share of the way from air to the median may belong to the body
 
 
 class MRFigures(NamedTuple):

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 COARSE_MM = 6.0  # in-plane size of the coarse voxels
 CLOSING = 2  # iterations of the binary closing, in coarse voxels
-AIR, TISSUE = 5.0, 95.0  # percentiles of the coarse voxels that are surely air and tissue
+AIR, TISSUE = 5.0, 95.0  # percentiles of the coarse voxels, surely in air and in tissue
 DIM = 25.0  # percentile of dim tissue among the voxels that are nearer to tissue than to air
 
 

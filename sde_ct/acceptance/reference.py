@@ -17,7 +17,7 @@ from sde_ct.errors import InputError
 from sde_ct.storage.records import Positive, Share, built
 from sde_ct.storage.whole import read_json, write_json
 
-GREY_STEP = 0.5  # %, the least standard deviation of a percentile of the grey values
+GREY_STEP = 0.5  # %, lower bound on the standard deviation of a percentile of the grey values
 NAME = "acceptance.json"  # beside the checkpoints that it was fitted with
 
 
@@ -27,10 +27,10 @@ class Reference:
 
     Attributes:
       patients: number of training and validation patients.
-      grey_values: mean and standard deviation over the training patients, of
-        `mr_features.MRFigures`.
+      grey_values: mean and standard deviation of `MRFigures.grey_values` over the training
+        patients.
       atlas: slices of the training patients.
-      asymmetries: of each training patient, by name.
+      asymmetries: `MRFigures.asymmetry` of each training patient, by name.
       build: (a, b) of log(bone volume) = a + b log(body volume), cm³.
       errors: the error model of each tissue.
       centre, scale: of each figure, as `Feature.scaled`. A score is |figure - centre| / scale, or 0
@@ -40,7 +40,7 @@ class Reference:
       rate: of false alarms for which the threshold was made.
       level: share of patients for whom the bound of the error was made.
       promise: a sentence on what the threshold promises.
-      network: the weights, the sampling settings, the sampler and the draws, as plain JSON.
+      network: a record of the weights, the sampling settings, the sampler and the number of draws.
     """
 
     patients: Mapping[str, int]
@@ -80,10 +80,10 @@ class Reference:
         return values | predicted
 
     def _turned(self, anatomy: Distances) -> float:
-        """The anatomy's distance, divided by the distance of the MR turned over.
+        """The distance of the anatomy, divided by its distance after the MR is turned over.
 
-        The result is NaN if the MR turned over is not like the training either, because then a
-        turn explains nothing.
+        The result is NaN if the turned MR is not like the training MRs either, because a turn then
+        explains nothing.
         """
         if "anatomy" in self.centre:
             passes = self.centre["anatomy"] + self.threshold * self.scale["anatomy"]

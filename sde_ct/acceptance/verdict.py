@@ -34,7 +34,7 @@ class Verdict:
 
     Attributes:
       reasons: facts first, then by `features.GROUPS`, and by weight within each. Reasons with a
-        weight of at most 1 stand where `features.MILD` says. A patient without a reason passes.
+        weight of at most 1 are placed as `features.MILD` says. A patient without a reason passes.
       weights: the weight of every reason that was measured, whether it is given or not.
       errors: by tissue the predicted MAE and its upper bound, HU.
       bound: a sentence on what the bound promises.
@@ -107,7 +107,7 @@ def judge(
     """
     reasons = [Reason(name, None, sentence) for name, sentence in facts]
     if features.get("not_finite", 0) > 0:
-        reasons.append(Reason("draws", None, "The CT holds voxels that are no numbers."))
+        reasons.append(Reason("draws", None, "The CT holds voxels that are not numbers."))
     scores = reference.scores(features)
     largest: dict[str, str] = {}  # by reason, the figure with the largest score
     for name in sorted(scores, key=lambda name: scores[name]):
@@ -121,8 +121,10 @@ def judge(
         name, width = max(ranges, key=lambda one: one[1])
         weights["range"] = width / limit
         if width > limit:
-            sentence = f"The interval of the path length {name} is {width:.1f} mm wide; "
-            sentence += f"the limit is {limit:g} mm."
+            sentence = (
+                f"The interval of the path length {name} is {width:.1f} mm wide; the limit is "
+                f"{limit:g} mm."
+            )
             reasons.append(Reason("range", round(width / limit, 2), sentence))
     if reasons:
         reasons += _causes(reference, features, largest, weights)
@@ -166,7 +168,10 @@ def _group(name: str) -> int:
 
 
 def _sentence(reference: Reference, name: str, value: float, most: float | None = None) -> str:
-    """The measured value, and what passes or, given a score `most`, what the fit's patients had."""
+    """The measured value and the range that passes.
+
+    Given a score `most`, the range is that of the fit's patients instead.
+    """
     feature = FEATURES[name]
     centre, scale = reference.centre[name], reference.scale[name]
     reach = scale * (reference.threshold if most is None else most)
@@ -195,7 +200,7 @@ def _bound(reference: Reference) -> str:
     promised = min(model.promised for model in reference.errors.values())
     if promised < USEFUL:
         return (
-            "The validation patients are too few for a bound that is of use: with "
+            "The validation patients are too few for a useful bound: with "
             f"{CONFIDENCE:.0%} confidence, the MAE of at least {promised:.0%} of new patients of "
             "their kind lies below it."
         )

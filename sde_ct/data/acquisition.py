@@ -1,4 +1,4 @@
-"""Compare the acquisition in an MR's DICOM header with that of the training's MRs."""
+"""Compare an MR's acquisition, as its DICOM header states it, with that of the training MRs."""
 
 import math
 import re
@@ -12,16 +12,18 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.patient_names import secrets_of, words_of
 from sde_ct.volumes.dicom.series import Series
 
-# ms; a T2-weighted spin echo has at least the long TE and TR, a T1-weighted one at most the short.
+# In ms. TE and TR are at least LONG in a T2-weighted spin echo, and at most SHORT in a T1-weighted
+# one.
 LONG_TE, SHORT_TE = 60.0, 30.0
 LONG_TR, SHORT_TR = 2000.0, 1200.0
 PREPARED = {"EP", "IR"}  # the echo times of diffusion, FLAIR and STIR say nothing about T1 or T2
 NOT = r"(?<!no)(?<!non)(?<!no[ _-])(?<!non[ _-])(?<!without[ _-])(?<!w/o[ _-])"
 NO_FAT = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
-# Allowed relative difference of the field, and allowed factor of the bandwidth.
+# The largest relative difference in field strength, and the largest factor in bandwidth, without a
+# warning.
 FIELD, BANDWIDTH = 0.2, 2.0
 
-# The words for each category in a warning, for both the new MR and those of the training.
+# How a warning describes a value of each category, both of the new MR and of the training MRs.
 CATEGORIES: dict[str, Callable[[Any], str]] = {
     "weighting": lambda value: f"{value}-weighted",
     "fat_suppression": lambda value: f"acquired with{'' if value else 'out'} fat suppression",
@@ -31,7 +33,7 @@ CATEGORIES: dict[str, Callable[[Any], str]] = {
 
 
 class Facts(TypedDict, total=False):
-    """The record of `facts`."""
+    """The values that `facts` returns."""
 
     weighting: str
     fat_suppression: bool
@@ -42,7 +44,7 @@ class Facts(TypedDict, total=False):
 
 
 class Summary(TypedDict, total=False):
-    """The record of `summary`."""
+    """The values that `summary` returns."""
 
     weighting: list[str]
     fat_suppression: list[bool]
@@ -53,7 +55,7 @@ class Summary(TypedDict, total=False):
 
 
 def weighting_of(te: float, tr: float, sequence: Collection[str]) -> str:
-    """T1, T2 or "" by the echo and repetition times in ms and DICOM's Scanning Sequence."""
+    """T1, T2 or "" (unknown), from the echo and repetition times in ms and Scanning Sequence."""
     if PREPARED & set(sequence):
         return ""
     if te >= LONG_TE and tr >= LONG_TR:
@@ -64,8 +66,8 @@ def weighting_of(te: float, tr: float, sequence: Collection[str]) -> str:
 def facts(mr: Series) -> dict[str, Any]:
     """What the header of an MR says about its acquisition, as plain JSON, without unknown values.
 
-    The keys are those of `CATEGORIES`, `field` in tesla and `bandwidth` in hertz per pixel. A
-    damaged value counts as unknown.
+    The keys are those of `CATEGORIES`, `field` (tesla) and `bandwidth` (Hz per pixel). A damaged
+    value counts as unknown.
     """
     te, tr = _number(mr, "EchoTime"), _number(mr, "RepetitionTime")
     values = {
@@ -80,10 +82,10 @@ def facts(mr: Series) -> dict[str, Any]:
 
 
 def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The different values over the training patients, sorted, as plain JSON.
+    """The distinct values of each fact over the training patients, sorted, as plain JSON.
 
     Args:
-      cases: from `facts`, one per patient; empty if nothing is known.
+      cases: the `facts` of each patient; empty if nothing is known.
     """
     names = [*CATEGORIES, "field", "bandwidth"]
     values = {name: sorted({one[name] for one in cases if name in one}) for name in names}
@@ -94,14 +96,14 @@ def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]
     """A sentence for each known fact of an MR that differs from the training.
 
     Args:
-      seen: the training's description in a checkpoint; older checkpoints have no `acquisition`.
+      seen: a checkpoint's record of the training MRs; older checkpoints have no `acquisition`.
       mr: from `facts`.
     """
     trained = (seen or {}).get("acquisition") or {}
     known = [name for name in mr if trained.get(name)]
     sentences = [
-        f"By its header this MR is {words(mr[name])}; the network was trained on MRs that are "
-        f"{' or '.join(map(words, trained[name]))}."
+        f"According to its header, this MR is {words(mr[name])}; the network was trained on MRs "
+        f"that are {' or '.join(map(words, trained[name]))}."
         for name, words in CATEGORIES.items()
         if name in known and mr[name] not in trained[name]
     ]
@@ -136,7 +138,7 @@ def _fat_suppression(mr: Series) -> bool | None:
 
 
 def _agent(mr: Series) -> bool | None:
-    """Whether a contrast agent is named; None if the header was stripped even of the echo time."""
+    """Whether the header names a contrast agent; None if even its echo time was removed."""
     # ContrastBolusAgentSequence is a tag of enhanced MR.
     if _texts(mr, "ContrastBolusAgent") or _texts(mr, "ContrastBolusAgentSequence"):
         return True
@@ -144,7 +146,10 @@ def _agent(mr: Series) -> bool | None:
 
 
 def _manufacturer(mr: Series) -> str | None:
-    """The name's first word, in capitals; scanners of one manufacturer differ in the others."""
+    """The first word of the manufacturer's name, in capitals, unless it may name the patient.
+
+    The other words differ between scanners of one manufacturer.
+    """
     word = re.search(r"[^\W\d_]+", " ".join(_texts(mr, "Manufacturer")))
     with suppress(InputError), decoding(mr.slices[0].file):
         if word and not words_of(word[0]) & secrets_of(mr.header):
@@ -153,7 +158,7 @@ def _manufacturer(mr: Series) -> str | None:
 
 
 def _texts(mr: Series, keyword: str) -> list[str]:
-    """The values of a tag that are not empty; none if the tag is damaged."""
+    """The non-empty values of a tag; an empty list if the tag is damaged."""
     with suppress(InputError), decoding(mr.slices[0].file):
         value = mr.header.get(keyword)
         several = [value] if isinstance(value, str) or value is None else list(value)
@@ -162,7 +167,7 @@ def _texts(mr: Series, keyword: str) -> list[str]:
 
 
 def _number(mr: Series, keyword: str) -> float | None:
-    """The value of a tag if it is one positive number."""
+    """The value of a tag if it is one positive number, otherwise None."""
     with suppress(InputError), decoding(mr.slices[0].file):
         value = float(mr.header.get(keyword) or 0)
         return value if 0 < value < math.inf else None

@@ -1,7 +1,7 @@
-"""Mirrored, rotated and deformed training slices, the MR and the CT alike.
+"""Mirror, rotate and deform training slices, the MR and the CT alike.
 
 A network that sees only a few patients often memorises them: its draws for new patients then differ
-too little. Deformation turns each slice into that of a new patient.
+too little. Deformation makes each slice look like that of another patient.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ Example = Mapping[str, Float[np.ndarray, "..."]]
 
 IMAGES = ("mr", "ct", "valid")  # the fields of an example that are images
 
-# Standard deviations of a deformation of strength 1. Lengths are shares of the shorter side.
+# Standard deviations of a deformation of strength 1. Lengths are fractions of the shorter side.
 TURN = 0.12  # in radians
 SCALE = 0.1  # of the logarithm of the scale along each axis
-SHIFT = 0.02
-WARP = 0.02  # of a displacement at the control points, `CONTROL` along each axis
-CONTROL = 4
+SHIFT = 0.02  # of the slice along each axis
+WARP = 0.02  # of the displacement of each control point along each axis
+CONTROL = 4  # control points along each axis
 
 
 def augment(
@@ -29,7 +29,7 @@ def augment(
     """Mirror, rotate and deform all images [h, w, ·] of an example alike.
 
     Args:
-      example: `IMAGES`, and other fields, which stay as they are.
+      example: holds `IMAGES`; other fields are returned unchanged.
       flip: mirror left-right with probability 1/2.
       rotate90: rotate by 90°, 180° or 270° with probability 1/2.
       deform: the strength of a deformation, applied with probability 1/2; see `deformed`.
@@ -51,11 +51,12 @@ def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) 
     """Rotate, scale, shift and warp all images [h, w, ·] of an example by one smooth random map.
 
     Cubic splines keep the fine detail and the noise of the images. They also overshoot at edges, so
-    values are clipped to the range of their image. Pixels that the map takes from outside the slice
-    repeat its border and are not valid. A pixel is valid if it is interpolated from valid pixels.
+    values are clipped to the range of their image. Pixels that come from outside the slice repeat
+    its border and are not valid. Any other pixel is valid if it is interpolated from valid pixels
+    only.
 
     Args:
-      strength: a factor on the standard deviations that this file states.
+      strength: a factor on `TURN`, `SCALE`, `SHIFT` and `WARP`.
     """
     where = _random_map(example["ct"].shape[:2], rng, strength)
 
@@ -76,7 +77,7 @@ def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) 
 def _random_map(
     shape: tuple[int, ...], rng: np.random.Generator, strength: float
 ) -> Float[np.ndarray, "2 h w"]:
-    """For each pixel of the deformed slice, the place in the slice that it is taken from."""
+    """For each pixel of the deformed slice, the (row, column) in the slice that it comes from."""
     side, centre = strength * min(shape), (np.array(shape) - 1) / 2
     angle = rng.normal(0, strength * TURN)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

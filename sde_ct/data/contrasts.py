@@ -5,9 +5,8 @@ channel, scaled by its own percentiles inside the body.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -19,7 +18,7 @@ from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.slice_grid import SliceGrid, to_slices
 from sde_ct.volumes.volume import Volume, reordered, same_grid
 
-SINGLE = ("mr",)  # the name of the only contrast in records that name no contrasts
+SINGLE = ("mr",)  # the contrasts of a data set whose records name none
 LEAST = 0.9  # share of the body that each further contrast must cover
 
 
@@ -29,7 +28,7 @@ def file_name(contrast: str) -> str:
 
 
 def names_of(patterns: Sequence[str]) -> tuple[str, ...]:
-    """A name for each glob pattern: the first word in its last part, as in t2 for 'scans/t2*.nii'.
+    """A name for each glob pattern: the first word of its last part, as in t2 for 'scans/t2*.nii'.
 
     Raises InputError if two patterns give the same name, or one gives no name.
     """
@@ -55,7 +54,9 @@ def on_first(volume: Volume, first: Volume, name: str) -> tuple[Volume, Bool[np.
     ones = volume.with_array(np.ones(volume.array.shape, np.float32))
     there = resample_on(ones, first, fill=0.0).array > 0.5
     if not there.any():
-        raise InputError(f"{name} lies beside the first MR contrast: give images of one session")
+        raise InputError(
+            f"{name} does not overlap the first MR contrast: give images of one session"
+        )
     return resample_on(volume, first, fill=float(volume.array.min())), there
 
 
@@ -90,9 +91,3 @@ def cut(
 def stacked(contrasts: Sequence[Shaped[np.ndarray, "n k h w"]]) -> Float[np.ndarray, "n h w c"]:
     """Slices whose channels are k neighbours of each contrast, in the order of the contrasts."""
     return np.ascontiguousarray(np.moveaxis(np.concatenate(contrasts, axis=1), 1, -1))
-
-
-def recorded(further: Mapping[str, Percentiles]) -> dict[str, Any]:
-    """The percentiles of further contrasts for a patient's record, as plain JSON."""
-    values = {name: {str(p): v for p, v in found.items()} for name, found in further.items()}
-    return {"further_percentiles": values} if further else {}

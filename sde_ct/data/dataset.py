@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import grain
 import numpy as np
+from grain.sources import RandomAccessDataSource
 from jaxtyping import Float
 
 from sde_ct.data.augmentation import Example, augment
@@ -19,23 +19,15 @@ from sde_ct.data.intensity import Intensity, SliceMinMax
 from sde_ct.data.prepared import Prepared, PreparedCase
 from sde_ct.errors import InputError
 
-# Batches made at once. A deformed slice of 256 x 256 pixels takes a core about 25 ms.
+# Number of batches made at once. A deformed slice of 256 x 256 pixels takes a core about 25 ms.
 THREADS = min(8, max(2, os.cpu_count() or 2))
-
-
-class Examples(Protocol):
-    """Random access to training examples."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> Example: ...
 
 
 class Slices:
     """Random access to the slices of one split, in model units.
 
     `source[i]` is {"mr": [h, w, k], "ct": [h, w, 1], "valid": [h, w, 1]}, float32, with
-    k = contrasts·(1 + 2·neighbours). Slices that the CT did not measure anywhere are left out.
+    k = contrasts·(1 + 2·neighbours). Slices in which the CT measured no pixel are left out.
     """
 
     def __init__(
@@ -55,9 +47,9 @@ class Slices:
           split: "train", "validation" or "test".
           intensity: the maps to model units.
           neighbours: MR slices on each side of a slice; the end slices of a volume are repeated.
-          contrasts: how many of the data's MR contrasts are used.
-          z_slices: the slices of every case, in Python's notation; "0::2" selects the even ones.
-            Neighbours may also be slices that it leaves out.
+          contrasts: the number of MR contrasts to use, from the first one on.
+          z_slices: the slices to use of every case, in Python's notation; "0::2" selects the even
+            ones. A slice that is left out may still be a neighbour of another one.
 
         Raises:
           InputError: the split or the notation is unknown, a case has fewer slices than 1 +
@@ -133,7 +125,7 @@ def parse_slices(text: str) -> slice:
 
 
 def train_iterator(
-    source: Examples,
+    source: RandomAccessDataSource[Example],
     *,
     batch_size: int,
     seed: int,
@@ -146,7 +138,7 @@ def train_iterator(
     """Endless shuffled batches, each field [b, h, w, ·]; every epoch has its own order.
 
     The seed fixes one endless stream of examples, whatever the number of hosts. Batch `step` begins
-    at example step·batch_size of this stream, and shard i of n takes the i-th of n equal parts of
+    at example step·batch_size of this stream, and shard i of n gets the i-th of n equal parts of
     the batch.
 
     Args:
@@ -164,7 +156,7 @@ def train_iterator(
       it, so that the next batch is the same as without an interruption.
     """
     if batch_size < 1 or batch_size % shard_count:
-        raise InputError(f"batch_size = {batch_size}: give a multiple of {shard_count} hosts")
+        raise InputError(f"batch_size = {batch_size}: give a multiple of the {shard_count} hosts")
     height, width = source[0]["ct"].shape[:2]
     if rotate90 and height != width:
         raise InputError(
@@ -183,8 +175,8 @@ def train_iterator(
     return iter(steps.to_iter_dataset(reading))
 
 
-def eval_batches(source: Examples, batch_size: int) -> Iterator[Example]:
-    """All examples once, in order, as batches [batch_size, h, w, ·]; the last may be smaller."""
+def eval_batches(source: RandomAccessDataSource[Example], batch_size: int) -> Iterator[Example]:
+    """All examples once, in order, in batches [batch_size, h, w, ·]; the last may be smaller."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")
     for first in range(0, len(source), batch_size):
@@ -199,12 +191,10 @@ def fit_intensity(intensity: Intensity, prepared: Prepared) -> Intensity:
     """
     if not isinstance(intensity.ct, SliceMinMax):
         return intensity
-    low: list[float] = []
-    high: list[float] = []
-    for case in prepared.of("train"):
-        ct = case.load("ct")
-        low, high = [*low, *ct.min(axis=(1, 2))], [*high, *ct.max(axis=(1, 2))]
-    return replace(intensity, ct=SliceMinMax(float(np.median(low)), float(np.median(high))))
+    volumes = (case.load("ct") for case in prepared.of("train"))
+    limits = [(ct.min(axis=(1, 2)), ct.max(axis=(1, 2))) for ct in volumes]
+    low, high = np.median(np.concatenate(limits, axis=1), axis=1)
+    return replace(intensity, ct=SliceMinMax(float(low), float(high)))
 
 
 def _stack(examples: list[Example]) -> Example:

@@ -28,7 +28,7 @@ class CutMR(NamedTuple):
 
 
 class NetworkInput(NamedTuple):
-    """An MR in the form on which a network is conditioned."""
+    """The arrays on which a network is conditioned, and the grid and regions of the MR."""
 
     mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = contrasts·(1 + 2·neighbours)
     body: UInt8[np.ndarray, "z h w"]  # 1 inside the body
@@ -56,7 +56,7 @@ def cut_mr(
     Args:
       mr: any orientation, a.u.
       spacing, size, multiple, crop: as for `slice_grid`.
-      about_body: centre cut slices on the body.
+      about_body: centre cropped slices on the body instead of on the image.
       n4: correct the bias field of the MR inside the body first.
       name: the name of the MR in errors, usually its path.
 
@@ -103,13 +103,13 @@ def network_input(
     n4: bool = False,
     name: str = "the MR",
 ) -> NetworkInput:
-    """A whole MR volume, without cropping, as the conditioning of a network.
+    """Turn a whole MR volume, without cropping, into the input of a network.
 
     Args:
       mr, spacing, size, multiple, n4, name: as for `cut_mr`; spacing and n4 as in training.
       scaling: the intensity map of the MR in training.
-      mask: the region in which draws are judged, on the grid of `mr` in any order of voxels. It
-        does not change the scaling. None means the body.
+      mask: the region in which draws are judged, on the grid of `mr` up to flipped or swapped axes.
+        It does not change the scaling. None means the body.
       further: the other contrasts, in the order of the training, on any grid.
       neighbours: slices on each side of a slice, as in training.
 
@@ -156,7 +156,7 @@ def neighbour_index(z: Shaped[np.ndarray, " n"], depth: int, neighbours: int) ->
 
 
 def require_slices(depth: int, neighbours: int, name: str) -> None:
-    """Refuse a volume with fewer slices than one network input holds."""
+    """Raise InputError if a volume has fewer slices than one network input needs."""
     if neighbours < 0:
         raise InputError(f"neighbours = {neighbours}: give 0 or more")
     if depth < 1 + 2 * neighbours:

@@ -14,8 +14,8 @@ from jaxtyping import Float, Shaped
 from sde_ct.errors import InputError
 from sde_ct.storage.records import restored
 
-# HISTOGRAM describes the shape of the histogram. PERCENTILES, which are those of the MR inside the
-# body, are recorded for every volume.
+# PERCENTILES of the MR inside the body are recorded for every volume. HISTOGRAM is the part of them
+# that describes the shape of the histogram.
 HISTOGRAM = tuple(map(float, range(5, 100, 5)))
 PERCENTILES = (0.0, 0.1, 0.5, 1.0, 2.0, *HISTOGRAM, 98.0, 99.0, 99.5, 99.9, 100.0)
 Percentiles = Mapping[float, float]
@@ -80,7 +80,7 @@ class SliceMinMax:
     """Map each slice from its own minimum and maximum to [0, 1], for MR and CT (arXiv 2209.12104).
 
     The inverse for a CT would need the range of the slice that is to be predicted, but this range
-    is unknown. `to_hu` therefore takes one range, `low` to `high` in HU, for all slices: the median
+    is unknown. `to_hu` therefore uses one range, `low` to `high` in HU, for all slices: the median
     slice range of the training patients (`dataset.fit_intensity`). These HU are wrong where a slice
     differs from the median, most of all in bone and metal. Use this map only to repeat the paper
     exactly.
@@ -119,7 +119,7 @@ class Intensity:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Intensity":
-        """The maps from `to_json`. Raises InputError if `values` describes no maps."""
+        """The maps from `to_json`. Raises ValueError if `values` describes no maps."""
         try:
             maps = {}
             for key in ("mr", "ct"):

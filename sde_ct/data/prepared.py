@@ -4,7 +4,7 @@ DIR/dataset.json              the index: source, slice grid, split, and the reco
 DIR/cases/<id>/mr.npy         float32 [z, h, w], a.u.
 DIR/cases/<id>/mr_T1.npy      the same for a further contrast with the name T1
 DIR/cases/<id>/ct.npy         int16   [z, h, w], HU; where valid is 0: 0 in the body, -1000 outside
-DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: in the mask and valid
+DIR/cases/<id>/mask.npy       uint8   [z, h, w], 1 where results are judged: in the body and valid
 DIR/cases/<id>/valid.npy      uint8   [z, h, w], 1 where the CT was measured and trains the network
 DIR/cases/<id>/*.nii.gz       mr, ct (as measured), mask, valid and body on the MR's own grid, and
                               further volumes of the source
@@ -37,11 +37,9 @@ from sde_ct.volumes.volume import Unit, Volume
 
 VERSION = 2
 INDEX = "dataset.json"
-# The types of the slices. Further MR contrasts have the type of the MR.
+# The types of the slices, and the units of the volumes. Further MR contrasts have the type of "mr".
 DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}
-UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask"}  # of volumes
-UNITS["body"] = "mask"
-
+UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask", "body": "mask"}
 
 Levels = Annotated[
     dict[float, float], Limit(lambda p: p.keys() >= {0.5, 99.5}, "percentiles with 0.5 and 99.5")
@@ -49,7 +47,7 @@ Levels = Annotated[
 
 
 class CaseRecord(TypedDict):
-    """What is read of the record of one patient."""
+    """The fields of a patient's record that are checked when it is read."""
 
     grid: SliceGrid
     mr_percentiles: Levels
@@ -93,12 +91,9 @@ class PreparedCase:
 
     @property
     def mrs(self) -> dict[str, dict[float, float]]:
-        """The names of the MR contrasts in `load` and `volume`, and their percentiles."""
-        further = {
-            file_name(name): {float(p): float(v) for p, v in values.items()}
-            for name, values in self.record.get("further_percentiles", {}).items()
-        }
-        return {"mr": self.percentiles} | further
+        """The percentiles of every MR contrast, by its name in `load` and `volume`."""
+        further = self.record.get("further_percentiles", {})
+        return {"mr": self.percentiles} | {file_name(name): p for name, p in further.items()}
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -174,8 +169,10 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
         values = read_json(path)
         version = values.get("version", VERSION) if isinstance(values, dict) else VERSION
         if version != VERSION:
-            it = f"{path} has version {version}, but this program reads version {VERSION}"
-            raise InputError(f"{it}: prepare the data again")
+            raise InputError(
+                f"{path} has version {version}, but this program reads version {VERSION}: prepare "
+                "the data again"
+            )
         prepared = _from_json(folder, built(Index, values))
     except InputError:
         raise
@@ -223,5 +220,5 @@ def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
         folder=folder / "cases" / name,
         grid=read["grid"],
         percentiles=read["mr_percentiles"],
-        record=record,
+        record=read,
     )

@@ -1,4 +1,4 @@
-"""Figures of the MRs that a network was trained on, and warnings about an MR outside their range.
+"""Figures of the MRs that a network was trained on, and warnings about an MR outside their ranges.
 
 A network turns any image into a CT, even one of an anatomy, contrast or resolution that was not in
 its training. The figures reveal only obvious cases: an MR within all ranges may still be unusual.
@@ -20,14 +20,14 @@ Ranges = dict[str, tuple[float, float]]
 
 
 class Contrast(TypedDict):
-    """The record of `contrast`."""
+    """The values that `contrast` returns."""
 
     mean: Annotated[list[float], Limit(lambda m: len(m) == len(HISTOGRAM), "a histogram")]
     limit: float
 
 
 class Seen(TypedDict):
-    """What a checkpoint keeps of the MRs of its training; earlier versions kept less."""
+    """A checkpoint's record of its training MRs; earlier versions recorded less."""
 
     figures: Annotated[Ranges, Limit(lambda r: r.keys() <= FIGURES.keys(), "ranges of `FIGURES`")]
     positions: NotRequired[list[str]]
@@ -40,7 +40,7 @@ class Figure(NamedTuple):
 
     words: str
     unit: str
-    slack: float  # in the figure's `unit`, or as a fraction of its value if `relative`
+    slack: float  # in `unit`, or as a fraction of the larger end of the range if `relative`
     relative: bool = True
 
 
@@ -49,7 +49,7 @@ class Figure(NamedTuple):
 FIGURES = {
     "voxel_x": Figure("voxel size from left to right", "mm", 0.1),
     "voxel_y": Figure("voxel size from back to front", "mm", 0.1),
-    "voxel_z": Figure("distance of slices", "mm", 0.1),
+    "voxel_z": Figure("distance between slices", "mm", 0.1),
     "field_x": Figure("field of view from left to right", "mm", 0.1),
     "field_y": Figure("field of view from back to front", "mm", 0.1),
     "body_z": Figure("length of the body along z", "mm", 0.1),
@@ -64,9 +64,10 @@ FIGURES = {
 UPWARDS = ("body_z",)
 DARK, BRIGHT = 0.5, 99.5  # the percentiles at 0 and 100 % of the scaled MR
 FEWEST = 5  # a limit of the contrast needs at least this many training patients
-# With the values below and 35 training patients, 1.5 % of 100 phantoms and 0.6 % of 25 heads get a
-# warning without reason.
-DEVIATIONS, ROUNDING = 3.0, 1.0  # standard deviations; percent from dark to bright
+# With the two values below and 35 training patients, the rate of false warnings is 1.5 % for 100
+# phantoms and 0.6 % for 25 heads.
+DEVIATIONS = 3.0  # in standard deviations
+ROUNDING = 1.0  # in percent of the span from dark to bright
 SPREAD = 0.25  # a new patient may exceed a range by this fraction of its width
 
 
@@ -75,16 +76,17 @@ def figures(
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """The `FIGURES` of one MR.
 
-    Width, depth and area have one value per slice (NaN without body), the others one value.
+    Width, depth and area have a value for each slice, which is NaN in a slice without body. Every
+    other figure has one value.
 
     Args:
       grid: the grid of the slices.
       mask: 1 inside the body.
       percentiles: of the MR inside the body, a.u.
     """
-    voxel = canonical(grid.frame).spacing
-    shape = canonical(grid.frame).array.shape
-    pixel = np.array(grid.scale) * voxel[1::-1]  # (y, x), mm
+    upright = canonical(grid.frame)
+    voxel, shape = upright.spacing, upright.array.shape
+    pixel = np.array(grid.pixel_mm)  # (y, x)
     inside = np.asarray(mask).reshape(grid.size) > 0
     body = inside.any(axis=(1, 2))
     rows, columns = inside.any(axis=2), inside.any(axis=1)
@@ -124,7 +126,7 @@ def warnings(
     """A sentence for every figure of an MR that lies outside the training's range.
 
     Args:
-      seen: from `ranges`. None, for a checkpoint without these figures, gives a warning.
+      seen: from `ranges`; None, for a checkpoint without these figures, gives a warning.
       mr: from `figures`.
     """
     if seen is None:
@@ -144,18 +146,16 @@ def contrast(cases: Sequence[Percentiles]) -> dict[str, Any] | None:
     """The mean histogram of the training's MRs and the limit for a new MR, as plain JSON.
 
     The distance of two histograms is the mean difference of their `HISTOGRAM` percentiles, in
-    percent of the way from dark to bright: the first Wasserstein distance. The limit is the mean
-    distance of a training patient from the mean of the others, plus `DEVIATIONS` standard
-    deviations. The result is None for fewer than `FEWEST` patients, or if these percentiles were
-    not recorded.
+    percent of the span from dark to bright: the first Wasserstein distance. The limit is the mean
+    distance of a training patient from the mean of the other patients, plus `DEVIATIONS` standard
+    deviations and `ROUNDING`. The result is None for fewer than `FEWEST` patients, or if these
+    percentiles were not recorded for all of them.
     """
     shapes = [shape for one in cases if (shape := _shape(one)) is not None]
     if len(shapes) < max(FEWEST, len(cases)):
         return None
     total = np.sum(shapes, axis=0)
-    distances = [
-        np.abs(shape - (total - shape) / (len(shapes) - 1)).mean() for shape in shapes
-    ]  # distance of each patient from the mean of the others
+    distances = [np.abs(shape - (total - shape) / (len(shapes) - 1)).mean() for shape in shapes]
     limit = np.mean(distances) + DEVIATIONS * np.std(distances, ddof=1) + ROUNDING
     return {"mean": (total / len(shapes)).round(2).tolist(), "limit": round(float(limit), 2)}
 
@@ -169,14 +169,14 @@ def contrast_warning(seen: Mapping[str, Any] | None, percentiles: Percentiles) -
     if distance <= trained["limit"]:
         return None
     return (
-        f"The grey values in the body are spread unlike those of the training: {distance:.1f} % "
-        f"apart where its patients are at most {trained['limit']:.1f} % apart. The contrast may "
-        "differ, for example by another weighting or by suppressed fat."
+        f"The histogram of the MR in the body differs by {distance:.1f} % from the mean of the "
+        f"training MRs; the limit is {trained['limit']:.1f} %. The contrast may differ, for "
+        "example by another weighting or by fat suppression."
     )
 
 
 def _shape(percentiles: Percentiles) -> Float[np.ndarray, " n"] | None:
-    """The `HISTOGRAM` percentiles, 0 at dark and 100 at bright; None if they are unknown."""
+    """The `HISTOGRAM` percentiles, scaled to 0 at dark and 100 at bright; None if not recorded."""
     if not set(HISTOGRAM) <= set(percentiles):
         return None
     low, span = percentiles[DARK], percentiles[BRIGHT] - percentiles[DARK]
@@ -192,17 +192,17 @@ def positions(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def position_warning(seen: Mapping[str, Any] | None, position: str | None) -> str | None:
     """A warning if no training patient had this DICOM Patient Position; otherwise None.
 
-    The image need not be rotated, because DICOM's coordinates are those of the patient. But gravity
+    The image need not be rotated, because DICOM's axes are fixed to the patient. But gravity
     deforms the body and moves gas and fluid in a way that the network has not seen. Head first or
-    feet first makes no difference. Unknown positions are not judged.
+    feet first makes no difference. Unknown positions give no warning.
     """
     trained = (seen or {}).get("positions")
     if not trained or not position or position[2:] in {one[2:] for one in trained}:
         return None
     return (
         f"The patient's position is {position}; the network was trained on {', '.join(trained)}. "
-        "Its image is oriented by the patient's coordinates, but the shape of the body and the "
-        "position of gas differ."
+        "The image axes are fixed to the patient, but the shape of the body and the position of "
+        "gas differ."
     )
 
 

@@ -14,9 +14,10 @@ from sde_ct.errors import InputError
 class Slabs:
     """Random access to every run of `size` neighbouring slices of a patient.
 
-    `source[i]` holds the slices as channels, one slice after the other, so that all of them are
-    augmented alike: {"mr": [h, w, size·k], "ct" and "valid": [h, w, size]}, and as "along_z",
-    [f, size, size], the factor of the noise's covariance between them, see `sampling.along_z`.
+    `source[i]` is {"mr": [h, w, size·k], "ct": [h, w, size], "valid": [h, w, size], "along_z":
+    [f, size, size]}. The slices are channels, one slice after the other, so that all of them are
+    augmented alike. "along_z" is the factor of the covariance of the noise between slices, see
+    `sampling.along_z`.
     """
 
     def __init__(self, source: Slices, size: int, lengths: Sequence[float]):
@@ -24,21 +25,21 @@ class Slabs:
 
         Args:
           source: the slices.
-          size: slices of a slab.
-          lengths: how far the noise is correlated along z, from `through_plane`.
+          size: slices in a slab.
+          lengths: the correlation lengths of the noise, mm, from `through_plane`.
 
         Raises:
-          InputError: no patient has so many neighbouring slices.
+          InputError: no patient has `size` neighbouring slices.
         """
         self._source, self._size, self._lengths = source, size, lengths
         places = [source.where(i) for i in range(len(source))]
         ends = [(case, z + size - 1) for case, z in places]
-        # A slab ends `size - 1` slices further on in the list, unless slices between are left out.
+        # A slab may not span a slice that `source` leaves out.
         self._first = [i for i, end in enumerate(ends) if places[i + size - 1 : i + size] == [end]]
         if not self._first:
             raise InputError(
-                f"config.data.slab={size}: no patient has as many neighbouring slices with a "
-                "measured CT: give fewer."
+                f"config.data.slab={size}: no patient has that many neighbouring slices with a "
+                "measured CT: give a smaller number."
             )
 
     def __len__(self) -> int:
@@ -57,7 +58,7 @@ class Slabs:
 
 
 def as_slices(batch: Example, size: int) -> dict[str, Any]:
-    """A batch of slabs with each of its slices [h, w, ·] as one of b·size images."""
+    """Turn a batch of b slabs into one of b·size slices; each image is [b·size, h, w, ·]."""
     if size == 1:
         return dict(batch)
     return {name: _apart(field, size) if name in IMAGES else field for name, field in batch.items()}

@@ -13,7 +13,6 @@ SPLITS = ("train", "validation", "test")
 Share = float | Sequence[str]  # a fraction of the patients, or their names
 Split = dict[str, tuple[str, ...]]
 SplitRecord = Annotated[dict[str, list[str]], Limit(lambda s: bool(s.get("train")), "a split")]
-NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 def split_patients(
@@ -22,9 +21,9 @@ def split_patients(
     validation: Share = 0.1,
     test: Share = 0.2,
     seed: int = 0,
-    before: Mapping[str, str] = NOBODY,
+    before: Mapping[str, str] = MappingProxyType({}),
 ) -> Split:
-    """Divide patients. The order of the names has no effect on the split.
+    """Divide patients between the three parts. The order of the names has no effect.
 
     A fraction is rounded to whole patients; if it is above 0, it gives at least one patient.
     Training always keeps one patient. With few patients, validation becomes empty first, then test.
@@ -33,7 +32,7 @@ def split_patients(
       patients: their names.
       validation, test: fractions of all patients, or names.
       seed: seed of the random choice.
-      before: the part of each patient in an earlier split, which the patient keeps.
+      before: the part of each patient in an earlier split; these patients keep their part.
 
     Raises:
       InputError: there are no patients, a fraction lies outside [0, 1), a name is unknown, a
@@ -69,7 +68,7 @@ def check_split(
     """Check that no patient is in two parts of the split and none is unknown.
 
     With `complete`, every patient must be in a part, and at least one must be in training. The
-    InputError names patient and parts.
+    InputError names the patient and the parts.
     """
     part_of: dict[str, str] = {}
     for key, names in split.items():

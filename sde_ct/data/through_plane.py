@@ -1,6 +1,6 @@
-"""The distances along z over which CTs are correlated, by spatial frequency in the plane.
+"""The distances along z over which CTs are correlated, by spatial frequency in plane.
 
-If slices are drawn apart, draws flicker along z, and the spread of their sums along z is too small.
+If slices are drawn independently, draws flicker along z, and their sums along z spread too little.
 Both improve if the noise of neighbouring slices is as strongly correlated as real CTs are
 (`sampling.along_z`). Organs and bones are correlated over longer distances than fine detail.
 """
@@ -17,21 +17,21 @@ from sde_ct.data.prepared import PreparedCase
 from sde_ct.frequencies import FREQUENCIES, shares
 from sde_ct.storage.records import Limit, Positive
 
-BODY_HU = (-500.0, 300.0)  # the body is above the first; HU are clipped at the second
-FARTHEST_MM = 12.0  # largest distance that is compared; neighbours are always compared
+BODY_HU = (-500.0, 300.0)  # the body lies above the first value; HU are clipped at the second
+FARTHEST_MM = 12.0  # slices up to this distance apart are compared, and neighbours always
 Lengths = Annotated[
     list[Positive], Limit(lambda mm: len(mm) == len(FREQUENCIES), "a length for each frequency")
 ]
-OWN = 0.02  # least share of a slice's own noise, with which the covariance can be inverted
-SHORTEST_MM = 0.1  # the length where neighbouring slices are not alike at all
-PATIENTS = 20  # at most this many are read, evenly spread over those given
+OWN = 0.02  # share of each slice's own noise, which makes the covariance positive definite
+SHORTEST_MM = 0.1  # the length if neighbouring slices are not correlated at all
+PATIENTS = 20  # at most this many cases are read, evenly spread over the given ones
 
 
 def correlation_lengths(cases: Sequence[PreparedCase]) -> list[float] | None:
     """For each of `FREQUENCIES`, the length l in mm with which exp(-d / l) fits best.
 
-    It is fitted to the logarithms of the correlations at distances d by least squares. None if no
-    case has two neighbouring slices with a body.
+    It is fitted by least squares to the logarithms of the correlations at distances d. None is
+    returned if no case has two neighbouring slices with a body.
     """
     products: dict[float, Float[np.ndarray, "2 f"]] = {}
     for case in cases[:: -(-len(cases) // PATIENTS)]:
@@ -49,9 +49,9 @@ def correlation_lengths(cases: Sequence[PreparedCase]) -> list[float] | None:
 def factor(
     length: float | Sequence[float], slice_mm: float, depth: int
 ) -> Float[np.ndarray, "z z"] | Float[np.ndarray, "f z z"]:
-    """The lower triangular L with L Lᵀ the correlation of noise between `depth` slices.
+    """The lower triangular L such that L Lᵀ is the correlation of the noise of `depth` slices.
 
-    A single length, as in networks of earlier versions, holds for all frequencies.
+    A single length, which networks of earlier versions have, holds for all frequencies.
     """
     distances = slice_mm * np.abs(np.subtract.outer(np.arange(depth), np.arange(depth)))
     alike = np.exp(-distances / np.asarray(length)[..., None, None])
@@ -60,7 +60,7 @@ def factor(
 
 
 def _products(case: PreparedCase) -> dict[float, Float[np.ndarray, "2 f"]]:
-    """{distance, mm: by frequency, Σ of products of two slices and Σ of their mean squares}."""
+    """For each distance (mm) and frequency: Σ of products and Σ of mean squares of two slices."""
     hu = np.array(case.load("ct"), np.float32)
     tissue = (hu > BODY_HU[0]) & (np.array(case.load("valid")) > 0)
     body = np.stack([ndimage.binary_fill_holes(one) for one in tissue])

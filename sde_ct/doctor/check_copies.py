@@ -9,7 +9,7 @@ from sde_ct.doctor.check_geometry import millimetres
 from sde_ct.doctor.finding import Finding, error, warning
 from sde_ct.volumes.volume import Volume, canonical, voxel_sha256
 
-LEAK = "prepare the data again with each patient in one split; until then scores are too good"
+LEAK = "prepare again with each patient in one part of the split; until then scores are too good"
 
 
 def fingerprint(volume: Volume) -> str:

@@ -1,4 +1,4 @@
-"""Checks of a folder of DICOM files, which report all faults and not only the first."""
+"""Checks of a folder of DICOM files. They report every fault, not only the first one."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,11 +16,7 @@ from sde_ct.volumes.dicom.grid import arrange
 from sde_ct.volumes.dicom.grouping import LISTED, by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
 from sde_ct.volumes.dicom.series import belonging, require_decoder, slice_files
-from sde_ct.volumes.dicom.slice import (
-    Slice,
-    is_beside,
-    read_header,
-)
+from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header
 
 
 class Survey(NamedTuple):
@@ -39,9 +35,9 @@ class Survey(NamedTuple):
 
 
 def survey(path: Path) -> Survey:
-    """Read the header, without the voxels, of every file in a folder or in a file's series.
+    """Survey a folder, or the series of one file, from the headers alone.
 
-    Names in other series of the folder are secrets too.
+    Names in the other series of the file's folder are secrets too.
     """
     folder = path if path.is_dir() else path.parent
     images: list[Slice] = []
@@ -79,7 +75,7 @@ def survey(path: Path) -> Survey:
 
 
 def _tags(header: Dataset, file: Path) -> Iterator[Finding]:
-    """Report what a header says about its voxels."""
+    """Report compression that cannot be decoded, compression with loss, and burnt-in text."""
     try:
         require_decoder(UID(header.file_meta.get("TransferSyntaxUID", "")), file)
     except InputError as problem:
@@ -94,6 +90,7 @@ def _tags(header: Dataset, file: Path) -> Iterator[Finding]:
 
 
 def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]:
+    """Report faults that show only when the images are compared with each other."""
     patients = {image.patient for images in series.values() for image in images}
     if len(patients) > 1:
         yield error(f"images of {len(patients)} patients", "keep one patient per folder")
@@ -118,6 +115,6 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]
 
 
 def _anonymous(problem: InputError, file: Path) -> Finding:
-    """The finding without the name of its file, so that many files share one finding."""
+    """The finding for an error, without the file's name, so that many files share one finding."""
     finding = refused(problem)
     return finding._replace(what=finding.what.replace(f"{file} ", "").replace(str(file), "a file"))

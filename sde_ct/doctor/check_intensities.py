@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from sde_ct.data.regions.body import body_mask
-from sde_ct.doctor.finding import Finding, error, warning
+from sde_ct.doctor.finding import Finding, error, refused, warning
 from sde_ct.errors import InputError
 from sde_ct.volumes.hounsfield import fault, has_soft_tissue, offset_of
 from sde_ct.volumes.masks import inside
@@ -22,14 +22,14 @@ WORDS = {
     "mask": {"mask", "seg", "label", "labels", "body"},
 }
 LEVELS = 256  # grey levels of 8 bits
-# Least share of the body, and least number of voxels, at the highest value.
+# Least share of the body, and least number of voxels, at the highest value of a clipped MR.
 CLIPPED, PLATEAU = 1e-3, 8
 RELATED = 0.3  # least correlation of neighbouring voxels; images have 0.8 or more
 SNR = 12.0  # least ratio of the signal of tissue to the noise in air
-CUT = 0.4  # largest share of tissue on a side of the volume
+CUT = 0.4  # least share of tissue on a side of the volume that is reported
 METAL, METAL_CM3 = 2500, 0.5  # HU, denser than enamel; volume in cm3, larger than fillings
 CEILING = 3071  # HU, the highest value that 12 bits hold
-SEVERAL = 8  # voxels
+SEVERAL = 8  # least number of voxels at the ceiling that is reported
 
 
 def kind_of(name: str, volume: Volume) -> str:
@@ -67,8 +67,7 @@ def _mask(volume: Volume) -> Iterator[Finding]:
     try:
         share = float(inside(volume.array, "the file").mean())
     except InputError as problem:
-        what, _, fix = str(problem).rpartition(": ")
-        yield error(what, fix)
+        yield refused(problem)
         return
     if share in (0, 1):
         state = "full" if share else "empty"
@@ -99,10 +98,10 @@ def _correlation(array: np.ndarray, axis: int) -> float:
 
 
 def _flat_slices(volume: Volume) -> Iterator[Finding]:
-    """Report slices of one value, along the axis whose spacing differs or else the upward axis."""
+    """Report slices of one value, across the axis whose spacing differs or else the upward axis."""
     apart = np.abs(volume.spacing - np.median(volume.spacing))
-    own = apart.max() > 0.1 * np.median(volume.spacing)
-    axis = int(np.argmax(apart)) if own else _upward(volume)
+    differs = apart.max() > 0.1 * np.median(volume.spacing)
+    axis = int(np.argmax(apart)) if differs else _upward(volume)
     planes = np.moveaxis(volume.array, axis, 0)
     if flat := int((np.ptp(planes.reshape(len(planes), -1), axis=1) == 0).sum()):
         fix = "cut them off, or export the series again"
@@ -110,6 +109,7 @@ def _flat_slices(volume: Volume) -> Iterator[Finding]:
 
 
 def _upward(volume: Volume) -> int:
+    """The voxel axis that is nearest to the superior-inferior direction."""
     return int(np.argmax(np.abs(volume.affine[2, :3]) / volume.spacing))
 
 
@@ -125,7 +125,6 @@ def _few_levels(volume: Volume) -> Iterator[Finding]:
 
 
 def _clipped(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
-    """Report clipping if many voxels of the body have the highest value."""
     top = volume.array[body] == volume.array.max()
     if top.mean() >= CLIPPED and top.sum() >= PLATEAU:
         yield warning(
@@ -151,7 +150,7 @@ def _noisy(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
 
 
 def _cut(volume: Volume, body: np.ndarray) -> Iterator[Finding]:
-    """Report a body that leaves the field of view through a side other than top and bottom."""
+    """Report a body that leaves the field of view at a side other than the top and the bottom."""
     sides = [np.moveaxis(body, axis, 0)[[0, -1]] for axis in {0, 1, 2} - {_upward(volume)}]
     if (most := max(side.mean() for pair in sides for side in pair)) >= CUT:
         yield warning(
@@ -169,9 +168,9 @@ def _units(volume: Volume) -> Iterator[Finding]:
 
 
 def _metal(volume: Volume) -> Iterator[Finding]:
-    dense, count = ndimage.label(volume.array >= METAL)
+    dense, _ = ndimage.label(volume.array >= METAL)
     largest = np.bincount(dense.ravel())[1:].max(initial=0) * np.prod(volume.spacing) / 1000
-    if count and largest >= METAL_CM3:
+    if largest >= METAL_CM3:
         yield warning(
             f"metal: {largest:.1f} cm3 above {METAL} HU (up to {volume.array.max():.0f}), an "
             "implant, with streaks around it",
@@ -181,7 +180,7 @@ def _metal(volume: Volume) -> Iterator[Finding]:
 
 
 def _saturated(volume: Volume) -> Iterator[Finding]:
-    """Report voxels at the highest value of 12 bits, which also represents all higher densities."""
+    """Report voxels at the highest value that 12 bits hold; their density may be higher."""
     count = int((volume.array == CEILING).sum())
     if volume.array.max() == CEILING and count >= SEVERAL:
         yield warning(

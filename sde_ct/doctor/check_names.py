@@ -1,4 +1,4 @@
-"""Check for files that name a patient in their header, their text or their own name."""
+"""Search files for patients' names: in headers, in text and in the files' own names."""
 
 import json
 import re
@@ -19,11 +19,9 @@ LARGEST = 4_000_000  # bytes; larger text files are not searched
 
 
 def check_names(folder: Path, secrets: Collection[str]) -> list[Finding]:
-    """Look for patients' names below a folder, but not in DICOM headers, which always hold one.
+    """Report patients' names below a folder, except in DICOM headers, which always hold one.
 
-    Args:
-      folder: the folder.
-      secrets: words that are known to name a patient.
+    `secrets` are words that are known to name a patient.
     """
     places: dict[str, list[str]] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if not p.is_symlink()):
@@ -61,7 +59,7 @@ def _naming(path: Path, secrets: Collection[str]) -> Iterator[str]:
 
 
 def _has_field(text: str) -> bool:
-    """Whether a key such as PatientName has a value, anywhere in a JSON text."""
+    """Whether a key such as PatientName has a value anywhere in a JSON text."""
 
     def search(value: object) -> bool:
         if isinstance(value, dict):

@@ -5,23 +5,23 @@ from pathlib import Path
 
 from sde_ct.config import Experiment, recipe
 from sde_ct.data.prepared import INDEX
-from sde_ct.doctor.examine_cohort import Progress, examine_cohort
+from sde_ct.doctor.examine_cohort import Progress, examine_cohort, is_cohort
 from sde_ct.doctor.examine_prepared import examine_prepared, examine_workdir
-from sde_ct.doctor.examine_volume import examine
+from sde_ct.doctor.examine_volume import axial_slices, examine
 from sde_ct.doctor.finding import Finding, Report, error
 from sde_ct.errors import InputError
 from sde_ct.methods import build_method, takes_sampler
 from sde_ct.runtime import parallel
 from sde_ct.training.cost import Cost, estimate
 from sde_ct.volumes.dicom.series import slice_files
+from sde_ct.volumes.dicom.slice import may_be_dicom
 
-UNFINISHED = error("the preparation was interrupted", "give the same command again")
 SIZE = (256, 256)  # pixels per slice in the recipe for real pelves
 SLICES, DRAWS = 80, 10  # slices and draws of a synthesized volume
 
 
 def diagnose(path: Path, advised: Path | None, progress: Progress = iter) -> Report:
-    """The report on a path; nothing is written.
+    """Examine a path without writing anything.
 
     Args:
       path: a volume, a folder of patients, a prepared set or a work directory.
@@ -29,7 +29,7 @@ def diagnose(path: Path, advised: Path | None, progress: Progress = iter) -> Rep
       progress: wraps the iterator of patients.
 
     Raises:
-      InputError: the path does not exist, cannot be read, or is nothing of this kind.
+      InputError: the path does not exist, cannot be read, or holds none of these.
     """
     path = path.absolute()
     try:
@@ -46,13 +46,14 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
     if not path.is_dir() or _is_series(path):
         report, volume, kind = examine(path)
         if advised and volume is not None and kind == "MR":
-            costs = _synthesis(recipe(advised), SIZE, volume.array.shape[2], advised)
-    # nnU-Net's data sets have a file of this name too.
+            costs = _synthesis(recipe(advised), SIZE, axial_slices(volume), advised)
+    # An nnU-Net data set, which has imagesTr, has a file named INDEX too.
     elif (path / INDEX).is_file() and not (path / "imagesTr").is_dir():
         report, data = examine_prepared(path, progress)
         costs = _training(advised, data.size) if advised and data else ()
     elif (path / "request.json").is_file() and (path / "cases").is_dir():
-        report = Report(f"{path.name}: a prepared data set, unfinished", findings=(UNFINISHED,))
+        unfinished = error("the preparation was interrupted", "give the same command again")
+        report = Report(f"{path.name}: a prepared data set, unfinished", findings=(unfinished,))
     elif (path / "experiment.json").is_file():
         report, config, size = examine_workdir(path)
         costs = _synthesis(config, size, SLICES) if advised and config and size else ()
@@ -63,8 +64,12 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
 
 
 def _is_series(folder: Path) -> bool:
+    """Whether a folder holds DICOM slices, which may all be damaged, and not only a README."""
     own = (INDEX, "request.json", "experiment.json")
-    return not any((folder / name).is_file() for name in own) and bool(slice_files(folder))
+    if any((folder / name).is_file() for name in own):
+        return False
+    files = slice_files(folder)
+    return any(map(may_be_dicom, files)) or bool(files and not is_cohort(folder))
 
 
 def _training(advised: Path, size: Sequence[int]) -> tuple[str, ...]:
@@ -81,10 +86,11 @@ def _synthesis(
     config: Experiment, size: Sequence[int], slices: int, advised: Path | None = None
 ) -> tuple[str, ...]:
     cost = estimate(config, (size[0], size[1]))
-    solved = config.sampling.fast_evaluations - 1 if takes_sampler(config) else 0
     method = build_method(config)
     draws = DRAWS if method.is_random else 1
-    evaluations: float = cost.evaluations + solved
+    evaluations: float = cost.evaluations  # in a draw with one step of the sampler
+    if takes_sampler(config):
+        evaluations += config.sampling.fast_evaluations - 1
     if method.means is not None:  # the draws share the means, which `cost` counts in each draw
         evaluations += (1 + config.data.flip) / draws - 1
     by = f" by {_short(advised)}" if advised else ""

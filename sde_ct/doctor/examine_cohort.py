@@ -1,4 +1,4 @@
-"""The report on a folder of patients, in the layout of a hospital or a challenge."""
+"""The report on a folder of patients that a hospital or a challenge provides."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from sde_ct.data.sources.patient import Source
 from sde_ct.doctor.check_copies import check_copies, check_spacings, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment, millimetres
 from sde_ct.doctor.check_names import check_names
-from sde_ct.doctor.examine_volume import attempt, check_volume, examine
+from sde_ct.doctor.examine_volume import attempt, axial_slices, check_volume, examine
 from sde_ct.doctor.finding import Finding, Report, at
 from sde_ct.errors import InputError
 from sde_ct.storage.folders import folders, subfolders
 from sde_ct.volumes.dicom.patient_names import secrets_in
 from sde_ct.volumes.dicom.series import slice_files
 from sde_ct.volumes.formats import image_stem
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.volume import Volume, canonical
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 # Name on the screen, path, and kind (MR, CT or mask; None if unknown).
@@ -51,6 +51,11 @@ def layout_of(folder: Path) -> str | None:
     return "gold_atlas" if any(slice_files(p) for p in everywhere[1:]) else None
 
 
+def is_cohort(folder: Path) -> bool:
+    """Whether a folder has a known layout, or holds volumes that are not DICOM."""
+    return layout_of(folder) is not None or bool(_images(folder, folder))
+
+
 def _is_pair(place: Path) -> bool:
     """Whether MR and CT have the usual names; slices such as mr0001.dcm do not count."""
     return all(
@@ -78,15 +83,18 @@ def examine_cohort(folder: Path, progress: Progress) -> tuple[Report, int]:
         for kind in volumes.keys() & prints.keys():
             prints[kind][case.id] = fingerprint(volumes[kind])
         if "MR" in volumes:
-            spacings[case.id] = volumes["MR"].spacing
-            slices += volumes["MR"].array.shape[2]
+            spacings[case.id] = canonical(volumes["MR"]).spacing
+            slices += axial_slices(volumes["MR"])
         if {"MR", "CT"} <= volumes.keys():
             findings += at(case.id, check_alignment(volumes["MR"], volumes["CT"]))
     for kind, marks in prints.items():
         findings += check_copies(marks, kind)
     findings += [*check_spacings(spacings), *check_names(folder, secrets)]
     title = f"{folder.name}: raw data, {_count(len(cases), 'patient')}, --source={source}"
-    facts = (*_slices(slices), *_range(list(spacings.values())))
+    facts: tuple[str, ...] = ()
+    if slices:
+        ends = dict.fromkeys(millimetres(end(spacings.values(), key=tuple)) for end in (min, max))
+        facts = (f"{slices} slices of MR", f"voxels of {' to '.join(ends)}")
     return Report(title, facts, tuple(findings), secrets=frozenset(secrets)), slices
 
 
@@ -130,7 +138,7 @@ def _unpaired(folder: Path, root: Path) -> list[Finding]:
 
 
 def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
-    """Examine volumes in no known layout, each by itself."""
+    """Examine each volume of a folder that has no known layout."""
     images = _images(folder, folder)
     if not images:
         raise InputError(
@@ -139,8 +147,9 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
     findings, volumes, _ = _examined(progress(images))
     findings += check_names(folder, ())
     title = f"{folder.name}: {_count(len(images), 'volume')}, in no layout that prepare.py knows"
-    slices = sum(volume.array.shape[2] for kind, volume in volumes.values() if kind == "MR")
-    return Report(title, _slices(slices), tuple(findings)), slices
+    slices = sum(axial_slices(volume) for kind, volume in volumes.values() if kind == "MR")
+    facts = (f"{slices} slices of MR",) if slices else ()
+    return Report(title, facts, tuple(findings)), slices
 
 
 def _images(folder: Path, root: Path) -> list[Item]:
@@ -152,7 +161,7 @@ def _images(folder: Path, root: Path) -> list[Item]:
 def _examined(
     items: Iterable[Item],
 ) -> tuple[list[Finding], dict[str, tuple[str, Volume]], frozenset[str]]:
-    """The findings, the readable volumes with their kind, and the names of patients."""
+    """The findings, {name on the screen: (kind, volume)} of readable volumes, and the secrets."""
     findings: list[Finding] = []
     volumes: dict[str, tuple[str, Volume]] = {}
     secrets: frozenset[str] = frozenset()
@@ -163,15 +172,6 @@ def _examined(
         if examined.volume is not None and examined.kind:
             volumes[where] = examined.kind, examined.volume
     return findings, volumes, secrets
-
-
-def _slices(count: int) -> tuple[str, ...]:
-    return (f"{count} slices of MR",) if count else ()
-
-
-def _range(spacings: Sequence[np.ndarray]) -> tuple[str, ...]:
-    ends = [millimetres(end(spacings, key=tuple)) for end in (min, max) if spacings]
-    return (f"voxels of {' to '.join(dict.fromkeys(ends))}",) if ends else ()
 
 
 def _count(count: int, what: str) -> str:

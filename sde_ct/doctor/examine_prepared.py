@@ -1,7 +1,6 @@
-"""The reports on what this package wrote: prepared data sets and work directories."""
+"""The reports on prepared data sets and work directories, which this package wrote."""
 
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -20,6 +19,7 @@ from sde_ct.doctor.examine_volume import attempt
 from sde_ct.doctor.finding import Finding, Report, at, error, refused, warning
 from sde_ct.errors import InputError
 from sde_ct.methods.decomposition import has_draws
+from sde_ct.storage.versions import versions
 from sde_ct.storage.whole import read_json
 from sde_ct.synthesis import load
 from sde_ct.synthesis.correction import read_calibration
@@ -28,14 +28,14 @@ from sde_ct.uncertainty import recalibration
 from sde_ct.volumes.volume import Volume
 
 NO_VALIDATION = warning(
-    "there are no validation patients: no checkpoint is known to be the best, training patients "
-    "set the spread of draws, and calibrate and accept --fit have no patients to fit on",
+    "there are no validation patients: no checkpoint is known to be the best, the spread of draws "
+    "is set on training patients, and calibrate and accept --fit have no patients to fit on",
     "prepare again with --validation=0.1 or with the names of patients",
 )
 
 
 def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:
-    """The report on a prepared data set, and the data set; None if it cannot be opened."""
+    """The report on a prepared data set and, unless it cannot be opened, the data set itself."""
     title = f"{folder.name}: a prepared data set"
     findings = check_names(folder, ())
     try:
@@ -49,10 +49,10 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
         for name, kind in LABELS.items():
             volume = attempt(partial(case.volume, name))
             if isinstance(volume, Finding):
-                findings += at(f"{case.id} {kind}", [volume])
-                continue
-            volumes[kind] = volume
-            findings += at(f"{case.id} {kind}", check_intensities(volume, kind))
+                found = [volume]
+            else:
+                volumes[kind], found = volume, check_intensities(volume, kind)
+            findings += at(f"{case.id} {kind}", found)
         slices = [attempt(partial(finite, case, name, slice(None))) for name in case.mrs]
         findings += at(case.id, [one for one in slices if isinstance(one, Finding)])
         if {"MR", "CT"} <= volumes.keys():
@@ -75,7 +75,7 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
 
 
 def _shared_names(folder: Path) -> list[Finding]:
-    """Report names in two parts of the split, for which `read_prepared` also refuses the index."""
+    """Report patients in two parts of the split of a data set that `read_prepared` refused."""
     try:
         split = read_json(folder / INDEX)["split"]
         return list(check_split({part: list(names) for part, names in split.items()}, {}))
@@ -84,17 +84,17 @@ def _shared_names(folder: Path) -> list[Finding]:
 
 
 def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int, int] | None]:
-    """The report on a work directory, its configuration and the size (h, w) of its slices."""
-    report = Report(f"{folder.name}: a work directory")
+    """The report on a work directory, and the configuration and slice size (h, w) if readable."""
+    title = f"{folder.name}: a work directory"
     findings = check_names(folder, ())
     try:
         config, data = read_experiment(folder)
     except InputError as problem:
         findings.append(refused(problem))
-        return report._replace(findings=tuple(findings)), None, None
+        return Report(title, findings=tuple(findings)), None, None
     height, width = data["size"]
-    split, source = data.get("split") or {}, data.get("source", "an unknown source")
-    patients = f"{len(split.get('train', ()))} patients of {source}"
+    source = data.get("source", "an unknown source")
+    patients = f"{len(data['split']['train'])} patients of {source}"
     facts = [f"{config.method}, trained on {patients}, {height} x {width}"]
     trained = attempt(lambda: load(folder))
     if isinstance(trained, Finding):
@@ -118,10 +118,9 @@ def examine_workdir(folder: Path) -> tuple[Report, Experiment | None, tuple[int,
     # Another version of this package may read a checkpoint differently.
     recorded = read_json(folder / "experiment.json").get("versions")
     then = recorded.get("sde-ct") if isinstance(recorded, dict) else None
-    now = metadata.version("sde-ct")
-    if then not in (None, now):
+    now, unknown = versions()["sde-ct"], (None, "not installed")
+    if then not in (now, *unknown) and now not in unknown:
         what = f"trained with sde-ct {then}, but this is {now}"
         findings.append(error(what, "install that version, or train again"))
-    findings += check_split(split, {})
-    report = report._replace(facts=tuple(facts), findings=tuple(findings))
-    return report, config, (height, width)
+    findings += check_split(data["split"], {})
+    return Report(title, tuple(facts), tuple(findings)), config, (height, width)

@@ -11,14 +11,14 @@ from sde_ct.doctor.finding import Finding, Report, error, refused
 from sde_ct.errors import InputError
 from sde_ct.volumes.files import read_any
 from sde_ct.volumes.formats import format_of
-from sde_ct.volumes.volume import Volume
+from sde_ct.volumes.volume import Volume, canonical
 
-NAMED = "the tags name the patient; this package keeps the name in DICOM outputs alone"
+NAMED = "the tags name the patient; this package writes the name into DICOM outputs only"
 T = TypeVar("T")
 
 
 class Examined(NamedTuple):
-    """The report on a volume, and the volume with its kind (MR, CT or mask) if it can be read."""
+    """The report on a volume and, if it can be read, the volume and its kind (MR, CT or mask)."""
 
     report: Report
     volume: Volume | None = None
@@ -41,8 +41,9 @@ def examine(path: Path, kind: str | None = None) -> Examined:
     volume = attempt(lambda: read_any(path))
     if isinstance(volume, Finding):
         # The check of the headers has already reported why a series cannot be read.
-        told = any(finding.severity == "error" for finding in report.findings)
-        return Examined(report if told else report._replace(findings=(*report.findings, volume)))
+        if all(finding.severity != "error" for finding in report.findings):
+            report = report._replace(findings=(*report.findings, volume))
+        return Examined(report)
     kind = kind or kind_of("" if is_dicom else path.name, volume)
     low, high = float(volume.array.min()), float(volume.array.max())
     shape = " x ".join(map(str, volume.array.shape))
@@ -60,8 +61,13 @@ def check_volume(volume: Volume, kind: str) -> list[Finding]:
     return [*check_geometry(volume), *check_intensities(volume, kind)]
 
 
+def axial_slices(volume: Volume) -> int:
+    """The number of axial slices, whatever the order of the volume's axes."""
+    return canonical(volume).array.shape[2]
+
+
 def _dicom(path: Path) -> tuple[Report, str | None]:
-    """The report on DICOM headers, and the modality; None if the folder is not one volume."""
+    """The report on DICOM headers, and the modality; None for a folder of no sound volume."""
     folder = survey(path)
     modalities = sorted({images[0].modality for images in folder.series.values()})
     findings = folder.findings
@@ -78,7 +84,7 @@ def _dicom(path: Path) -> tuple[Report, str | None]:
 
 
 def attempt(read: Callable[[], T]) -> T | Finding:
-    """The result of reading, or the finding that the path cannot be read."""
+    """The result of `read`, or its InputError as a finding."""
     try:
         return read()
     except InputError as problem:

@@ -9,7 +9,7 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.dicom.patient_names import WITHHELD, withhold
 
 WIDTH, GROUPS = 100, 18  # columns of a screen, and most kinds of findings on it
-SHOWN, PLACES = 3, 4  # most findings of one kind, and most places that are named for each
+SHOWN, PLACES = 3, 4  # most findings shown of one kind, and most places named for each
 PERSON = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}")  # a name as DICOM writes it: Doe^Jane
 
 
@@ -41,7 +41,7 @@ def warning(what: str, fix: str) -> Finding:
 
 
 def refused(problem: InputError) -> Finding:
-    """The finding for an InputError, whose fix follows the last colon."""
+    """The finding for an InputError, whose message ends with a colon and the fix."""
     what, _, fix = str(problem).rpartition(": ")
     return error(what or fix, fix)
 
@@ -73,7 +73,7 @@ def screen(report: Report) -> str:
 
 
 def _lines(group: list[Finding]) -> list[str]:
-    """Lines for findings of one severity and fix; equal findings share a line with their places."""
+    """Lines for findings of one severity and fix. Equal findings share a line that names places."""
     severity, _, fix, _ = group[0]
     places: dict[str, list[str]] = {}
     for finding in group:
@@ -86,7 +86,7 @@ def _lines(group: list[Finding]) -> list[str]:
     if left := list(places.values())[SHOWN:]:
         named = [name for where in left for name in where] or [""] * len(left)
         lines.append(f"         and {_listed(named)}")
-    return [*lines, *([f"         fix: {fix}"] if fix else [])]
+    return [*lines, f"         fix: {fix}"]
 
 
 def _listed(places: list[str]) -> str:

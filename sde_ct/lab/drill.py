@@ -1,6 +1,7 @@
 """The kill drill: a training that is killed many times must end like an undisturbed one.
 
-Each kill is a SIGKILL, which a program cannot handle, at a random moment of one of four kinds.
+Each kill is a SIGKILL, which a program cannot handle, at a random moment of the first save, a later
+save, a training step or the start of the program.
 """
 
 import collections
@@ -25,13 +26,13 @@ from sde_ct.training.state import fresh_state
 from sde_ct.training.telemetry import METRICS, read_metrics
 
 KINDS = ("first save", "save", "step", "start")
-PAUSE = 0.001  # seconds between two checks whether the moment has come
+PAUSE = 0.001  # seconds between two looks at the files
 
 
 class Fate(NamedTuple):
     """How one start of the training ended."""
 
-    kind: str | None  # one of KINDS, from the files left behind; None where the training ended
+    kind: str | None  # one of KINDS, from the files left behind; None if the training finished
     start: int  # the step from which it continued
     step: int  # the last step that it recorded
     seconds: float
@@ -40,15 +41,15 @@ class Fate(NamedTuple):
 def until_the_end(
     command: list[str], workdir: Path, kills: int, seed: int, log: Path
 ) -> Iterator[Fate]:
-    """Start `command` again and again and kill the first `kills` starts; yield the Fate of each.
+    """Start `command` until it finishes, kill the first `kills` starts, and yield the Fate of each.
 
-    Raises InputError where a start that was not killed fails.
+    Raises InputError if a start that was not killed fails.
     """
     rng = random.Random(seed)
     for number in range(kills + 1):
         # Only the first start can be killed in its first save.
-        others = ("save", "save", "step", "step", "start")
-        wanted = rng.choice(others) if number else "first save"
+        later = ("save", "save", "step", "step", "start")
+        wanted = rng.choice(later) if number else "first save"
         fate = _one(command, workdir, wanted if number < kills else None, rng, log)
         yield fate
         if fate.kind is None:
@@ -58,7 +59,8 @@ def until_the_end(
 def _one(
     command: list[str], workdir: Path, wanted: str | None, rng: random.Random, log: Path
 ) -> Fate:
-    checkpoints, lines = Checkpoints(workdir), Path(workdir) / METRICS
+    """Start `command` once and kill it at a moment of the kind `wanted`; None lets it end."""
+    checkpoints, lines = Checkpoints(workdir), workdir / METRICS
     start, stale, then = checkpoints.latest or 0, _saves(workdir), time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
@@ -85,20 +87,20 @@ def _one(
 
 
 def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Callable[[], bool]:
-    """A function that is true from the moment of the kill on."""
+    """A function that becomes true at a random moment of the kind `wanted`."""
     after, begun = rng.random(), time.perf_counter()
     if wanted == "start":
         return lambda: time.perf_counter() > begun + 6 * after
-    known, stale, met = _size(lines), _saves(workdir), []  # type: ignore[var-annotated]
-    wait, count = (0.5 if wanted == "step" else 0.05) * after, 1
-    if wanted == "save":
-        count = rng.randint(1, 3)
+    size, stale = _size(lines), _saves(workdir)
+    seen: dict[object, float] = {}  # each new save, or the first new line: when it was first seen
+    wait = (0.5 if wanted == "step" else 0.05) * after
+    count = rng.randint(1, 3) if wanted == "save" else 1
 
     def come() -> bool:
-        new = {"line"} if _size(lines) not in (0, known) else set()
-        new = new if wanted == "step" else _saves(workdir) - stale  # type: ignore[assignment]
-        met.extend((time.perf_counter(), save) for save in new - {save for _, save in met})
-        return len(met) >= count and time.perf_counter() > met[count - 1][0] + wait
+        line = ["line"] if _size(lines) not in (0, size) else []
+        for event in line if wanted == "step" else _saves(workdir) - stale:
+            seen.setdefault(event, time.perf_counter())
+        return len(seen) >= count and time.perf_counter() > list(seen.values())[count - 1] + wait
 
     return come
 
@@ -108,18 +110,17 @@ def _size(path: Path) -> int:
 
 
 def _saves(workdir: Path) -> set[tuple[str, int]]:
-    """The unfinished saves, whether they are being written or were interrupted."""
-    with contextlib.suppress(FileNotFoundError):
-        entries = os.scandir(Path(workdir) / "checkpoints")
+    """Name and inode of every checkpoint that is partly written or partly removed."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(workdir / "checkpoints") as entries:
         return {(entry.name, entry.inode()) for entry in entries if entry.name.endswith(".part")}
     return set()
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What differs between the results of two trainings; empty where they are equal bit for bit.
+    """What differs between the results of two trainings; empty if they are equal bit for bit.
 
-    This compares every array of the final state, the saved progress with the data iterator, and the
-    figures of every step in metrics.jsonl, in which no step may occur twice.
+    This compares every array of the final state, the saved progress (which includes the data
+    iterator) and the figures in metrics.jsonl, and checks that `other` has no step twice.
     """
     (state, progress), (state_, progress_) = _final(one), _final(other)
     differing = [
@@ -139,11 +140,12 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def _final(workdir: Path):
+    """The last checkpoint's training state and progress."""
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
     return Checkpoints(workdir).restore(lambda: fresh_state(method, config, size))
 
 
 def _figures(workdir: Path) -> list[dict]:
-    lines = read_metrics(Path(workdir) / METRICS)
+    lines = read_metrics(workdir / METRICS)
     return [line for line in lines if line["group"] in ("train", "validation")]

@@ -8,7 +8,7 @@ from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
 
 REACH = 2  # slices on each side that a layer sees
-# A layer has the channels of its input divided by `NARROW`, at least `LEAST`. Few make it cheap.
+# Inside a layer, the channels are divided by `NARROW`, to be cheap, but are at least `LEAST`.
 NARROW, LEAST = 4, 8
 
 
@@ -24,10 +24,10 @@ class AlongZ(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Slices of volumes of the same depth, one volume after the other."""
+        """`x` holds the slices of volumes of the same depth, one volume after the other."""
         narrow, zeros = max(LEAST, x.shape[-1] // NARROW), nn.initializers.zeros
         h = Dense(narrow, dtype=self.dtype, name="in")(x)
-        # Groups have two channels at least, because the norm removes the mean of a group.
+        # Groups have at least two channels, because the norm removes the mean of each group.
         h = nn.swish(GroupNorm(min(self.groups, narrow // 2), name="norm")(h))
         h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h))
         return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)

@@ -15,7 +15,7 @@ from sde_ct.models import winograd
 from sde_ct.models.parameters import Dense, Layer
 
 DType = Any  # a type of NumPy or JAX
-CONVOLVED = "convolved"  # the name of what a residual block keeps for its backward pass
+CONVOLVED = "convolved"  # the name of the activation that a residual block keeps for gradients
 
 
 class GroupNorm(Layer):

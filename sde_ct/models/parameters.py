@@ -1,7 +1,7 @@
-"""Layers that take their parameters as they are, so that networks are traced in half the time.
+"""Layers that do not check their parameters, so that networks are traced in half the time.
 
-The layers of `layers.py` also compute nothing while their parameters are made, because these depend
-on the shapes of the activations alone.
+The layers of `layers.py` also compute nothing while their parameters are initialised, because the
+parameters depend only on the shapes of the activations.
 """
 
 from typing import Any

@@ -20,7 +20,7 @@ from sde_ct.models.layers import (
     space_to_depth,
 )
 
-ALONG_Z = "_along_z"  # how the names of layers end that relate slices
+ALONG_Z = "_along_z"  # the end of the names of the layers that relate slices
 
 
 class UNet(nn.Module):
@@ -41,8 +41,8 @@ class UNet(nn.Module):
     dropout: float = 0.0  # share of the feature maps that each residual block leaves out
     dtype: DType = jnp.float32
     remat: bool = False  # recompute the convolutions of residual blocks in the backward pass too
-    depth: int | None = None  # of volumes whose slices are related; None takes images by themselves
-    gradients: bool = True  # False where no backward pass follows: tracing then takes less time
+    depth: int | None = None  # slices of a volume, which are related; None relates no images
+    gradients: bool = True  # False: no backward pass follows, and tracing takes less time
 
     @property
     def multiple(self) -> int:
@@ -51,7 +51,7 @@ class UNet(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many slices away a slice can change the output, if slices are related."""
+        """How many slices away an input slice can change the output, if slices are related."""
         return REACH * (len(self.multipliers) * (2 * self.blocks + 1) + 2)
 
     @property
@@ -103,9 +103,9 @@ class UNet(nn.Module):
         return h
 
     def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:
-        """`block`, whose norms and activations a backward pass computes again.
+        """`block`, whose norms and activations are recomputed in the backward pass.
 
-        They take little time but much memory. `remat` has the convolutions computed again too.
+        They take little time but much memory. With `remat`, the convolutions are recomputed too.
         """
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))

@@ -19,8 +19,8 @@ def folder(name: str) -> Path:
 def remove_truncated(programs: Path) -> None:
     """Remove compiled programs that a killed process wrote only in part.
 
-    JAX would complain of such an entry at every start and never replace it. Entries written before
-    the last call are not read again.
+    JAX would complain of such an entry at every start and never replace it. An entry that an
+    earlier call has checked is not read again.
     """
     stamp, now = programs / ".checked", time.time()
     since = stamp.stat().st_mtime if stamp.exists() else 0.0

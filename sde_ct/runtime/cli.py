@@ -1,7 +1,6 @@
 """Start and end the programs in `launch/`, with sentences instead of tracebacks for errors."""
 
 import atexit
-import contextlib
 import errno
 import gc
 import math
@@ -9,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -18,7 +17,7 @@ from sde_ct.errors import InputError, Interrupted
 
 USAGE_ERROR = 2
 SMALLER = "give smaller numbers, such as fewer draws, smaller batches or smaller slices"
-TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h, by which a scheduler may queue the same command again
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may queue the same command again
 
 
 def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn:
@@ -48,7 +47,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
         # Imports and traces make many objects that stay. Each garbage collection visits them. With
         # Python's threshold a start makes 200 collections, which take a quarter of a second.
         gc.set_threshold(50_000)
-        atexit.register(gc.freeze)  # two more at the end would take a third of a second
+        atexit.register(gc.freeze)  # two collections at exit would take a third of a second
         try:
             return main(*argv[1:]) or 0
         except InputError as error:
@@ -63,7 +62,7 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             mend = ": make room and give the same command again" if full else ""
             return _complain(_last_line(error) + mend)
-        except Exception as error:  # also JAX's, whose class is not imported for its name alone
+        except Exception as error:  # JAX's error is known by its text, without importing JAX
             if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             what = (str(error).splitlines() or ["MemoryError"])[0]
@@ -72,40 +71,31 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
     app.run(guarded, flags_parser=_parse)
 
 
-@contextlib.contextmanager
-def _without_bytecode() -> Iterator[None]:
-    """Keep Python from writing compiled modules, so that none appears beside the user's recipe."""
+def _parse(argv: Sequence[str]) -> list[str]:
+    given = next((word for word in argv if word.startswith("--config=")), "--config")
+    # Python must not write a compiled module beside the user's recipe.
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
-
-
-def _parse(argv: Sequence[str]) -> list[str]:
-    try:
-        with _without_bytecode():
-            return app.parse_flags_with_usage([_with_home(word) for word in argv])
+        return app.parse_flags_with_usage([_with_home(word) for word in argv])
     except InputError as error:
         sys.exit(_complain(str(error)))
     except OSError as error:
         sys.exit(_complain(_last_line(error)))
     except SyntaxError as error:  # recipes are written in Python
-        given = next((word for word in argv if word.startswith("--config=")), "--config")
         sys.exit(_complain(f"{given} is not Python ({error.msg}): give a recipe as in configs/"))
-    # ml_collections raises these for an override without a field.
-    except (KeyError, AttributeError) as error:
-        sentence = " ".join(str(error.args[0]).split())
-        sys.exit(_complain(f"--config: {sentence}: check the field's name"))
     except Exception as error:  # a recipe is Python code, which runs here and may raise anything
-        given = next((word for word in argv if word.startswith("--config=")), "--config")
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        what = f"{type(error).__name__}: {error}, in line {line}"
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        if "ml_collections" in last.filename:  # an override of a field that does not exist
+            sentence = " ".join(str(error.args[0]).split())
+            sys.exit(_complain(f"--config: {sentence}: check the field's name"))
+        what = f"{type(error).__name__}: {error}, in line {last.lineno}"
         sys.exit(_complain(f"{given} cannot be run ({what}): correct the recipe"))
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _nan_flag() -> str | None:
-    """The name of a flag with bounds that is NaN, which absl 2.5 does not compare with them."""
+    """The name of a flag that has bounds and is NaN, because absl 2.5 accepts NaN there."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         bounded = getattr(flag.parser, "lower_bound", None) is not None

@@ -28,7 +28,7 @@ def set_up(*, keep_memory: bool = False) -> None:
 
     Args:
       keep_memory: whether freed memory is kept for the next array, see `heap`. A training is then
-        faster. A synthesis is not, and takes up to half as much memory again.
+        faster. A synthesis is not faster, and needs up to 1.5 times as much memory.
     """
     jax.config.update("jax_threefry_partitionable", True)
     if keep_memory:
@@ -51,10 +51,10 @@ def _cores() -> int:
 
 
 def devices_for(batch_size: int) -> list[jax.Device]:
-    """The devices of all processes between which a training batch is split.
+    """The devices of all processes over which a training batch is split.
 
-    All accelerators are used. On CPUs, the number of cores divides the batch and is the same in
-    every process.
+    All accelerators are used. On CPUs, every process uses the same number of cores, which divides
+    its share of the batch.
     """
     devices = jax.devices()
     if devices[0].platform != "cpu":
@@ -71,7 +71,7 @@ def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
 
 
 def seldom(function: Callable) -> Callable:
-    """`function`, jitted for few calls: a CPU compiles it fast, without optimisation."""
+    """`function`, jitted for few calls: on a CPU it is compiled fast, without optimisation."""
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return jax.jit(function, compiler_options=options)
 
@@ -88,7 +88,7 @@ def describe_devices() -> str:
     return f"{len(devices)} x {devices[0].device_kind}"
 
 
-def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
+def data_parallel(step: Callable, devices: Sequence[jax.Device]) -> Any:
     """`step(state, keys, batch) -> (state, metrics)`, pmapped over the devices of all processes.
 
     The state is on the devices of this process (see `replicate`) and is donated. State and metrics
@@ -101,7 +101,7 @@ def data_parallel(step: Callable, devices: Sequence[jax.Device] | None = None) -
     )
 
 
-def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) -> Any:
+def shared_out(function: Callable, devices: Sequence[jax.Device]) -> Any:
     """`function(shared, *rest)` over devices, called as `mapped(shared, rest)`.
 
     `shared` is replicated; the leaves of `rest` and the result have a leading device axis.
@@ -113,8 +113,9 @@ def shared_out(function: Callable, devices: Sequence[jax.Device] | None = None) 
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """The tree on every device, with the placement that `data_parallel` returns. With another
-    placement the step would be compiled twice.
+    """The tree on every device, with the placement of the state that `data_parallel` returns.
+
+    With another placement the step would be compiled twice.
     """
     mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))

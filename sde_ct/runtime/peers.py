@@ -49,13 +49,13 @@ def way_to_start(
 ) -> dict[str, Any] | None:
     """The arguments of `jax.distributed.initialize`; None for a single process.
 
-    Without arguments, they come from SLURM's variables (one task per GPU), or from JAX itself if it
-    is installed for TPUs.
+    If no argument is given, the values come from SLURM's variables (one task per GPU), or from JAX
+    itself if it is installed for TPUs.
 
     Args:
       coordinator: HOST:PORT at which process 0 can be reached.
       count: number of processes.
-      index: of this process, from 0.
+      index: the number of this process, from 0.
 
     Raises:
       InputError: only some of the arguments are given, or one is out of range.
@@ -226,9 +226,10 @@ def from_primary(number: int | None) -> int | None:
 
 
 def stop_requested(step: int) -> bool:
-    """Whether any process of the run received SIGTERM, so that all stop after `step`. The answer is
-    the same in all processes, and each must ask after every step. The answer is False in a single
-    process, which handles signals itself.
+    """Whether any process of the run received SIGTERM, so that all stop after `step`.
+
+    All processes must call this after every step, and get the same answer. A single process handles
+    signals itself and always gets False.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sde_ct.errors import InputError, Interrupted
 from sde_ct.runtime.interrupt import Interruption
 
-POLL = 0.1  # seconds between two looks at the programs
+POLL = 0.1  # seconds between two checks of which programs have ended
 
 # This code prepares its own process and then becomes the program. With `preexec_fn`, Python code
 # would run between fork and exec, and could deadlock in a process that runs JAX's threads.
@@ -36,9 +36,9 @@ Command = Sequence[str]
 
 
 class _Running(NamedTuple):
-    """Where a program runs."""
+    """A running program."""
 
-    lane: int
+    lane: int  # an index into `lanes`
     line: int  # of the terminal, for its progress bar
     chain: list[Command]  # this command and those that follow
 
@@ -46,9 +46,9 @@ class _Running(NamedTuple):
 def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
     """Run chains of commands. The commands of one chain run one after the other.
 
-    As many chains run at a time as `lanes` gives. The last two waiting chains begin together on one
-    core, and one of them moves to the next core that becomes free. If they ran one after the other,
-    a core would be idle while the last one runs.
+    One chain runs at a time in each of the `lanes`. Only the last two waiting chains begin together
+    on one core, and one of them moves to the next core that becomes free. If they ran one after the
+    other, a core would be idle while the last chain runs.
 
     Raises:
       InputError: a command failed. It has printed why, and the others are asked to end.
@@ -104,18 +104,17 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
 
 
 def _move(pid: int, core: int) -> None:
-    """Let a program run on another core. All of its threads move, as far as they still exist."""
+    """Let a program run on another core: all of its threads that still exist move."""
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(int(thread), {core})
 
 
 def lanes() -> Sequence[int | None]:
-    """The cores of this process, or None for each where a program can't be bound to a core.
+    """The cores that this process may use; each is None where programs can't be bound to cores.
 
-    With an accelerator there is a single None, which stands for the whole machine.
-
-    JAX is asked in another process, because this one would keep the accelerator for itself.
+    With an accelerator there is a single None, which stands for the whole machine. JAX looks for
+    one in another process, because this process would keep the accelerator for itself.
     """
     asked = "import jax; print(jax.default_backend())"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)

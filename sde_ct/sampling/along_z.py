@@ -14,8 +14,8 @@ from sde_ct.sampling.keys import fold
 from sde_ct.sde import SDE
 from sde_ct.types import Samples, ScoreFn
 
-# Of the noise's covariance between slices: one for each of `FREQUENCIES`, or one for
-# all of them, as networks of earlier versions have.
+# The triangular factor of the noise's covariance between slices: one for each of `FREQUENCIES`, or
+# a single one for all frequencies, as in records of earlier versions.
 Factor = Float[Array | np.ndarray, "z z"] | Float[Array | np.ndarray, "f z z"]
 
 
@@ -25,13 +25,15 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
     L is the lower triangular `factor` of the noise's covariance L Lᵀ along z. Its rows have unit
     length, so the noise of each slice alone is white, and a score s(x) that sees one slice at a
     time gives every slice the same distribution as before. Only the relation between slices
-    changes: slices with similar noise get similar draws. With a factor for each frequency, samples
-    have the shape [b, z, h, w, 1]. Then u and w hold the coefficients of the slices' cosine
-    transforms, ordered by frequency, and L also transforms them back.
+    changes: slices with similar noise get similar draws.
 
-    A sampler of x = L u with the score s adds L w wherever the sampler of u with the score
-    L⁻¹ s(L u) adds w, because samplers are linear in state, score and noise. The sampler of u
-    is run, so this works with every sampler. The adaptive ODE then controls the error of u.
+    A sampler is linear in its state, score and noise. To sample x = L u with the score s(x) and the
+    noise L w, it is therefore run for u, with the score L⁻¹ s(L u) and the noise w. This works with
+    every sampler. The adaptive ODE then controls the error of u.
+
+    With a factor for each frequency, samples have the shape [b, z, h, w, 1]. Then u and w hold the
+    coefficients of the slices' cosine transforms, ordered by frequency, and L also transforms them
+    back to slices.
     """
     inverse = jnp.vectorize(
         lambda one: solve_triangular(one, jnp.eye(len(one)), lower=True), signature="(z,z)->(z,z)"
@@ -51,9 +53,9 @@ def correlated_along_z(sample: Callable[..., Samples], factor: Factor) -> Callab
 def correlated_noise(
     keys: Key[Array, " b"], factor: Factor | None, shape: tuple[int, ...]
 ) -> Float[Array, "b z *d"]:
-    """L w for white noise w of samples of a shape, or w itself without a factor.
+    """L w for white noise w of samples of `shape` [z, *d], or w itself without a factor.
 
-    Noise of several frequencies is drawn one after the other, because large volumes need memory.
+    The noise of each frequency is drawn separately, because large volumes need much memory.
     """
 
     def white(keys, shape: tuple[int, ...]) -> Array:
@@ -78,25 +80,25 @@ def _maps(factor: Factor) -> tuple[Callable, Callable]:
 
 
 def _of_slices(matrix: Factor, x: Float[Array, "b z *d"]) -> Float[Array, "b z *d"]:
-    """The sums over slices with the weights of the matrix."""
+    """The product of the matrix and `x` along z."""
     return jnp.einsum("zs,bs...->bz...", matrix, x)
 
 
 def _restored(coefficients: Array, shape: tuple[int, ...]) -> Float[Array, "b z h w 1"]:
-    """The slices with these coefficients, which are in the order of their frequencies."""
+    """The slices with these coefficients, which are ordered by frequency."""
     back = np.argsort(_order(*shape[1:3]))
     flat = coefficients.reshape(len(coefficients), shape[0], -1)
     return restored(flat[..., back].reshape(-1, *shape))
 
 
 def _coefficients(x: Float[Array, "b z h w 1"]) -> Float[Array, "b z h w 1"]:
-    """The coefficients of the slices, in the order of their frequencies."""
+    """The coefficients of the slices, ordered by frequency."""
     found = transformed(x).reshape(*x.shape[:2], -1)
     return found[..., _order(*x.shape[2:4])].reshape(x.shape)
 
 
 def _mixed(matrices: Factor, u: Float[Array, "b z h w 1"]) -> Array:
-    """The sums over slices with the weights of each coefficient's frequency."""
+    """The product along z of each frequency's matrix and the coefficients of this frequency."""
     ends = np.cumsum(_sizes(*u.shape[2:4]))
     parts = jnp.split(u.reshape(*u.shape[:2], -1), ends[:-1], axis=-1)
     return _mixed_parts(matrices, parts).reshape(u.shape)
@@ -108,11 +110,10 @@ def _mixed_parts(matrices: Factor, parts: Sequence[Array]) -> Float[Array, "b z 
 
 
 def _order(height: int, width: int) -> np.ndarray:
-    """The coefficients of an image in the order of their frequencies."""
+    """The indices that order the coefficients of an image by frequency."""
     return np.argsort(nearest(height, width).ravel(), kind="stable")
 
 
 def _sizes(height: int, width: int) -> list[int]:
     """How many coefficients each frequency has."""
-    counts = np.bincount(nearest(height, width).ravel(), minlength=len(FREQUENCIES))
-    return list(map(int, counts))
+    return np.bincount(nearest(height, width).ravel(), minlength=len(FREQUENCIES)).tolist()

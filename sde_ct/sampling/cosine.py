@@ -1,4 +1,4 @@
-"""The cosine transform of images (DCT-II), and images whose frequencies are changed.
+"""The cosine transform of images (DCT-II), and filters for their spatial frequencies.
 
 The cosine transform continues an image by its mirror image at every edge, so that opposite edges do
 not meet, as they would in a Fourier transform. It is orthonormal: white noise stays white.
@@ -43,6 +43,6 @@ def filtered(images: Images, gains: Float[Array, " frequencies"]) -> Float[Array
 def _cosines(size: int) -> Float[np.ndarray, "n n"]:
     """The orthonormal transform of `size` values as a matrix.
 
-    Products with it take half of the time of JAX's `dctn`, and no complex numbers.
+    A product with this matrix takes half as long as JAX's `dctn` and needs no complex numbers.
     """
     return dct(np.eye(size), axis=0, norm="ortho").astype(np.float32)

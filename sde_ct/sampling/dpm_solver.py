@@ -28,7 +28,7 @@ def dpm_solver(
     step. The noise of the SDE form dampens errors of early steps, as in `euler_maruyama`.
 
     Args:
-      stochastic: take the SDE form.
+      stochastic: use the SDE form.
     """
 
     def update(x, step: Step, memory):

@@ -1,7 +1,7 @@
 """Random keys, one for each sample, so that its noise does not depend on the rest of its batch.
 
-All keys are made Threefry keys, because with JAX's other generators the numbers of a sample depend
-on its place in the batch.
+All keys are converted to Threefry keys, because with JAX's other generators the noise of a sample
+depends on its place in the batch.
 """
 
 import jax

@@ -26,10 +26,10 @@ def predictor_corrector(
     steps.)
 
     The authors take e = 2 (snr |z| / |∇ log p|)² for VE, and alpha times as much for VP. In many
-    dimensions and where noise dominates, |z| / |∇ log p| estimates std(t), which is used here. The
-    authors' ratio makes e depend on x, so that the corrector no longer keeps the distribution
-    exactly: in one dimension a sample near a zero of the score would take an unbounded step. Here e
-    depends on t alone, so it is valid in any dimension, and samples do not depend on their batch.
+    dimensions and where noise dominates, |z| / |∇ log p| estimates std(t). The authors' ratio makes
+    e depend on x, so that the corrector does not keep the distribution exactly: in one dimension, a
+    sample near a zero of the score would take an unbounded step. With std(t) itself, e depends on t
+    alone. It is then valid in any dimension, and samples do not depend on their batch.
 
     The Langevin step has no Metropolis correction. For a Gaussian of variance v its stationary
     variance is v / (1 - e/2v). At the default snr this is at most 1 / (1 - snr²) = 1.026 times v
@@ -39,10 +39,10 @@ def predictor_corrector(
       steps: number of predictor steps.
       corrector_steps: Langevin steps at each noise level, with one score evaluation each.
       snr: size of the Langevin step relative to the noise level.
-      corrector_first: correct before each predictor step. False corrects after each one but the
-        last, which leaves out only the correction at t = 1. Either way a predictor step is last.
+      corrector_first: correct before each predictor step. False corrects after each predictor
+        step but the last, which omits only the correction at t = 1. Both end with a predictor step.
       batch_mean_step: use the authors' e for VE, with √(size of a sample) for |z| and the mean over
-        the batch (of this device) for |∇ log p|. Samples then depend on the others in the batch.
+        the batch (of this device) for |∇ log p|. Samples then depend on the rest of their batch.
     """
 
     def langevin_size(gradient, t) -> Float[Array, " b"]:

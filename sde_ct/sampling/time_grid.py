@@ -57,11 +57,12 @@ def chosen_for_few(
 
     They minimise the largest error of the standard deviation of Gaussian data whose width is 0.1 to
     2 times `data_std`, for `VPSDE()` and `VESDE()`. This error is 7.5, 5.1, 2.7, 1.1 and 0.3 % for
-    4 to 8 evaluations. Other numbers of steps take the grid `otherwise`, and so does an SDE that
-    begins below these levels.
+    4 to 8 evaluations.
 
     Args:
-      least: the least time.
+      otherwise: the grid for other numbers of steps, and for an SDE that begins below these levels.
+      data_std: the unit of the levels.
+      least: a lower bound on all times.
     """
     if steps not in FEW_LEVELS:
         return otherwise(sde, steps)

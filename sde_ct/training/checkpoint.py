@@ -46,9 +46,9 @@ class Progress:
 
     step: int = 0
     validation_loss: float | None = None  # after this step; None where it was not measured
-    validation: dict[str, float] | None = None  # all losses of the same validation, by name
+    validation: dict[str, float] | None = None  # all figures of the same validation, by name
     skipped: int = 0  # updates skipped so far, because a loss or gradient was not finite
-    lately: int = 0  # those of them since the last scheduled checkpoint
+    lately: int = 0  # updates skipped since the last scheduled checkpoint
     slowed: float = 1.0  # factor on the learning rates since a rollback
     init: dict[str, Any] | None = None  # where the first weights are from; None if random
 
@@ -195,7 +195,7 @@ class Checkpoints:
     def weights(self, step: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The weights for synthesis of one of `steps`, as dictionaries of arrays, and its progress.
 
-        None if the checkpoint has no file of them, like those of earlier versions.
+        None if the checkpoint has no file of weights, as in earlier versions.
 
         Raises InputError like `restore`.
         """
@@ -212,14 +212,14 @@ class Checkpoints:
 
 def _require(folder: Path, *names: str) -> None:
     """Raise InputError if a file of `names`, by default any file, is missing or has changed."""
-    if not folder.exists():  # the primary of several processes chose the step
+    if not folder.exists():  # the primary process chose the step, perhaps on another host
         raise InputError(
             f"{folder} can't be seen from this host: give all hosts the same --workdir."
         )
     if (fault := digest.fault(folder, *names)) is not None:
         raise InputError(
             f"{folder} is damaged ({fault}): give the command of its training again, which "
-            "sets it aside and continues from another one."
+            "sets it aside and continues from another checkpoint."
         )
 
 

@@ -29,7 +29,7 @@ from sde_ct.training.state import fresh_state
 
 PROBE = 32  # side of the timed slices, pixels
 TRAINING = 3  # FLOPs of a training step, in units of one evaluation
-STEPS = 3  # measured steps, after a first one that is not counted
+STEPS = 3  # measured steps, after a first step that does not count
 
 
 class Cost(NamedTuple):
@@ -102,8 +102,10 @@ def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
 
 
 def _rate(config: Experiment) -> tuple[float, int]:
-    """FLOP/s of the network's first level with one slice per device, the median of five calls, and
-    the network evaluations of a draw with one step."""
+    """The FLOP/s of the network's first level, and the evaluations of a draw with one step.
+
+    The rate is the median of five calls with one slice per device.
+    """
     network = config.network
     first = dataclasses.replace(
         network, multipliers=network.multipliers[:1], blocks=1, attention=()
@@ -134,8 +136,8 @@ class Measured(NamedTuple):
 def measure(update: Any, state: Any, *arguments: Any, steps: int) -> Measured:
     """Compile `update(state, *arguments)`, a pmapped training step, and run it a few times.
 
-    It runs as the first of `steps` steps of a training and then, with other counters in the state,
-    as the last, which costs more where another network is trained at the end.
+    It runs as the first of the `steps` steps of a training. Then, with the counters in the state
+    changed, it runs as the last step, which costs more where another network is trained at the end.
     """
     then = time.perf_counter()
     layout = update.lower(state, *arguments).compile().memory_analysis()
@@ -149,7 +151,7 @@ def measure(update: Any, state: Any, *arguments: Any, steps: int) -> Measured:
 
 
 def _seconds(update: Any, state: Any, arguments: Any) -> tuple[float, Any]:
-    """The shortest of a few steps after a first one, because others may have been disturbed."""
+    """The seconds of the shortest of a few steps, without the first, and the last state."""
     seconds = []
     for _ in range(1 + STEPS):
         then = time.perf_counter()

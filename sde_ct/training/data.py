@@ -1,4 +1,4 @@
-"""The prepared data as training sees it: what the configuration asks for, as batches."""
+"""The slices or slabs of a prepared data set that a configuration asks for, and their batches."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def examples_of(config: DataConfig, prepared: Prepared, split: str) -> Slices | 
     if lengths is None:
         raise InputError(
             f"{prepared.folder}: no training patient has two neighbouring slices with a body, "
-            f"but config.data.slab={config.slab} needs them."
+            f"which config.data.slab={config.slab} needs: prepare other data."
         )
     return Slabs(slices, config.slab, lengths)
 
@@ -69,7 +69,7 @@ class TrainingBatches:
 
     def cases(self, number: int) -> list[str]:
         """The examples of batch `number`, from 0, as "case:slice"."""
-        # This is the order of `train_iterator`; it depends only on seed and number of slices.
+        # This is the order of `train_iterator`, which depends only on seed and number of examples.
         order = grain.MapDataset.range(len(self._source)).seed(self._seed).shuffle().repeat()
         first = number * self._batch_size
         rows = [self._source.where(order[first + i]) for i in range(self._batch_size)]
@@ -84,8 +84,8 @@ class TrainingBatches:
 
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
     """What synthesis must know about the training data; stored with the checkpoints."""
-    mr = np.array([list(case.percentiles.values()) for case in prepared.of("train")])
-    levels = list(prepared.of("train")[0].percentiles)
+    cases = prepared.of("train")
+    mr = np.array([list(case.percentiles.values()) for case in cases])
     return {
         "source": prepared.source,
         "spacing": prepared.spacing,
@@ -94,14 +94,16 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "split": prepared.split,
         "contrasts": list(prepared.contrasts),
         "intensity": intensity_of(config, prepared).to_json(),
-        "mr_percentiles": {str(p): float(v) for p, v in zip(levels, np.median(mr, 0), strict=True)},
-        "along_z_mm": through_plane.correlation_lengths(prepared.of("train")),
-        "seen": seen.ranges([case.record["seen"] for case in prepared.of("train")])
+        "mr_percentiles": {
+            str(p): float(v) for p, v in zip(cases[0].percentiles, np.median(mr, 0), strict=True)
+        },
+        "along_z_mm": through_plane.correlation_lengths(cases),
+        "seen": seen.ranges([case.record["seen"] for case in cases])
         | {
-            "positions": seen.positions([case.record for case in prepared.of("train")]),
+            "positions": seen.positions([case.record for case in cases]),
             "acquisition": acquisition.summary(
-                [case.record.get("acquisition") or {} for case in prepared.of("train")]
+                [case.record.get("acquisition") or {} for case in cases]
             ),
-            "contrast": seen.contrast([case.percentiles for case in prepared.of("train")]),
+            "contrast": seen.contrast([case.percentiles for case in cases]),
         },
     }

@@ -67,7 +67,7 @@ def dry_run(
 
     done = Checkpoints(workdir).latest or 0
     left = max(config.training.steps - done, 0)
-    # The disk needs room for two more: the best one, and the newest before an older one is removed.
+    # The disk also needs room for the best one, and for the newest before an older one is removed.
     kept, free = (config.training.keep_checkpoints + 2) * checkpoint, shutil.disk_usage(place).free
     sizes = {name: prepared.of(name) for name in prepared.split}
     memory = local[0].memory_stats() or {}
@@ -91,11 +91,13 @@ def dry_run(
         f"{duration(left * measured.step)}, "
         f"{left * measured.step * len(devices) / 3600:.2g} device hours, without validation and "
         "saves",
-        f"work directory: {workdir} {'goes on' if known else 'would be made'}; nothing was written",
+        f"work directory: {workdir}, {'to be continued' if known else 'new'}; nothing was written",
     ]
     with peers.agreed():
         if kept > free:
-            raise InputError(f"{place} has no room for {in_bytes(kept)} of checkpoints: make some.")
+            raise InputError(
+                f"{place} has no room for {in_bytes(kept)} of checkpoints: free some space."
+            )
     return lines
 
 

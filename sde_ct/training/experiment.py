@@ -30,7 +30,7 @@ from sde_ct.storage.whole import read_json, write_json
 
 
 class Described(TypedDict):
-    """What `data.describe` tells of the training data; earlier versions told less."""
+    """What `data.describe` records of the training data; earlier versions recorded less."""
 
     size: tuple[Count, Count]
     spacing: tuple[Positive, Positive] | None
@@ -73,9 +73,9 @@ def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
 
 
 def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> Experiment | None:
-    """The configuration that the directory holds checkpoints of; None where it holds none.
+    """The configuration of the directory's checkpoints; None if it holds none.
 
-    It is `config`, or differs from it only by having fewer `training.steps`.
+    It is `config`, or differs from it only in having fewer `training.steps`.
 
     Raises InputError if the checkpoints belong to another experiment.
     """
@@ -100,7 +100,7 @@ def check_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) ->
     known = {key: json.loads(json.dumps(data)).get(key) for key in stored_data}
     if stored_data.get("seen") and known["seen"]:
         known["seen"] = {key: known["seen"].get(key) for key in stored_data["seen"]}
-    # An older version measured one length for all frequencies, which the network keeps.
+    # An older version recorded one length for all frequencies, and the training keeps it.
     if isinstance(stored_data.get("along_z_mm"), float):
         known["along_z_mm"] = stored_data["along_z_mm"]
     if stored_data != known:

@@ -43,7 +43,7 @@ def train(
       prepared: the prepared data set.
       workdir: receives `experiment.json`, `run.json`, `checkpoints/`, `tensorboard/` and
         `metrics.jsonl`.
-      devices: those of all processes that share a batch; by default `parallel.devices_for`.
+      devices: the devices of all processes; by default those of `parallel.devices_for`.
       init: another work directory; the training starts from the averaged weights of its best
         checkpoint. It has no effect once `workdir` has a checkpoint.
       stop_at: save and stop after this step; the learning rate keeps the whole run's schedule.
@@ -54,9 +54,9 @@ def train(
       The final training state, replicated over the devices.
 
     Raises:
-      InputError: unusable input, another training in `workdir`, more skipped updates than
-        `config.training.skip_limit` or at the end, a last validation loss that is not finite, or a
-        last checkpoint that can't be written.
+      InputError: the input can't be used, `workdir` holds another training, the last checkpoint
+        can't be written, or the training diverged: it skipped more updates than
+        `config.training.skip_limit` or the last ones, or its last validation loss is not finite.
       Interrupted: SIGTERM or Ctrl-C came; the last finished step is saved.
     """
     validate(config)
@@ -84,9 +84,9 @@ def train(
                     logging.warning("%s", prolonged(workdir, before, config, step))
                 record_start(workdir, config, prepared, devices, step)
         run = Run(
-            *(config, prepared.size, workdir, devices, batches, held_out, checkpoints, show),
-            *(report, init),
-        )
+            config, prepared.size, workdir, devices, batches, held_out, checkpoints, show, report,
+            init,
+        )  # fmt: skip
         peers.connect(devices)
         try:
             state = run.go_on(last, interruption)

@@ -1,7 +1,6 @@
 """The state of a training on disk, written and read by Orbax."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,14 @@ def write(folder: Path, state: Any) -> None:
     """Write a tree of replicated arrays to a new folder. Only one process of a run may do so."""
     # Orbax would slice replicated arrays on the devices and compile a program per shape.
     arrays = ocp.args.StandardSave(jax.device_get(state))
-    with _orbax() as orbax, _quiet():
-        orbax.save(folder, args=arrays)
+    verbosity = logging.get_verbosity()
+    # Orbax's threads would log the traceback of an error that is raised as well.
+    logging.set_verbosity(logging.FATAL)
+    try:
+        with _orbax() as orbax:
+            orbax.save(folder, args=arrays)
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def read(folder: Path, like: Callable[[], Any]) -> Any:
@@ -39,14 +44,3 @@ def _orbax() -> ocp.Checkpointer:
     )
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Orbax's threads from logging the traceback of an error that is raised as well."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

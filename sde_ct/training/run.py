@@ -62,13 +62,13 @@ class Run:
 
         Args:
           last: the step to end at.
-          interruption: asked before every step whether to end.
-          after: why the previous attempt failed. The learning rates are then multiplied by
-            `config.training.rollback_rate`.
+          interruption: says before every step whether to end.
+          after: why the previous attempt failed, if there was one. The learning rates are then
+            multiplied by `config.training.rollback_rate`.
 
         Raises:
           Diverged: too many updates or the last ones were skipped, or the last validation loss is
-            not finite; `after` itself if the recipe has no rollback or has used it.
+            not finite. It is `after` if the recipe has no rollback, or the run has had one.
         """
         state, progress = self._start()
         config = self.config
@@ -136,7 +136,7 @@ class Run:
 
     @contextlib.contextmanager
     def _telemetry(self, start: int, last: int) -> Iterator[Telemetry]:
-        """Telemetry in the work directory; all but the primary write to a temporary folder."""
+        """Telemetry in the work directory, or in a temporary folder if this is not the primary."""
         primary = peers.is_primary()
         with tempfile.TemporaryDirectory() as elsewhere:
             with Telemetry(
@@ -153,9 +153,9 @@ class Run:
     def _settle(
         self, pending: Pending, ahead: int, progress: Progress, watch: Watch, telemetry: Telemetry
     ) -> dict[str, float]:
-        """Wait until at most `ahead` updates are unfinished, and check the metrics of the others.
+        """Wait until at most `ahead` updates are unfinished, and check the metrics of the finished.
 
-        Returns the metrics of the last finished update, or nothing if none finished.
+        Returns the metrics of the last finished update; they are empty if none finished.
 
         Raises Diverged.
         """
@@ -179,7 +179,7 @@ class Run:
     def _validate(
         self, validate: Callable, state: Any, progress: Progress, telemetry: Telemetry
     ) -> bool:
-        """Measure the validation loss; return whether it is below that of every checkpoint."""
+        """Validate; return whether the loss is below that of every checkpoint."""
         losses = validate(state, progress.step)
         self._finite = losses is None or math.isfinite(losses["loss"])
         if losses is None or not all(map(math.isfinite, losses.values())):
@@ -190,7 +190,7 @@ class Run:
         return loss < best
 
     def _save(self, state: Any, progress: Progress, telemetry: Telemetry, final: bool) -> None:
-        """Save. If it fails, warn, or after the last step raise InputError in all processes."""
+        """Save. A failure is a warning, or after the last step an InputError in all processes."""
         if progress.step % self.config.training.checkpoint_every == 0:
             progress.lately = 0
         with peers.agreed() if final else contextlib.nullcontext():

@@ -22,8 +22,7 @@ def fresh_state(
     """
     mr = jnp.zeros((1, *size, config.data.channels))
     one = jnp.zeros((1, *size, 1))
-    given = () if weights is None else (weights,)
-    return method.init(seed_key(config.training.seed), Batch(mr, one, one), *given)
+    return method.init(seed_key(config.training.seed), Batch(mr, one, one), weights)
 
 
 def initialised(fresh: Callable[..., Any], **options: Any) -> Any:

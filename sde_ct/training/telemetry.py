@@ -41,7 +41,7 @@ class Telemetry:
         show: bool = True,
         report: Report | None = None,
     ):
-        """Begin at step `start`; lines of an earlier start about later steps are removed.
+        """Begin at step `start`, and remove the lines that an earlier start wrote on later steps.
 
         Args:
           workdir: of the training.
@@ -83,9 +83,7 @@ class Telemetry:
         named = {f"{group}/{name}": float(value) for name, value in values.items()}
         for name, value in named.items():
             if math.isfinite(value):
-                event = Event(step=step, summary=summary.scalar(name, value))
-                self._write_event(event, flush=False)
-        self._flush()
+                self._write_event(Event(step=step, summary=summary.scalar(name, value)))
         # JSON has no NaN.
         finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         self._write_line({"step": step, "group": group, **finite})
@@ -129,20 +127,15 @@ class Telemetry:
             self._lines.write(json.dumps(line) + "\n")
             self._lines.flush()
 
-    def _write_event(self, event: Event, flush: bool = True) -> None:
+    def _write_event(self, event: Event) -> None:
         event.wall_time = time.time()
         with self._full_disk():
             self._events.write_event(event)
-        if flush:
-            self._flush()
-
-    def _flush(self) -> None:
-        with self._full_disk():
             self._events.flush()
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """Run a block. Its OSError does not end the training; only the first one is logged."""
+        """Run a block whose OSErrors do not end the training; the first of them is logged."""
         try:
             yield
         except OSError as error:
@@ -174,7 +167,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Remove the lines after `step`, because these steps are trained and written again."""
+    """Remove the lines on steps after `step`, which are trained and written again."""
     kept = [line for line in read_metrics(path) if line["step"] <= step]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     if path.is_file() and path.read_text("utf-8", errors="replace") != text:

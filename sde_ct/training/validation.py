@@ -22,10 +22,10 @@ from sde_ct.training.state import example_keys
 from sde_ct.training.telemetry import Telemetry
 from sde_ct.types import Batch, Method
 
-SLICES = 64  # of all validation patients together
-LEAST = 4  # of each patient, to show what the errors of its slices have in common
+SLICES = 64  # of all validation patients together, but at least `LEAST` of each patient
+LEAST = 4  # two or more show what the errors of a patient's slices have in common
 SHOWN = 4  # slices that are synthesized for TensorBoard
-STEPS = 20  # of the DDPM sampler for these: enough to see what the network has learnt
+STEPS = 20  # of the DDPM sampler for them, enough to see what the network has learnt
 KEY = 1 << 30  # takes the place of the step, so that the noise is the same at every validation
 
 
@@ -44,7 +44,7 @@ def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> 
     each = max(max(SLICES // len(numbers), LEAST) // slab, 1)
     chosen = [(i, p) for p, patient in enumerate(numbers) for i in _spread(patient, each)]
     examples = [source[i] | {"patient": np.asarray(p)} for i, p in chosen]
-    # `preview` draws a batch with one noise, but slabs of two patients may need different noise.
+    # `preview` draws a batch with one covariance of the noise, but patients may differ in it.
     size = max(config.data.batch_size // devices, 1) if slab == 1 else 1
     return [Batch(**as_slices(batch, slab)) for batch in eval_batches(examples, size)]
 
@@ -60,7 +60,7 @@ def validator(
 ) -> Callable[[Any, int], dict[str, float] | None]:
     """`validate(state, step)`, which returns mean losses over all slices, or None without slices.
 
-    Where the loss is finite, the result also holds what the method's `comparison` measures.
+    If the loss is finite, the result also holds the figures of the method's `comparison`.
     All figures and a few synthetic slices are written to `telemetry`.
     """
     method, sizes = build_method(config), [len(batch.mr_volumes) for batch in batches]
@@ -92,7 +92,7 @@ def validator(
 
 
 def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], dict[str, float]]:
-    """`compare(params, keys, batches)`: the method's figures of two draws of each slice."""
+    """`compare(params, keys, batches)`: the figures of the method's `comparison`."""
     if method.comparison is None:
         return lambda params, keys, batches: {}
     draw, measured = parallel.seldom(method.comparison.draw), method.comparison.measured
@@ -114,7 +114,7 @@ def comparer(method: Method) -> Callable[[Any, Sequence[Array], list[Batch]], di
 def preview(config: Experiment) -> Callable[[Any, Batch], dict[str, np.ndarray]]:
     """`show(params, batch)` -> {"mr", "ct", "synthetic"}: [n, h, w], black 0, white 1.
 
-    "synthetic" is left out if a draw is not finite, as while a residual's denoiser is untrained.
+    "synthetic" is missing if a draw is not finite, as before a residual's denoiser is trained.
     """
     few = dataclasses.replace(
         config, sampling=dataclasses.replace(config.sampling, ddpm_steps=STEPS)

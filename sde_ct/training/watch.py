@@ -8,9 +8,10 @@ from pathlib import Path
 from sde_ct.errors import InputError
 
 WINDOW = 100  # preceding steps with which a loss is compared
-SPIKE = 3.0  # a spike exceeds this times their largest loss; diffusion losses vary with the noise
+SPIKE = 3.0  # a spike exceeds the largest of these losses by this factor; diffusion losses vary
 WON = 0.01  # below this loss a discriminator recognises every CT, so the generator learns nothing
-LOST = (0.2475, 0.2525)  # within 1 % of ½ (½)² + ½ (½)², the loss if it answers ½ to every image
+# Within 1 % of ½ (½)² + ½ (½)², the loss of a discriminator that answers ½ to every image.
+LOST = (0.2475, 0.2525)
 REMEDY = (
     "check these cases, or start again in another --workdir with a lower "
     "config.training.learning_rate or config.training.clip=1."
@@ -22,10 +23,10 @@ class Diverged(InputError):
 
 
 class Watch:
-    """Receives every step once, in order."""
+    """Finds signs of trouble in the metrics of a training's steps, which it must see in order."""
 
     def __init__(self):
-        self._skipped = 0  # of the newest updates
+        self._skipped = 0  # how many of the newest updates, without a gap
         self._losses = collections.deque(maxlen=WINDOW)
         self._network = 0.0
         self._games = collections.deque(maxlen=WINDOW)

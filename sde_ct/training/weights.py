@@ -25,9 +25,9 @@ from sde_ct.training.state import fresh_state
 MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
 # Fields that decide the shapes of a method's weights.
 SHAPE = ("network.", "data.neighbours", "data.contrasts")
-# Parameters whose names begin like this are measured in validation. They are no network's weights.
+# Parameters whose names begin like this are measured in validation and belong to no network.
 MEASURED = (".scale", ".shape")
-NETWORK = "network"  # in the progress of a checkpoint: `network_of` its configuration
+NETWORK = "network"  # the key of `network_of` in the progress of a checkpoint
 
 
 class Weights(NamedTuple):
@@ -57,9 +57,9 @@ def choose(workdir: Path, checkpoint: str) -> tuple[int, str]:
 
 
 def summary(workdir: Path) -> str:
-    """Which checkpoint a training has saved last, and which one synthesis takes.
+    """A sentence on which checkpoint is the newest and which one synthesis uses.
 
-    Raises InputError as `choose`.
+    Raises InputError like `choose`.
     """
     checkpoints, (step, chosen) = Checkpoints(workdir), choose(workdir, "best")
     why = "the newest"
@@ -74,7 +74,8 @@ def summary(workdir: Path) -> str:
 def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = True) -> Weights:
     """The sampling weights of a step that `choose` has returned.
 
-    Without `validated` they are as training left them, to start another training.
+    Without `validated` they are not adjusted by a validation, so that a training can start from
+    them.
     """
     config, data = read_experiment(workdir)
     method, size = build_method(config), tuple(data["size"])
@@ -83,7 +84,7 @@ def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = Tru
         found = checkpoints.weights(step)
     if found is not None:
         params, stored = method.params(**found[0]), found[1]
-    else:  # The checkpoint is of an earlier version, or of another network, which is refused here.
+    else:  # The checkpoint is of an earlier version, or of another network: `restore` refuses that.
         state, stored = checkpoints.restore(lambda: fresh_state(method, config, size), step)
         params = parallel.seldom(method.weights)(state)
     if validated and (losses := stored.get("validation")):
@@ -113,7 +114,7 @@ def sha256(params: Any) -> str:
 def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, int]) -> None:
     """Raise InputError unless `workdir` has started, or can start, from the weights of `init`.
 
-    A training that has a checkpoint goes on from it, so `init` need not exist any longer.
+    A training continues from its own checkpoint if it has one, so `init` need not exist any longer.
     """
     checkpoints = Checkpoints(workdir)
     if saved := [p for step in checkpoints.steps if (p := checkpoints.progress(step))]:
@@ -146,7 +147,10 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
 
 
 def _check_teacher(init: Path, theirs: Experiment, config: Experiment, has_shape: bool) -> None:
-    """Raise InputError unless this network can teach; `has_shape`: its weights have the shapes."""
+    """Raise InputError unless the network of `init` can be the teacher of `config`.
+
+    `has_shape` says whether its weights have the shapes that `config` needs.
+    """
     fields = _differences(theirs, config, *SHAPE)
     if build_method(theirs).needs_teacher or not (has_shape or fields):
         raise InputError(
@@ -172,7 +176,7 @@ def require_teacher(init: Path | None, workdir: Path, config: Experiment) -> Non
 def starting_weights(
     init: Path, config: Experiment, size: tuple[int, int]
 ) -> tuple[Any, dict[str, Any]]:
-    """The averaged weights of the best checkpoint of `init`, and a record of where they are from.
+    """The averaged weights of the best checkpoint of `init`, and a record of their origin.
 
     Every process of a run must call this, and all of them read the same checkpoint.
     """
@@ -193,8 +197,8 @@ def starting_weights(
         differs = f" Its recipe differs from this one: {'; '.join(fields)}." if fields else ""
         logging.warning(
             "The training starts from the %s weights of %s, of step %d.%s",
-            *(chosen, init, step, differs),
-        )
+            chosen, init, step, differs,
+        )  # fmt: skip
     source = {"workdir": str(Path(init).resolve()), "step": step}
     return weights.params, source | {"weights_sha256": sha256(weights.params)}
 

@@ -200,7 +200,7 @@ def test_a_value_that_is_refused_is_shown_outside_of_what_passes(fitted):
 
 def test_a_bound_that_holds_for_few_patients_is_called_useless():
     bounds = [judge(fit_on(range(100, 100 + n)), {}).bound for n in (1, 39)]
-    assert "too few for a bound that is of use" in bounds[0] and "at least 10%" in bounds[0]
+    assert "too few for a useful bound" in bounds[0] and "at least 10%" in bounds[0]
     assert "for at least 90%" in bounds[1]
 
 

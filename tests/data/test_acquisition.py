@@ -44,7 +44,7 @@ def test_the_training_is_summed_up_and_its_like_gets_no_warning(facts, seen):
     assert acquisition.warnings(seen, like) == []
 
 
-CATEGORY = "By its header this MR is {}; the network was trained on MRs that are {}."
+CATEGORY = "According to its header, this MR is {}; the network was trained on MRs that are {}."
 AGENT, FAT = "acquired with{} a contrast agent", "acquired with{} fat suppression"
 GADOLINIUM = Dataset()
 GADOLINIUM.CodeMeaning = "Gadolinium"

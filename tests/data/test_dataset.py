@@ -232,7 +232,7 @@ BAD = {
     "batch": (lambda d, s: train_iterator(s, batch_size=0, seed=0), "batch_size = 0"),
     "shards": (
         lambda d, s: train_iterator(s, batch_size=3, seed=0, shard_count=2),
-        "a multiple of 2",
+        "a multiple of the 2 hosts",
     ),
     "no body": (
         lambda d, s: network_input(Volume(np.zeros((4, 4, 4)), AFFINE, "a.u."), RobustMR()),

@@ -99,7 +99,7 @@ def changed(patient, name):
 
 OUTSIDE = {
     "inverted": ["median of the scaled MR", "5th percentile"],
-    "thick": ["distance of slices is 15", "length of the body along z is 12"],
+    "thick": ["distance between slices is 15", "length of the body along z is 12"],
     "small": ["voxel size from left to right is 3.", "field of view from back to front", "area of"],
     "half": ["field of view from left to right is 20", "width of the body is"],
     "limb": ["area of the body is 47", "in slices 3 to 4 of 8, counted from feet to head"],
@@ -147,7 +147,7 @@ def test_suppressed_fat_is_another_contrast_and_new_patients_are_not(patients):
     assert sum(map(bool, new)) <= 1
     assert sum(map(bool, suppressed)) >= 5
     sentence = next(filter(None, suppressed))
-    assert f"at most {trained['contrast']['limit']:.1f} % apart" in sentence
+    assert f"the limit is {trained['contrast']['limit']:.1f} %" in sentence
 
 
 def test_the_distance_of_two_histograms_by_hand():
@@ -156,7 +156,7 @@ def test_the_distance_of_two_histograms_by_hand():
     trained = {"contrast": seen.contrast([levels] * 5)}
     assert trained["contrast"]["limit"] == seen.ROUNDING
     shifted = {p: value + 5 * (p not in (0.5, 99.5)) for p, value in levels.items()}
-    assert "5.0 % apart" in (seen.contrast_warning(trained, shifted) or "")
+    assert "differs by 5.0 %" in (seen.contrast_warning(trained, shifted) or "")
     assert seen.contrast_warning(trained, levels) is None
 
 

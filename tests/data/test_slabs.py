@@ -45,7 +45,7 @@ def test_slices_that_are_left_out_end_a_run(slices, monkeypatch):
     monkeypatch.setattr(slices, "_index", kept)
     assert {Slabs(slices, 3, LENGTHS).where(i)[1] for i in range(3)} == {3}
     assert {z for _, z in map(Slabs(slices, 2, LENGTHS).where, range(9))} == {0, 3, 4}
-    with pytest.raises(InputError, match="slab=4: no patient has as many neighbouring slices"):
+    with pytest.raises(InputError, match="slab=4: no patient has that many neighbouring slices"):
         Slabs(slices, 4, LENGTHS)
 
 

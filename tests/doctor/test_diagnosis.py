@@ -60,6 +60,31 @@ def test_the_kinds_of_paths_are_told_apart(phantoms, runs, cohort):
     assert "a work directory" in out and "best checkpoint: step 24 of 24" in out
 
 
+def test_the_order_of_axes_changes_neither_slices_nor_voxels(cohort):
+    """One patient's files have their axes to posterior, superior and the right."""
+    ornt = nib.orientations
+    way = ornt.ornt_transform(ornt.axcodes2ornt("RAS"), ornt.axcodes2ornt("PSR"))
+    for path in cohort.rglob("*.nii.gz"):
+        image = nib.load(path)
+        affine = image.affine @ np.diag([0.8, 0.8, 1.5, 1])  # voxels of about 13 x 13 x 24 mm
+        image = nib.Nifti1Image(image.dataobj, affine, image.header)
+        turned = path.parent == folder_of(cohort, 2)
+        nib.save(image.as_reoriented(way) if turned else image, path)
+    done = doctor(cohort)
+    assert healthy(done) and "30 slices of MR" in done.out, done.out
+
+
+@pytest.mark.parametrize("name", ["README", "LICENSE2"])
+def test_a_text_without_suffix_beside_the_patients_is_no_slice(name, cohort, tmp_path):
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    shutil.copy(folder_of(cohort, 1) / "mr.nii.gz", loose / "x_t2.nii.gz")
+    for folder, what in ((cohort, "raw data, 5 patients"), (loose, "1 volume, in no layout")):
+        (folder / name).write_text("These are phantoms.")
+        done = doctor(folder)
+        assert healthy(done) and what in done.out, done.out
+
+
 def test_an_interrupted_preparation_is_told(data):
     (data / "dataset.json").unlink()
     (data / "request.json").write_text("{}")
@@ -240,6 +265,14 @@ def test_a_set_without_validation_patients_is_warned_of(data):
     (data / "dataset.json").write_text(json.dumps(index))
     done = doctor(data)
     assert "there are no validation patients" in done.out and not healthy(done)
+
+
+def test_a_network_of_another_version_is_an_error_unless_a_version_is_unknown(runs, monkeypatch):
+    where = "sde_ct.doctor.examine_prepared.versions"
+    monkeypatch.setattr(where, lambda: {"sde-ct": "9.9"})
+    assert "but this is 9.9" in doctor(runs("cnn")).out
+    monkeypatch.setattr(where, lambda: {"sde-ct": "not installed"})
+    assert healthy(doctor(runs("cnn")))
 
 
 def test_damage_of_prepared_data_and_of_a_checkpoint_is_a_finding(data, runs, tmp_path):

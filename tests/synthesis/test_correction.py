@@ -149,7 +149,7 @@ def test_of_an_mr_unlike_the_trainings_the_coverage_is_not_stated_without_a_word
     done = call("synthesize", *flags)
     assert done.status == 0, done.err
     warnings = json.loads((tmp_path / "out" / "z.json").read_text())["warnings"]
-    assert any("distance of slices" in w for w in warnings)
+    assert any("distance between slices" in w for w in warnings)
     assert warnings[-1] == UNLIKE and UNLIKE in done.err
 
 

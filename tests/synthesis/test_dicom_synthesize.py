@@ -111,7 +111,7 @@ def test_what_the_network_never_saw_is_told_on_the_screen_and_in_the_sidecar(
     """It was trained on slices 16 mm apart, of pelves."""
     done = synthesize(runs("cnn"), mr_folder, tmp_path)
     warnings = json.loads((tmp_path / "pelvis t2.json").read_text())["warnings"]
-    assert any("distance of slices is 9 mm; the network was trained on 15" in w for w in warnings)
+    assert any("between slices is 9 mm; the network was trained on 15" in w for w in warnings)
     assert all(f"warning: pelvis t2: {w}" in done.err for w in warnings)
 
 

@@ -26,33 +26,33 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
     """Put the CT on the MR's grid, register it if requested, and determine the regions.
 
     Raises:
-      InputError: CT, mask and MR lie on different grids, a mask is empty, or the CT did not measure
-        any voxel of the body.
+      InputError: CT, mask and MR lie on different grids, the CT is not registered or cannot be
+        registered, a mask is empty, or MR and CT have no measured voxel of the body in common.
     """
     patient = _with_contrasts(_on_grid_of_mr(patient, "mask"))
-    moves = kind is not None and not patient.registered
-    if patient.registered is False and not moves:
+    needed = None if patient.registered else kind  # the registration that is still to be done
+    if patient.registered is False and not needed:
         raise InputError(
             f"the CT is not registered to the MR ({patient.chosen.get('ct', 'no record of it')}): "
             "give --register=deformable or --register=rigid"
         )
-    if not moves:
+    if not needed:
         patient = _on_grid_of_mr(patient, "ct")
     mask = body_mask(patient.mr) if patient.mask is None else patient.mask
     if not mask.array.any():
         raise InputError(f"{patient.files['mr']} has an empty body mask: give another MR or mask")
     facts = {"mask": "computed" if patient.mask is None else "given", **patient.facts}
     patient = patient._replace(mask=mask, facts=facts)
-    if moves:
-        return _registered(patient, kind)  # type: ignore[arg-type]
-    if kind:
-        note = {"registration": "none, because the CT is deformed onto the MR already"}
+    if needed:
+        patient = _registered(patient, needed)
+    elif kind:
+        note = {"registration": "none, because the CT is already deformed onto the MR"}
         patient = patient._replace(chosen={**patient.chosen, **note})
-    return _judged(patient, np.ones(patient.mr.array.shape, bool))
+    return _judged(patient)
 
 
 def _with_contrasts(patient: Patient) -> Patient:
-    """All contrasts on the first grid; voxels that one of them lacks count as unmeasured."""
+    """Put all contrasts on the grid of the first. Voxels that one lacks count as unmeasured."""
     for name, volume in patient.further.items():
         path = str(patient.files[file_name(name)])
         volume, there = on_first(volume, patient.mr, path)
@@ -60,36 +60,37 @@ def _with_contrasts(patient: Patient) -> Patient:
         patient = patient._replace(
             further={**patient.further, name: volume},
             extra={**patient.extra, file_name(name): volume},
-            mr_measured=before if there.all() else there if before is None else there & before,
+            mr_measured=there if before is None else there & before,
         )
     return patient
 
 
-def _registered(patient: Patient, kind: Kind) -> Aligned:
+def _registered(patient: Patient, kind: Kind) -> Patient:
+    """Register the CT to the MR, and report how well the registration went."""
     ct, there, _, quality = register(patient.ct, patient.mr, patient.mask, kind)  # type: ignore[arg-type]
     warnings = list(patient.warnings)
-    if quality.get("least_jacobian", 1.0) <= 0:
-        warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     if "kept" in quality:
         warnings.append(
-            f"{kind} registration did not increase the mutual information, so "
-            f"another CT was kept ({quality['kept']})"
+            f"{kind} registration did not increase the mutual information and was not used "
+            f"(CT kept: {quality['kept']})"
         )
+    elif quality.get("least_jacobian", 1.0) <= 0:
+        warnings.append("the deformation folds (Jacobian at most 0): look at the picture")
     facts = {**patient.facts, "registration": quality}
-    patient = patient._replace(ct=ct, ct_measured=there, facts=facts, warnings=tuple(warnings))
-    return _judged(patient, there)
+    return patient._replace(ct=ct, ct_measured=there, facts=facts, warnings=tuple(warnings))
 
 
-def _judged(patient: Patient, there: np.ndarray) -> Aligned:
+def _judged(patient: Patient) -> Aligned:
     """Restrict the mask to voxels that MR and CT measured, and warn if this removes voxels."""
-    seen = patient.ct_measured
-    valid = there & (measured(patient.ct, body_mask(patient.mr)) if seen is None else seen)
+    valid = patient.ct_measured
+    if valid is None:
+        valid = measured(patient.ct, body_mask(patient.mr))
     shown = signal.with_signal(patient.mr)
     if patient.mr_measured is not None:
         shown &= patient.mr_measured
-    # Dark padding of the MR beside the body is correct, because the CT shows air there.
+    # Outside the body, dark padding of the MR is correct, because the CT shows air there.
     if not shown.all():
-        valid &= shown | (ct_body(patient.ct).array == 0)
+        valid = valid & (shown | (ct_body(patient.ct).array == 0))
     mask = patient.mask.array > 0  # type: ignore[union-attr]
     inside = mask & valid
     if not inside.any():
@@ -99,9 +100,9 @@ def _judged(patient: Patient, there: np.ndarray) -> Aligned:
         )
     share = round(1 - float(inside.sum() / mask.sum()), 4)
     warned = (
-        f"{100 * share:.1f} % of the body lie outside the field of view of MR or CT and are masked"
+        f"{100 * share:.1f} % of the body lies outside the field of view of MR or CT and is masked"
     )
-    empty = signal.warnings(signal.empty_slices(patient.mr), "they teach nothing")
+    empty = signal.warnings(signal.empty_slices(patient.mr), "the body in them is not used")
     patient = patient._replace(
         mask=patient.mr.with_array(inside.astype(np.uint8), "mask"),
         facts={**patient.facts, "body_outside_field_of_view": share},

@@ -13,12 +13,12 @@ import numpy as np
 
 from sde_ct.data import seen
 from sde_ct.data.contrasts import cut as cut_contrast
-from sde_ct.data.contrasts import file_name, recorded
+from sde_ct.data.contrasts import file_name
 from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
 from sde_ct.data.preparation.aligned import Aligned, aligned
 from sde_ct.data.preparation.picture import overview
 from sde_ct.data.preparation.registration import Kind
-from sde_ct.data.prepared import DTYPES
+from sde_ct.data.prepared import DTYPES, UNITS
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import naming, whole, write_json
@@ -71,7 +71,9 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
         record, size = values["record"], values["record"]["grid"]["size"]
         names = [*DTYPES, *map(file_name, record.get("further_percentiles", ()))]
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+        volumes = [folder / f"{name}.nii.gz" for name in (*UNITS, *record.get("extra", ()))]
         complete = all(list(array.shape) == size for array in arrays)
+        complete = complete and all(volume.is_file() for volume in volumes)
         drawn = not settings.pictures or picture_of(output, case.id).is_file()
         return record if complete and drawn and values["stamp"] == case.stamp() else None
     except (OSError, ValueError, EOFError, KeyError, TypeError):
@@ -79,32 +81,32 @@ def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | Non
 
 
 def attempt(
-    case: Source, output: Path, settings: Settings, others: list[int] | None
+    case: Source, output: Path, settings: Settings, expected: list[int] | None
 ) -> dict[str, Any] | str:
     """The record of the patient, or the reason why the patient is refused."""
     try:
-        return prepare_case(case, output, settings, others)
+        return prepare_case(case, output, settings, expected)
     except InputError as error:
         return case.clean(str(error))
 
 
 def prepare_case(
-    case: Source, output: Path, settings: Settings, others: list[int] | None
+    case: Source, output: Path, settings: Settings, expected: list[int] | None
 ) -> dict[str, Any]:
     """Write `output`/cases/ID, whole or not at all, and return its record.
 
-    The folder holds slices and volumes (see `prepared`) and `case.json`. `others` is the size [h,
-    w] of the slices of an existing data set.
+    The folder holds slices and volumes (see `prepared`) and `case.json`. `expected` is the size
+    [h, w] of the slices of an existing data set.
 
     Raises InputError with the reason if the patient is unusable.
     """
     stamp, patient = _read(case)
     on_mr = aligned(patient, settings.register)
     record, cut, slices = _sliced(on_mr, settings)
-    if others and list(cut.grid.size[1:]) != others:
+    if expected and list(cut.grid.size[1:]) != expected:
         raise InputError(
             f"its slices have {list(cut.grid.size[1:])} pixels, but those of {output} have "
-            f"{others}: leave it out, or prepare all anew with one --size"
+            f"{expected}: leave the patient out, or prepare all patients again with one --size"
         )
     folder = output / "cases" / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")
@@ -150,7 +152,7 @@ def picture_of(output: Path, name: str) -> Path:
 def _sliced(
     on_mr: Aligned, settings: Settings
 ) -> tuple[dict[str, Any], CutMR, dict[str, np.ndarray]]:
-    """The record, the cut MR, and the slices by name; those of the CT hold whole HU."""
+    """The record, the cut MR, and the slices by name; the CT's slices hold whole HU."""
     (patient, valid), size = on_mr, settings.size
     mr, ct, judged = patient.mr, patient.ct, patient.mask
     assert judged is not None  # `aligned` guarantees this
@@ -181,7 +183,7 @@ def _sliced(
     trusted = to_slices(valid, cut.grid, fill=1.0) > 1 - 1e-3
     in_ct = (ct_body(ct.with_array(clipped)).array > 0) & known
     metal = float((ct.array > HU[1]).sum() * np.prod(ct.spacing)) / 1000
-    record = {
+    record: dict[str, Any] = {
         "mr_voxels_sha256": voxel_sha256(mr.array),
         "slices": cut.grid.size[0],
         "unmeasured_slices": np.flatnonzero(~trusted.any(axis=(1, 2))).tolist(),
@@ -198,8 +200,11 @@ def _sliced(
         "chosen": dict(patient.chosen),
         "extra": {name: volume.unit for name, volume in patient.extra.items()},
         **patient.facts,
-        **recorded({name: values for name, (_, values) in further.items()}),
     }
+    if further:
+        record["further_percentiles"] = {
+            name: {str(p): v for p, v in values.items()} for name, (_, values) in further.items()
+        }
     slices = {"mr": cut.mr, "ct": hu, "mask": mask, "valid": trusted}
     slices |= {file_name(name): contrast for name, (contrast, _) in further.items()}
     return record | {"warnings": [*patient.warnings, *_warnings(record)]}, cut, slices

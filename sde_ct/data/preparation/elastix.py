@@ -10,7 +10,7 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.lps import itk_grid, swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
-CONTROL_MM = 50.0  # distance of the control points of the cubic B-spline at the last resolution
+CONTROL_MM = 50.0  # distance between control points of the cubic B-spline at the last resolution
 BENDING = 500.0  # weight of the bending energy relative to the mutual information
 SETTINGS = {
     "Metric": ("AdvancedMattesMutualInformation", "TransformBendingEnergyPenalty"),
@@ -36,7 +36,7 @@ def deformation(
     """The displacement, RAS mm, from every voxel of the MR to the same tissue in the CT.
 
     Args:
-      mr, ct: nearly aligned volumes on one grid, with the intensities for the metric.
+      mr, ct: nearly aligned volumes on one grid, with the intensities that the metric compares.
       around: mask of the voxels that enter the metric.
 
     Raises:

@@ -16,7 +16,10 @@ REQUEST = "request.json"
 
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
-    """Create `output` with the request in it; False if it already holds this request."""
+    """Create `output` with the request in it, or return False if it already holds this request.
+
+    Raises InputError if `output` holds something else.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     if not output.exists():
         partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
@@ -78,8 +81,8 @@ def require_same_sides(output: Path, split: Split) -> None:
         for name in names:
             if before.get(name, part) != part:
                 raise InputError(
-                    f"{output} has patient {name} in {before[name]}, but now it would be in "
-                    f"{part}: leave it in {before[name]}, or give another output"
+                    f"{output} has patient {name} in {before[name]}, not in {part}: leave the "
+                    f"patient in {before[name]}, or give another output"
                 )
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import ndimage
 
@@ -10,7 +9,7 @@ DPI = 150
 WIDTH, EDGE, TITLE = 9.0, 0.08, 0.34  # inches
 FONT = 9  # points
 LEVELS = (0.25, 0.5, 0.75)  # fractions of the body's length along z
-FIELDS = 6  # fields of the checkerboard across a slice
+FIELDS = 6  # fields of the checkerboard along the longer side of a slice
 CT_WINDOW = (-250.0, 750.0)  # HU
 OUTLINE = np.array([1.0, 0.75, 0.0])
 TITLES = ("MR", "CT, -250 to 750 HU", "judged region", "MR and CT")
@@ -42,9 +41,8 @@ def overview(
     mosaic = np.concatenate(rows, axis=0)
     tall, wide = mosaic.shape[0] * pixel[0], mosaic.shape[1] * pixel[1]
     height = (WIDTH - 2 * EDGE) * tall / wide
-    figure = Figure(figsize=(WIDTH, height + EDGE + TITLE), dpi=DPI)
-    FigureCanvasAgg(figure)
     whole = height + EDGE + TITLE
+    figure = Figure(figsize=(WIDTH, whole), dpi=DPI)
     axes = figure.add_axes((EDGE / WIDTH, EDGE / whole, 1 - 2 * EDGE / WIDTH, height / whole))
     axes.imshow(mosaic, aspect="auto", interpolation="nearest")
     axes.set_axis_off()

@@ -48,7 +48,7 @@ def prepare(
 ) -> Prepared:
     """Write the prepared data set to `output`; each patient is written whole or not at all.
 
-    An unusable patient is refused with a reason, which `report.json` repeats, and the others are
+    An unusable patient is refused with a reason, which `report.json` repeats, and all others are
     prepared. The same call again prepares only missing patients and patients whose files changed.
 
     Args:
@@ -133,9 +133,10 @@ def _run(
             report(_line(case.id, record, split, "  (kept)"))
     _require_one_size(outcomes, output)
     todo = [case for case in cases if case.id not in outcomes]
-    others = index_of(output).get("size")
-    work = partial(attempt, output=output, settings=settings, others=others)
-    with closing(_outcomes(todo, work, workers)) as new:  # type: ignore[type-var]  # ends processes
+    expected = index_of(output).get("size")
+    work = partial(attempt, output=output, settings=settings, expected=expected)
+    # Closing the iterator ends the processes.
+    with closing(_outcomes(todo, work, workers)) as new:  # type: ignore[type-var]
         for name, outcome in progress(new, len(todo)):
             outcomes[name] = outcome
             if isinstance(outcome, str):
@@ -151,7 +152,7 @@ def _run(
         if isinstance(outcome, str):
             refused[case.id] = outcome
         elif (other := same_mr.setdefault(outcome["mr_voxels_sha256"], case.id)) != case.id:
-            refused[case.id] = f"its MR is {other}'s, voxel by voxel: one patient under two names"
+            refused[case.id] = f"its MR equals that of {other} in every voxel: keep one of the two"
             report(f"{case.id}  refused  {refused[case.id]}")
         else:
             records[case.id] = outcome

@@ -20,7 +20,6 @@ from sde_ct.volumes.overlap import ct_body, dice
 from sde_ct.volumes.volume import Volume
 
 Kind = Literal["rigid", "deformable"]
-KINDS: tuple[Kind, ...] = ("rigid", "deformable")
 AIR = -1024.0  # HU
 HU = (-400.0, 800.0)  # the range of tissues; air lies below it, dense bone and metal above
 BRIGHT = 99.5  # percentile of the MR in the body; brighter voxels lie near a coil
@@ -55,11 +54,12 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
       kind: "rigid" or "deformable".
 
     Raises:
-      InputError: the bodies do not overlap at any start of the search, or elastix is not installed.
+      InputError: SimpleITK or elastix cannot register the images, or elastix is not installed.
     """
     steps = [2 * max(1, round(MARGIN_MM / s)) + 1 for s in mr.spacing]
-    around = ndimage.binary_dilation(body.array > 0, np.ones(steps, bool)).astype(np.uint8)
-    dim = mr.with_array(np.minimum(mr.array, np.percentile(mr.array[body.array > 0], BRIGHT)))
+    inside = body.array > 0
+    around = ndimage.binary_dilation(inside, np.ones(steps, bool)).astype(np.uint8)
+    dim = mr.with_array(np.minimum(mr.array, np.percentile(mr.array[inside], BRIGHT)))
     soft = ct.with_array(np.clip(ct.array, *HU))
     try:
         images = [itk_image(v.array, v.affine) for v in (dim, soft, mr.with_array(around))]
@@ -80,7 +80,10 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
         ways = deformation(dim, _moved(soft, known, mr, matrix, None)[0], around)
         made["deformable"] = _moved(ct, known, mr, matrix, ways)
         facts = _size(ways, mr, body)
-    shared = {when: _shared(mr, moved, body) for when, (moved, _) in made.items()}
+    shared = {
+        when: mutual_information(mr.array[inside], np.clip(moved.array, *HU)[inside])
+        for when, (moved, _) in made.items()
+    }
     best = max(shared, key=shared.__getitem__)
     if best != kind:  # a search that begins at the best position can end away from it
         facts["kept"] = "as given" if best == "before" else best
@@ -89,8 +92,8 @@ def register(ct: Volume, mr: Volume, body: Volume, kind: Kind) -> Registered:
         "kind": kind,
         "mutual_information": {when: round(value, 4) for when, value in shared.items()},
         "body_dice": {
-            when: round(dice(body.array * measured, ct_body(moved).array * measured), 4)
-            for when, (moved, measured) in (("before", made["before"]), ("after", made[best]))
+            when: round(dice(body.array * there, ct_body(moved).array * there), 4)
+            for when, (moved, there) in (("before", made["before"]), ("after", made[best]))
         },
         "rotation_degrees": [round(float(np.degrees(a)), 3) for a in rigid.GetParameters()[:3]],
         "translation_mm": [round(float(v), 3) for v in rigid.GetParameters()[3:]],
@@ -119,7 +122,8 @@ def _starts(ct: Volume, mr: Volume, body: Volume) -> list[sitk.Euler3DTransform]
     return starts
 
 
-def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMethod:
+def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
+    """Search from the start with the largest mutual information inside `around`."""
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)  # several patients are processed at once
     method.SetMetricAsMattesMutualInformation(BINS)
@@ -127,11 +131,6 @@ def _method(fixed: sitk.Image, around: sitk.Image) -> sitk.ImageRegistrationMeth
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(min(1.0, SAMPLES / fixed.GetNumberOfPixels()), SEED)
     method.SetInterpolator(sitk.sitkLinear)
-    return method
-
-
-def _rigid(fixed, moving, around, starts) -> sitk.Euler3DTransform:
-    method = _method(fixed, around)
     coarse = [sitk.SmoothingRecursiveGaussian(i, SIGMAS_MM[1]) for i in (fixed, moving)]
     scores = []
     for start in starts:
@@ -185,11 +184,6 @@ def _moved(
         array[..., k] = np.where(inside, values, AIR).reshape(array.shape[:2])
         there[..., k] = inside.reshape(array.shape[:2])
     return mr.with_array(array, "HU"), there
-
-
-def _shared(mr: Volume, ct: Volume, body: Volume) -> float:
-    inside = body.array > 0
-    return mutual_information(mr.array[inside], np.clip(ct.array, *HU)[inside])
 
 
 def _size(ways: Float[np.ndarray, "x y z 3"], mr: Volume, body: Volume) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def air_around(
     median: float,
     pixel_mm: tuple[float, float],
 ) -> Bool[np.ndarray, "z h w"]:
-    """Voxels beside the body that are surely air, `MARGIN_MM` away from anything else.
+    """Voxels beside the body that are surely air, more than `MARGIN_MM` from anything else.
 
     Voxels with signal, such as arms outside the outline, are left out. Rows below the body, above
     it, or within `MARGIN_MM` of its lowest and highest rows are left out too, because a couch may
@@ -30,7 +30,7 @@ def air_around(
       mr: a.u.
       body: 1 inside the body.
       imaged: true inside the MR's volume.
-      dark, median: dark end and median of the MR inside the body, a.u.
+      dark, median: a low percentile and the median of the MR inside the body, a.u.
       pixel_mm: pixel size (y, x).
     """
     inside = np.asarray(body) > 0

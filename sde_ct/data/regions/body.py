@@ -28,9 +28,9 @@ def body_mask(mr: Volume) -> Volume:
     body = _foreground(np.asarray(upright.array, np.float32), upright.spacing)
     if body.any():
         shown = ~empty_slices(mr)
-        foreground = _largest_component(body[..., shown])
-        foreground = _fill_axial(foreground, upright.spacing)
-        body[..., shown] = _largest_component(foreground)
+        largest = np.moveaxis(_largest_component(body[..., shown]), 2, 0)
+        closed = [_close(plane, upright.spacing[:2]) for plane in largest]
+        body[..., shown] = _largest_component(np.stack(closed, axis=-1))
     return restore(upright.with_array(body.astype(np.uint8), "mask"), mr)
 
 
@@ -43,8 +43,8 @@ def _foreground(signal: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     if smooth.max() == smooth.min():
         return np.zeros(signal.shape, bool)
     try:
-        # The array is flattened, because scikit-image would take three or four slices for a colour
-        # image.
+        # The array is flattened, because scikit-image would treat three or four slices as colour
+        # channels.
         return smooth > threshold_multiotsu(smooth.ravel(), classes=3)[0]
     except ValueError:  # there are fewer than three grey values
         return smooth > threshold_otsu(smooth)
@@ -55,12 +55,8 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
-def _fill_axial(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Close and fill each axial slice; `mask` is [x, y, z]."""
-    return np.stack([_close(mask[..., z], spacing[:2]) for z in range(mask.shape[2])], axis=-1)
-
-
 def _close(plane: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Close an axial slice [x, y] and fill its holes."""
     # Two distance maps close with a disc of CLOSING_MM, at a cost that does not grow with the disc.
     margin = tuple(int(np.ceil(CLOSING_MM / step)) + 1 for step in spacing)
     padded = np.pad(plane, [(m, m) for m in margin])

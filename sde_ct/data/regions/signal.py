@@ -16,18 +16,18 @@ def empty_slices(mr: Volume) -> Bool[np.ndarray, " z"]:
 
 
 def with_signal(mr: Volume) -> Bool[np.ndarray, "x y z"]:
-    """The voxels of all other slices, on the grid of `mr`."""
+    """A mask, on the grid of `mr`, of the slices that are not empty."""
     upright = canonical(mr)
     shown = np.broadcast_to(~empty_slices(mr), upright.array.shape)
     return restore(upright.with_array(shown.astype(np.uint8), "mask"), mr).array > 0
 
 
 def warnings(empty: Bool[np.ndarray, " z"], consequence: str) -> list[str]:
-    """A sentence that says how many slices are empty, and what follows; none without such slices.
+    """A sentence on how many slices are empty, and the consequence; no sentence if none is empty.
 
     Args:
       empty: from `empty_slices`.
-      consequence: the end of the sentence.
+      consequence: what this means for the result; it ends the sentence.
     """
     if not empty.any():
         return []

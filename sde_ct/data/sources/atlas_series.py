@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
-from sde_ct.data.acquisition import PREPARED, weighting_of
+from sde_ct.data.acquisition import weighting_of
 from sde_ct.errors import InputError
 from sde_ct.storage.folders import folders
 from sde_ct.volumes.decoding import decoding
@@ -26,7 +26,7 @@ DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
 
 
 class Image(NamedTuple):
-    """One series of images; if it is no volume, `series` is None and `broken` says why."""
+    """One series of images. If they form no volume, `series` is None and `broken` says why."""
 
     slices: tuple[Slice, ...]
     series: Series | None
@@ -108,18 +108,15 @@ def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
 
 
 def weighting(image: Image) -> tuple[str, str]:
-    """T1, T2 or "", and the reason: the description or else the echo and repetition times."""
+    """T1, T2 or "" (unknown), and the reason: the description or else TE and TR."""
     description = image.slices[0].description.casefold()
     named = [w for w in ("T1", "T2") if re.search(rf"(?<![a-z0-9]){w.lower()}", description)]
     if len(named) == 1:
         return named[0], f"its description names {named[0]}"
     te, tr = image.echo_time, image.repetition_time
     if te is None or tr is None:
-        return "", "neither its description nor its echo time says how it is weighted"
-    why = f"TE {te:g} ms and TR {tr:g} ms"
-    if image.sequence & PREPARED:
-        return "", f"{why} of an echo-planar or inversion-recovery sequence"
-    return weighting_of(te, tr, image.sequence), why
+        return "", ""
+    return weighting_of(te, tr, image.sequence), f"TE {te:g} ms and TR {tr:g} ms"
 
 
 def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
@@ -136,12 +133,11 @@ def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
 
 
 def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
-    """The CT that is aligned with the MR, the reason for the choice, and whether the CT was
-    deformed.
+    """The CT to use, the reason for it, and whether it counts as deformed onto the MR.
 
-    The deformed CT is in the MR's frame of reference. If there are several, the only one on the
-    MR's grid is chosen, or else the only one whose description says that it is deformed. If no CT
-    is deformed, the native CT is taken, provided that there is only one.
+    A CT in the MR's frame of reference counts as deformed. If there are several, the only one
+    on the MR's grid is chosen, or else the only one whose description says that it is deformed. If
+    there is none, the native CT is chosen, provided that there is only one.
 
     Raises InputError if there is no CT or the choice is unclear.
     """
@@ -167,7 +163,7 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
 
 
 def shift_of(image: Image, mr: Image) -> int | None:
-    """The index of `image`'s slice at the place of `mr`'s first; None if the grids differ."""
+    """The index in `image` of the position of `mr`'s first slice; None if the grids differ."""
     if image.series is None or mr.series is None or image.series.shape[:2] != mr.series.shape[:2]:
         return None
     to_index = np.linalg.inv(image.series.affine) @ mr.series.affine
@@ -178,7 +174,7 @@ def shift_of(image: Image, mr: Image) -> int | None:
 
 
 def describe(image: Image, role: str) -> dict[str, Any]:
-    """The facts about a series for the report."""
+    """What the report says about a series."""
     first = image.slices[0]
     facts = {
         "role": role,

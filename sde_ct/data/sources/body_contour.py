@@ -21,10 +21,10 @@ BODY = re.compile(
 )
 # Outlines agreed on by several observers; the first kind is preferred.
 AGREED = ("consensus", "staple")
-# Least number of outlines for a majority, and least Dice of each with that majority.
+# The least number of outlines that make a majority, and the least Dice of each of them with it.
 MAJORITY, ALIKE = 3, 0.8
 LEAST_LIKE = 0.85  # least Dice of an outline with the body that the MR shows
-JUMP = 2.0  # the area jumps if it is larger or smaller than on both sides by this factor
+JUMP = 2.0  # the area jumps if it is this many times larger or smaller than on both sides
 BESIDE = 3  # a slice is compared with the median area of this many slices on each side
 
 
@@ -32,16 +32,16 @@ class BodyContour(NamedTuple):
     """A mask, or the reason why there is none."""
 
     mask: Volume | None
-    chosen: str  # a sentence that says which contours were chosen, and why
+    chosen: str  # which contours were chosen, and why
     warnings: tuple[str, ...]
 
 
 def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
     """The mask on the MR's grid from the best outline that can be read.
 
-    In this order, the mask is made from the observers' consensus, STAPLE, or the majority of the
-    other outlines. If fewer than three outlines agree, the outline most similar to the body in the
-    MR is used.
+    The mask is the observers' consensus, or else their STAPLE, or else the majority of the other
+    outlines. If fewer than three of these agree, the outline most similar to the body in the MR is
+    used.
 
     Args:
       files: RTSTRUCT files.
@@ -77,8 +77,7 @@ def body_contour(files: Sequence[Path], mr: Volume, frame: str) -> BodyContour:
 def _outlines(files: Sequence[Path], frame: str) -> tuple[list[Roi], list[str]]:
     """The body outlines in the MR's frame of reference, and warnings about ignored ones.
 
-    In each structure set, the outlines of type EXTERNAL are taken, or else those whose name is
-    that of a body.
+    In each structure set, the outlines of type EXTERNAL are used, or else those named like a body.
     """
     found: list[Roi] = []
     warnings, known = [], set()
@@ -106,7 +105,7 @@ def _ranked(outlines: Sequence[Roi]) -> list[tuple[list[Roi], str]]:
     left = list(outlines)
     for word in AGREED:
         named = [roi for roi in left if word in f"{roi.set} {roi.name}".casefold()]
-        left = [roi for roi in left if not any(roi is other for other in named)]
+        left = [roi for roi in left if word not in f"{roi.set} {roi.name}".casefold()]
         ranked += [([roi], f"the observers' {word}") for roi in named]
     return [*ranked, (left, "the only outline of the body")] if left else ranked
 

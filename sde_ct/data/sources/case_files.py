@@ -35,7 +35,7 @@ class Case:
         return {kind: getattr(self, kind) for kind in KINDS} | dict(others)
 
     def read(self) -> Patient:
-        """Read the volumes and change nothing.
+        """Read the volumes, each on its own grid.
 
         Raises InputError as `read_volume` does, or if DICOM contrasts have different frames of
         reference.

@@ -58,7 +58,7 @@ def find_cases(
 
 
 def _named(suffix: str) -> Callable[[Path, Patterns, bool], list[Source]]:
-    """SynthRAD's layout: folders at any depth with the files mr, ct and perhaps mask + `suffix`."""
+    """SynthRAD's layout: folders at any depth with mr, ct and perhaps mask, all with `suffix`."""
 
     def find(folder: Path, patterns: Patterns, t1: bool) -> list[Source]:
         exact = Patterns(*(f"{kind}{suffix}" for kind in KINDS))  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def _in_places(folder: Path, places: list[Path], patterns: Patterns) -> list[Sou
 
 
 def _one(place: Path, kind: str, pattern: str) -> Path | None:
-    """The only match in a patient's folder, or a file of the only matching series.
+    """The only matching file or folder in a patient's folder, or a file of the only DICOM series.
 
     Raises InputError if there are several matches, or if none matches a required kind.
     """

@@ -23,7 +23,7 @@ from sde_ct.data.sources.atlas_series import (
     shift_of,
 )
 from sde_ct.data.sources.body_contour import body_contour
-from sde_ct.data.sources.patient import EMPTY, Patient, Source, Unusable, stamp_of
+from sde_ct.data.sources.patient import Patient, Source, Unusable, stamp_of
 from sde_ct.errors import InputError
 from sde_ct.storage.folders import folders, is_empty, subfolders
 from sde_ct.volumes.dicom.patient_names import mentions, secrets_in, withhold
@@ -115,7 +115,7 @@ class AtlasCase:
 
 
 def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
-    """A case for every subfolder that holds slices at any depth, or one for `folder` if it does.
+    """A case for every subfolder that holds slices at any depth, or for `folder` if it holds some.
 
     Other files and DICOMDIRs beside the patients' folders are ignored. A folder without any file
     counts as a patient and is refused. Raises InputError if there are no patients.
@@ -128,8 +128,9 @@ def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
         return [AtlasCase(folder.name, folder, t1)]
     if not holding:
         raise InputError(f"{folder} holds no patients: give a folder with a subfolder for each")
+    empty = "its folder is empty: copy its files again, or remove it"
     return [
-        AtlasCase(place.name, place, t1) if place in holding else Unusable(place.name, EMPTY)
+        AtlasCase(place.name, place, t1) if place in holding else Unusable(place.name, empty)
         for place in places
         if place in holding or is_empty(place)
     ]
@@ -171,7 +172,7 @@ def _on_grid(
       hu: the CT.
       mr: the T2.
       shift: number to add to a slice index of the T2 to get that of the CT. None means that the
-        grids differ, and resamples the CT.
+        grids differ, so that the CT is resampled.
     """
     if shift is None:
         note = "the deformed CT lies on another grid than the T2 and was resampled onto it"

@@ -27,7 +27,8 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
     the name of a mask or else `masksTr/X`.
 
     Raises:
-      InputError: there is no dataset.json or imagesTr, or the names do not determine the MR.
+      InputError: there is no dataset.json or no image, the channels' names do not determine the MR
+        or the CT, or two MR contrasts have the same name.
     """
     path = folder / "dataset.json"
     if not path.is_file():
@@ -62,7 +63,7 @@ def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]
     A role is absent if no channel has its name.
     """
     if not isinstance(channels, dict):
-        raise InputError(f"{path}: channel_names is no table: write it again")
+        raise InputError(f"{path}: channel_names is not an object: write it again")
     try:
         names = {int(number): str(name).replace("_", " ") for number, name in channels.items()}
     except ValueError:
@@ -73,6 +74,8 @@ def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]
         named = [number for number, name in names.items() if pattern.search(name)]
         if kind == "mr" and len(named) > 1:
             contrasts = {re.sub(r"\W+", "_", names[number]): number for number in sorted(named)}
+            if len(contrasts) < len(named):
+                raise InputError(f"{path}: two MR channels have the same name: rename one")
             named = sorted(named)[:1]
         if len(named) > 1:
             raise InputError(

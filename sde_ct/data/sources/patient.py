@@ -13,7 +13,6 @@ from sde_ct.volumes.files import files_of
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.volume import Volume
 
-EMPTY = "its folder is empty: copy its files again, or remove it"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -38,7 +37,7 @@ class Patient(NamedTuple):
 
 
 class Source(Protocol):
-    """A patient, which is pickled for the process that prepares it."""
+    """A patient before reading; it is pickled for the process that prepares it."""
 
     @property
     def id(self) -> str: ...
@@ -73,7 +72,7 @@ class Unusable(NamedTuple):
 
 
 def stamp_of(paths: Iterable[Path | None]) -> str:
-    """A digest of the names, sizes and times of files, including files that belong to them.
+    """A digest of the names, sizes and times of files and of all files that belong to them.
 
     The files of a folder belong to it, the file of voxels belongs to its header, and all files in
     the folder of a DICOM file belong to that file. No DICOM header is read.

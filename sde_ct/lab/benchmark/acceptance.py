@@ -9,7 +9,6 @@ import numpy as np
 from sde_ct.acceptance.error_bound import LEVEL
 from sde_ct.acceptance.fit import RATE
 from sde_ct.acceptance.patient import errors
-from sde_ct.acceptance.reference import Reference
 from sde_ct.acceptance.verdict import Verdict, judge
 from sde_ct.config import Experiment
 from sde_ct.data.prepared import Prepared
@@ -26,7 +25,8 @@ from sde_ct.training.loop import train
 from sde_ct.volumes.volume import Volume
 
 PATIENTS = {"train": 40, "validation": 40, "test": 40}
-SAMPLER, DRAWS, EVALUATIONS, FEW = "dpm_sde", 4, 8, 3
+SAMPLER, DRAWS, EVALUATIONS = "dpm_sde", 4, 8
+FEW = 3  # evaluations where the fault is that there are too few
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from scanner A to scanner B
 EACH = 8  # patients for each strength
 FAULTY = 3  # patients with each fault
@@ -34,7 +34,7 @@ FIRST_FAULTY, FIRST_SHIFTED = 70_000, 80_000  # numbers that no patient of the c
 
 
 class Judged(NamedTuple):
-    """One patient with the verdict, and the true MAE where there is a CT."""
+    """One patient's verdict, and the true MAE by tissue, which is empty without a CT."""
 
     group: str
     verdict: Verdict
@@ -47,12 +47,12 @@ def phantoms(output: Path, seed: int, progress: Callable) -> Prepared:
 
 
 class Judge:
-    """A trained network of the cohort with its reference."""
+    """Train a network on the cohort and fit its acceptance reference; a call judges one MR."""
 
     def __init__(self, config: Experiment, prepared: Prepared, workdir: Path, progress: Callable):
         train(config, prepared, workdir)
         self._usual = with_budget(load(workdir), SAMPLER, EVALUATIONS)
-        self.reference: Reference = fit_acceptance(
+        self.reference = fit_acceptance(
             self._usual,
             prepared,
             SAMPLER,
@@ -71,7 +71,7 @@ class Judge:
         ct: Volume | None = None,
         mask: Volume | None = None,
     ) -> Judged:
-        """Judge one MR; the group may be a fault of the synthesis."""
+        """Synthesize and judge one MR. `SETTINGS` and `FAILED` spoil the synthesis."""
         network, synthesize = self._usual, self._synthesize
         if group == SETTINGS:
             network = with_budget(self._usual, SAMPLER, FEW)
@@ -87,32 +87,31 @@ class Judge:
 
 
 def _one_failed(hu: np.ndarray) -> np.ndarray:
-    """The draws, the last of which still contains noise."""
+    """The draws, with noise of 300 HU added to the last one."""
     hu = hu.copy()
     hu[-1] += np.random.default_rng(0).normal(0, 300, hu[-1].shape)
     return hu
 
 
 def unseen(prepared: Prepared) -> list[tuple[str, str, Volume, Volume, Volume]]:
-    """The arguments of `Judge` for the test patients."""
+    """The arguments of a `Judge` for the test patients."""
     volumes = ("mr", "ct", "mask")
     return [("unseen", case.id, *map(case.volume, volumes)) for case in prepared.of("test")]  # type: ignore[misc]
 
 
 def shifted(seed: int) -> list[tuple[str, str, Volume, Volume, Volume]]:
-    """The arguments of `Judge` for patients on scanners between A and B."""
+    """The arguments of a `Judge` for patients on scanners between A and B."""
     asked = []
     for strength in STRENGTHS:
+        group = f"{strength:g}"
         for number in range(EACH):
             own = _phantom(seed, FIRST_SHIFTED + number, scanner=between(strength))
-            asked.append(
-                (f"{strength:g}", f"shift-{strength:g}-{number}", own.mr, own.ct, own.mask)
-            )
+            asked.append((group, f"shift-{group}-{number}", own.mr, own.ct, own.mask))
     return asked
 
 
 def faulty(seed: int) -> list[tuple]:
-    """The arguments of `Judge` for patients with each fault; the CT is given for `TRUE_CT`."""
+    """The arguments of a `Judge` for patients with each fault, with the CT if in `TRUE_CT`."""
     asked: list[tuple] = []
     for number in range(FAULTY):
         own = _phantom(seed, FIRST_FAULTY + number, t1=True)

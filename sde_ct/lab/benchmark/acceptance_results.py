@@ -1,4 +1,4 @@
-"""The tables and rates of `acceptance`."""
+"""The tables and rates of the acceptance benchmark."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,11 +30,10 @@ def record(
         "false_alarms": alarms,
         "unseen": len(unseen),
         "false_alarm_interval": [float(interval.low), float(interval.high)],
-        "bound_held": {t: _held(unseen, t) for t in TISSUES},
+        "bound_held": {t: _share_held(unseen, t) for t in TISSUES},
         "spearman": {
-            "unseen": {t: _ranked(unseen, t) for t in TISSUES},
-            "scanner shift": {t: _ranked(shifted, t) for t in TISSUES},
-            "all": {t: _ranked(everyone, t) for t in TISSUES},
+            name: {t: _spearman(judged, t) for t in TISSUES}
+            for name, judged in (("unseen", unseen), ("scanner shift", shifted), ("all", everyone))
         },
         "refusals": [_refusal(name, faulty) for name in FAULTS],
         "shift": [_shift(strength, shifted) for strength in STRENGTHS],
@@ -45,11 +44,11 @@ def record(
     }
 
 
-def _held(judged: Sequence[Judged], tissue: str) -> float:
+def _share_held(judged: Sequence[Judged], tissue: str) -> float:
     return float(np.mean([one.errors[tissue] <= one.verdict.errors[tissue][1] for one in judged]))
 
 
-def _ranked(judged: Sequence[Judged], tissue: str) -> float:
+def _spearman(judged: Sequence[Judged], tissue: str) -> float:
     known = [one for one in judged if tissue in one.errors and tissue in one.verdict.errors]
     predicted = [one.verdict.errors[tissue][0] for one in known]
     return float(stats.spearmanr(predicted, [one.errors[tissue] for one in known]).statistic)
@@ -93,8 +92,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     ranks = [["Spearman of predicted and true MAE", *TISSUES]]
     ranks += [[k, *(f"{v[t]:.2f}" for t in TISSUES)] for k, v in found["spearman"].items()]
     held = ", ".join(f"{t} {share:.1%}" for t, share in found["bound_held"].items())
-    total = sum(one["patients"] for one in found["refusals"])
-    refused, right = (sum(one[k] for one in found["refusals"]) for k in ("refused", "right"))
+    total, refused, right = (
+        sum(one[key] for one in found["refusals"]) for key in ("patients", "refused", "right")
+    )
     every = sum(one["right"] == one["patients"] for one in found["refusals"])
     return [
         f"False alarms: {found['false_alarms']} of {found['unseen']} unseen patients of the "
@@ -102,8 +102,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         found["promise"],
         f"The MAE lay below its bound: {held}. {found['bound']}",
         *aligned(ranks),
-        f"Refused: {refused} of {total}; right first reason: {right} of {total}; every patient of "
-        f"{every} of {len(found['refusals'])} faults.",
+        f"Refused: {refused} of {total}; right first reason: {right} of {total}. For {every} of "
+        f"{len(found['refusals'])} faults it was right in every patient.",
         *aligned(table),
         *aligned(shift),
     ]

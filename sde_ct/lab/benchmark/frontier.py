@@ -1,12 +1,12 @@
-"""Quality against cost: all samplers of one or several networks at many numbers of evaluations."""
+"""Quality against cost: the samplers of one or several networks at many network evaluations."""
 
 import csv
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,19 +20,18 @@ from sde_ct.synthesis import Synthesizer, SyntheticCT, Trained
 from sde_ct.uncertainty.judgement import judge
 from sde_ct.uncertainty.sums import energy_score
 
-TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # an adaptive sampler has these instead of budgets
+TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.001)  # of adaptive samplers, which have no budget
 AVERAGED = (1, 2, 5, 10)  # numbers of draws that are averaged
-REFERENCE = "ddpm"  # the sampler that the others are compared with
+REFERENCE = "ddpm"  # the sampler with which all samplers are compared
 QUALITY = ("mae", "psnr", "ssim")
 WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # relative to the reference
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One sampler at one cost. Figures are means over patients, in HU over the body."""
 
     network: str  # the name of its work directory
-    sampler: str  # or the method of a network that has none
+    sampler: str  # or the method, if the network has no sampler
     setting: str  # the budget, or the tolerance of an adaptive sampler
     draws: int  # number averaged; with 1, the figures are means over single draws
     evaluations: float  # per slice, all averaged draws together
@@ -49,9 +48,9 @@ class Point:
 def settings(
     config: Experiment, samplers: Sequence[str], budgets: Sequence[int], reference: int
 ) -> Iterator[tuple[str, str, SamplingConfig]]:
-    """(sampler, label, options) for every sampler and every budget that is possible for it.
+    """(sampler, label, options) for every sampler and each of its possible budgets.
 
-    The reference sampler also gets the budget `reference`.
+    `REFERENCE` also gets the budget `reference`. Adaptive samplers get `TOLERANCES` instead.
     """
     options, sde = config.sampling, build_sde(config)
     for sampler in samplers:
@@ -79,12 +78,13 @@ def frontier(
     name: str = "",
     progress: Callable[[list], Iterable] = iter,
 ) -> Iterator[Point]:
-    """Yield the points of every sampler and budget; all draw with the same seeds.
+    """Yield the points of every sampler and budget, all drawn with the same seeds.
 
-    A distilled network has no sampler, and one point for each number of draws.
+    A distilled network has no sampler; it gives one point for each number of draws.
 
     Args:
-      name: of the network.
+      reference: budget of the reference sampler.
+      name: the network's name in the points.
     """
     if trained.config.diffusion.times == "listed":
         raise InputError(
@@ -106,7 +106,7 @@ def frontier(
 
 
 def regression(trained: Trained, patients: Sequence[Patient], name: str = "") -> Point:
-    """The control: a CNN with the same backbone, in one evaluation."""
+    """The point of the control: a CNN with the same backbone, which needs one evaluation."""
     synthesize = Synthesizer(trained, None)
     figures = []
     for p in patients:
@@ -140,9 +140,10 @@ def _figures(ct: SyntheticCT, patient: Patient) -> dict[int, dict[str, float]]:
 
 
 def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
-    """The single draw with the fewest evaluations that is as good as `reference` within `WITHIN`.
+    """The point with the fewest evaluations whose single draws are as good as `reference`.
 
-    MAE may be lower and SSIM higher by any amount, but the spread must be similar.
+    `WITHIN` bounds how much higher the MAE and how much lower the SSIM may be, and how far the
+    spread may differ to either side.
     """
 
     def as_good(p: Point) -> bool:
@@ -157,13 +158,13 @@ def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
 
 
 def reference_of(points: Sequence[Point]) -> Point | None:
-    """The single draw of the reference sampler with its largest budget."""
+    """The point of single draws of the reference sampler with its largest budget."""
     single = [p for p in points if p.sampler == REFERENCE and p.draws == 1]
     return max(single, key=lambda p: p.evaluations, default=None)
 
 
 def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Pairs (single draw, average) of one sampler with the same number of evaluations."""
+    """Pairs (single draw, average) of one sampler that cost the same total of evaluations."""
     singles = [p for p in points if p.draws == 1 and p.setting.isdecimal()]
     return [
         (one, many)
@@ -178,9 +179,9 @@ def equal_totals(points: Sequence[Point]) -> list[tuple[Point, Point]]:
 def write_points(points: Sequence[Point], path: Path) -> None:
     """Write a CSV with one line for each point."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Point)])
+        writer = csv.DictWriter(file, Point._fields)
         writer.writeheader()
-        writer.writerows(asdict(p) for p in points)
+        writer.writerows(p._asdict() for p in points)
 
 
 def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
@@ -189,25 +190,26 @@ def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
     best = cheapest_within(points, reference) if reference else None
     return {
         **about,
-        "points": [asdict(p) for p in points],
-        "reference": reference and asdict(reference),
+        "points": [p._asdict() for p in points],
+        "reference": reference and reference._asdict(),
         "within": WITHIN,
-        "cheapest_within": best and asdict(best),
+        "cheapest_within": best and best._asdict(),
         "equal_totals": [
-            {"single": asdict(one), "average": asdict(many)} for one, many in equal_totals(points)
+            {"single": one._asdict(), "average": many._asdict()}
+            for one, many in equal_totals(points)
         ],
     }
 
 
 def curves(points: Sequence[Point]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """For the figure: each sampler's single draws, and its averages of the most draws."""
+    """Points for the figure: {label: {"single": […], "average": […], over the most draws}}."""
     most, several = max(p.draws for p in points), len({p.network for p in points}) > 1
     by_sampler: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for p in points:
         kind = {1: "single", most: "average"}.get(p.draws)
         if kind:
             label = f"{p.network}: {p.sampler}" if several else p.sampler
-            by_sampler.setdefault(label, {}).setdefault(kind, []).append(asdict(p))
+            by_sampler.setdefault(label, {}).setdefault(kind, []).append(p._asdict())
     return by_sampler
 
 
@@ -215,28 +217,27 @@ def sentences(points: Sequence[Point]) -> list[str]:
     """The comparisons of the points, in words."""
     lines = []
     if reference := reference_of(points):
-        lines.append(
-            f"Reference, one draw: {_described(reference)}. As good, within "
-            f"{WITHIN['mae']:.0%} of MAE and SSIM and {WITHIN['spread']:.0%} of spread, with the "
-            "fewest evaluations: "
-        )
         best = cheapest_within(points, reference)
-        lines[-1] += f"{_described(best)}." if best else "none."
-        cheap = [p for p in points if p.draws == 1 and p.spread > 0 and p.evaluations <= 20]
-        if cheap:
-            lines.append(f"Best MAE up to 20: {_described(min(cheap, key=lambda p: p.mae))}.")
-            lines.append(f"Best CRPS up to 20: {_described(min(cheap, key=lambda p: p.crps))}.")
-    pairs = equal_totals(points)
-    if pairs:
+        lines += [
+            f"Reference, one draw: {_described(reference)}.",
+            f"Fewest evaluations within {WITHIN['mae']:.0%} of its MAE and SSIM and "
+            f"{WITHIN['spread']:.0%} of its spread: {_described(best) if best else 'none'}.",
+        ]
+        if cheap := [p for p in points if p.draws == 1 and p.spread > 0 and p.evaluations <= 20]:
+            best_mae, best_crps = (min(cheap, key=attrgetter(name)) for name in ("mae", "crps"))
+            lines.append(f"Lowest MAE with at most 20 evaluations: {_described(best_mae)}.")
+            lines.append(f"Lowest CRPS with at most 20 evaluations: {_described(best_crps)}.")
+    if pairs := equal_totals(points):
         won = sum(many.mae < one.mae for one, many in pairs)
         lines.append(
-            f"At equal total evaluations the average has the lower MAE in {won} of {len(pairs)}."
+            f"At equal total evaluations, the average has the lower MAE in {won} of {len(pairs)} "
+            "pairs."
         )
     return lines
 
 
 def _described(p: Point) -> str:
     return (
-        f"{p.network} by {p.sampler} at {p.evaluations:.0f} (MAE {p.mae:.1f} HU, SSIM "
-        f"{p.ssim:.4f}, spread {p.spread:.1f} HU, CRPS {p.crps:.1f} HU)"
+        f"{p.network} by {p.sampler} with {p.evaluations:.0f} evaluations (MAE {p.mae:.1f} HU, "
+        f"SSIM {p.ssim:.4f}, spread {p.spread:.1f} HU, CRPS {p.crps:.1f} HU)"
     )

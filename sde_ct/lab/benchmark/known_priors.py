@@ -12,8 +12,7 @@ from sde_ct.data.prepared import Prepared
 from sde_ct.errors import InputError
 from sde_ct.evaluation.protocols import VOLUME, constants
 from sde_ct.evaluation.table import DISTILLED
-from sde_ct.lab import comparison
-from sde_ct.lab.comparison import Patient, Results, ambiguous_hu
+from sde_ct.lab.comparison import Patient, Results, ambiguous_hu, judgements_of, rows_of
 from sde_ct.lab.comparison.presentation import report_of
 from sde_ct.lab.phantom.cohort import DEMO, prepared_cohort
 from sde_ct.methods.samplers import SAMPLERS
@@ -32,9 +31,10 @@ from sde_ct.uncertainty.reliability import (
 )
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
-PATIENTS = {"train": 500, "validation": 5, "test": 40}  # 500, so that shares are near the priors
+# With 500 patients, the shares of bone-like ones that the network sees are near the priors.
+PATIENTS = {"train": 500, "validation": 5, "test": 40}
 STEPS = 20_000
-# Both put most of the training at the noise levels at which a draw becomes bone-like or air-like.
+# These put most of the training at the noise levels at which a draw becomes bone-like or air-like.
 # The residual is scaled to unit variance, so its outcomes lie far apart and need higher levels.
 DIRECT: dict[str, Any] = {"log_mean": -0.4}
 RESIDUAL: dict[str, Any] = {"times": "uniform"}
@@ -43,12 +43,12 @@ SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "o
 
 
 def phantoms(output: Path, progress: Callable) -> Prepared:
-    """Prepared phantoms whose MR shows the prior; what exists in `output` is kept."""
+    """Prepared phantoms whose MR shows the prior; phantoms that `output` already holds are kept."""
     return prepared_cohort(output, PATIENTS, visible_priors=PRIORS, progress=progress, **DEMO)
 
 
 def experiment(recipes: Path, name: str) -> Experiment:
-    """A recipe of the demo, trained longer and more at the noise levels that matter here."""
+    """A recipe of the demo with more steps, and more of them at the noise levels that matter."""
     demo = recipe(recipes / f"{name}.py")
     training = dataclasses.replace(demo.training, steps=STEPS, validate_every=STEPS)
     diffusion = dataclasses.replace(demo.diffusion, **NOISE_LEVELS.get(name, DIRECT))
@@ -59,7 +59,7 @@ def experiment(recipes: Path, name: str) -> Experiment:
 def train(recipes: Path, name: str, prepared: Prepared, runs: Path) -> Path:
     """Train a recipe of the demo in a folder of `runs`, and return that folder.
 
-    The student `distil` gets a tenth of the updates, after its teacher `residual`.
+    The student `distil` is trained after its teacher `residual`, with a tenth of the updates.
     """
     config, teacher = experiment(recipes, name), None
     if name == "distil":
@@ -80,11 +80,10 @@ def synthesize(
     seed: int = 0,
     progress: Callable[[Sequence[Patient], str], Iterable[Patient]] = lambda few, name: few,
 ) -> Results:
-    """{sampler: {patient: draws of one network}}; `progress` also gets the sampler's name.
+    """{sampler: {patient: draws of one network}}.
 
-    A sampler of None is for a distilled network.
-
-    Raises InputError where the patients' MR shows fewer than two priors.
+    A distilled network has the sampler None. `progress` wraps the patients, and also gets the
+    sampler's name. Raises InputError if the patients' MR shows fewer than two priors.
     """
     visible = {p.prior for p in patients if p.prior is not None}
     if len(visible) < 2:
@@ -131,8 +130,8 @@ def report(
     results: Results, patients: Sequence[Patient], measured: Mapping[str, Reliability], output: Path
 ) -> Report:
     """The report of these patients and draws. Its first warnings name the samplers that fail."""
-    judged = comparison.judgements_of(results, patients)
-    rows = comparison.rows_of(results, patients, VOLUME, judged)
+    judged = judgements_of(results, patients)
+    rows = rows_of(results, patients, VOLUME, judged)
     made_by = {"Protocol": constants(VOLUME), "Versions": versions()}
     page = report_of(results, patients, rows, judged, output, made_by)
     fails = [sentence(name, one) for name, one in measured.items() if one.p < REJECTED]

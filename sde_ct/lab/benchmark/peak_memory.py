@@ -1,7 +1,7 @@
 """The largest resident memory of a process during training steps.
 
-Each network is trained in a process of its own, because memory that one network leaves behind would
-count for the next. Only Linux reports the figure.
+Each network is trained in a process of its own, so that memory which one network leaves behind does
+not count for the next. Only Linux reports the figure.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from pathlib import Path
 from sde_ct.config import NetworkConfig
 
 OURS, TORCH = "ours", "torch"
-BEFORE, STEPS = 2, 4  # steps before the peak is reset, and after it
+BEFORE, STEPS = 2, 4  # training steps before and after the peak is reset
 PROCESS = Path("/proc/self")
 
 
@@ -32,33 +32,31 @@ def peak_memory(whose: str, network: NetworkConfig, size: int, batch: int) -> fl
 
 
 def _train(whose: str, network: NetworkConfig, size: int, batch: int) -> None:
-    """Print the largest resident memory of this process, in bytes."""
+    """Train in this process and print its largest resident memory, in bytes."""
     if whose == TORCH:
         from sde_ct.lab.benchmark import torch_side
 
-        step, between = torch_side.contenders(network, size, batch)[0]["torch eager train"], None
+        step = torch_side.contenders(network, size, batch)[0]["torch eager train"]
     else:
+        import jax
+
         from sde_ct.lab.benchmark.training_step import experiment, timed
         from sde_ct.runtime import heap, parallel
 
         parallel.set_up(keep_memory=True)
-        step, between = timed(experiment(network), size, batch, None), heap.give_back
+        update = timed(experiment(network), size, batch, None)
+
+        def step() -> None:
+            jax.block_until_ready(update())
+            heap.give_back()
+
     for number in range(BEFORE + STEPS):
         if number == BEFORE:
             (PROCESS / "clear_refs").write_text("5")  # forgets the peak so far
-        _wait(step())
-        if between is not None:
-            between()
+        step()
     lines = (PROCESS / "status").read_text().splitlines()
     (peak,) = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     print(1024 * peak)
-
-
-def _wait(result: object) -> None:
-    if result is not None:  # PyTorch's call returns nothing, and ends when the step is done
-        import jax
-
-        jax.block_until_ready(result)
 
 
 if __name__ == "__main__":

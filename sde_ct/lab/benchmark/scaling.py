@@ -72,29 +72,28 @@ def measure(
 ) -> list[dict[str, float]]:
     """The seconds of a step and the efficiency for each number of devices in `counts`.
 
-    Each device has `batch` slices. The efficiency is relative to the first of `counts`, which is 1.
+    Each device has `batch` slices. The first of `counts` must be 1; its efficiency is 1.
     """
     devices = jax.local_devices()
     calls = {str(n): training_step.timed(config, size, batch, devices[:n]) for n in counts}
     seconds = list(race(calls, repeats).values())
-    alone = seconds[0] / counts[0]
     return [
-        {"devices": n, "seconds": s, "efficiency": alone / s}
+        {"devices": n, "seconds": s, "efficiency": seconds[0] / s}
         for n, s in zip(counts, seconds, strict=True)
     ]
 
 
 def predict(config: Experiment, name: str, size: int, batch: int) -> dict[str, Any]:
-    """The counts of a recipe and its efficiency by link and number of devices."""
+    """What a training step of a recipe contains, and its efficiency by link and device count."""
     counted = training_step.count(config, size, batch)
     table = {link.name: {n: efficiency(counted, link, n) for n in DEVICES} for link in LINKS}
     return {"recipe": name, **counted._asdict(), "efficiency": table}
 
 
 def run(recipes: Path) -> dict[str, Any]:
-    """Predict the scaling of the network of `gold_atlas/`, and measure it on the devices present.
+    """Predict the scaling of the recipe gold_atlas/ddpm, and measure it on the devices present.
 
-    On a CPU, whose cores are the devices, the demo's network is measured instead.
+    On a CPU, whose cores are the devices, demo/ddpm is measured instead.
     """
     large = recipe(recipes / "gold_atlas" / "ddpm.py")
     batch = large.data.batch_size

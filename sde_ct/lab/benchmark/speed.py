@@ -1,4 +1,4 @@
-"""The network's speed relative to the machine's limit, and the overhead of the samplers.
+"""The network's speed relative to a matrix product's, and the overhead of the samplers.
 
 docs/experiments.md lists what was tried to make the network faster.
 """
@@ -6,6 +6,7 @@ docs/experiments.md lists what was tried to make the network faster.
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sde_ct.sampling.keys import slice_keys
 from sde_ct.types import Batch
 
 PAPER = NetworkConfig(channels=64, multipliers=(1, 2, 2, 4, 4), blocks=2, groups=32)
-TIMED = ("ddpm", "em", "pc", "dpm", "ode")  # samplers
+TIMED = ("ddpm", "em", "pc", "dpm", "ode")  # the samplers whose overhead is measured
 
 
 def forward(config: Experiment, params: Any, batch: Batch) -> tuple[Callable, tuple]:
@@ -72,16 +73,16 @@ def overheads(network: NetworkConfig, size: int, batch: int) -> dict[str, dict[s
     )
     params = parallel.replicate(params, devices)
     score, _ = forward(config, params, data)
-    alone = parallel.shared_out(lambda p, x, mr, t: score(p, x, mr, t), devices)
+    alone = parallel.shared_out(score, devices)
     keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
     ct, mr = data.ct[:, None], data.mr[:, None]
-    sharded = parallel.shard((ct, mr, jnp.full(total, 0.5)), len(devices))
-    calls = {"network": lambda: alone(params, sharded)}
+    noisy = parallel.shard((ct, mr, jnp.full(total, 0.5)), len(devices))
+    inputs = parallel.shard((keys, mr), len(devices))
+    calls: dict[str, Callable] = {"network": lambda: alone(params, noisy)}
     evaluations = {}
     for name in TIMED:
         draw = parallel.shared_out(build_method(config, sampler=name).draw, devices)
-        inputs = parallel.shard((keys, mr), len(devices))
-        calls[name] = lambda draw=draw, inputs=inputs: draw(params, inputs)  # type: ignore[misc]
+        calls[name] = partial(draw, params, inputs)
         # The ODE continues until its last sample has finished.
         evaluations[name] = float(np.max(jax.device_get(calls[name]().nfe)))
     seconds = race(calls, repeats=5)
@@ -115,7 +116,7 @@ def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repea
         calls |= more
     side = 8192 if jax.default_backend() == "gpu" else 2048
     matrix = jnp.ones((side, side), network.dtype)
-    product = jax.jit(lambda a: a @ a)  # taken as the limit of the machine
+    product = jax.jit(lambda a: a @ a)  # its rate counts as the machine's limit
     seconds = race(calls | {"matrix": lambda: product(matrix)}, repeats)
     rate, counted = 2.0 * side**3 / seconds["matrix"], training_step.count(config, size, batch)
     result = {
@@ -129,9 +130,10 @@ def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repea
         "share_forward": flops(lowered(score, *arguments)) / seconds["forward"] / rate,
         "share_train": counted.operations / seconds["train"] / rate,
         "pmap_over_jit": seconds["train pmap"] / seconds["train"],
-    }
-    result["peak_bytes"] = {
-        whose: peak_memory(whose, network, size, batch) for whose in ([OURS, TORCH][: 1 + torch])
+        "peak_bytes": {
+            whose: peak_memory(whose, network, size, batch)
+            for whose in ((OURS, TORCH) if torch else (OURS,))
+        },
     }
     for tag in ("eager", "compiled"):
         if f"torch {tag} forward" in seconds:
@@ -187,12 +189,12 @@ def lines(record: dict) -> list[str]:
         ]
         text += [_beside(m, tag) for tag in ("eager", "compiled") if f"forward_speedup_{tag}" in m]
     text.append(f"all-reduces in the compiled training step: {record['collectives']}")
-    overheads = {name: o for name, o in record["overheads"].items() if name != "network"}
-    for name, o in overheads.items():
-        text.append(
-            f"time of {name} over that of its {o['evaluations']:.0f} network evaluations: "
-            f"{o['overhead']:.3f}"
-        )
+    text += [
+        f"time of {name} over that of its {o['evaluations']:.0f} network evaluations: "
+        f"{o['overhead']:.3f}"
+        for name, o in record["overheads"].items()
+        if name != "network"
+    ]
     return text
 
 

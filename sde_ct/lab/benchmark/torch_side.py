@@ -1,6 +1,6 @@
-"""The same network in PyTorch: MONAI's DiffusionModelUNet, its training step and its DDPM loop.
+"""A comparable network in PyTorch: MONAI's DiffusionModelUNet, its training step and DDPM loop.
 
-Only the benchmark imports this module; it needs `pip install '.[bench]'`.
+Only the benchmarks import this module, which needs `pip install '.[bench]'`.
 """
 
 import shutil
@@ -17,9 +17,9 @@ from sde_ct.runtime.timing import LOOP
 
 
 def network(config: NetworkConfig, device: str) -> Any:
-    """MONAI's UNet with the same channels, blocks and groups.
+    """MONAI's UNet with the channels, blocks and groups of `config`.
 
-    It always has one attention block at the bottom, with 1 % of the parameters.
+    This UNet always has an attention block at the bottom, with 1 % of the parameters.
     """
     return DiffusionModelUNet(
         spatial_dims=2,

@@ -1,4 +1,4 @@
-"""A training step: its time on the devices present, and the operations in its program."""
+"""A training step for benchmarks: a function to time, and the operations in its program."""
 
 import math
 import re
@@ -22,7 +22,7 @@ FEW = SamplingConfig(
 
 
 def experiment(network: NetworkConfig) -> Experiment:
-    """The experiment whose steps and samplers the speed benchmark times."""
+    """The experiment whose training step and samplers the speed benchmark times."""
     training = TrainingConfig(clip=1.0, ema=0.9999, warmup=10)
     return Experiment(network=network, training=training, sampling=FEW)
 
@@ -44,7 +44,7 @@ def initial_state(config: Experiment, size: int) -> Any:
 def timed(
     config: Experiment, size: int, batch: int, devices: Sequence[jax.Device] | None
 ) -> Callable[[], Any]:
-    """A function that trains one step of `batch` slices per device; None: jitted, on one device."""
+    """A function that trains one step of `batch` slices per device, jitted if `devices` is None."""
     state, count = initial_state(config, size), len(devices or [None])
     keys, slices = example_keys(0, 0, count * batch), example(config, size, count * batch)
     inputs = keys, jax.device_put(slices)
@@ -77,7 +77,7 @@ def program(config: Experiment, size: int, batch: int, count: int = 1) -> Any:
 
 
 class Counted(NamedTuple):
-    """What the program of a training step on one device contains."""
+    """The counts of a training step's program on one device."""
 
     size: int  # height and width of the slices
     batch: int  # slices per device

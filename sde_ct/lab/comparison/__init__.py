@@ -1,4 +1,4 @@
-"""The paper's comparison of all methods, by single draws and averages, on held-out patients."""
+"""The paper's comparison of all methods, as single draws and as averages, on held-out patients."""
 
 from sde_ct.lab.comparison.assessment import ambiguity_of, ambiguous_hu, judgements_of, rows_of
 from sde_ct.lab.comparison.lookup import apply_lookup, lookup_control

@@ -1,4 +1,4 @@
-"""Scores of the synthetic CTs: rows of the table, judgements of draws, and known outcomes."""
+"""Scores of the synthetic CTs: rows of the table, judgements of draws, and ambiguous regions."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def rows_of(
     protocol: Protocol,
     judgements: Judgements,
 ) -> list[Row]:
-    """Rows by method and patient; a sampler has one for its first draw and one for the mean."""
+    """One row per method and patient; samplers have one for a first draw and one for the mean."""
     singles, averages = [], []
     for name, by_patient in results.items():
         for patient in patients:
@@ -38,7 +38,7 @@ def rows_of(
 
 
 def judgements_of(results: Results, patients: Sequence[Patient]) -> Judgements:
-    """{average: judgement of the draws} for every sampler."""
+    """{"SAMPLER-M": the judgement of its draws} for every sampler."""
     return {
         f"{name}-M": over_patients(
             {p.id: judge(stacked(by_patient[p.id]), p.ct.array, p.mask.array) for p in patients}
@@ -49,7 +49,7 @@ def judgements_of(results: Results, patients: Sequence[Patient]) -> Judgements:
 
 
 def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Outcomes]:
-    """For each sampler, how often the ambiguous region is bone-like; empty without such regions."""
+    """{sampler: the outcomes of its draws in the ambiguous regions}; empty if there are none."""
     known = [patient for patient in patients if patient.ambiguous is not None]
     by_sampler = {}
     for name in DRAWN if known else ():
@@ -61,7 +61,7 @@ def ambiguity_of(results: Results, patients: Sequence[Patient]) -> dict[str, Out
 
 
 def ambiguous_hu(ct: SyntheticCT, patient: Patient) -> Float[np.ndarray, " n"]:
-    """Mean HU over the ambiguous region, for every draw and every slice that contains some of it.
+    """Mean HU over the ambiguous region, for every draw and every slice that shows the region.
 
     Slices are drawn independently, so each slice of a draw is an outcome of its own.
     """
@@ -71,5 +71,5 @@ def ambiguous_hu(ct: SyntheticCT, patient: Patient) -> Float[np.ndarray, " n"]:
 
 
 def stacked(ct: SyntheticCT) -> Float[np.ndarray, "m x y z"]:
-    """The draws, HU."""
+    """The draws in one array, HU."""
     return np.stack([draw.array for draw in ct.draws])

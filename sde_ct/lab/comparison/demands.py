@@ -1,4 +1,4 @@
-"""Demands on a run of the comparison; if one fails, its figures cannot be trusted."""
+"""Demands on a run of the comparison. If one fails, the figures of the run cannot be trusted."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +9,7 @@ from sde_ct.evaluation.table import AVERAGES, DIRECT, DISTILLED, DRAWN, Row, Sum
 from sde_ct.uncertainty.reliability import Outcomes
 
 SPEARMAN_AT_LEAST = 0.3
-FEW_COST = 1.02  # largest allowed ratio of the CRPS with four evaluations to that with twenty
+FEW_COST = 1.02  # greatest ratio of UniPC's CRPS to that of DPM++, which has more evaluations
 
 
 class Check(NamedTuple):
@@ -28,8 +28,8 @@ def checks(rows: Sequence[Row], ambiguity: dict[str, Outcomes] | None = None) ->
 
     Args:
         rows: every method on every patient.
-        ambiguity: for each sampler, the outcomes of its draws in the ambiguous region; None where
-            the data has no such region.
+        ambiguity: {sampler: the outcomes of its draws in the ambiguous regions}; None if the data
+            have no such regions.
     """
     summary = summarise(rows)
     demands: dict[str, Callable[[Summary], tuple[bool, str]]] = {}

@@ -35,18 +35,18 @@ class Lookup(NamedTuple):
 def fit_lookup(
     mr_values: Float[np.ndarray, " n"], hu_values: Float[np.ndarray, " n"], bins: int = BINS
 ) -> Lookup:
-    """A knot at the median MR and the median HU of each interval of MR intensity.
+    """A table with one knot per interval of MR intensity, at the median MR and the median HU.
 
     The median HU minimises the mean absolute error.
 
     Args:
-        mr_values: MR of body voxels of the training patients, in the scale that `apply` gets.
+        mr_values: MR of body voxels of the training patients, in the scale that `apply` expects.
         hu_values: CT of the same voxels, HU.
         bins: intervals with equal numbers of voxels; intervals that coincide because many voxels
             have one intensity are merged.
 
     Raises:
-        InputError: no voxels, or non-finite ones.
+        InputError: there are no voxels, or some are not finite.
     """
     mr, hu = np.ravel(mr_values).astype(np.float64), np.ravel(hu_values).astype(np.float64)
     if mr.size == 0:
@@ -64,7 +64,7 @@ def fit_lookup(
 
 
 def lookup_control(prepared: Prepared) -> Lookup:
-    """The table of the training patients' body voxels."""
+    """The table fitted on the training patients' body voxels."""
     scaling, mr, hu = RobustMR(), [], []
     for case in prepared.of("train"):
         inside = case.load("mask") > 0
@@ -74,7 +74,7 @@ def lookup_control(prepared: Prepared) -> Lookup:
 
 
 def apply_lookup(lookup: Lookup, patient: Patient, prepared: Prepared) -> SyntheticCT:
-    """The CT of one patient by the table, as a single draw with 0 network evaluations."""
+    """One patient's CT from the table, as a single draw without network evaluations."""
     shown = network_input(
         patient.mr, RobustMR(), spacing=prepared.spacing, size=prepared.size, n4=prepared.n4
     )

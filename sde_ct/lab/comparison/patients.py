@@ -34,7 +34,7 @@ def held_out(prepared: Prepared, part: str = "test") -> list[Patient]:
 
 
 def training_outcomes(prepared: Prepared) -> dict[float, Bool[np.ndarray, " n"]]:
-    """{prior: which training patients are bone-like}, of phantoms whose MR shows their prior."""
+    """{prior: whether each training patient is bone-like}, for phantoms whose MR shows a prior."""
     by_prior: dict[float, list[bool]] = {}
     for case in prepared.of("train"):
         if (prior := _prior(case)) is not None:

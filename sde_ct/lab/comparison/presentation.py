@@ -19,7 +19,7 @@ from sde_ct.uncertainty import judgement
 from sde_ct.uncertainty.intervals import caveat
 from sde_ct.uncertainty.judgement import Judgements
 from sde_ct.volumes.files import write_volume
-from sde_ct.volumes.volume import Volume, canonical
+from sde_ct.volumes.volume import Volume
 
 # Pictures in the output folder: name -> title and description.
 PICTURES = {
@@ -29,18 +29,20 @@ PICTURES = {
     ),
     "uncertainty": (
         "Spread and error",
-        "Per sampler the spread of its draws, the error of their mean, and one against the other.",
+        "For each sampler, the spread of its draws, the error of their mean, and error by spread.",
     ),
     "reliability": (
         "Known probabilities",
-        "Share of bone-like draws against the known probability of bone, per sampler.",
+        "For each sampler, the share of bone-like draws against the known probability of bone.",
     ),
 }
 
 
 def write_volumes(results: Results, output: Path) -> None:
-    """Write every method's CT and spread, HU on the MR's grid, as `sct/METHOD/PATIENT.nii.gz` and
-    `sct_std/METHOD/PATIENT.nii.gz`."""
+    """Write `sct/METHOD/PATIENT.nii.gz` and `sct_std/METHOD/PATIENT.nii.gz` in HU on the MR's grid.
+
+    METHOD-M holds the mean of a sampler's draws, and METHOD the first draw.
+    """
     for name, by_patient in results.items():
         for patient, result in by_patient.items():
             volumes = {Path("sct", name): result.draws[0]}
@@ -56,12 +58,12 @@ def pictures(results: Results, patient: Patient, output: Path) -> None:
     z = patient.mr.array.shape[2] // 2
 
     def cut(volume: Volume) -> np.ndarray:
-        return canonical(volume).array[..., z].astype(np.float32)
+        return volume.array[..., z].astype(np.float32)
 
     mr, ct, mask = cut(patient.mr), cut(patient.ct), cut(patient.mask) > 0
     cts = {name: cut(by[patient.id].draws[0]) for name, by in results.items()}
     cts |= {f"{name}-M": cut(results[name][patient.id].mean) for name in DRAWN}
-    spacing = tuple(canonical(patient.mr).spacing[:2])
+    spacing = tuple(patient.mr.spacing[:2])
     figures.save(figures.comparison(mr, ct, cts, mask, spacing=spacing), output / "comparison")
     maps = {
         name: (cut(result.spread), np.abs(cut(result.mean) - ct))
@@ -80,7 +82,7 @@ def report_of(
     output: Path,
     provenance: Mapping[str, Any],
 ) -> Report:
-    """The content of `report.html`, with the runs and pictures that `output` contains."""
+    """The content of `report.html`, including the training runs and pictures in `output`."""
     runs = {p.parent.name: p for p in sorted(output.glob("runs/*/experiment.json"))}
     networks = {f"Network {run}": json.loads(path.read_text("utf-8")) for run, path in runs.items()}
     few = caveat(len({row.patient for row in rows}))
@@ -102,8 +104,6 @@ def report_of(
 
 
 def _view(results: Results, patient: Patient) -> PatientView:
-    methods = {}
-    for name, by_patient in results.items():
-        ct = by_patient[patient.id]
-        methods[name] = Prediction(ct.mean, ct.spread, ct.draws)
+    cts = {name: by_patient[patient.id] for name, by_patient in results.items()}
+    methods = {name: Prediction(ct.mean, ct.spread, ct.draws) for name, ct in cts.items()}
     return PatientView(patient.id, patient.mr, patient.ct, patient.mask, methods)

@@ -10,7 +10,7 @@ from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.synthesis import Synthesizer, SyntheticCT, load
 from sde_ct.synthesis.trained import with_budget, with_sde
 
-FEW = 4  # evaluations of UniPC, in comparison with the 20 of DPM++
+FEW = 4  # evaluations of UniPC; DPM++ has those of the recipe, 20 in the demo
 
 Results = dict[str, dict[str, SyntheticCT]]  # method -> patient -> synthetic CT
 
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     run: str  # residual | ddpm | distilled | cnn | gan
     sampler: str | None
-    sde: str | None = None  # the SDE of the sampler; None: that of the training
+    sde: str | None = None  # the SDE that the sampler uses; None: the SDE of the training
     evaluations: int | None = None  # of each draw; None: as many as the recipe says
 
 

@@ -12,10 +12,9 @@ from sde_ct.lab.phantom.tissues import Tissue
 SKIN_MM = 2.2
 ONCE = (1,)  # the sides of an organ that is not paired
 
-Coat = tuple[Tissue, float]  # a tissue, painted where the distance is below this number of mm
-
-
 CAECUM = Ellipsoid((72, 45, 42), (26, 22, 32))  # in the right iliac fossa, anterior to iliopsoas
+
+Coat = tuple[Tissue, float]  # a tissue, painted where the distance is below this number of mm
 
 
 def label(
@@ -70,7 +69,7 @@ def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
 
 
 class _Canvas:
-    """Labels to paint on. Later shapes cover earlier ones, and nothing is painted on the skin."""
+    """Labels to paint on. Later shapes cover earlier ones, but nothing covers the skin."""
 
     def __init__(self, grid: Grid, habitus: Habitus):
         self.grid, self.tilt = grid, habitus.tilt
@@ -123,7 +122,7 @@ def _pelvic_organs(canvas: _Canvas, habitus: Habitus, rng: np.random.Generator) 
 
 
 def _hollow(canvas: _Canvas, shape: Shape, rng, *, gas: float, grow: float = 0.0) -> None:
-    """A 3 mm wall filled with stool, of which a fraction `gas` is bubbles."""
+    """Paint an organ with a 3 mm wall that holds stool, a fraction `gas` of which is bubbles."""
     coats = (Tissue.FAT, 1), (Tissue.WALL, 0), (Tissue.STOOL, -3)
     for box, distance in canvas.paint(shape, *coats, sides=ONCE, grow=grow):
         canvas.fill(box, (distance < -4) & (rng.random(distance.shape) < gas), Tissue.GAS)

@@ -85,17 +85,12 @@ def write_cohort(
     for each in in_turn:
         pelvis.require_possible(seed, shape, spacing, each)
     same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing), "scanner": scanner}
-    if t1:
-        same["t1"] = True
-    if sided:
-        same["sided"] = True
-    if visible_priors:
-        same["prior_visible"] = True
+    chosen = {"t1": t1, "sided": sided, "prior_visible": visible_priors}
+    same |= {key: True for key, value in chosen.items() if value}
     root = Path(directory) / "Task1" / "pelvis"
     folders = [root / f"1PA{n:03d}" for n in range(1, patients + 1)]
     records = [
-        {"version": pelvis.VERSION, "seed": seed, "patient": n + 1}
-        | same
+        {"version": pelvis.VERSION, "seed": seed, "patient": n + 1, **same}
         | {"prior": float(in_turn[n % len(in_turn)])}
         for n in range(patients)
     ]
@@ -156,7 +151,7 @@ def _write(folder: Path, patient: PhantomPatient, record: dict[str, Any]) -> Non
 
 
 def prepared_cohort(output: Path, counts: Mapping[str, int], seed: int = 0, **options) -> Prepared:
-    """Phantoms in `output/cohort`, prepared in `output/data`; what exists is kept.
+    """Write phantoms to `output/cohort`, prepare them in `output/data`, and keep existing ones.
 
     Args:
       counts: the number of patients in each part of the split, in the order of their names.

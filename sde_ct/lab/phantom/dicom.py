@@ -72,7 +72,7 @@ def images(
     """A series with one data set for each slice along the volume's last axis.
 
     Args:
-      volume: with perpendicular axes. Its whole numbers minus `intercept` must fit into int16.
+      volume: with perpendicular axes. Its rounded values minus `intercept` must fit into int16.
       series: the series description.
       frame: name of the frame of reference.
       intercept: RescaleIntercept. Voxels are stored unsigned if none is below the intercept.
@@ -158,7 +158,7 @@ def registration(
 
 
 def save_all(folder: Path, objects: Sequence[Dataset], order: Sequence[int]) -> None:
-    """Write objects into one folder, with names of their modality and their number in `order`."""
+    """Write objects into one folder; files are named by modality and by the number in `order`."""
     for number, data in zip(order, objects, strict=True):
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

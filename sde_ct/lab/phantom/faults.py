@@ -1,4 +1,4 @@
-"""Twenty patients that must not pass, each with the reasons that are right to name first."""
+"""Twenty faults that the acceptance check must refuse, each with the right first reasons."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,21 +6,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from sde_ct.lab.phantom.other_parts import head, thighs
+from sde_ct.lab.phantom.other_parts import head, positions, thighs
 from sde_ct.lab.phantom.pelvis import PhantomPatient
 from sde_ct.lab.phantom.tissues import Tissue
 from sde_ct.volumes.volume import Volume
 
 
 class Fault(NamedTuple):
-    """One fault.
+    """The reasons of which a verdict may name any first, and how a patient's MR is made faulty."""
 
-    Attributes:
-      reasons: of `acceptance.features.REASONS`, any of which is right to be named first.
-      mr: makes the faulty MR of a patient; None if the MR cannot be made from another.
-    """
-
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # of `acceptance.features.REASONS`
+    # None if the fault is one of the synthesis, or needs another phantom.
     mr: Callable[[PhantomPatient], Volume] | None
 
 
@@ -50,7 +46,7 @@ def _coarser(patient: PhantomPatient) -> Volume:
 def _implant(patient: PhantomPatient) -> Volume:
     """A hip joint without signal, with bright distortion around it."""
     mr = patient.mr
-    x, y, z = _millimetres(mr)
+    x, y, z = positions(mr)
     radius = np.sqrt((x - 85) ** 2 + (y + 5) ** 2 + z**2)
     bright = np.where((radius >= 40) & (radius < 47), 1.6, 1.0)
     return mr.with_array(np.where(radius < 40, 0.01, bright) * mr.array)
@@ -65,9 +61,8 @@ def _bias(image: np.ndarray) -> np.ndarray:
 
 
 def _noise(image: np.ndarray) -> np.ndarray:
-    channels = (
-        0.12 * np.percentile(image, 99) * np.random.default_rng(0).normal(size=(2, *image.shape))
-    )
+    rng = np.random.default_rng(0)
+    channels = 0.12 * np.percentile(image, 99) * rng.normal(size=(2, *image.shape))
     return np.hypot(image + channels[0], channels[1])
 
 
@@ -84,18 +79,16 @@ def _empty(image: np.ndarray) -> np.ndarray:
 
 
 def _shifted(image: np.ndarray) -> np.ndarray:
-    """A patient beside the centre, so that a quarter of the field of view is missing."""
+    """A patient so far off the centre that the field of view cuts a quarter of the image off."""
     far = image.shape[0] // 4
     return np.pad(image, ((0, far), (0, 0), (0, 0)), "edge")[far:]
 
 
 def _swapped(patient: PhantomPatient) -> Volume:
-    """The MR moved onto a patient who lies elsewhere, as by a wrong registration."""
+    """The MR turned by 15 degrees and shifted, as by registration to another patient."""
     image, middle = patient.mr.array, (np.array(patient.mr.array.shape) - 1) / 2
-    angle = np.radians(15)
-    turn = np.array(
-        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
-    )
+    c, s = np.cos(np.radians(15)), np.sin(np.radians(15))
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     offset = middle - turn @ middle + np.array([9, -5, 0])
     return patient.mr.with_array(ndimage.affine_transform(image, turn, offset, order=1))
 
@@ -105,16 +98,8 @@ def _as_mr(patient: PhantomPatient) -> Volume:
     return Volume(patient.ct.array + np.float32(1024), patient.ct.affine, "a.u.")
 
 
-def _millimetres(volume: Volume) -> list[np.ndarray]:
-    axes = [
-        (np.arange(n) - (n - 1) / 2) * s
-        for n, s in zip(volume.array.shape, volume.spacing, strict=True)
-    ]
-    return list(np.meshgrid(*axes, indexing="ij"))
-
-
 SETTINGS, DRAWS = "few evaluations", "failed draws"  # faults of the synthesis
-SCANNER = "another scanner"  # the patient as scanner B sees him
+SCANNER = "another scanner"  # the MR is acquired by scanner B
 FAULTS = {
     "fat-suppressed": Fault(("contrast",), _fat_suppressed),
     "T1-weighted": Fault(("contrast",), _t1),

@@ -34,13 +34,13 @@ SPACING = (4.6, 4.6, 5.0)
 VERSION = 1  # raise this number when the same seed gives other voxels
 MORE = 2  # slices of the native CT beyond each end of the T2
 IMPLANT_HU, IMPLANT_MM = 19000, 22.0
-# The first names belong to several sites and include those of the most used test set.
+# The first six cover all sites and the test set of the literature, so a small cohort does too.
 PATIENTS = tuple(
     f"{name}_P"
     for name in "1_01 1_03 2_04 3_01 1_06 2_11 1_02 2_01 3_02 1_04 1_05 2_02 2_03 3_03 1_07 1_08 "
     "2_05 2_06 3_04".split()
 )
-NATIVE = np.array([34.0, -52.0, 410.0])  # mm from the MR's frame to the native CT's
+NATIVE = np.array([34.0, -52.0, 410.0])  # mm, translation from the MR's frame to the native CT's
 TURN = np.radians(2.5)  # rotation of the patient on the CT's couch
 
 
@@ -78,10 +78,10 @@ def write_gold_atlas(
     """Write one folder for each patient that is missing; complete ones are kept.
 
     Args:
-      seed: a patient depends only on the seed, the patient's name and the grid.
+      seed: a patient depends only on this seed, the patient's name and the grid.
       patients: names that begin with the site, 1, 2 or 3.
       shape, spacing: of the T2, voxels and mm.
-      progress: wraps the names.
+      progress: wraps the names, e.g. `tqdm.tqdm`.
 
     Raises:
       InputError: a name without a site, an argument out of range, or a folder with patients of
@@ -151,10 +151,9 @@ def _objects(
     t1_tags = spin | {"RepetitionTime": 600, "EchoTime": 9}
     derived = scanner | {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}
     original = scanner | {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "KVP": 120}
-    cut = {"intercept": site.intercept}
     return [
-        *images(owner, native, "CT", site.native, "CT", tags=original, **cut),
-        *images(owner, deformed, "CT", site.deformed, "MR", tags=derived, **cut),
+        *images(owner, native, "CT", site.native, "CT", tags=original, intercept=site.intercept),
+        *images(owner, deformed, "CT", site.deformed, "MR", tags=derived, intercept=site.intercept),
         *images(owner, _round(t2, 0.5 * width, 0), "MR", site.t2, "MR", tags=t2_tags),
         *images(owner, t1, "MR", site.t1, "MR", tags=t1_tags),
         registration(owner, "CT to MR rigid", "CT", "MR", matrix),

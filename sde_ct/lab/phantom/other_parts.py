@@ -7,10 +7,12 @@ from sde_ct.lab.phantom.scanner import SCANNERS
 from sde_ct.lab.phantom.tissues import Tissue, spin_echo, table
 from sde_ct.volumes.volume import Volume
 
+FINE = 3  # samples of each voxel along each axis
+
 
 def head(like: Volume, seed: int) -> Volume:
     """A T2-weighted head on the grid of `like`: scalp, skull, fluid, brain and ventricles."""
-    x, y, z = _places(like)
+    x, y, z = positions(like, FINE)
     size = np.sqrt(np.maximum(1 - (z / 140) ** 2, 0.2))
     radius = np.hypot(x / (78 * size), y / (97 * size))
     labels = np.zeros(radius.shape, int)
@@ -25,7 +27,7 @@ def head(like: Volume, seed: int) -> Volume:
 
 def thighs(like: Volume, seed: int) -> Volume:
     """T2-weighted thighs on the grid of `like`: fat, muscle and the femur of both legs."""
-    x, y, z = _places(like)
+    x, y, z = positions(like, FINE)
     radius = np.hypot(np.abs(x) - 95, y) / (82 + 0.1 * z)
     labels = np.zeros(radius.shape, int)
     for limit, tissue in ((1.0, Tissue.SKIN), (0.97, Tissue.FAT), (0.85, Tissue.MUSCLE)):
@@ -35,16 +37,13 @@ def thighs(like: Volume, seed: int) -> Volume:
     return _image(labels, like, seed)
 
 
-def _places(like: Volume) -> list[np.ndarray]:
-    """Voxel positions along x, y and z in mm from the centre of the volume, on a fine grid."""
+def positions(like: Volume, fine: int = 1) -> list[np.ndarray]:
+    """Positions along x, y and z in mm from the volume's centre, of `fine`³ samples per voxel."""
     axes = [
-        (np.arange(n * FINE) + 0.5 - n * FINE / 2) * s / FINE
+        (np.arange(n * fine) + 0.5 - n * fine / 2) * s / fine
         for n, s in zip(like.array.shape, like.spacing, strict=True)
     ]
     return list(np.meshgrid(*axes, indexing="ij"))
-
-
-FINE = 3  # samples of each voxel along each axis
 
 
 def _image(labels: np.ndarray, like: Volume, seed: int) -> Volume:

@@ -74,8 +74,8 @@ def pelvis_patient(
     """A male pelvis; the same arguments give the same voxels.
 
     Args:
-      seed: seed of everything random. The MR depends on nothing else but the grid, the scanner and,
-        where `prior_visible`, the prior.
+      seed: seed of everything random. Apart from it, the MR depends only on the grid, the scanner,
+        `sided` and, if `prior_visible`, the prior.
       shape: voxels along x, y, z.
       spacing: nominal voxel size, mm; the patient's own differs by up to 2 %.
       prior: probability of the bone-like outcome.
@@ -83,7 +83,7 @@ def pelvis_patient(
       bone_like: the outcome; None draws it with probability `prior`.
       scanner: of the MR; the CT does not depend on it.
       t1: whether to make a T1-weighted MR too. Nothing else depends on it.
-      sided: whether one organ lies on the right only; else left and right are alike on average.
+      sided: whether one organ lies on the right only; if not, left and right are alike on average.
 
     Raises:
       InputError: if seed, shape, spacing or prior is out of range, or the volume is taller than
@@ -98,17 +98,18 @@ def pelvis_patient(
     labels = dominant(samples, placement.factors)
     ct = ct_image(_stream(seed, "ct"), samples, placement, bone_like=outcome)
     insert = brightness(prior) if prior_visible else None
-    mr = mr_image(_stream(seed, "mr"), samples, placement, scanner=scanner, insert=insert)
+    image = mr_image(_stream(seed, "mr"), samples, placement, scanner=scanner, insert=insert)
+    mr = Volume(image, placement.affine, "a.u.")
     second = mr_image(_stream(seed, "t1"), samples, placement, scanner=T1) if t1 else None
     return PhantomPatient(
-        mr=(image := Volume(mr, placement.affine, "a.u.")),
-        ct=image.with_array(ct, "HU"),
-        mask=image.with_array((labels != Tissue.AIR).astype(np.uint8), "mask"),
-        labels=image.with_array(labels, "mask"),
-        ambiguous=image.with_array((labels == Tissue.INSERT).astype(np.uint8), "mask"),
+        mr=mr,
+        ct=mr.with_array(ct, "HU"),
+        mask=mr.with_array((labels != Tissue.AIR).astype(np.uint8), "mask"),
+        labels=mr.with_array(labels, "mask"),
+        ambiguous=mr.with_array((labels == Tissue.INSERT).astype(np.uint8), "mask"),
         prior=float(prior),
         bone_like=outcome,
-        t1=None if second is None else image.with_array(second),
+        t1=None if second is None else mr.with_array(second),
     )
 
 
@@ -130,6 +131,6 @@ def require_possible(seed: int, shape: Shape3, spacing: Spacing, prior: float = 
 
 
 def _stream(seed: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for each purpose, so that their numbers are independent."""
+    """The generator for one purpose. Generators for different purposes are independent."""
     key = ("anatomy", "placing", "mr", "ct", "outcome", "t1").index(purpose)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key,)))

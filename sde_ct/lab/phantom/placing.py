@@ -1,4 +1,4 @@
-"""The position of a phantom patient in the scanner, and of every sample in the anatomy."""
+"""The positions of a phantom patient in the scanner and of every sample in the anatomy."""
 
 from typing import NamedTuple
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from sde_ct.lab.phantom.placing import Placement, waves
 from sde_ct.lab.phantom.tissues import ADMIXTURE, INSERT_HU, Tissue, spin_echo, table
 
-BLUR_MM = 1.0  # standard deviation of either scanner's in-plane point spread
+BLUR_MM = 1.0  # standard deviation of the in-plane point spread function, in MR and CT
 CT_NOISE = 12.0  # HU
 
 
@@ -23,7 +23,7 @@ class Scanner(NamedTuple):
     tr: tuple[float, float] = (4000, 6500)  # ms, the range over patients
     te: tuple[float, float] = (85, 105)  # ms
     noise: float = 0.008  # per receiver channel, in units of the signal of pure protons
-    uneven: float = 0.13  # standard deviation of the log coil sensitivity between patients
+    uneven: float = 0.13  # standard deviation of the logarithm of the coil sensitivity
 
 
 # Scanner B has less T2 weighting, more noise and a less even coil.
@@ -79,8 +79,8 @@ def mr_image(
     1995).
 
     Args:
-      scanner: its times, noise and coil.
-      insert: signal of the ambiguous region in units of pure protons; None gives it no signal.
+      scanner: gives TR, TE, noise and coil.
+      insert: signal of the ambiguous region relative to pure protons; None gives it no signal.
     """
     tr, te = rng.uniform(*scanner.tr), rng.uniform(*scanner.te)
     contrast = spin_echo(table("t1"), table("t2"), table("pd"), tr=tr, te=te)

@@ -1,7 +1,7 @@
-"""Signed distances to simple shapes, the geometry that the phantom is drawn with.
+"""Signed distances to the simple shapes with which the phantom is drawn.
 
-Distances are in mm and negative inside. They are exact in the axial plane for chains and correct to
-first order for ellipsoids.
+Distances are in mm and negative inside. In the axial plane they are exact for chains of equal
+discs, approximate for tapered strips, and correct to first order for ellipsoids.
 """
 
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ class Grid:
         return columns, (self.y.min(axis=(0, 2)), self.y.max(axis=(0, 2)))
 
     def box(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> Index | None:
-        """The smallest index box with all x, y in [low, high] and all true entries of `levels`.
+        """The smallest index box that holds every sample with x, y in [low, high] and a true level.
 
-        The result is None if there are none.
+        None if there is no such x, y or level.
         """
         pairs = zip(self._ranges, low, high, strict=True)
         axes = [(most >= a) & (least <= b) for (least, most), a, b in pairs]
@@ -51,10 +51,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chain:
-    """In every axial plane, a polyline of discs joined by straight tapered strips.
+    """In every axial plane, a polyline of discs that straight tapered strips join.
 
-    `keys` gives the discs (x, y, radius) in mm at key levels z in mm. They are interpolated by
-    monotone cubic polynomials between the levels. A disc with a radius below 0 is absent.
+    `keys` maps key levels z to discs (x, y, radius), all in mm. Between the levels, discs are
+    interpolated by monotone cubic polynomials. A disc with a radius below 0 is absent.
     """
 
     keys: dict[float, Discs]
@@ -96,7 +96,7 @@ class Ellipsoid:
     def distance(
         self, grid: Grid, *, side: int = 1, lift: float = 0.0, grow: float = 0.0
     ) -> Stroke | None:
-        """As `Chain.distance`; to first order, f (f - 1) / |∇f| with f² = Σ (offset/radius)²."""
+        """As `Chain.distance`; to first order, (f - 1) / |∇f| with f² = Σ (offset/radius)²."""
         centre = np.array(self.centre) * [side, 1, 1] + [0, 0, lift]
         radii = np.array(self.radii) + grow
         levels = np.abs(grid.z - centre[2]) < radii[2] + MARGIN
@@ -104,13 +104,13 @@ class Ellipsoid:
         if box is None:
             return None
         offset = (grid.x[box] - centre[0], grid.y[box] - centre[1], grid.z[box[2]] - centre[2])
-        norm, gradient = (
+        f, f_gradient = (  # f and f |∇f|
             np.sqrt(
                 sum((d / np.float32(r**power)) ** 2 for d, r in zip(offset, radii, strict=True))
             )
             for power in (1, 2)
         )
-        return box, (norm * (norm - 1) / np.maximum(gradient, 1e-6)).astype(np.float32)
+        return box, (f * (f - 1) / np.maximum(f_gradient, 1e-6)).astype(np.float32)
 
 
 Shape = Chain | Ellipsoid

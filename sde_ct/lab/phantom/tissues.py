@@ -1,6 +1,6 @@
-"""The look of each tissue of the phantom in T2-weighted MR and in CT.
+"""The properties that determine how each tissue of the phantom looks in MR and in CT.
 
-Relaxation times are approximate, for 3 T, and rounded. Fat, muscle, marrow and prostate follow
+Relaxation times are approximate, rounded values for 3 T. Fat, muscle, marrow and prostate follow
 de Bazelaire et al., Radiology 230:652 (2004); cartilage and blood follow Stanisz et al., Magn Reson
 Med 54:507 (2005). Studies differ (see the review of Bojorquez et al., Magn Reson Imaging 35:69,
 2017): the T2 of muscle is about 29 and 50 ms in these two, and a value between them is used here.

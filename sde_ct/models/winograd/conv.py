@@ -16,7 +16,7 @@ _direct = jax.make_user_context(False)
 
 
 def direct() -> contextlib.AbstractContextManager:
-    """Functions traced inside use XLA's convolutions, for comparison and to count operations."""
+    """A context in which functions are traced with XLA's convolutions, to compare or to count."""
     return _direct(True)
 
 

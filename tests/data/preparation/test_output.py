@@ -29,7 +29,7 @@ def test_another_request_for_the_same_folder_is_refused(cohort, tmp_path):
     split = {"train": [n for n in names if n != names[0]], "test": [names[0]]}
     cases = find_cases("synthrad2023", cohort, Patterns())
     assert moved != names[0]
-    with pytest.raises(InputError, match="now it would be in"):
+    with pytest.raises(InputError, match=r"has patient .* in .*, not in .*: leave the patient"):
         prepare(cases, output, source="synthrad2023", split=split, size=(16, 16))
     assert read_prepared(output) == data
 

@@ -118,7 +118,7 @@ def test_what_the_ct_did_not_measure_is_masked(cohort, tmp_path):
     np.testing.assert_array_equal(from_slices(case.load("valid"), case.grid).array > 0, disc)
     lost = 1 - (body & disc).sum() / body.sum()
     assert report["1PA001"]["body_outside_field_of_view"] == pytest.approx(lost, abs=1e-4)
-    assert f"{100 * lost:.1f} % of the body lie outside" in report["1PA001"]["warnings"][0]
+    assert f"{100 * lost:.1f} % of the body lies outside" in report["1PA001"]["warnings"][0]
     slices = data.cases["1PA001"]
     assert slices.load("ct")[slices.load("mask") > 0].min() == -900
     whole = report["1PA002"]
@@ -214,6 +214,8 @@ def test_a_second_run_does_only_what_is_missing_or_has_changed(cohort, tmp_path)
     for part, names in first.split.items():
         assert set(names) <= set(second.split[part])
     assert prepared_of(cohort, output) == second and times(output) == after
+    (output / "cases" / "1PA002" / "valid.nii.gz").unlink()
+    assert prepared_of(cohort, output) == second
 
 
 def test_an_interrupted_run_leaves_whole_patients_and_goes_on(cohort, tmp_path, monkeypatch):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sde_ct.data.preparation import registration
-from sde_ct.data.preparation.registration import mutual_information, register
+from sde_ct.data.preparation import aligned, registration
+from sde_ct.data.preparation.registration import Registered, mutual_information, register
+from sde_ct.data.sources.patient import Patient
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.volumes.volume import Volume
@@ -132,6 +133,17 @@ def test_a_deformation_is_found_where_there_is_one_and_only_there(patient):
     assert shared["before"] < shared["rigid"] < shared["deformable"]
     same = register(patient.ct, patient.mr, patient.mask, "deformable")
     assert same.quality["kept"] in ("rigid", "as given")
+
+
+@pytest.mark.parametrize("kept", [{}, {"kept": "rigid"}])
+def test_only_a_deformation_that_is_used_is_said_to_fold(patient, monkeypatch, kept):
+    everywhere = np.ones(patient.mr.array.shape, bool)
+    folded = Registered(patient.ct, everywhere, np.eye(4), {"least_jacobian": -0.1, **kept})
+    monkeypatch.setattr(aligned, "register", lambda *_: folded)
+    given = Patient(patient.mr, patient.ct, patient.mask, files={})
+    warnings = aligned.aligned(given, "deformable").patient.warnings
+    assert any("the deformation folds" in w for w in warnings) == (not kept)
+    assert any("was not used (CT kept: rigid)" in w for w in warnings) == bool(kept)
 
 
 def test_mutual_information():

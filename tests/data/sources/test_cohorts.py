@@ -215,7 +215,11 @@ NO_NNUNET = {
     "two CTs": ({"channel_names": {"0": "CT", "1": "sCT"}}, "2 channels have the name of a CT"),
     "no MR": ({"channel_names": {"0": "CBCT", "1": "CT"}}, "no channel has the name MR"),
     "no numbers": ({"channel_names": {"MR": 0}}, "must have numbers as keys"),
-    "no table": ({"channel_names": ["MR"]}, "channel_names is no table"),
+    "no table": ({"channel_names": ["MR"]}, "channel_names is not an object"),
+    "same names": (
+        {"channel_names": {"0": "MR T1", "1": "MR_T1", "2": "CT"}},
+        "two MR channels have the same name",
+    ),
     "no images": ({"channel_names": {"0": "MR"}, "file_ending": ".mha"}, r"holds no X_0000\.mha"),
 }
 

@@ -379,7 +379,7 @@ def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, t
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["2_04_P"]
     assert report["body_outside_field_of_view"] > 0.2
     assert any(
-        "outside the field of view of MR or CT and are masked" in warning
+        "outside the field of view of MR or CT and is masked" in warning
         for warning in report["warnings"]
     )
 

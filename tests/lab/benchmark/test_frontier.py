@@ -49,7 +49,7 @@ def test_the_cheapest_as_good_as_the_reference():
 def test_equal_totals_pair_one_sampler_at_one_cost():
     assert equal_totals(POINTS) == [(POINTS[7], POINTS[6])]
     text = " ".join(sentences(POINTS))
-    assert "dpm at 20 (MAE 80.7 HU" in text and "in 1 of 1" in text
+    assert "dpm with 20 evaluations (MAE 80.7 HU" in text and "in 1 of 1" in text
 
 
 def test_settings_leave_out_what_a_sampler_cannot():
