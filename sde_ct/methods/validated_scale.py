@@ -90,7 +90,7 @@ def measured(
     names = (*AT_HU, *AT_FREQUENCY, EXPONENT)
     figures = dict(zip(names, map(float, (*scale, *gains, exponent)), strict=True))
     if batch.patient is not None:
-        axis = np.asarray(parts.in_units(AXIS))
+        axis = np.asarray(parts.in_units(np.array(AXIS)))
         figures |= measured_effect(axis, here, error - added, valid, np.asarray(batch.patient))
     return figures if np.isfinite(list(figures.values())).all() else {}
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from sde_ct.config import Experiment
-from sde_ct.data.dataset import eval_batches
+from sde_ct.data.dataset import Example, eval_batches
 from sde_ct.data.prepared import Prepared
 from sde_ct.data.slabs import as_slices
 from sde_ct.methods import build_method
@@ -43,7 +43,7 @@ def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> 
     numbers = [list(group) for _, group in patients]
     each = max(max(SLICES // len(numbers), LEAST) // slab, 1)
     chosen = [(i, p) for p, patient in enumerate(numbers) for i in _spread(patient, each)]
-    examples = [source[i] | {"patient": np.asarray(p)} for i, p in chosen]
+    examples: list[Example] = [{**source[i], "patient": np.asarray(p)} for i, p in chosen]
     # `preview` draws a batch with one covariance of the noise, but patients may differ in it.
     size = max(config.data.batch_size // devices, 1) if slab == 1 else 1
     return [Batch(**as_slices(batch, slab)) for batch in eval_batches(examples, size)]
