@@ -43,10 +43,10 @@ def plan_of_flags(
     """The plan of the flags --rays and --stopping_power; None without --rays.
 
     Args:
-        target: the flag --target, which belongs to --rays; programs that need none give "".
+        target: the flag --target, which --rays needs; "" in programs without this flag.
 
     Raises:
-        InputError: a flag is wrong or lacks another one.
+        InputError: a flag has a wrong value, or a flag that it needs is missing.
     """
     if not gantry:
         if target or table:

@@ -34,7 +34,7 @@ class ByTissue(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """Volumes in HU. Bounds are rounded outwards to whole HU, so that files lose no coverage.
+    """Volumes in HU. Bounds are rounded outwards to whole HU, so that int16 files lose no coverage.
 
     Bounds end at `LOWEST` and `HIGHEST`, which no CT of the fit exceeds. The upper bound may exceed
     the window of the training, as real CTs do in metal and enamel.
@@ -57,8 +57,8 @@ class Recalibration:
 
     Attributes:
         coverage: the share of voxels that the intervals are to cover, in (0, 1).
-        factors: of the spread, by variance scaling.
-        half_widths: of the intervals, in floored spreads.
+        factors: the spread is multiplied by these (variance scaling).
+        half_widths: of the intervals, as multiples of the floored spread.
         patients, voxels: how many each tissue was fitted on. A tissue with too few voxels for a
             quantile has 0 patients and the half-width of the whole body.
         network: the step, weights and sampling options of the network, as plain JSON values.
@@ -87,7 +87,7 @@ class Recalibration:
     def apply(self, mean: CtVolume, spread: CtVolume) -> Calibrated:
         """The corrected spread and intervals, from the mean and standard deviation of draws, HU.
 
-        Raises InputError where the shapes differ.
+        Raises InputError if the shapes differ.
         """
         if mean.shape != spread.shape:
             raise InputError(
@@ -112,7 +112,7 @@ class Recalibration:
 
 
 def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
-    """Write the file completely or not at all. Raises InputError where it exists."""
+    """Write the file completely or not at all. Raises InputError if it exists."""
     path = Path(path)
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again.")
@@ -121,7 +121,7 @@ def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
 
 
 def read(path: str | os.PathLike) -> Recalibration:
-    """Read the file of `write`. Raises InputError where it is missing or damaged."""
+    """Read the file of `write`. Raises InputError if it is missing or damaged."""
     try:
         return Recalibration.from_json(read_json(Path(path)))
     except FileNotFoundError as error:

@@ -35,7 +35,7 @@ def lines(judgements: Judgements) -> list[str]:
 
 
 def range_lines(judgements: Judgements) -> list[str]:
-    """Terminal tables of path lengths against the real CT; a single patient also has his own."""
+    """Tables of path lengths for a terminal; first that of a patient who is a method's only one."""
     alone = [ranges for of in _rays(judgements).values() if len(of) == 1 for ranges in of.values()]
     return [
         *(line for ranges in alone for line in (*range_table.lines(ranges), "")),
@@ -51,7 +51,7 @@ def of_methods(judgements: Judgements) -> dict[str, dict[str, SpreadError]]:
 
 
 def _errors(methods: Mapping[str, Mapping[str, SpreadError]], what: str) -> list[str]:
-    """Spread and error of figures over patients."""
+    """Spread and error of figures over patients, as a table."""
     table = [
         ["method", what, "patients", "error of mean", "RMS error", "spread", "spread over error"]
     ]
