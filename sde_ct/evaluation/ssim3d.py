@@ -18,7 +18,7 @@ from sde_ct.evaluation.metrics import SSIM_K, SSIM_SIDE
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask
 
 SIDE = SSIM_SIDE["uniform"]  # voxels along each side of the window
-CROP = SIDE // 2  # voxels taken off every face
+CROP = SIDE // 2  # voxels cropped from every face
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of the scales, finest first
 MS_SIDE = 97  # voxels; halving this four times, rounding up, leaves the 7 of the window
 
@@ -34,7 +34,7 @@ def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) ->
             the volume's faces, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
-    x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
+    x, y = (_shifted(volume, mask, low, high) for volume in (ct, sct))
     near = _window(mask)
     _, similarity = structural_similarity(
         x[near.box], y[near.box], win_size=SIDE, data_range=high - low,
@@ -55,7 +55,7 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
         InputError: the mask has no voxel left at one of the scales, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
-    x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
+    x, y = (_shifted(volume, mask, low, high) for volume in (ct, sct))
     short = [max(0, MS_SIDE - n) for n in mask.shape]
     x, y, mask = (np.pad(v, [(n // 2, n - n // 2) for n in short], "edge") for v in (x, y, mask))
     product = 1.0
@@ -69,8 +69,8 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
     return product
 
 
-def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
-    """Shift values to start at 0, because SSIM compares means as ratios, and water has 0 HU."""
+def _shifted(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
+    """Clip and shift to start at 0, because SSIM compares means as ratios, and water has 0 HU."""
     return np.where(mask, np.clip(volume, low, high).astype(np.float64) - low, 0.0)
 
 
