@@ -53,9 +53,7 @@ def export_case(
     volumes |= {f"structures/{name}": structure for name, structure in structures.items()}
     for name, volume in volumes.items():
         if not same_grid(canonical(volume), canonical(ct)):
-            raise InputError(
-                f"{folder.name}: {name} lies on another grid than the CT: resample it."
-            )
+            raise InputError(f"{folder.name}: {name} lies on another grid than ct: resample it.")
     for name, volume in volumes.items():
         # matRad ignores the direction of the axes, so all volumes must have the axes of DICOM.
         write_volume(folder / f"{name}.mha", left_posterior_superior(volume))

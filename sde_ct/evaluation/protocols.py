@@ -92,8 +92,8 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
         InputError: shapes differ, the mask is empty, or voxels are not finite.
     """
     mask = masks.as_mask(mask, ct, prediction=sct)
-    similarity = _body if protocol.region == "body" else _whole_slices
-    psnr, ssim = similarity(protocol, ct, sct, mask)
+    score = _body if protocol.region == "body" else _whole_slices
+    psnr, ssim = score(protocol, ct, sct, mask)
     figures = {"psnr": psnr, protocol.similarity.removesuffix("_3d"): ssim}
     for column in (*SHARED, *protocol.columns):
         if column.measure:

@@ -1,4 +1,4 @@
-"""Mean and variance of draws, and the variance of several networks split into its two causes."""
+"""Mean and variance of draws, and the split of several networks' variance into its two causes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,10 +1,9 @@
 """All scores of the draws, per patient and over patients, and `uncertainty.json`.
 
 Tissues are classified in the real CT or, with "shown" before their name, in the mean of the draws.
-In voxels that are bone in the real CT, even calibrated draws are too soft on average, because the
-voxels were selected by their outcome (Lerch et al., Stat. Sci. 32(1), 2017). Judge calibration over
-all voxels or by shown tissues, which are known without a CT. Compare samplers by either kind of
-tissue. `recalibration` corrects a spread.
+In bone of the real CT, even calibrated draws are less dense on average, because these voxels were
+selected by their outcome (Lerch et al., Stat. Sci. 32(1), 2017). Judge calibration over all voxels
+or by shown tissues, which are known without a CT. Compare samplers by either kind of tissue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from sde_ct.uncertainty.text import aligned
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
-ELSEWHERE = ("figures", "ranges", "notes")  # fields that metrics.csv, rays.json and `warnings` hold
+ELSEWHERE = ("figures", "ranges", "notes")  # of `Judged`, in metrics.csv, rays.json, `warnings`
 OVERCONFIDENT = 0.5  # spread-skill; a spread below this share of the error gives a warning
 
 

@@ -80,7 +80,8 @@ def range_figures(
 
     Args:
         draws, matrix, table: as for `path_lengths`.
-        ct: the real CT on the same grid, HU. It must be measured along all rays.
+        ct: the real CT on the same grid, HU. The length of a ray is valid only if the CT measured
+            the whole ray.
 
     Raises:
         InputError: fewer than 2 draws, or `path_lengths` refuses an image.

@@ -61,7 +61,7 @@ class PatientBounds:
         unit: of the figure, a key of `FLOORS`.
         coverage: the share of new patients' figures that the bounds are to cover, in (0, 1).
         floor: the floor of the spread, in the unit.
-        half_width: q, of the bounds, as a multiple of s; may be infinite.
+        half_width: q in mean ± q s; may be infinite.
         patients: K.
     """
 

@@ -53,7 +53,7 @@ class RangeBounds:
         if self.verified.keys() >= {"patients", "covered"} and isfinite(self.centre.half_width):
             count, share = self.verified["patients"], self.verified["covered"]
             patients = f"{count} test patient{'s' if count != 1 else ''}"
-            sentences.append(f"In {patients}, {share:.0%} of these path lengths lie within them.")
+            sentences += [f"In {patients}, {share:.0%} of these lengths lie within the bounds."]
         return sentences
 
     def to_json(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ The corrections depend on the tissues of the *mean of the draws*, which are know
 patients have the same weight, whatever their size, because a patient's voxels are not independent.
 """
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +56,7 @@ class Recalibration:
 
     Attributes:
         coverage: the share of voxels that the intervals are to cover, in (0, 1).
-        factors: the spread is multiplied by these (variance scaling).
+        factors: by which the spread is multiplied (variance scaling).
         half_widths: of the intervals, as multiples of the floored spread.
         patients, voxels: how many each tissue was fitted on. A tissue with too few voxels for a
             quantile has 0 patients and the half-width of the whole body.
@@ -111,19 +110,17 @@ class Recalibration:
         return built(cls, record)
 
 
-def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
+def write(path: Path, recalibration: Recalibration) -> None:
     """Write the file completely or not at all. Raises InputError if it exists."""
-    path = Path(path)
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again.")
     write_json(path, recalibration.to_json())
-    return path
 
 
-def read(path: str | os.PathLike) -> Recalibration:
+def read(path: Path) -> Recalibration:
     """Read the file of `write`. Raises InputError if it is missing or damaged."""
     try:
-        return Recalibration.from_json(read_json(Path(path)))
+        return Recalibration.from_json(read_json(path))
     except FileNotFoundError as error:
         raise InputError(
             f"{path} does not exist: calibrate first (launch/calibrate.py)."

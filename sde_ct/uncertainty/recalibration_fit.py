@@ -35,11 +35,11 @@ def fit(
 ) -> Recalibration:
     """Fit the corrections of each tissue on validation patients.
 
-    The factor² = mean error² / ((M+1)/M · mean spread²) makes the spread-skill 1 on these patients.
+    With factor² = mean error² / ((M+1)/M · mean spread²), the spread-skill is 1 on these patients.
     Laves et al. (MIDL 2020) scale variances too, but by a mean of ratios, in which voxels of tiny
-    spread dominate. The intervals mean ± q s are split-conformal (Lei et al.,
-    J. Am. Stat. Assoc. 113, 2018), with s = √(spread² + `SPREAD_FLOOR`²) and q the `coverage`
-    quantile of |error| / s, in which all patients have equal weight.
+    spread dominate. The intervals mean ± q s are split-conformal (Lei et al., J. Am. Stat. Assoc.
+    113, 2018), with s = √(spread² + `SPREAD_FLOOR`²) and q the `coverage` quantile of |error| / s,
+    in which all patients have equal weight.
 
     Args:
         patients: at least one.

@@ -32,7 +32,7 @@ class StructureBounds:
             if name in self.verified and isfinite(bounds.half_width):
                 count, share = self.verified[name]["patients"], self.verified[name]["covered"]
                 patients = f"{count} test patient{'s' if count != 1 else ''}"
-                sentences.append(f"In {patients}, {share:.0%} of these means lie within them.")
+                sentences += [f"In {patients}, {share:.0%} of these means lie within the bounds."]
         return sentences
 
     def to_json(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def lines(judgements: Judgements) -> list[str]:
     sentence = (
         "Sums over voxels, medians over patients: spread over error of the mean HU of lines, and "
         "the change from slice to slice of a draw over that of the real CT (1 is right); energy "
-        "and variogram score in HU (low is right)."
+        "and variogram score in HU (lower is better)."
     )
     structures = {m: of.structures for m, of in judgements.items() if of.structures}
     return [
@@ -35,7 +35,7 @@ def lines(judgements: Judgements) -> list[str]:
 
 
 def range_lines(judgements: Judgements) -> list[str]:
-    """Tables of path lengths for a terminal; first that of a patient who is a method's only one."""
+    """Tables of path lengths for a terminal; the only patient of a method also has one."""
     alone = [ranges for of in _rays(judgements).values() if len(of) == 1 for ranges in of.values()]
     return [
         *(line for ranges in alone for line in (*range_table.lines(ranges), "")),

@@ -74,7 +74,7 @@ def of_rays(patients: Sequence[TargetRanges]) -> dict[str, SpreadError]:
     for ranges in patients:
         figures = ranges.figures
         for name, rays in ranges.groups().items():
-            if figures.real is not None and np.isfinite(figures.real[rays]).all() and rays.size:
+            if figures.real is not None and np.isfinite(figures.real[rays]).all():
                 columns = (figures.real[rays], figures.mean[rays], figures.spread[rays])
                 values, draws = found.setdefault(name, ([], []))
                 values.append(Patient(*columns))
