@@ -68,7 +68,7 @@ def plan_of_flags(
                 f"--rays: '{word}' is no gantry angle: give degrees from 0 to below 360, with "
                 "commas between them."
             )
-        if angle in angles:
+        if any(abs(angle - one) < 1e-3 for one in angles):  # rows are named by six digits
             raise InputError(f"--rays holds the gantry angle {angle:g} twice: give it once.")
         angles.append(angle)
     name = table or "pyradplan"
