@@ -8,8 +8,8 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.hounsfield import fault
 from sde_ct.volumes.volume import Volume
 
-# HU of air, its tolerance, and the least share of such voxels in a CT.
-AIR, NEAR, SHARE = -1000, 100, 0.1
+AIR, NEAR = -1000, 100  # HU of air, and its tolerance
+SHARE = 0.1  # least share of air in a CT
 LABELS = 8  # labels have at most this many values; an 8-bit MR has dozens
 SAMPLE = 50_000  # about this many voxels are examined first
 

@@ -13,7 +13,7 @@ from skimage.measure import points_in_poly
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
-from sde_ct.volumes.dicom.slice import read_header
+from sde_ct.volumes.dicom.slice import may_be_dicom, read_header
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
@@ -39,6 +39,11 @@ class Roi(NamedTuple):
     frame: str  # frame of reference; may be empty
     polygons: tuple[Polygon, ...]  # closed
     instance: str  # UID of the structure set
+
+
+def is_structure_set(file: Path) -> bool:
+    """Whether a file is an RTSTRUCT. Raises InputError if it may be one but cannot be read."""
+    return may_be_dicom(file) and read_header(file).get("Modality") == "RTSTRUCT"
 
 
 def read_structures(file: Path) -> tuple[Roi, ...]:
