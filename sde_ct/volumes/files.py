@@ -115,7 +115,7 @@ def _read(
 def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
     """The DICOM series at a path, with its headers read; for other formats, the path itself.
 
-    Raises InputError as `open_series` does, or if there are choices but the path is no DICOM.
+    Raises InputError as `open_series` does, or if there are choices but the path is not DICOM.
     """
     if format_of(path) == "DICOM":
         return open_series(path, choices)

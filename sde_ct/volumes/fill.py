@@ -49,10 +49,10 @@ def constant_parts(
 def plain_fill(hu: Shaped[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """The voxels of a CT (HU) that are filled with a value other than that of air.
 
-    A smallest value above that of air is not such a fill: it is the air of a CT that was clipped at
-    a lower limit. Tissue that was clipped at an upper limit is not a fill either, because it does
-    not lie beyond the convex hull of the other voxels. The constant tissue of a phantom is a fill
-    only if it covers a whole face of the box.
+    If the CT's smallest value lies above the HU of air, it is not a fill but the air of a CT that
+    was clipped at a lower limit. Tissue that was clipped at an upper limit is not a fill, because
+    it does not lie beyond the convex hull of the other voxels. The constant tissue of a phantom is
+    a fill only if it covers a whole face of the box.
     """
     hu = np.rint(np.asarray(hu, np.float32))
     filled = np.zeros(hu.shape, bool)
@@ -95,7 +95,7 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Remove border voxels that have the value by chance: those in no 2 x 2 plate of a part."""
+    """Remove border voxels that have the value by chance: those outside every 2 x 2 plate."""
     plates = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
     return np.logical_or.reduce([ndimage.binary_opening(part, plate) for plate in plates])
 

@@ -1,4 +1,4 @@
-"""Check that a volume given as an MR is no CT, mask or labels."""
+"""Check that a volume given as an MR is not a CT, a mask or labels."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ SAMPLE = 50_000  # about this many voxels are examined first
 
 
 def require_mr(volume: Volume, path: Path) -> None:
-    """Raise InputError if a volume is plainly no MR."""
+    """Raise InputError if a volume is plainly not an MR."""
     if problem := no_mr(volume):
         raise InputError(f"{path} {problem}: give the MR")
 
 
 def no_mr(volume: Volume) -> str | None:
-    """The evidence that a volume is no MR; None if there is none or all voxels are equal."""
+    """The evidence that a volume is not an MR; None if there is none or all voxels are equal."""
     array = volume.array
     if np.mean(np.abs(array - AIR) < NEAR) > SHARE and fault(volume) is None:
         low, high = float(array.min()), float(array.max())

@@ -45,7 +45,7 @@ def find_structures(
     Args:
         folder: masks and RTSTRUCT files.
         image: the file of the patient's image, for messages.
-        frame: frame of reference of this image, empty if it is no DICOM; None reads it from the
+        frame: frame of reference of this image, empty if it is not DICOM; None reads it from the
             file if there are contours.
 
     Raises:

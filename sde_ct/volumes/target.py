@@ -16,7 +16,7 @@ def read_target(given: str, like: Volume, image: str, frame: str = "") -> Volume
       given: path of a mask or an RTSTRUCT file, followed by `:ROI` if the file holds several ROIs.
       like: the image in which the target lies.
       image: what errors call that image.
-      frame: frame of reference of that image; empty if it is no DICOM.
+      frame: frame of reference of that image; empty if it is not DICOM.
 
     Raises:
       InputError: the file cannot be used, has no such ROI or another frame of reference, lies on

@@ -41,7 +41,7 @@ def slices_of(header: Dataset, file: Path) -> list[Slice]:
 
 
 def frame_header(header: Dataset, index: int) -> Dataset:
-    """The tags of one frame, as a single-frame file would hold them."""
+    """One frame's tags, merged from the file, its shared groups and the frame's own groups."""
     frame = Dataset()
     frame.update({e.tag: e for e in header if e.keyword not in (SHARED, EACH, "NumberOfFrames")})
     for groups in (*(header.get(SHARED) or ())[:1], header[EACH].value[index]):

@@ -15,7 +15,7 @@ from sde_ct.volumes.volume import GRID_TOLERANCE
 
 # If coordinates are rounded to 0.1 mm, slices lie at most this far from a straight line (measured).
 PLACE_MM = 0.12
-TILT = 1e-3  # radians from the normal to the stack; a smaller angle is rounding, not gantry tilt
+TILT = 1e-3  # radians between mean step and normal; a smaller angle is rounding, not gantry tilt
 LEAST_MM = 1e-3  # slices that are nearer to each other are in the same place
 
 
