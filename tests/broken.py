@@ -113,8 +113,8 @@ NIFTI = {
     "no place": ("mr", in_header(252, "2h", 0, 0), "sform_code and qform_code are 0"),
     "no size of voxels": ("mr", no_size, "has voxels of 0 mm: correct spacing and unit"),
     "no magic": ("mr", in_header(344, "4s", b"", kind="mr"), "damaged"),
-    "mirrored": ("ct", mirrored, "has a sform that mirrors its qform"),
-    "byte order": ("ct", swapped, "above 4000, as in a wrong byte order"),
+    "mirrored": ("ct", mirrored, "has an sform that mirrors its qform"),
+    "byte order": ("ct", swapped, "above 4000, as in an MR or in a file with a wrong byte order"),
     "byte order of the header": (
         "mr",
         in_header(40, "8h", *(n << 8 for n in (3, 6, 5, 4, 1, 1, 1, 1))),
@@ -194,7 +194,7 @@ METAIMAGE = {
             test_metaimage.save(p, compress=False),
             test_metaimage.header(p, "ByteOrderMSB = False", "ByteOrderMSB = True"),
         ),
-        "above 4000, as in a wrong byte order",
+        "above 4000, as in an MR or in a file with a wrong byte order",
     ),
     "text voxels": (
         lambda p: (
@@ -205,7 +205,7 @@ METAIMAGE = {
     ),
     "voxels elsewhere": (lambda p: renamed(p, "../../secret.raw"), "outside its folder"),
     "voxels anywhere": (lambda p: renamed(p, "/etc/passwd"), "outside its folder"),
-    "a list of slices": (lambda p: renamed(p, "LIST"), "which is no file beside it"),
+    "a list of slices": (lambda p: renamed(p, "LIST"), "needs its voxels"),
     "spacing in metres": (
         lambda p: test_metaimage.header(
             p, r"^ElementSpacing.*$", "ElementSpacing = 1e-3 1e-3 3e-3"
@@ -387,7 +387,7 @@ PATIENT = {
         lambda f: (flat(f), (f / "mr003.dcm").write_bytes(b"")),
         "mr003.dcm is damaged",
     ),
-    "flat, one missing": (lambda f: (flat(f), (f / "mr004.dcm").unlink()), "misses 1 slices"),
+    "flat, one missing": (lambda f: (flat(f), (f / "mr004.dcm").unlink()), "lacks 1 slices"),
     "flat, beside a volume": (lambda f: (flat(f), sound(f, "mr")), "all match 'mr\\*'"),
     "loop": (loop, "has no MR|holds no MR|symbolic links"),
     "loop of folders": (looped_folder, "holds no MR that matches"),

@@ -459,7 +459,7 @@ SYNTHESIZE = {
     ),
     "a target on another grid": (
         DRAWN + RAYS,
-        "t.nii.gz lies on another grid than bert",
+        "lies on another grid than bert",
         voxels(MR, lambda a: (a > a.mean()).astype("u1")[1:], "t.nii.gz"),
     ),
     "an ROI of a mask": (

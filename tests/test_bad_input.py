@@ -123,7 +123,7 @@ FLAGS = {
     "size": (["--size=large"], "--size=large: give one number, or two as y,x"),
     "existing": (["--output=EMPTY"], "exists: choose another output"),
     "t1": (["--t1"], "--t1 works only with --source=gold_atlas: leave it out"),
-    "no tag": (["--choose=TE=90"], "--choose=TE=90: write a keyword of DICOM and its value"),
+    "no tag": (["--choose=TE=90"], "--choose=TE=90: write a DICOM keyword and its value"),
     "choose": (
         ["--source=synthrad2023", "--choose=EchoTime=9"],
         "--choose works only with --source=pairs",
@@ -331,7 +331,7 @@ def test_one_broken_patient_stops_no_other(place):
     done = prepare(place)
     assert done.status == 2 and "bert  refused" in done.out + done.err
     told = (place / "data" / "report.json").read_text()
-    assert "misses 1 slices" in told and "anna" in (place / "data" / "dataset.json").read_text()
+    assert "lacks 1 slices" in told and "anna" in (place / "data" / "dataset.json").read_text()
 
 
 @contextlib.contextmanager

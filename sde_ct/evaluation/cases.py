@@ -1,4 +1,4 @@
-"""Read, check and evaluate matched files. A case that cannot be used does not stop the others."""
+"""Read, check and evaluate matched files. A case that cannot be used stops no other case."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ class Evaluated(NamedTuple):
     rows: list[Row]
     refused: list[Refusal]
     judged: dict[str, Judged]
-    doubts: dict[str, str]  # by patient, the reason why the prediction may not be in HU
+    doubts: dict[str, str]  # by patient, why the prediction or its draws may be wrong
 
 
 class EvaluatedCase(NamedTuple):
@@ -39,7 +39,7 @@ class EvaluatedCase(NamedTuple):
 
     row: Row
     judged: Judged | None  # None without draws
-    doubt: str  # reason why the prediction may not be in HU; empty if there is none
+    doubt: str  # why the prediction or its draws may be wrong; empty without a doubt
 
 
 class DrawnCase(NamedTuple):
@@ -53,7 +53,7 @@ class DrawnCase(NamedTuple):
     measured: Mask  # where the real CT was measured
 
 
-Further = Callable[[CaseFiles, Judged, DrawnCase], Judged]  # adds scores to those of the voxels
+Further = Callable[[CaseFiles, Judged, DrawnCase], Judged]  # adds scores to those of `judge`
 
 
 def evaluate_methods(
@@ -76,8 +76,8 @@ def evaluate_methods(
     }
     common = set.intersection(*({r.patient for r in rows} for rows, *_ in results.values()))
     reason = (
-        "Another method has no figures for this case: correct its files, or evaluate this method "
-        "alone."
+        "Another method has no figures for this case: correct the files of that method, or "
+        "evaluate this method alone."
     )
     for method, (rows, refused, judged, doubts) in results.items():
         alone = [Refusal(r.patient, reason) for r in rows if r.patient not in common]
@@ -120,8 +120,8 @@ def evaluate_files(
     """Read, check and evaluate one case, with its draws if there are any.
 
     A prediction or draw that does not look like HU is named in `doubt`, as is a prediction that is
-    not the mean of the draws. Its figures still count, because a method must not gain if its worst
-    cases drop out. A reference not in HU is refused.
+    not the mean of the draws. The case still counts, because a method must not gain if its worst
+    cases drop out. A reference that is not in HU is refused.
 
     Args:
         z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined
@@ -159,11 +159,10 @@ def evaluate_files(
         judged = further(files, judged, drawn) if further else judged
         return EvaluatedCase(Row(method, files.name, figures | judged.figures), judged, doubt)
     if files.spread:
-        inside = mask > 0
         spread = read_on_grid(files.spread, "a.u.", ct, files.reference).array[..., z_slices]
         if spread.min() < 0:
             raise InputError(f"{files.spread} holds values below 0: give standard deviations.")
-        figures["spearman"] = spearman(spread[inside], (predicted - real)[inside])
+        figures["spearman"] = spearman(spread[mask], (predicted - real)[mask])
     return EvaluatedCase(Row(method, files.name, figures), None, doubt)
 
 
@@ -184,7 +183,7 @@ def _other_draws(
     predicted: Float[np.ndarray, "x y z"],
     mask: Bool[np.ndarray, "x y z"],
 ) -> str:
-    """A warning if the prediction is not the mean of the draws, else an empty text."""
+    """A doubt if the prediction is not the mean of the draws, else an empty text."""
     apart = float(np.abs(draws.mean(axis=0) - predicted)[mask].mean())
     if apart <= ROUNDED:
         return ""

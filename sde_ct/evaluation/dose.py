@@ -11,8 +11,8 @@ matRad reads a case by `[ct, cst] = matRad_importPatient('CASE/sct.mha', {'CASE/
 pyRadPlan by `pyRadPlan.io.load_binary_patient("CASE/sct.mha", "CASE/structures")`. Both take the
 names of structures from the file names, and use BODY as the patient's outline. pyRadPlan's dialog
 for single images guesses the content of a file from its data type. CTs are stored as int16 and
-structures as uint8, so that the guess is right. A spread would be taken for a CT, structures or a
-dose and is therefore not exported.
+structures as uint8, so that the guess is right. A spread is not exported, because it would be
+mistaken for a CT, structures or a dose.
 """
 
 import os
@@ -53,7 +53,7 @@ def export_case(
     volumes |= {f"structures/{name}": structure for name, structure in structures.items()}
     for name, volume in volumes.items():
         if not same_grid(canonical(volume), canonical(ct)):
-            raise InputError(f"{folder.name}: {name} lies on another grid than the CT: resample.")
+            raise InputError(f"{folder.name}: {name} lies on another grid than ct: resample it.")
     for name, volume in volumes.items():
         # matRad ignores the direction of the axes, so all volumes must have the axes of DICOM.
         write_volume(folder / f"{name}.mha", left_posterior_superior(volume))
@@ -89,7 +89,7 @@ def plan_exports(
             masks, without = find_structures(structures / case.name, case.reference)
             left_out += without
         exports[case.name] = case, masks
-    # Several methods share the structures, so that messages repeat.
+    # Several methods share the structures, so notes repeat.
     return exports, list(dict.fromkeys(left_out))
 
 

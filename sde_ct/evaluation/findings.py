@@ -15,9 +15,8 @@ from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Summary, summari
 Answer = tuple[list[bool], str]  # whether each claim holds, and the figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
 
-# Fraction of the real CT's fine detail; resampling alone loses less than a fifth.
-SMOOTH_BELOW = 0.8
-ARTEFACT_FACTOR = 1.1  # least ratio of the GAN's share of large errors to the CNN's
+SMOOTH_BELOW = 0.8  # of the real CT's fine detail; resampling alone loses less than a fifth
+ARTEFACT_FACTOR = 1.1  # artefacts: a share of large errors above this multiple of the CNN's
 SIMILARITY = (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))  # title, figure, digits
 
 
@@ -43,7 +42,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         ("Diffusion and score models beat CNN and GAN", _against_baselines),
         ("The -M averages beat single draws", _averages),
         ("ODE is the fastest sampler and PC the slowest", _speed),
-        ("DDPM has higher fidelity and spread than some SDE samplers, averaging helps", _ddpm),
+        ("DDPM has higher fidelity and spread than some SDE samplers, and averaging helps", _ddpm),
         ("The CNN over-smooths and the GAN has artefacts", _artefacts),
     )
     return [_ask(claim, question, summary) for claim, question in questions]
@@ -130,7 +129,7 @@ def _ddpm(summary: Summary) -> Answer:
     figures = (
         f"higher PSNR and SSIM than {', '.join(nearer) or 'none'}; wider spread than "
         f"{', '.join(wider) or 'none'}: {', '.join(f'{m} {s:.1f}' for m, s in spread.items())} HU; "
-        f"averaging takes its MAE from {single:.1f} to {average:.1f} HU; "
+        f"averaging changes its MAE from {single:.1f} to {average:.1f} HU; "
         f"{similarity(summary, PAPER)}"
     )
     return [bool(nearer), bool(wider), average < single], figures
@@ -146,8 +145,8 @@ def _artefacts(summary: Summary) -> Answer:
     cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))
     figures = (
         f"fine detail relative to the real CT, over-smooth below {SMOOTH_BELOW}: "
-        f"{listed(summary, 'detail', ('CNN', 'GAN'), 2)}; body wrong by more than "
-        f"{LARGE_ERROR:.0f} HU, artefacts from {ARTEFACT_FACTOR} times the CNN's: "
+        f"{listed(summary, 'detail', ('CNN', 'GAN'), 2)}; share of the body wrong by more than "
+        f"{LARGE_ERROR:.0f} HU, artefacts above {ARTEFACT_FACTOR} times the CNN's share: "
         f"CNN {cnn:.2f} %, GAN {gan:.2f} %"
     )
     return [detail < SMOOTH_BELOW, gan > ARTEFACT_FACTOR * cnn], figures

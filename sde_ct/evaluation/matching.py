@@ -57,8 +57,8 @@ def match_cases(
         prediction: a folder of `<case>.nii.gz` or of files in another format, or one file.
         reference: a folder or file in the same form, or any folder above SynthRAD's layout,
             `<case>/ct.nii.gz`.
-        mask: in the same form as `reference`, with `mask.nii.gz` instead of `ct.nii.gz`. None takes
-            the `mask.nii.gz` beside the reference's `ct.nii.gz`, if there is one.
+        mask: in the same form as `reference`, with `mask.nii.gz` instead of `ct.nii.gz`. If None,
+            the `mask.nii.gz` beside the reference's `ct.nii.gz` is used, if there is one.
         spread: standard deviations of the draws: a folder of `<case>.nii.gz`, or one file.
         draws: a folder of `<case>_00.nii.gz`, `<case>_01.nii.gz` …, or of folders `<case>` that
             contain the draws of that case and nothing else.
@@ -81,8 +81,8 @@ def match_cases(
     for kind, place in places.items():
         if place.is_file() and len(predictions) > 1:
             raise InputError(
-                f"{place} is one {KINDS[kind]} for {len(predictions)} predictions: give the folder "
-                "of all."
+                f"{place} is one {KINDS[kind]} for {len(predictions)} predictions: give a folder "
+                "with one for each."
             )
     indexes = {k: _nested(p, k) | files_by_name(p) for k, p in places.items() if p.is_dir()}
     all_draws = files_by_name(draws) if draws else {}

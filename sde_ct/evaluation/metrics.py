@@ -87,7 +87,7 @@ def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     The result is the ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of
     `DETAIL_SIGMA` voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask do
     not count, because the skin, which is alike in all predictions, would outweigh the anatomy. The
-    result is NaN if no voxel of the mask is left or the real CT has no detail.
+    result is NaN if no voxel of the mask remains or the real CT has no detail.
     """
     mask = as_mask(mask, ct, prediction=sct)
     cross = ndimage.generate_binary_structure(2, 1)[..., None]

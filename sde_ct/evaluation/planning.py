@@ -10,7 +10,7 @@ from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import DrawnCase
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.uncertainty.judgement import Judged
-from sde_ct.uncertainty.ranges import TargetRanges, target_ranges
+from sde_ct.uncertainty.ranges import target_ranges
 from sde_ct.uncertainty.ray_plan import RayPlan
 from sde_ct.uncertainty.structures import StructureMean, structure_mean
 from sde_ct.volumes.named import volumes_in
@@ -24,7 +24,7 @@ class Planning(NamedTuple):
 
     Attributes:
         plan: the rays; None for none.
-        target: the rays' target in a form that `read_target` takes, or a folder of masks by case.
+        target: the rays' target in a form that `read_target` reads, or a folder of masks by case.
         structures: a folder with a folder of masks or RTSTRUCT files for each case; None for none.
     """
 
@@ -56,7 +56,11 @@ class Planning(NamedTuple):
                 measured=drawn.measured,
             )
             judged = judged._replace(ranges=ranges)
-            notes += _unmeasured(ranges)
+            if ranges.unmeasured:
+                notes.append(
+                    f"the real CT did not measure {ranges.unmeasured} of {len(ranges.rays.gantry)} "
+                    "rays over their full length; they are left out of the comparison."
+                )
         if self.structures:
             structures, left_out = self._structures(files, drawn)
             judged = judged._replace(structures=structures)
@@ -89,12 +93,3 @@ class Planning(NamedTuple):
             else:
                 left_out.append(f"{name}, because the real CT did not measure it")
         return means, left_out
-
-
-def _unmeasured(ranges: TargetRanges) -> list[str]:
-    if not ranges.unmeasured:
-        return []
-    return [
-        f"the real CT did not measure {ranges.unmeasured} of {len(ranges.rays.gantry)} rays all "
-        "along; they are left out of the comparison."
-    ]

@@ -29,7 +29,7 @@ class Protocol:
 
     Attributes:
         window: lowest and highest HU, to which both volumes are clipped; its width is the peak
-            of PSNR and the range of SSIM. None takes each slice's own range in the *reference* CT.
+            of PSNR and the range of SSIM. None means each slice's own range in the *reference* CT.
         region: "body" counts the voxels of the mask. "slice" counts all voxels of the slices that
             contain some of the body, and averages the figures of these slices.
         similarity: "ssim" of axial slices or "ssim_3d" of the volume, in the column `ssim`, or
@@ -92,8 +92,8 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
         InputError: shapes differ, the mask is empty, or voxels are not finite.
     """
     mask = masks.as_mask(mask, ct, prediction=sct)
-    similarity = _body if protocol.region == "body" else _whole_slices
-    psnr, ssim = similarity(protocol, ct, sct, mask)
+    score = _body if protocol.region == "body" else _whole_slices
+    psnr, ssim = score(protocol, ct, sct, mask)
     figures = {"psnr": psnr, protocol.similarity.removesuffix("_3d"): ssim}
     for column in (*SHARED, *protocol.columns):
         if column.measure:

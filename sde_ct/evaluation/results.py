@@ -46,7 +46,7 @@ def write_metrics(
     Args:
         settings: how the predictions were made (draws, steps, slices and so on), JSON-ready.
         refused: the cases that could not be evaluated and why, JSON-ready.
-        warnings: the cases whose prediction may not be in HU and why, JSON-ready.
+        warnings: the cases whose prediction or draws may be wrong and why, JSON-ready.
 
     Raises:
         InputError: a file already exists, or `summarise` refuses the rows.

@@ -6,8 +6,6 @@ start at 0. The three outermost layers of voxels never count, because their wind
 volume.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
@@ -18,7 +16,7 @@ from sde_ct.evaluation.metrics import SSIM_K, SSIM_SIDE
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask
 
 SIDE = SSIM_SIDE["uniform"]  # voxels along each side of the window
-CROP = SIDE // 2  # voxels taken off every face
+CROP = SIDE // 2  # voxels cropped from every face
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of the scales, finest first
 MS_SIDE = 97  # voxels; halving this four times, rounding up, leaves the 7 of the window
 
@@ -34,13 +32,13 @@ def ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) ->
             the volume's faces, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
-    x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
-    near = _window(mask)
+    x, y = (_shifted(volume, mask, low, high) for volume in (ct, sct))
+    box, inner = _window(mask)
     _, similarity = structural_similarity(
-        x[near.box], y[near.box], win_size=SIDE, data_range=high - low,
+        x[box], y[box], win_size=SIDE, data_range=high - low,
         K1=SSIM_K[0], K2=SSIM_K[1], use_sample_covariance=True, full=True,
     )  # fmt: skip
-    return float(_crop(similarity)[near.mask].mean())
+    return float(_crop(similarity)[inner].mean())
 
 
 def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float) -> float:
@@ -55,7 +53,7 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
         InputError: the mask has no voxel left at one of the scales, or `as_mask` refuses the mask.
     """
     mask = as_mask(mask, ct, prediction=sct)
-    x, y = (_light(volume, mask, low, high) for volume in (ct, sct))
+    x, y = (_shifted(volume, mask, low, high) for volume in (ct, sct))
     short = [max(0, MS_SIDE - n) for n in mask.shape]
     x, y, mask = (np.pad(v, [(n // 2, n - n // 2) for n in short], "edge") for v in (x, y, mask))
     product = 1.0
@@ -63,25 +61,19 @@ def ms_ssim_3d(ct: CtVolume, sct: CtVolume, mask: Mask, low: float, high: float)
         if scale:
             x, y = _halved(x), _halved(y)
             mask = mask[::2, ::2, ::2]
-        near = _window(mask)
-        similarity = _weighted(x[near.box], y[near.box], high - low, weight)
-        product *= float(np.clip(_crop(similarity)[near.mask].mean(), 0, 1))
+        box, inner = _window(mask)
+        similarity = _weighted(x[box], y[box], high - low, weight)
+        product *= float(np.clip(_crop(similarity)[inner].mean(), 0, 1))
     return product
 
 
-def _light(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
-    """Shift values to start at 0, because SSIM compares means as ratios, and water has 0 HU."""
+def _shifted(volume: CtVolume, mask: Mask, low: float, high: float) -> CtVolume:
+    """Clip and shift to start at 0, because SSIM compares means as ratios, and water has 0 HU."""
     return np.where(mask, np.clip(volume, low, high).astype(np.float64) - low, 0.0)
 
 
-class _Window(NamedTuple):
+def _window(mask: Mask) -> tuple[tuple[slice, ...], Mask]:
     """The part of a volume that determines the similarity, and its mask without a `CROP` margin."""
-
-    box: tuple[slice, ...]
-    mask: Mask
-
-
-def _window(mask: Mask) -> _Window:
     inner = _crop(mask)
     if not inner.any():
         raise InputError(
@@ -90,7 +82,7 @@ def _window(mask: Mask) -> _Window:
             "or volume, or choose the protocol 'volume'."
         )
     (box,) = ndimage.find_objects(inner.astype(np.uint8))
-    return _Window(tuple(slice(s.start, s.stop + 2 * CROP) for s in box), inner[box])
+    return tuple(slice(s.start, s.stop + 2 * CROP) for s in box), inner[box]
 
 
 def _crop(volume: np.ndarray) -> np.ndarray:

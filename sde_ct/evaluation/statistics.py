@@ -19,13 +19,13 @@ class Comparison(NamedTuple):
     median_difference: float  # median of first - second over patients; NaN without patients
     p: float  # p-value of Wilcoxon's signed-rank test, two-sided
     p_holm: float  # p-value, corrected for all comparisons that are made together
-    n: int  # number of patients with a finite figure of both methods
+    n: int  # number of patients with finite figures of both methods
 
 
 def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
     """Compare every pair of methods by Wilcoxon's signed-rank test with Holm's correction.
 
-    A pair leaves out patients without a finite figure of both methods, and its test leaves out
+    A pair leaves out patients without finite figures of both methods, and its test leaves out
     equal figures (Wilcoxon, Biometrics Bull. 1, 1945). If there is no difference, p is 1.
 
     Args:
@@ -38,7 +38,7 @@ def compare(figures: Mapping[str, Sequence[float | None]]) -> list[Comparison]:
         counts = ", ".join(f"{name} {len(values)}" for name, values in figures.items())
         raise InputError(
             f"Methods were evaluated on different numbers of patients ({counts}): give every "
-            "method the same ones."
+            "method the same patients."
         )
     columns = {name: np.array(values, np.float64) for name, values in figures.items()}
     differences = {}

@@ -13,7 +13,7 @@ from sde_ct.uncertainty.text import aligned
 
 PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
 PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)
-DIRECT = "Direct"  # a diffusion of the CT itself, where the others draw the residual of a mean
+DIRECT = "Direct"  # a diffusion of the CT itself, not of its residual to a predicted mean
 DISTILLED = "Distilled"  # a student of the residual diffusion, which draws in one evaluation
 DRAWN = (*PAPER, "DPM++", "UniPC", DISTILLED, DIRECT)  # the methods whose draws differ
 AVERAGES = tuple(f"{name}-M" for name in DRAWN)

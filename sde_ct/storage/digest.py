@@ -1,16 +1,15 @@
-"""SHA-256 of files and folders, and a record in a folder that reveals later changes to it."""
+"""SHA-256 of files and folders, and `digest.json`, which reveals later changes to a folder."""
 
 import hashlib
-import json
 from pathlib import Path
 
-from sde_ct.storage.whole import write_json
+from sde_ct.storage.whole import read_json, write_json
 
 NAME = "digest.json"
 
 
 def sha256(*paths: Path) -> str:
-    """The SHA-256, in hex, of a file's content, of a folder's names and contents, or of several."""
+    """The SHA-256, in hex, of a file's content, a folder's names and contents, or several paths."""
     if len(paths) > 1:
         return hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()
     (path,) = paths
@@ -22,7 +21,7 @@ def sha256(*paths: Path) -> str:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """The digest of every file below a folder, by its path there."""
+    """The SHA-256 of every file below a folder, by the file's path relative to the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
@@ -33,17 +32,17 @@ def write(folder: Path) -> None:
 
 
 def fault(folder: Path, *names: str) -> str | None:
-    """The fault of the folder in a few words; None if its files are unchanged.
+    """What is wrong with a folder, in a few words; None if its files match `digest.json`.
 
-    All files of the digest are compared, or only those in `names`. Files without an entry in the
-    digest are ignored, because network drives add their own.
+    Only the files in `names` are checked, or every file in `digest.json` if `names` is empty. Other
+    files are ignored, because network drives add their own.
     """
     if not folder.is_dir():
         return "it is no folder"
     if not any(folder.iterdir()):
         return "it is empty"
     try:
-        expected = dict(json.loads((folder / NAME).read_text("utf-8")).items())
+        expected = dict(read_json(folder / NAME).items())
     except FileNotFoundError:
         return f"it has no {NAME}"
     except (OSError, ValueError, AttributeError):

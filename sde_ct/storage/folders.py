@@ -1,10 +1,10 @@
-"""Folders in folders, without hidden ones."""
+"""List the folders below a folder, without hidden ones."""
 
 from pathlib import Path
 
 
 def folders(root: Path) -> list[Path]:
-    """`root` and every folder below, sorted, without those that begin with a dot.
+    """`root` and every folder below it, sorted, without folders whose names begin with a dot.
 
     Links are followed, except links to a folder that contains them.
     """
@@ -12,12 +12,12 @@ def folders(root: Path) -> list[Path]:
 
 
 def subfolders(root: Path) -> list[Path]:
-    """The folders directly in `root`, sorted, without those that begin with a dot."""
+    """The folders directly in `root`, sorted, without folders whose names begin with a dot."""
     return [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
 
 
 def is_empty(root: Path) -> bool:
-    """Whether no folder below holds a file, except those that begin with a dot."""
+    """Whether `root` and its folders hold no file, apart from names that begin with a dot."""
     files = (p for place in folders(root) for p in place.iterdir() if not p.is_dir())
     return all(p.name.startswith(".") for p in files)
 

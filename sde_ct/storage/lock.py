@@ -49,7 +49,7 @@ def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting while another process holds it, then remove the file.
 
     Args:
-      path: its folder is created if it is absent, and removed at the end if it is empty.
+      path: if its folder is absent, it is created, and removed at the end if it is empty.
       notify: called with the holder ("process 12 on host") before waiting.
     """
     new = not path.parent.exists()
@@ -92,7 +92,7 @@ def _lock(file: IO[str], *, wait: bool) -> None:
 def _sign(file: IO[str]) -> None:
     with naming(Path(file.name)):
         file.truncate(0)
-        # Not buffered, because closing the file would raise an error for what is left.
+        # A buffered write that failed would be tried again, and fail again, when the file closes.
         os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
 
 

@@ -1,6 +1,6 @@
-"""Records of JSON, read back as the types that they were written from.
+"""Read JSON records back as the types that they were written from.
 
-Records are edited by hand and damaged on the way, so every field is checked where it is read.
+A record may have been edited by hand or damaged, so every field is checked.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from jaxtyping import AbstractArray
 
 
 class Limit(NamedTuple):
-    """What a value of an `Annotated` type must be."""
+    """A condition on the values of an `Annotated` type."""
 
     holds: Callable[[Any], bool]
-    words: str
+    words: str  # the condition, for a message
 
 
 Positive = Annotated[float, Limit(lambda n: n > 0, "a number above 0")]
@@ -34,16 +34,17 @@ PLAIN: dict[Any, tuple[tuple[type, ...], str]] = {
     float: ((int, float), "a finite number"),
     str: ((str,), "a text"),
 }
-LARGEST = 1e300  # numbers beyond are no measurements, but infinite or the product of damage
+LARGEST = 1e300  # a number beyond is infinite or comes from damage; no measurement is so large
 
 
 def restored(hint: Any, value: Any, name: str = "it") -> Any:
-    """A value of JSON as the type `hint` says.
+    """Convert a JSON value to the type `hint`.
 
-    Types are plain ones, `Limit`s, containers, arrays and classes with fields. A class with a
-    method `from_json` is read by it, any other by `built`.
+    `hint` is a type of `PLAIN`, an `Annotated` type with a `Limit`, a union, a literal, a
+    container, an array of jaxtyping, or a class with fields. A class is read by its method
+    `from_json` if it has one, and otherwise by `built`.
 
-    Raises ValueError that names the first field which does not fit.
+    Raises ValueError, which names the first field that does not fit.
     """
     kind, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
@@ -93,11 +94,10 @@ def restored(hint: Any, value: Any, name: str = "it") -> Any:
 
 
 def built(kind: type, record: Any, name: str = "") -> Any:
-    """An object of a class with fields, from a record of them; further entries are ignored.
+    """Make an object of a class from a record of its fields.
 
-    A TypedDict keeps further entries.
-
-    Raises ValueError as `restored`.
+    Other entries of the record are ignored, but a TypedDict keeps them. Raises ValueError as
+    `restored` does, or if the record lacks a required field.
     """
     _require(isinstance(record, dict), name or "it", record, "an object")
     needed = getattr(kind, "__required_keys__", None)  # of a TypedDict

@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an OSError of the block that names no file, as of a full disk, the name of `path`."""
+    """Add `path` to an OSError in the block that names no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -40,10 +40,9 @@ def together(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a name to write to, and move the file to `path` if the block succeeds.
+    """Yield a temporary path to write to, and move the file to `path` if the block succeeds.
 
-    The name is in the same folder and has the same suffix, because libraries choose a format by the
-    suffix.
+    The temporary path has the suffix of `path`, because libraries choose a format by the suffix.
     """
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
@@ -55,10 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a tree of JSON's types, without NaN and infinite numbers, as `write_json` writes it.
-
-    Raises OSError, or ValueError if the file holds no such tree.
-    """
+    """Read JSON. Raises OSError, or ValueError for invalid JSON, NaN and infinite numbers."""
     try:
         return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except RecursionError:
@@ -70,7 +66,7 @@ def _refuse(word: str) -> None:
 
 
 def write_json(path: Path, value: Any, indent: int = 1) -> None:
-    """Write a tree of JSON's types as UTF-8. Raises ValueError for NaN and infinite numbers."""
+    """Write JSON as UTF-8. Raises ValueError for NaN and infinite numbers."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     with whole(path) as partial:
         partial.write_text(f"{text}\n", "utf-8")

@@ -1,4 +1,4 @@
-"""The error of the mean of draws as a function of their number."""
+"""The error of the mean of draws as a function of the number of draws."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class ErrorByDraws(NamedTuple):
     draws: Int[np.ndarray, " m"]
     rmse: Float[np.ndarray, " m"]
     variance: float  # variance of the draws in a voxel, mean over voxels, HU²
-    limit: float  # extrapolated to infinitely many draws
+    limit: float  # the error extrapolated to infinitely many draws, HU
     enough: int | None  # fewest draws with an error of at most `ENOUGH` times the limit, if any
 
 
@@ -37,7 +37,7 @@ def error_by_draws(draws: Draws, ct: Voxels) -> ErrorByDraws:
 
 
 def over_patients(cases: Sequence[ErrorByDraws]) -> ErrorByDraws:
-    """The mean over patients of equal weight, up to the smallest number of draws."""
+    """The mean over patients of equal weight, up to the smallest number of draws of any patient."""
     count = min(len(case.draws) for case in cases)
     mse = np.mean([np.square(case.rmse[:count]) for case in cases], axis=0)
     return _extrapolated(mse, float(np.mean([case.variance for case in cases])))

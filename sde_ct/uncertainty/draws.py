@@ -1,4 +1,4 @@
-"""Mean and variance of draws, and the variance of several networks split into its two causes."""
+"""Mean and variance of draws, and the split of several networks' variance into its two causes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,8 +10,9 @@ from sde_ct.errors import InputError
 
 NOT_AIR_ABOVE = -400  # HU
 MOST_NOT_AIR = 0.01  # share of the surrounding air above `NOT_AIR_ABOVE`; real CTs: 0.1 % or less
-WINDOW_FROM, AIR_MEAN = -950, -850  # HU: highest start of a window with air, highest mean of air
-FEWEST_VOXELS = 100  # of surrounding air; a share of fewer would say little
+WINDOW_FROM = -950  # HU; a window of training that begins higher holds no air
+AIR_MEAN = -850  # HU; the highest mean that is expected of the surrounding air
+FEWEST_VOXELS = 100  # of surrounding air; a share of fewer voxels says little
 # HU. Draws with a smaller mean spread have collapsed: CTs are stored in steps of 1 HU.
 AGREEING = 1.0
 
@@ -46,34 +47,36 @@ def collapse_warning(spread: float, draws: int) -> str | None:
 
 
 class AirFigures(NamedTuple):
-    """The largest figures of any draw where the MR shows air."""
+    """Figures of the air that the MR shows around the body, each the largest of any draw."""
 
     not_air: float  # share above `NOT_AIR_ABOVE`
     mean: float  # HU
 
     @property
     def warning(self) -> str | None:
-        """The warning that these draws need, or None."""
+        """A warning if a figure is larger than expected, else None."""
         if self.not_air > MOST_NOT_AIR:
-            found = f"{100 * self.not_air:.2g} % of the air around the body lies above "
-            found += f"{NOT_AIR_ABOVE} HU (at most {100 * MOST_NOT_AIR:g} % is expected)"
+            found = (
+                f"{100 * self.not_air:.2g} % of the air around the body lies above {NOT_AIR_ABOVE} "
+                f"HU (at most {100 * MOST_NOT_AIR:g} % is expected)"
+            )
         elif self.mean > AIR_MEAN:
             found = (
                 f"the air around the body has {self.mean:.0f} HU on average (at most {AIR_MEAN} "
+                "HU is expected)"
             )
-            found += "HU is expected)"
         else:
             return None
         return (
-            f"In one draw or more, {found}: do not use this CT. Take more evaluations or another "
-            "sampler, or train the network for longer."
+            f"In one draw or more, {found}: do not use this CT. Use more network evaluations or "
+            "another sampler, or train the network for longer."
         )
 
 
 def air_figures(
     draws: Float[np.ndarray, "m *d"], air: Bool[np.ndarray, "*d"], low: float
 ) -> AirFigures | None:
-    """The figures of draws (HU) in known air, or None where they cannot be judged.
+    """The figures of draws (HU) in known air, or None if they cannot be judged.
 
     Draws cannot be judged if fewer than `FEWEST_VOXELS` voxels are known to be air, or if the
     network's window of HU begins at a `low` above `WINDOW_FROM`.
@@ -87,7 +90,7 @@ def air_figures(
 
 
 def worst(figures: Sequence[AirFigures | None]) -> AirFigures | None:
-    """The figures of the worst draw of several networks, None where none could be judged."""
+    """The largest figures over several networks; None if no network could be judged."""
     known = [one for one in figures if one is not None]
     return AirFigures(*map(max, zip(*known, strict=True))) if known else None
 

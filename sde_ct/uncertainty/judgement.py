@@ -1,9 +1,9 @@
 """All scores of the draws, per patient and over patients, and `uncertainty.json`.
 
-A tissue's name refers to the real CT or, with "shown" before it, to the mean of the draws.
-Selecting the voxels that turned out dense makes even calibrated draws look too soft in bone (Lerch
-et al., Stat. Sci. 32(1), 2017). Judge calibration over all voxels or by shown tissues, which are
-known without a CT. Compare samplers by either kind of tissue. `recalibration` corrects a spread.
+Tissues are classified in the real CT or, with "shown" before their name, in the mean of the draws.
+In bone of the real CT, even calibrated draws are less dense on average, because these voxels were
+selected by their outcome (Lerch et al., Stat. Sci. 32(1), 2017). Judge calibration over all voxels
+or by shown tissues, which are known without a CT. Compare samplers by either kind of tissue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ from sde_ct.uncertainty.text import aligned
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
-ELSEWHERE = ("figures", "ranges", "notes")  # fields of `Judged` that are in other records
-OVERCONFIDENT = 0.5  # a spread-skill below this, a spread less than half the error, gives a warning
+ELSEWHERE = ("figures", "ranges", "notes")  # of `Judged`, in metrics.csv, rays.json, `warnings`
+OVERCONFIDENT = 0.5  # spread-skill; a spread below this share of the error gives a warning
 
 
 class Calibration(NamedTuple):
@@ -48,8 +48,8 @@ class Judged(NamedTuple):
     Attributes:
         figures: over the body, as in metrics.csv: `spearman`, `spread_skill`, `crps` and
             `spread`, the mean standard deviation, HU.
-        by_tissue: for `all` of the body, for `air`, `soft` tissue and `bone` of the real CT, and
-            `shown air` and so on of the mean. Tissues of under `scores.BINS` voxels are absent.
+        by_tissue: for `all` voxels, for `air`, `soft` and `bone` in the real CT, and for `shown
+            air` and so on in the mean. Tissues with fewer than `scores.BINS` voxels are absent.
         warning: a sentence if the spread tells little about the error, else None.
         sums: scores of sums over voxels.
         structures: mean HU of structures by name.
@@ -169,7 +169,7 @@ def over_patients(patients: Mapping[str, Judged]) -> JudgedMethod:
 
 
 def warnings(judgements: Judgements) -> list[str]:
-    """Sentences on patients whose spread cannot be trusted, or who were measured in part."""
+    """Sentences on patients whose spread cannot be trusted, or whose measurement is incomplete."""
     return [
         f"{method}, {patient}: {sentence}"
         for method, of_method in judgements.items()
@@ -181,7 +181,7 @@ def warnings(judgements: Judgements) -> list[str]:
 def record(judgements: Judgements) -> dict[str, Any]:
     """The content of `uncertainty.json`: the fields of `JudgedMethod` for each method.
 
-    `nominal` in a coverage is the share for calibrated draws. Figures of metrics.csv are left out.
+    `nominal` in a coverage is the share that calibrated draws would have.
     """
     patients = {patient for of_method in judgements.values() for patient in of_method.patients}
     return {
@@ -215,7 +215,7 @@ def nominal(judgements: Judgements) -> float | None:
 
 
 def lines(judgements: Judgements, tissues: Sequence[str] = ("all",)) -> list[str]:
-    """Means over patients as a table for a terminal, errors by number of draws, and warnings."""
+    """Means over patients as a table, errors by number of draws, and warnings, for a terminal."""
     right = nominal(judgements)
     covered = "coverage" if right is None else f"coverage ({right:.0%})"
     table = [["method", "tissue", "spread-skill", covered, "CRPS", "ENCE", "AUSE"]]
@@ -242,9 +242,9 @@ def _cells(figures: Mapping[str, OverPatients]) -> list[str]:
 
 
 def _by_draws(method: str, error: ErrorByDraws) -> str:
-    enough = f"{error.enough} draws come within 1 %" if error.enough else "no number does"
+    enough = f"{error.enough} draws come" if error.enough else "no number of draws comes"
     return (
         f"{method}: the mean of 1 draw errs by {error.rmse[0]:.1f} HU (root mean square), of "
         f"{len(error.draws)} by {error.rmse[-1]:.1f}, of infinitely many by {error.limit:.1f}; "
-        f"{enough}."
+        f"{enough} within 1 % of this limit."
     )

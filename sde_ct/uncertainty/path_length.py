@@ -80,7 +80,8 @@ def range_figures(
 
     Args:
         draws, matrix, table: as for `path_lengths`.
-        ct: the real CT on the same grid, HU. It must have been measured all along the rays.
+        ct: the real CT on the same grid, HU. The length of a ray is valid only if the CT measured
+            the whole ray.
 
     Raises:
         InputError: fewer than 2 draws, or `path_lengths` refuses an image.
@@ -96,11 +97,11 @@ def range_figures(
 
 
 def _values(image: np.ndarray, matrix: csr_matrix, voxels: np.ndarray, name: str) -> np.ndarray:
-    """HU of the voxels that rays cross, float64."""
+    """The HU of the voxels that rays cross, float64."""
     if image.size != matrix.shape[1]:
         raise InputError(
             f"The {name} has {image.size} voxels and the rays cross an image of {matrix.shape[1]}: "
-            "take rays through the same grid."
+            "compute the rays on the grid of this CT."
         )
     values = image.reshape(-1)[voxels].astype(float)
     if not np.isfinite(values).all():

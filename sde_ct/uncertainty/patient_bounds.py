@@ -2,7 +2,7 @@
 
 The bounds are mean ± q s with s = √(spread² + floor²), where mean and spread are those of the draws
 and q is fitted on validation patients (split-conformal: Lei et al., J. Am. Stat. Assoc. 113, 2018).
-A patient's rays depend on one another, so what counts is the number of patients.
+The rays of a patient depend on one another, so the number of patients counts, not that of rays.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ Values = Float[np.ndarray, " n"]
 
 
 class Patient(NamedTuple):
-    """One figure of a patient, or several of one kind, such as the path lengths of his rays."""
+    """One figure of a patient, or several of one kind, such as the path lengths of all rays."""
 
     truth: Values | float  # in the real CT
     mean: Values | float  # over draws
@@ -33,7 +33,7 @@ class Patient(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """In the unit of the figure; infinite where too few patients were fitted."""
+    """Bounds in the unit of the figure; infinite if they were fitted on too few patients."""
 
     lower: Values
     upper: Values
@@ -61,7 +61,7 @@ class PatientBounds:
         unit: of the figure, a key of `FLOORS`.
         coverage: the share of new patients' figures that the bounds are to cover, in (0, 1).
         floor: the floor of the spread, in the unit.
-        half_width: of the bounds, in floored spreads; may be infinite.
+        half_width: q in mean ± q s; may be infinite.
         patients: K.
     """
 

@@ -13,8 +13,6 @@ from sde_ct.uncertainty.patient_bounds import Patient, PatientBounds, fit_bounds
 from sde_ct.uncertainty.ranges import TargetRanges
 from sde_ct.uncertainty.ray_plan import PlanRecord
 
-FIGURE = "water-equivalent path length to the {}"
-
 
 @dataclass(frozen=True)
 class RangeBounds:
@@ -25,7 +23,7 @@ class RangeBounds:
         centre: bounds of the rays to the target's centre.
         surface: bounds of the rays to the target's surface; None if the fit had no targets.
         verified: `patients`, the number of measured test patients, and `covered`, the mean over
-            them of the share of rays to the centre within the bounds; empty without such patients.
+            them of the share of rays to the centre within the bounds; empty without test patients.
     """
 
     plan: PlanRecord
@@ -36,7 +34,7 @@ class RangeBounds:
     def apply(self, ranges: TargetRanges) -> TargetRanges:
         """The path lengths with these bounds, which are at least 0 mm.
 
-        If too few patients were fitted for the centre, all bounds stay as they are, and the
+        If the bounds of the centre are infinite, `ranges` keeps the bounds that it has, and the
         guarantee says why. If only `surface` has no finite bounds, the bounds of its rays are NaN.
         """
         guarantee = self.centre.guarantee
@@ -55,7 +53,7 @@ class RangeBounds:
         if self.verified.keys() >= {"patients", "covered"} and isfinite(self.centre.half_width):
             count, share = self.verified["patients"], self.verified["covered"]
             patients = f"{count} test patient{'s' if count != 1 else ''}"
-            sentences.append(f"In {patients}, {share:.0%} of these path lengths lie within them.")
+            sentences += [f"In {patients}, {share:.0%} of these lengths lie within the bounds."]
         return sentences
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def fit_range_bounds(
 ) -> RangeBounds:
     """Fit the bounds on validation patients with a real CT.
 
-    A ray that the real CT did not measure all along is left out, and so is a patient without rays.
+    Rays that the real CT did not measure over their full length are left out.
 
     Args:
         patients: the path lengths of one plan in each patient.
@@ -90,13 +88,13 @@ def fit_range_bounds(
     )
     if not centre:
         raise InputError(
-            "The real CTs of the validation patients measured no ray to a target's centre all "
-            "along: give other gantry angles or targets."
+            "The real CTs of the validation patients measured no ray to a target's centre over its "
+            "full length: give other gantry angles or targets."
         )
-    words = FIGURE.format(f"{towards}'s centre"), FIGURE.format(f"{towards}'s surface")
+    to = f"water-equivalent path length to the {towards}'s"
     fitted = [
-        fit_bounds(values, figure=figure, unit="mm", coverage=coverage) if values else None
-        for values, figure in zip((centre, surface), words, strict=True)
+        fit_bounds(values, figure=f"{to} {end}", unit="mm", coverage=coverage) if values else None
+        for values, end in ((centre, "centre"), (surface, "surface"))
     ]
     return RangeBounds(patients[0].plan.to_json(), *fitted)  # type: ignore[arg-type]
 

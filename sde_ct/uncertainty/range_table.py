@@ -12,11 +12,10 @@ from sde_ct.uncertainty.text import aligned
 
 def lines(ranges: TargetRanges) -> list[str]:
     """The table of one patient for a terminal, with a sentence on its columns."""
-    rows = ranges.rows()
     head = ["gantry", "rays", "nominal", "mean", "spread", "interval"]
     head += ["real", "error"] if ranges.figures.real is not None else []
     table = [head]
-    for row in rows:
+    for row in ranges.rows():
         cells = [row.name + "°" * (row.gantry is not None), str(row.rays)]
         cells += [f"{value:.1f}" for value in (row.nominal, row.mean)]
         cells += [f"{row.spread:.2f}", _interval(row)]

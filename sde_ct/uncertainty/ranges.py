@@ -41,7 +41,7 @@ class TargetRanges(NamedTuple):
     """The path lengths of a plan in one patient.
 
     Attributes:
-        figures: of all rays; `real` is NaN for a ray that the real CT did not measure all along.
+        figures: of all rays; `real` is NaN for a ray that leaves the measured part of the CT.
         bounds: lower and upper bound of each ray, mm.
         interval: what the bounds are, such as "range of the 10 draws".
         guarantee: what calibrated bounds guarantee, in a sentence; otherwise empty.
@@ -62,14 +62,14 @@ class TargetRanges(NamedTuple):
 
     @property
     def unmeasured(self) -> int:
-        """The number of rays that the real CT did not measure all along."""
+        """The number of rays that the real CT did not measure over their full length."""
         return 0 if self.figures.real is None else int(np.isnan(self.figures.real).sum())
 
     def groups(self) -> dict[str, Int[np.ndarray, " n"]]:
         """The indices of the rays of each row, by its name.
 
-        Each ray to the centre has a row of its own. All other rays, without those that a real CT
-        did not measure all along, share the row `SURFACE`, if there are any.
+        Each ray to the centre has its own row. The rays to the surface share the row `SURFACE`,
+        without those that a real CT did not measure over their full length.
         """
         groups = {f"{self.rays.gantry[i]:g}": np.array([i]) for i in np.flatnonzero(self.central)}
         surface = ~self.central
@@ -78,7 +78,7 @@ class TargetRanges(NamedTuple):
         return groups | ({SURFACE: np.flatnonzero(surface)} if surface.any() else {})
 
     def rows(self) -> list[RangeRow]:
-        """A row for each of `groups`."""
+        """One row for each of the `groups`."""
         return [self._row(name, chosen) for name, chosen in self.groups().items()]
 
     def _row(self, name: str, chosen: np.ndarray) -> RangeRow:
@@ -117,7 +117,7 @@ def target_ranges(
         plan: gantry angles and stopping powers.
         body: the voxels that count along the rays; all others, such as a couch, count as 0.
         ct: the real CT on this grid, HU.
-        measured: where the real CT was measured; None: everywhere.
+        measured: where the real CT was measured; None if everywhere.
         centre_only: leave out the rays to the surface of the target.
 
     Raises:

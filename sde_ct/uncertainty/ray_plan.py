@@ -43,10 +43,10 @@ def plan_of_flags(
     """The plan of the flags --rays and --stopping_power; None without --rays.
 
     Args:
-        target: the flag --target, which belongs to --rays; programs that need none give "".
+        target: the flag --target, which --rays needs; "" in programs without this flag.
 
     Raises:
-        InputError: a flag is wrong or lacks another one.
+        InputError: a flag has a wrong value, or a flag that it needs is missing.
     """
     if not gantry:
         if target or table:
@@ -68,7 +68,7 @@ def plan_of_flags(
                 f"--rays: '{word}' is no gantry angle: give degrees from 0 to below 360, with "
                 "commas between them."
             )
-        if angle in angles:
+        if any(abs(angle - one) < 1e-3 for one in angles):  # rows are named by six digits
             raise InputError(f"--rays holds the gantry angle {angle:g} twice: give it once.")
         angles.append(angle)
     name = table or "pyradplan"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.sparse import csr_matrix
 
@@ -24,7 +25,7 @@ Affine = Float[np.ndarray, "4 4"]
 
 
 class Rays(NamedTuple):
-    """Straight rays, one gantry angle after the other; ends are in the order of the points."""
+    """Straight rays, grouped by gantry angle; each group is in the order of the points."""
 
     gantry: Float[np.ndarray, " r"]  # degrees, IEC 61217
     starts: Float[np.ndarray, "r 3"]  # the source, RAS mm
@@ -39,8 +40,8 @@ def target_points(
     The first is the target's centre: that of the voxel nearest to the mean of the target's voxels,
     so that it lies inside a target of any shape. The others are centres of voxels on the target's
     surface, where the shortest and the longest paths end: at most `most` of them, thinned evenly.
-    The order of the axes in the file changes nothing: of equally near voxels, the first by z, y and
-    x in RAS is the centre, and the surface is thinned in this order.
+    Voxels are sorted by z, y and x in RAS, so that the order of the axes in the file changes
+    neither the choice between equally near voxels nor the thinning.
 
     Raises:
         InputError: the target is empty.
@@ -48,10 +49,11 @@ def target_points(
     inside = np.asarray(target) > 0
     if not inside.any():
         raise InputError("The target is empty: give a mask with values above 0 in it.")
-    voxels = _ordered(_moved(np.argwhere(inside), affine))
+    voxels = _ordered(apply_affine(affine, np.argwhere(inside)))
     away = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
     centre = voxels[away.round(6).argmin()]
-    surface = _ordered(_moved(np.argwhere(inside & ~ndimage.binary_erosion(inside)), affine))
+    edge = inside & ~ndimage.binary_erosion(inside)
+    surface = _ordered(apply_affine(affine, np.argwhere(edge)))
     if len(surface) > most:
         surface = surface[np.linspace(0, len(surface) - 1, most).round().astype(int)]
     return np.concatenate([centre[None], surface])
@@ -107,7 +109,7 @@ def ray_matrix(
 
     A voxel is the parallelepiped about its centre, so an integral over the image is exact (Siddon,
     Med. Phys. 12, 1985). A ray along the face between two voxels is in the one with the higher
-    index. What lies outside the image counts as 0.
+    index. Parts of a ray outside the image count as 0.
 
     Args:
         affine, shape: of the image, voxel indices to RAS mm, in any orientation.
@@ -119,11 +121,11 @@ def ray_matrix(
     """
     if within is not None and within.shape != tuple(shape):
         raise InputError(
-            f"The mask of what counts has shape {within.shape} and the image {tuple(shape)}: "
-            "resample it onto the image's grid."
+            f"The mask of the voxels that count has shape {within.shape} and the image "
+            f"{tuple(shape)}: resample the mask onto the image's grid."
         )
     to_voxels = np.linalg.inv(affine)
-    starts, ends = _moved(rays.starts, to_voxels), _moved(rays.ends, to_voxels)
+    starts, ends = (apply_affine(to_voxels, points) for points in (rays.starts, rays.ends))
     chunks = [slice(i, i + AT_ONCE) for i in range(0, len(starts), AT_ONCE)]
     parts = [_pieces(starts[chunk], ends[chunk], shape) for chunk in chunks]
     shares, voxels, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -166,12 +168,7 @@ def _ordered(points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p 3"]:
     return points[np.lexsort(points.round(3).T)]
 
 
-def _moved(points: np.ndarray, affine: Affine) -> Float[np.ndarray, "n 3"]:
-    """The points, transformed by an affine."""
-    return points @ affine[:3, :3].T + affine[:3, 3]
-
-
 def _inside(points: np.ndarray, affine: Affine, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
     """Whether points in mm lie in a voxel of the image."""
-    index = _moved(points, np.linalg.inv(affine))
+    index = apply_affine(np.linalg.inv(affine), points)
     return ((index >= -0.5) & (index <= np.array(shape) - 0.5)).all(axis=1)

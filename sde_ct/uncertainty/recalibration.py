@@ -4,7 +4,6 @@ The corrections depend on the tissues of the *mean of the draws*, which are know
 patients have the same weight, whatever their size, because a patient's voxels are not independent.
 """
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ class ByTissue(NamedTuple):
 
 
 class Calibrated(NamedTuple):
-    """Volumes in HU. Bounds are rounded outwards to whole HU, so that files lose no coverage.
+    """Volumes in HU. Bounds are rounded outwards to whole HU, so that int16 files lose no coverage.
 
     Bounds end at `LOWEST` and `HIGHEST`, which no CT of the fit exceeds. The upper bound may exceed
     the window of the training, as real CTs do in metal and enamel.
@@ -57,8 +56,8 @@ class Recalibration:
 
     Attributes:
         coverage: the share of voxels that the intervals are to cover, in (0, 1).
-        factors: of the spread, by variance scaling.
-        half_widths: of the intervals, in floored spreads.
+        factors: by which the spread is multiplied (variance scaling).
+        half_widths: of the intervals, as multiples of the floored spread.
         patients, voxels: how many each tissue was fitted on. A tissue with too few voxels for a
             quantile has 0 patients and the half-width of the whole body.
         network: the step, weights and sampling options of the network, as plain JSON values.
@@ -87,7 +86,7 @@ class Recalibration:
     def apply(self, mean: CtVolume, spread: CtVolume) -> Calibrated:
         """The corrected spread and intervals, from the mean and standard deviation of draws, HU.
 
-        Raises InputError where the shapes differ.
+        Raises InputError if the shapes differ.
         """
         if mean.shape != spread.shape:
             raise InputError(
@@ -111,19 +110,17 @@ class Recalibration:
         return built(cls, record)
 
 
-def write(path: str | os.PathLike, recalibration: Recalibration) -> Path:
-    """Write the file completely or not at all. Raises InputError where it exists."""
-    path = Path(path)
+def write(path: Path, recalibration: Recalibration) -> None:
+    """Write the file completely or not at all. Raises InputError if it exists."""
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again.")
     write_json(path, recalibration.to_json())
-    return path
 
 
-def read(path: str | os.PathLike) -> Recalibration:
-    """Read the file of `write`. Raises InputError where it is missing or damaged."""
+def read(path: Path) -> Recalibration:
+    """Read the file of `write`. Raises InputError if it is missing or damaged."""
     try:
-        return Recalibration.from_json(read_json(Path(path)))
+        return Recalibration.from_json(read_json(path))
     except FileNotFoundError as error:
         raise InputError(
             f"{path} does not exist: calibrate first (launch/calibrate.py)."

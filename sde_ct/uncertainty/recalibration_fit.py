@@ -35,11 +35,11 @@ def fit(
 ) -> Recalibration:
     """Fit the corrections of each tissue on validation patients.
 
-    The spread is scaled by factor² = mean error² / ((M+1)/M · mean s²), which makes spread-skill 1
-    on these patients. Laves et al. (MIDL 2020) scale variances too, but by a mean of ratios, in
-    which voxels of tiny spread dominate. The intervals mean ± q s are split-conformal (Lei et al.,
-    J. Am. Stat. Assoc. 113, 2018), with s = √(spread² + `SPREAD_FLOOR`²) and q the `coverage`
-    quantile of |error| / s, in which all patients have equal weight.
+    With factor² = mean error² / ((M+1)/M · mean spread²), the spread-skill is 1 on these patients.
+    Laves et al. (MIDL 2020) scale variances too, but by a mean of ratios, in which voxels of tiny
+    spread dominate. The intervals mean ± q s are split-conformal (Lei et al., J. Am. Stat. Assoc.
+    113, 2018), with s = √(spread² + `SPREAD_FLOOR`²) and q the `coverage` quantile of |error| / s,
+    in which all patients have equal weight.
 
     Args:
         patients: at least one.
@@ -129,8 +129,8 @@ class Verified(NamedTuple):
 def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, Verified]:
     """Coverage and spread-skill before and after the correction, for `all` and for each tissue.
 
-    The corrections go by the tissue of the mean of the draws, which is known for a new patient.
-    Rows named "real …" go by the tissue of the CT: their coverage is lower, because they include
+    The corrections depend on the tissue in the mean of the draws, which is known for a new patient.
+    Rows named "real …" are by the tissue in the CT. Their coverage is lower, because they include
     voxels whose tissue the mean misses. A tissue that no patient has is absent.
     """
     from scipy import stats  # takes half a second to import
@@ -168,11 +168,11 @@ def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
     promise = ", ".join(f"{name} {share:.0%}" for name, share in guaranteed if share)
     return [
         *aligned(table),
-        "The corrections go by the tissue that the mean of the draws shows; rows called real go "
-        "by that of the CT, which a new patient does not have.",
+        "The corrections depend on the tissue that the mean of the draws shows. Rows named real "
+        "are by the tissue in the CT, which a new patient does not have.",
         f"The intervals are made for a coverage of {fitted.coverage:.0%}. So few fitted patients "
-        f"guarantee less for another one of their kind: at least {promise or 'nothing'}, on "
-        "average over voxels and patients.",
+        f"guarantee less for a new patient like them: at least {promise or 'nothing'}, on average "
+        "over voxels and patients.",
         *filter(None, [caveat(max(v.patients for v in verified.values()), paired=False)]),
     ]
 

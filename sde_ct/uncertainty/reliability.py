@@ -17,7 +17,7 @@ from sde_ct.errors import InputError
 
 BONE_LIKE_ABOVE = 0.0  # HU, the middle between the outcomes, about -800 and 800
 DECIDED_BY = 400.0  # HU from the middle; draws beyond are nearer to an outcome
-REJECTED = 0.05  # with a smaller p, the draws do not follow the priors
+REJECTED = 0.05  # if p is smaller, the draws do not follow the priors
 # `sentence` names these reasons: a share of decided draws below MOSTLY, a slope that differs from 1
 # by more than SLOPE_OFF, and a bias above BIAS_OFF.
 MOSTLY, SLOPE_OFF, BIAS_OFF = 0.8, 0.15, 0.05
@@ -138,14 +138,14 @@ def reliability(
     return Reliability(
         priors,
         points,
-        _chance(bone, count, priors),
+        _p_value(bone, count, priors),
         float(np.sum(count * centred * share) / np.sum(count * centred**2)),
         float(np.average(share - priors, weights=count)),
         tuple(outcomes(seen[q]) for q in priors) if seen else None,
     )
 
 
-def _chance(bone: np.ndarray, count: np.ndarray, prior: np.ndarray) -> float:
+def _p_value(bone: np.ndarray, count: np.ndarray, prior: np.ndarray) -> float:
     """`Reliability.p`."""
     certain = (prior == 0) | (prior == 1)
     if np.any((bone != count * prior)[certain]):
@@ -169,14 +169,15 @@ def sentence(name: str, diagram: Reliability) -> str:
     ]
     reasons = []
     if abs(diagram.slope - 1) > SLOPE_OFF:
-        less = "distinguish the MRs too little" if diagram.slope < 1 else "are too decided"
-        reasons.append(f"they {less} (slope {diagram.slope:.2f})")
+        much = "little" if diagram.slope < 1 else "much"
+        reasons.append(f"they distinguish the MRs too {much} (slope {diagram.slope:.2f})")
     if abs(diagram.bias) > BIAS_OFF:
         tissue = "bone" if diagram.bias > 0 else "air"
         reasons.append(f"{tissue} too often by {abs(diagram.bias):.0%}")
     reasons += [undecided] if undecided else []
     why = f"; {' and '.join(reasons)}" if reasons else ""
-    return f"{name}: FAILS (p = {diagram.p:.1g}): bone-like {', '.join(off) or 'off overall'}{why}."
+    how = ", ".join(off) or "too often or too rarely overall"
+    return f"{name}: FAILS (p = {diagram.p:.1g}): bone-like {how}{why}."
 
 
 def _undecided(points: tuple[Outcomes, ...]) -> str | None:

@@ -1,11 +1,11 @@
 """Scores of M draws against the real CT.
 
 If the draws and the real CT come from one distribution, p(CT | MR), the real CT has every rank
-among the sorted draws with the same probability. The scores test this. The draws of one network
-show the ambiguity of its data and not what the network never learnt, so a calibrated spread
+among the sorted draws with the same probability. The scores test this. The spread of one network's
+draws shows the ambiguity of its data and not what the network never learnt, so a calibrated spread
 guarantees nothing on other scanners.
 
-Every function takes the voxels that count as one axis: `draws` [m, n], `ct` [n], `spread` [n] (the
+In all functions, the voxels that count form one axis: `draws` [m, n], `ct` [n], `spread` [n] (the
 standard deviation of the draws) and `error` [n] (of their mean), all in HU.
 """
 

@@ -17,7 +17,6 @@ from sde_ct.errors import InputError
 
 HEADER = ["HU", "RSP"]
 AIR = -900.0  # HU; a table that begins above it would count air as tissue
-
 LARGEST = 10.0  # RSP; implants of steel have 6
 
 
@@ -26,12 +25,12 @@ class StoppingPower:
     """RSP at nodes of HU, linear between them and constant beyond the first and the last.
 
     Attributes:
-        name: of the table, for reports and refusals.
+        name: of the table, for reports and error messages.
         hu: of two or more nodes, increasing, the first at `AIR` or below.
         rsp: at the nodes, from 0 to `LARGEST`; water has 1.
 
     Raises:
-        InputError: the nodes are not as above.
+        InputError: an attribute is not as above.
     """
 
     name: str
@@ -79,7 +78,7 @@ def read_table(path: str | os.PathLike) -> StoppingPower:
     """Read a table from a CSV file: a line `HU,RSP`, then a line with both numbers for each node.
 
     Raises:
-        InputError: there is no such file, it has another form, or `StoppingPower` refuses it.
+        InputError: the file cannot be read, has another form, or `StoppingPower` refuses it.
     """
     path = Path(path)
     try:

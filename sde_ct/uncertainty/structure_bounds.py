@@ -10,8 +10,6 @@ from sde_ct.storage.records import built
 from sde_ct.uncertainty.patient_bounds import Patient, PatientBounds, Verified, fit_bounds
 from sde_ct.uncertainty.structures import StructureMean
 
-FIGURE = "mean HU of {}"
-
 
 @dataclass(frozen=True)
 class StructureBounds:
@@ -20,7 +18,7 @@ class StructureBounds:
     Attributes:
         fitted: the bounds by the structure's name.
         verified: by the structure's name, `patients`, the number of test patients that have it, and
-            `covered`, the share of these whose mean HU lies within the bounds; empty without any.
+            `covered`, the share of these within the bounds; empty without test patients.
     """
 
     fitted: dict[str, PatientBounds]
@@ -34,7 +32,7 @@ class StructureBounds:
             if name in self.verified and isfinite(bounds.half_width):
                 count, share = self.verified[name]["patients"], self.verified[name]["covered"]
                 patients = f"{count} test patient{'s' if count != 1 else ''}"
-                sentences.append(f"In {patients}, {share:.0%} of these means lie within them.")
+                sentences += [f"In {patients}, {share:.0%} of these means lie within the bounds."]
         return sentences
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def fit_structure_bounds(
     return StructureBounds(
         {
             name: fit_bounds(
-                _having(patients, name), figure=FIGURE.format(name), unit="HU", coverage=coverage
+                _having(patients, name), figure=f"mean HU of {name}", unit="HU", coverage=coverage
             )
             for name in names
         }

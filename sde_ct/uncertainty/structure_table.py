@@ -42,7 +42,7 @@ def rows(
 
 def lines(table: list[StructureRow], bounds: StructureBounds | None) -> list[str]:
     """The rows for a terminal, and what their bounds guarantee."""
-    cells = [["structure", "cm³", "mean HU", "spread", "interval", "which is"]]
+    cells = [["structure", "cm³", "mean HU", "spread", "interval", "kind of interval"]]
     for row in table:
         interval = f"{row.lower:.0f} to {row.upper:.0f}"
         figures = f"{row.volume:.1f}", f"{row.mean:.0f}", f"{row.spread:.1f}"

@@ -127,10 +127,10 @@ def volume_histogram(
 def _inside(
     draws: Volumes, mask: Weights, ct: CtVolume | None
 ) -> tuple[np.ndarray, Float[np.ndarray, " n"]]:
-    """Which voxels have a part in the structure, and their weights in float64."""
+    """Which voxels have a weight above 0, and these weights in float64."""
     mask = np.asarray(mask)
     if not len(draws):
-        raise InputError("There is no draw of which a structure could be measured: give one.")
+        raise InputError("There is no draw in which the structure could be measured: give one.")
     named = {f"draw {i}": draw for i, draw in enumerate(draws)}
     named |= {} if ct is None else {"reference CT": ct}
     for name, volume in named.items():

@@ -24,7 +24,7 @@ def lines(judgements: Judgements) -> list[str]:
     sentence = (
         "Sums over voxels, medians over patients: spread over error of the mean HU of lines, and "
         "the change from slice to slice of a draw over that of the real CT (1 is right); energy "
-        "and variogram score in HU (low is right)."
+        "and variogram score in HU (lower is better)."
     )
     structures = {m: of.structures for m, of in judgements.items() if of.structures}
     return [
@@ -35,7 +35,7 @@ def lines(judgements: Judgements) -> list[str]:
 
 
 def range_lines(judgements: Judgements) -> list[str]:
-    """Terminal tables of path lengths against the real CT; a single patient also has his own."""
+    """Tables of path lengths for a terminal; the only patient of a method also has one."""
     alone = [ranges for of in _rays(judgements).values() if len(of) == 1 for ranges in of.values()]
     return [
         *(line for ranges in alone for line in (*range_table.lines(ranges), "")),
@@ -51,7 +51,7 @@ def of_methods(judgements: Judgements) -> dict[str, dict[str, SpreadError]]:
 
 
 def _errors(methods: Mapping[str, Mapping[str, SpreadError]], what: str) -> list[str]:
-    """Spread and error of figures over patients."""
+    """Spread and error of figures over patients, as a table."""
     table = [
         ["method", what, "patients", "error of mean", "RMS error", "spread", "spread over error"]
     ]

@@ -1,4 +1,4 @@
-"""Figures that are sums over voxels, over patients: does their spread match their error?"""
+"""Whether the spread of sums over voxels, such as a path length, matches their error."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,9 +15,9 @@ class SpreadError(NamedTuple):
     """Spread and error of one figure over patients of equal weight, in the unit of the figure.
 
     Attributes:
-        patients: how many have the figure.
+        patients: the number of patients with the figure.
         error: mean over patients of the draws' mean minus the real CT's figure.
-        rms_error, spread: root mean squares.
+        rms_error, spread: root mean squares over patients.
         spread_over_error: as `scores.spread_skill`; 1 is right, below 1 is overconfident.
     """
 
@@ -74,7 +74,7 @@ def of_rays(patients: Sequence[TargetRanges]) -> dict[str, SpreadError]:
     for ranges in patients:
         figures = ranges.figures
         for name, rays in ranges.groups().items():
-            if figures.real is not None and np.isfinite(figures.real[rays]).all() and rays.size:
+            if figures.real is not None and np.isfinite(figures.real[rays]).all():
                 columns = (figures.real[rays], figures.mean[rays], figures.spread[rays])
                 values, draws = found.setdefault(name, ([], []))
                 values.append(Patient(*columns))

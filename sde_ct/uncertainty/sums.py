@@ -76,7 +76,7 @@ def line_spread_skill(
     The mean HU is taken over the voxels of the line that are in the mask. Only lines with at least
     half as many of them as the longest line count, because a short line is hardly a sum. The
     result is `scores.spread_skill` over these lines. Errors of neighbouring lines are correlated,
-    so the results of single patients scatter, more upwards than downwards: take their median.
+    so the results of single patients scatter, more upwards than downwards: use their median.
     """
     voxels = mask.sum(axis)
     kept = 2 * voxels >= voxels.max()
@@ -132,7 +132,7 @@ def energy_score(draws: Draws, ct: Voxels) -> float:
 def voxel_pairs(
     mask: Bool[np.ndarray, "x y z"], *, pairs: int = PAIRS, reach: int = REACH, seed: int = SEED
 ) -> Pairs:
-    """A random sample of pairs of close voxels of the mask, the same for the same mask.
+    """A random sample of pairs of close voxels of the mask; the same mask gives the same pairs.
 
     The first voxel is uniform in the mask. The second lies 1 to `reach` voxels away along x, y or
     z, with equal probability. Far pairs are left out, because their differences say little about

@@ -35,7 +35,7 @@ def without_couch(
 def _below(
     tissue: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "x y z"] | None:
-    """The voxels below the upper surface of a couch at small y; None if there is no couch."""
+    """The voxels up to the upper surface of a couch at small y; None if there is no couch."""
     height = tissue.shape[1]
     has, low = tissue.any(axis=1), tissue.argmax(axis=1)
     top = height - 1 - tissue[:, ::-1].argmax(axis=1)
@@ -61,8 +61,7 @@ def _fitted(
     """Fit a surface to the heights `top` where `thin`, and mark the heights that lie on it."""
     surface, near = np.zeros(thin.shape), thin
     if thin.any():
-        surface = np.full(thin.shape, np.median(top[thin]))
-        near = thin & (np.abs(top - surface) <= 4 * tolerance)
+        near = thin & (np.abs(top - np.median(top[thin])) <= 4 * tolerance)
     for _ in range(ROUNDS):
         if near.sum() < terms.shape[-1]:
             return surface, np.zeros_like(thin)

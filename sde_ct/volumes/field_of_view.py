@@ -4,18 +4,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from sde_ct.volumes.fill import AIR, LEAST_AIR, MOST, constant_parts, hull, plain_fill
+from sde_ct.volumes.fill import AIR, MOST, constant_parts, hull, plain_fill
 from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume, canonical, restore
 
-__all__ = ["AIR", "LEAST_AIR", "known", "measured", "moved"]
 # Margin around the body, whose edge voxels hold both air and tissue.
 AROUND = np.ones((5, 5, 1), bool)
-OTHER_AIR = 0.05  # fraction of the space around the body that must hold other air
-SOME = 0.2  # a part that holds fill and air has at least this fraction beyond the hull of the rest
+OTHER_AIR = 0.05  # fraction of the space around the body that must hold air of other values
+SOME = 0.2  # if a part mixes fill and air, at least this fraction is beyond the hull of the rest
 HIDDEN = 0.01  # fraction of the body that a fill must hide
-THICK_MM = 30.0
+THICK_MM = 30.0  # side of a square that fits into a thick part of a slice
 
 
 def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
@@ -38,9 +37,9 @@ def measured(ct: Volume, body: Volume | None = None) -> Bool[np.ndarray, "x y z"
     """The voxels of a CT (HU) that were measured and not filled with a constant (see `fill`).
 
     A constant near the HU of air, usually -1024 or -1000 HU, may be a fill or real air, because in
-    some CTs all air was set to one value or clipped at it. The constant is a fill if there is other
-    air around the body and if the constant lies beyond the convex hull of all other voxels. Clipped
-    noise does not lie beyond this hull.
+    some CTs all air was set to one value or clipped at it. The constant is a fill if air around the
+    body has other values too, and if the constant lies beyond the convex hull of all other voxels.
+    Clipped noise does not lie beyond this hull.
 
     Args:
       body: mask on the CT's grid, from another image. With it, a constant near the HU of air is a
@@ -55,7 +54,7 @@ def measured(ct: Volume, body: Volume | None = None) -> Bool[np.ndarray, "x y z"
     if like_air:
         shown = ct_body(upright).array > 0
         around = ~ndimage.binary_dilation(shown, AROUND) & shown.any(axis=(0, 1))
-        outline = shown & False if body is None else canonical(body).array > 0
+        outline = np.zeros_like(shown) if body is None else canonical(body).array > 0
     for part in like_air:
         beyond = part & ~hull(seen & ~part)
         other = around & seen & ~part & (hu < AIR)
@@ -72,13 +71,13 @@ def measured(ct: Volume, body: Volume | None = None) -> Bool[np.ndarray, "x y z"
 def _thick(
     mask: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "x y z"]:
-    """The parts of a mask, with their edges, that hold an in-plane square of side `THICK_MM`."""
+    """The parts of a mask that hold an in-plane square of side `THICK_MM`, with their edges."""
     size = (*(2 * round(THICK_MM / step / 2) + 1 for step in spacing[:2]), 1)
     thick = ndimage.minimum_filter(mask, size, mode="constant")
     return mask & ndimage.maximum_filter(thick, [2 * n - 1 for n in size])
 
 
 def moved(seen: Bool[np.ndarray, "x y z"], of: Volume, like: Volume) -> Bool[np.ndarray, "a b c"]:
-    """Move `seen` from the grid of `of` to that of `like`; interpolation uses only seen voxels."""
+    """The voxels of `like` that are interpolated from `seen` voxels of `of` alone."""
     share = resample_on(of.with_array(seen.astype(np.float32)), like, fill=0.0)
     return share.array > 1 - 1e-3

@@ -10,7 +10,7 @@ from sde_ct.errors import InputError
 from sde_ct.storage.whole import whole
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.series import Series, open_series
-from sde_ct.volumes.formats import FORMATS, Voxels, format_of
+from sde_ct.volumes.formats import FORMATS, format_of
 from sde_ct.volumes.hounsfield import require_hu
 from sde_ct.volumes.masks import inside
 from sde_ct.volumes.mr import require_mr
@@ -69,13 +69,13 @@ def read_mask(source: VolumeSource) -> Volume:
 
 
 def read_any(source: VolumeSource, modality: str | None = None) -> Volume:
-    """Read any voxels as float32 with unit a.u., to look at them.
+    """Read voxels of any kind, as float32 with unit a.u.
 
     Raises InputError as `read_volume` does, but accepts every unit and, without `modality`, every
     modality.
     """
     path = _path(source)
-    array, affine = _read(source, path, modality)
+    array, affine, space = _read(source, path, modality)
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3])
     if array.ndim != 3 or 0 in array.shape:
@@ -92,31 +92,30 @@ def read_any(source: VolumeSource, modality: str | None = None) -> Volume:
     if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
         sides = " x ".join(f"{s:.3g}" for s in spacing)
         raise InputError(f"{path} has voxels of {sides} mm: correct spacing and unit in its header")
-    return Volume(array, affine, "a.u.", _space(source, path))
+    return Volume(array, affine, "a.u.", space)
 
 
 def _path(source: VolumeSource) -> Path:
     return source.path if isinstance(source, Series) else Path(source)
 
 
-def _space(source: VolumeSource, path: Path) -> int:
-    space = None if isinstance(source, Series) else FORMATS[format_of(path)].space
-    return space(path) if space else 1
-
-
-def _read(source: VolumeSource, path: Path, modality: str | None) -> Voxels:
+def _read(
+    source: VolumeSource, path: Path, modality: str | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The voxels, the affine to RAS mm and the space (see `Volume`)."""
     if not isinstance(source, Series) and (name := format_of(path)) != "DICOM":
-        return FORMATS[name].read(path)
+        row = FORMATS[name]
+        return (*row.read(path), row.space(path) if row.space else 1)
     series = source if isinstance(source, Series) else open_series(path)
     if modality and series.modality != modality:
         raise InputError(f"{path} holds a series of {series.modality}: give one of {modality}")
-    return series.read(), series.affine
+    return series.read(), series.affine, 1
 
 
 def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
     """The DICOM series at a path, with its headers read; for other formats, the path itself.
 
-    Raises InputError as `open_series` does, or if there are choices but the path is no DICOM.
+    Raises InputError as `open_series` does, or if there are choices but the path is not DICOM.
     """
     if format_of(path) == "DICOM":
         return open_series(path, choices)
@@ -150,8 +149,8 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
         written, or voxels are not finite.
     """
     path = Path(path)
-    rows = [row for row in FORMATS.values() if path.name.lower().endswith(row.suffixes)]
-    if not rows or not rows[0].write:
+    row = next((r for r in FORMATS.values() if path.name.lower().endswith(r.suffixes)), None)
+    if not row or not row.write:
         raise InputError(
             f"{path} does not have the suffix of a volume: use a name that ends in .nii.gz"
         )
@@ -165,6 +164,6 @@ def write_volume(path: str | os.PathLike, volume: Volume, *, overwrite: bool = F
         stored = np.asarray(volume.array).astype("u1" if volume.unit == "mask" else "f4")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
-        spaces = [volume.space] if rows[0].space else []
-        rows[0].write(partial, stored, volume.affine, *spaces)
+        spaces = [volume.space] if row.space else []
+        row.write(partial, stored, volume.affine, *spaces)
     return path

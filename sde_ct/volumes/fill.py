@@ -15,10 +15,10 @@ from scipy import ndimage
 AIR = -850.0  # HU; air lies below this value
 LEAST_AIR = -1050.0  # HU; values below this one are padding, not air
 CANDIDATES = 4  # only the most common values on the box's edges are examined
-LEAST_EDGE = 0.01  # a fill has at least this fraction of the voxels on the box's edges
-# A fill has at least this fraction of the volume; equal voxels in noise form smaller groups.
+LEAST_EDGE = 0.01  # a fill holds at least this fraction of the voxels on the box's edges
+# A fill is at least this fraction of the volume; equal voxels in noise form smaller groups.
 LEAST_PART = 1e-3
-MOST = 0.5  # a fill has at least this fraction beyond the convex hull of the rest
+MOST = 0.5  # at least this fraction of a fill lies beyond the convex hull of all other voxels
 FEW = 20  # at most this many values mean a phantom without noise, whose tissue is constant too
 SAMPLE = 200_000  # values are counted in about this many voxels
 
@@ -28,7 +28,7 @@ def constant_parts(
 ) -> Iterator[tuple[float, Bool[np.ndarray, "x y z"]]]:
     """Each constant value that extends inwards from an edge of the box, and its voxels.
 
-    `hu` holds whole numbers. Chance groups of equal voxels are left out.
+    `hu` holds whole numbers. Small groups of voxels that are equal by chance are left out.
     """
     edges = np.concatenate([_edges(hu, axis) for axis in range(3)])
     values, counts = np.unique(edges, return_counts=True)
@@ -47,12 +47,12 @@ def constant_parts(
 
 
 def plain_fill(hu: Shaped[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """The voxels of a CT (HU) that are filled with a value that is not that of air.
+    """The voxels of a CT (HU) that are filled with a value other than that of air.
 
-    The CT's smallest value is no such fill if it lies above air: in a CT that was clipped at a
-    lower limit, air has this value. Tissue that was clipped at an upper limit is no fill, because
-    it does not lie beyond the hull of the rest. Constant tissue of a phantom is no fill, unless it
-    covers a whole face of the box.
+    If the CT's smallest value lies above the HU of air, it is not a fill but the air of a CT that
+    was clipped at a lower limit. Tissue that was clipped at an upper limit is not a fill, because
+    it does not lie beyond the convex hull of the other voxels. The constant tissue of a phantom is
+    a fill only if it covers a whole face of the box.
     """
     hu = np.rint(np.asarray(hu, np.float32))
     filled = np.zeros(hu.shape, bool)
@@ -95,7 +95,7 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Remove border voxels that have the value by chance; the rest lies in plates of 2 x 2."""
+    """Remove border voxels that have the value by chance: those outside every 2 x 2 plate."""
     plates = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
     return np.logical_or.reduce([ndimage.binary_opening(part, plate) for plate in plates])
 

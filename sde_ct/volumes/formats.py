@@ -22,7 +22,8 @@ class Format(NamedTuple):
 
     suffixes: tuple[str, ...]  # in lower case; the first one is used for writing
     read: Callable[[Path], Voxels]
-    # Called with path, array, affine to RAS mm and, if the format has `space`, the space.
+    # Called with path, array, affine to RAS mm and, if the format has `space`, the space. None if
+    # `files.write_volume` does not write the format.
     write: Callable[..., None] | None
     files: Callable[[Path], list[Path]] = lambda path: [path]  # every file that holds the volume
     text: Callable[[Path], str] = lambda path: ""  # free text of the header, which may hold names
@@ -56,7 +57,7 @@ def image_suffixes() -> tuple[str, ...]:
 
 
 def image_stem(path: Path) -> str | None:
-    """The file's name without the suffix of an image; None without such a suffix, as in DICOM."""
+    """The file's name without one of `image_suffixes`; None if it has none of them."""
     suffix = next((s for s in image_suffixes() if path.name.lower().endswith(s)), None)
     return suffix and path.name[: -len(suffix)]
 

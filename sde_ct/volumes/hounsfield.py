@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.field_of_view import AIR, LEAST_AIR, known
+from sde_ct.volumes.field_of_view import known
+from sde_ct.volumes.fill import AIR, LEAST_AIR
 from sde_ct.volumes.volume import Volume
 
 OFFSETS = (1024, 1000)  # offsets with which CT numbers are stored as unsigned integers
@@ -16,12 +17,12 @@ PEAK = (-170, 130)  # HU of fat, muscle and water, widened by the 24 HU between 
 DENSER = -700  # HU; only gas and most of a lung are less dense than this
 # Least share of soft tissue in a body; a head has 0.68 and at most 0.37 dense bone.
 PEAK_SHARE = 0.5
-# Least share of voxels in the peak of air; half-width of the peak, HU.
-AIR_SHARE, NEAR_AIR = 0.1, 150
+AIR_SHARE = 0.1  # least share of voxels in the peak of air
+NEAR_AIR = 150  # HU; half-width of this peak
 HIGHEST = 3071  # HU, the highest in 12 bits; a signed value that was read as unsigned is higher
 NO_NEGATIVE = -20  # HU; every body holds fat, which is lower, at -100
-# HU; only metal is denser, and no patient holds this share of metal.
-DENSE, DENSE_SHARE = 4000, 0.05
+DENSE = 4000  # HU; only metal is denser
+DENSE_SHARE = 0.05  # no patient holds this share of metal
 TISSUE = (-150, 150)  # HU; the range of the peak of soft tissue
 ORIGINAL = "give the original CT"
 
@@ -51,11 +52,12 @@ def fault(ct: Volume) -> Fault | None:
     low, high = np.percentile(values, (EXTREME, 100 - EXTREME))
     if low >= -1.5 and high <= 1.5:
         return Fault("it looks scaled to [0, 1] or [-1, 1]")
-    if restored := _restored(ct, values):
-        return restored
+    if wrong := _wrong_numbers(ct, values):
+        return wrong
     if (share := float((values > DENSE).mean())) > DENSE_SHARE:
         return Fault(
-            f"{100 * share:.0f} % is above {DENSE}, as in a wrong byte order or type or in an MR"
+            f"{100 * share:.0f} % of the values are above {DENSE}, as in an MR or in a file with a "
+            "wrong byte order or data type"
         )
     if offset := offset_of(ct):
         sign, fix = ("+", "subtract") if offset > 0 else ("-", "add")
@@ -89,7 +91,7 @@ def offset_of(ct: Volume) -> int:
     else:
         return 0
     near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, _measured(ct))]
-    # If air is constant, only its edges remain without the corners' value, which may be padding.
+    # `values` lacks the corners' usual value. If that is air, not padding, little air remains.
     air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
         return sign * OFFSETS[0]
@@ -97,7 +99,7 @@ def offset_of(ct: Volume) -> int:
     return sign * min(OFFSETS, key=lambda offset: abs(centre - sign * offset + 1000))
 
 
-def _restored(ct: Volume, values: Shaped[np.ndarray, " n"]) -> Fault | None:
+def _wrong_numbers(ct: Volume, values: Shaped[np.ndarray, " n"]) -> Fault | None:
     """The fault if a CT lost its signs or was multiplied by 10; otherwise None."""
     if _has_peaks(values):
         return None

@@ -7,24 +7,22 @@ from sde_ct.errors import InputError
 
 AIR_BELOW = -200.0  # HU; gas and lung lie below, and fat, near -100, is soft tissue
 BONE_ABOVE = 200.0  # HU; cortical and dense trabecular bone lie above
+ROUNDING = 1e-3  # fraction of a mask's range
+MOST_LABEL = 200  # whole numbers up to this one are labels; an interpolated 8-bit mask reaches 255
 
 CtVolume = Float[np.ndarray, "x y z"]
 Mask = Bool[np.ndarray, "x y z"]
 
 
-ROUNDING = 1e-3  # fraction of a mask's range
-MOST_LABEL = 200  # whole numbers up to this one are labels; an interpolated 8-bit mask reaches 255
-
-
 def inside(array: np.ndarray, name: str) -> Mask:
-    """The voxels that a file's mask marks.
+    """The voxels that the mask in a file marks; errors call the file `name`.
 
     If the file holds two values, within rounding, the higher one marks the inside. Interpolated
     masks, from 0 to their maximum, are thresholded at half of it. In a file with only one value, 0
     marks no voxel, and any other value marks every voxel.
 
     Raises:
-        InputError: the values are of another kind, for example several labels.
+        InputError: the values are not those of a mask, but for example several labels.
     """
     array = np.asarray(array, np.float32)
     low, high = float(array.min()), float(array.max())
@@ -39,8 +37,8 @@ def inside(array: np.ndarray, name: str) -> Mask:
     edge = (share > 0.25) & (share < 0.75)
     if labels or high <= 0 or low < -0.25 * high or edge.sum() >= (share >= 0.75).sum():
         raise InputError(
-            f"{name} is no mask: its voxels hold more than two values, from {low:g} to {high:g}: "
-            "write 1 inside and 0 outside"
+            f"{name} is no mask, because its voxels hold more than two values, from {low:g} to "
+            f"{high:g}: write 1 inside and 0 outside"
         )
     return share > 0.5
 

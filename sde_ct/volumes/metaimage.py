@@ -82,7 +82,7 @@ def write_metaimage(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file of the header and, if separate, of the voxels. Raises InputError as reading does."""
+    """The files of the header and the voxels, often one. Raises InputError as reading does."""
     with decoding(path, "MetaImage"):
         return list(dict.fromkeys(_beside(_header(path)[0], path)))
 
@@ -94,7 +94,7 @@ def header_text(path: Path) -> str:
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
-    """The fields, and where the header ends. Raises ValueError if there is no header."""
+    """The fields, and the length of the header in bytes. Raises ValueError if there is none."""
     with path.open("rb") as file:
         match = re.match(
             rb"([^\n=]+=[^\n]*\n)*?ElementDataFile *=[^\n]*\n", file.read(HEADER_BYTES)
@@ -128,7 +128,7 @@ def _require_plain(fields: dict[str, str], path: Path) -> None:
 
 
 def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
-    """The header, or the target of a link to it, and the file of voxels in the same folder."""
+    """The files of header and voxels, which share a folder. A link to a header is followed."""
     name = fields["ElementDataFile"]
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
@@ -137,7 +137,7 @@ def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
     for header in (path, path.resolve()):
         if (header.parent / name).is_file():
             return header, header.parent / name
-    raise InputError(f"{path} names its voxels {name!r}, which is no file beside it: add it")
+    raise InputError(f"{path} needs its voxels, {name!r}, in the same folder: copy them there")
 
 
 def _require_length(fields: dict[str, str], path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Check that a volume given as an MR is no CT, mask or labels."""
+"""Check that a volume given as an MR is not a CT, a mask or labels."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ from sde_ct.errors import InputError
 from sde_ct.volumes.hounsfield import fault
 from sde_ct.volumes.volume import Volume
 
-# HU of air, its tolerance, and the least share of such voxels in a CT.
-AIR, NEAR, SHARE = -1000, 100, 0.1
+AIR, NEAR = -1000, 100  # HU of air, and its tolerance
+SHARE = 0.1  # least share of air in a CT
 LABELS = 8  # labels have at most this many values; an 8-bit MR has dozens
 SAMPLE = 50_000  # about this many voxels are examined first
 
 
 def require_mr(volume: Volume, path: Path) -> None:
-    """Raise InputError if a volume is plainly no MR."""
+    """Raise InputError if a volume is plainly not an MR."""
     if problem := no_mr(volume):
         raise InputError(f"{path} {problem}: give the MR")
 
 
 def no_mr(volume: Volume) -> str | None:
-    """The evidence that a volume is no MR; None if there is none or all voxels are equal."""
+    """The evidence that a volume is not an MR; None if there is none or all voxels are equal."""
     array = volume.array
     if np.mean(np.abs(array - AIR) < NEAR) > SHARE and fault(volume) is None:
         low, high = float(array.min()), float(array.max())

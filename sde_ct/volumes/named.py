@@ -7,12 +7,12 @@ from sde_ct.volumes.formats import image_stem
 
 
 def stem_of(path: Path) -> str | None:
-    """The name of a volume's file without suffix; None for hidden files and other files."""
+    """The name of a volume's file without its suffix; None for hidden files and other formats."""
     return None if path.name.startswith(".") else image_stem(path)
 
 
 def files_by_name(folder: Path) -> dict[str, list[Path]]:
-    """The volumes directly in a folder; several may have one name with different suffixes."""
+    """The volumes directly in a folder, by name. Files with different suffixes may share a name."""
     volumes: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and (name := stem_of(path)) is not None:
@@ -26,7 +26,7 @@ def volumes_in(folder: Path) -> dict[str, Path]:
 
 
 def only(paths: list[Path], name: str) -> Path:
-    """The only path of a name. Raises InputError if there are several."""
+    """The only path with a name. Raises InputError if there are several."""
     if len(paths) > 1:
         raise InputError(f"{paths[0]} and {paths[1]} are both '{name}': rename one.")
     return paths[0]

@@ -15,11 +15,10 @@ from sde_ct.volumes.volume import Volume, corners_apart, is_perpendicular
 MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 KEPT_SPACES = (2, 3, 4)  # sform codes: the space of another image, of Talairach, and of MNI
 ITK_SHEAR = 1e-4  # cosine between axes; ITK 5.4 refuses sforms with a larger value
-EXACT_MM = 0.01
+EXACT_MM = 0.01  # largest error of a qform that ITK may read in place of the sform
 SAME_PLACE_MM = 0.1  # distance between the positions that sform and qform give to one voxel
-ROUNDING = (
-    3 * 2.0**-23
-)  # rounding of b² + c² + d² in float32; nibabel reads a negative a² within it as 0
+# Rounding of b² + c² + d² in float32. If it makes a² negative, nibabel reads a as 0.
+ROUNDING = 3 * 2.0**-23
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -70,12 +69,12 @@ def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, space: int = 
 
 
 def place_notes(volume: Volume) -> list[str]:
-    """Notes for the user on the position in files that `write_nifti` writes on a grid."""
+    """Notes for the user on how NIfTI files give the position of a volume."""
     nothing = np.broadcast_to(np.uint8(0), volume.array.shape)
     if _image(nothing, volume.affine, volume.space).header["qform_code"] > 0:
         return []
     note = (
-        "Its NIfTI files give their position by the sform alone (qform_code 0), because a qform "
+        "The NIfTI files give their position by the sform alone (qform_code 0), because a qform "
         "cannot hold it exactly"
     )
     if is_perpendicular(volume.affine, ITK_SHEAR):
@@ -144,11 +143,11 @@ def _require_one_place(header: Any, scale: float, path: Path) -> None:
         return
     if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         raise InputError(
-            f"{path} has a sform that mirrors its qform: write the right geometry to both"
+            f"{path} has an sform that mirrors its qform: write the right geometry to both"
         )
     # NaN also fails this comparison.
     if not (apart := places_apart(header)) <= _tolerance(header, scale):
         raise InputError(
-            f"{path} has a sform and a qform that lie up to {scale * apart:.3g} mm apart: write "
+            f"{path} has an sform and a qform that lie up to {scale * apart:.3g} mm apart: write "
             "the right geometry to both"
         )

@@ -1,4 +1,4 @@
-"""Volumes that must lie on the grid of another one."""
+"""Require that a volume lies on the grid of another."""
 
 from pathlib import Path
 
@@ -7,19 +7,15 @@ from sde_ct.volumes.files import read_volume
 from sde_ct.volumes.volume import Unit, Volume, reordered, same_grid
 
 
-def read_on_grid(path: Path, unit: Unit, like: Volume, reference: Path) -> Volume:
-    """A volume in a file, as `on_grid` gives it. Raises InputError as `read_volume` too."""
+def read_on_grid(path: Path, unit: Unit, like: Volume, reference: Path | str) -> Volume:
+    """Read a volume, and return `on_grid` of it. Raises InputError as both functions do."""
     return on_grid(path, read_volume(path, unit), like, reference)
 
 
-def on_grid(path: Path, volume: Volume, like: Volume, reference: Path) -> Volume:
-    """A volume in the order of the voxels of `like`.
+def on_grid(path: Path, volume: Volume, like: Volume, reference: Path | str) -> Volume:
+    """The volume with its voxels in the order of `like`. Raises InputError if the grids differ.
 
-    Args:
-      path, reference: the files of both, for the message.
-
-    Raises:
-      InputError: the grids differ.
+    The error calls the volume `path`, and `like` `reference`.
     """
     volume = reordered(volume, like.affine)
     if not same_grid(volume, like):

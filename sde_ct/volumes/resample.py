@@ -1,4 +1,4 @@
-"""Resample a volume on another grid."""
+"""Resample a volume onto another grid."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ EDGE = 0.5 + 1e-6  # a voxel extends half a step beyond its centre
 
 
 def resample_on(volume: Volume, like: Volume, *, fill: float, order: int = 1) -> Volume:
-    """Resample `volume` on the grid of `like`, without smoothing.
+    """Resample `volume` onto the grid of `like`, without smoothing.
 
-    `order` 1 interpolates linearly, and 0 takes the nearest voxel. Voxels whose centres lie
-    outside the voxels of `volume` are set to `fill`.
+    `order` 1 interpolates linearly, and 0 copies the nearest voxel. Voxels whose centres lie
+    outside `volume` are set to `fill`.
     """
     to_index = np.linalg.inv(volume.affine) @ like.affine
     axes, start = to_index[:3, :3], to_index[:3, 3]

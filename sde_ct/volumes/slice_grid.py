@@ -6,8 +6,7 @@ the map
 
     voxel index = scale · pixel index + offset,
 
-so that the slices and the grid are enough to go back to the volume. Nothing is interpolated along
-z.
+so that the volume can be restored from the slices and the grid. Nothing is interpolated along z.
 """
 
 from dataclasses import asdict, dataclass
@@ -24,11 +23,11 @@ from sde_ct.volumes.volume import Unit, Volume, canonical, restore
 
 Triple = tuple[Count, Count, Count]
 Pair = tuple[float, float]
-LARGEST = 4096  # pixels along a side of a slice
 Row = tuple[float, float, float, float]
 Affine = Annotated[
     tuple[Row, Row, Row, Row], Limit(lambda rows: np.linalg.det(rows) != 0, "an affine of voxels")
 ]
+LARGEST = 4096  # pixels along a side of a slice
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ def slice_grid(
       multiple: h and w are padded to a multiple of this number.
       crop: cut slices to `size` about their centre. If false, `size` is a lower bound and nothing
         is cut.
-      centre: (y, x) voxel index in the upright volume. The slices are shifted by whole pixels so
-        that their centre comes as near to it as possible. None is the volume's centre.
+      centre: (y, x) voxel index in the upright volume. The slices are shifted by whole pixels to
+        bring their centre as near to this index as possible. None is the volume's centre.
 
     Raises:
       InputError: a side of the slices would have more than `LARGEST` pixels.
@@ -146,11 +145,10 @@ def from_slices(
     unit: Unit = "HU",
     fill: float = -1024.0,
 ) -> Volume:
-    """Put slices of the size of `grid` back onto the grid of the volume they were cut from.
+    """Put slices back onto the grid of the volume from which they were cut.
 
     The result is exact if the slices have the volume's own spacing, and interpolated otherwise.
-    Voxels that no slice reaches, because preparation cut them off, become `fill` (by default, air
-    in HU).
+    Voxels beyond the edges of cropped slices become `fill` (by default, air in HU).
     """
     if slices.shape != grid.size:
         raise ValueError(f"slices of shape {slices.shape} do not fit a grid of {grid.size}")
@@ -176,9 +174,9 @@ def _resample(
     plane: tuple[int, int],
     fill: float,
 ) -> Float[np.ndarray, "z c d"]:
-    """Sample each slice at the pixel positions scale · index + offset; others get `fill`."""
+    """Sample each slice at scale · index + offset; positions outside the slice get `fill`."""
     stack = np.asarray(stack, np.float32)
-    # The Gaussian, as in scikit-image, damps what lies above the coarser grid's Nyquist frequency.
+    # As in scikit-image, a Gaussian damps frequencies above the coarser grid's Nyquist frequency.
     sigma = [0.0, *(max(0.0, (s - 1.0) / 2.0) for s in scale)]
     if any(sigma):
         stack = ndimage.gaussian_filter(stack, sigma, mode="nearest")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
+from sde_ct.volumes.dicom.rtstruct import Roi, is_structure_set, rasterise, read_structures
 from sde_ct.volumes.dicom.series import open_series
-from sde_ct.volumes.dicom.slice import may_be_dicom, printable, read_header
+from sde_ct.volumes.dicom.slice import printable
 from sde_ct.volumes.formats import format_of
 from sde_ct.volumes.named import volumes_in
 from sde_ct.volumes.on_grid import read_on_grid
@@ -35,17 +35,18 @@ Structure = Path | Contours  # a mask file, or contours
 def find_structures(
     folder: Path, image: Path, frame: str | None = None
 ) -> tuple[dict[str, Structure], list[str]]:
-    """The structures in a folder by the names of their files, and notes on omitted ones.
+    """The structures in a folder by name, and notes on omitted ones.
 
-    Outlines of the body are omitted, because the body mask takes their place. These are a mask
-    called `BODY`, and an ROI that is called `BODY` or `EXTERNAL` (in upper or lower case) or has
-    the type EXTERNAL.
+    A mask has the name of its file, and an ROI its own name with the characters that files may
+    have. Outlines of the body are omitted, because the body mask takes their place: a mask called
+    `BODY`, and an ROI that is called `BODY` or `EXTERNAL` (in upper or lower case) or has the type
+    EXTERNAL.
 
     Args:
         folder: masks and RTSTRUCT files.
         image: the file of the patient's image, for messages.
-        frame: its frame of reference, empty if it is no DICOM; None reads it from the file if
-            there are contours.
+        frame: frame of reference of this image, empty if it is not DICOM; None reads it from the
+            file if there are contours.
 
     Raises:
         InputError: there are no structures, a file is damaged, two structures have the same name,
@@ -92,7 +93,7 @@ def find_structures(
 def read_masks(
     structures: Mapping[str, Structure], like: Volume, image: Path
 ) -> tuple[dict[str, Volume], list[str]]:
-    """The masks of structures on the grid of `like`, and notes on ROIs without a mask there.
+    """The masks of structures on the grid of `like`, and notes on ROIs that have no mask there.
 
     Raises InputError if a file cannot be used or lies on another grid.
     """
@@ -132,7 +133,7 @@ def _contours_in(folder: Path) -> list[Contours]:
     return [
         Contours(file, roi)
         for file in files
-        if may_be_dicom(file) and read_header(file).get("Modality") == "RTSTRUCT"
+        if is_structure_set(file)
         for roi in read_structures(file)
     ]
 

@@ -3,37 +3,32 @@
 from pathlib import Path
 
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
-from sde_ct.volumes.dicom.slice import may_be_dicom, printable, read_header
-from sde_ct.volumes.files import read_volume
-from sde_ct.volumes.volume import Volume, reordered, same_grid
+from sde_ct.volumes.dicom.rtstruct import Roi, is_structure_set, rasterise, read_structures
+from sde_ct.volumes.dicom.slice import printable
+from sde_ct.volumes.on_grid import read_on_grid
+from sde_ct.volumes.volume import Volume
 
 
 def read_target(given: str, like: Volume, image: str, frame: str = "") -> Volume:
     """The target as a mask on the grid of `like`, in its order of voxels.
 
     Args:
-      given: a mask, or an RTSTRUCT file, with `:ROI` after its path if it holds several ROIs.
+      given: path of a mask or an RTSTRUCT file, followed by `:ROI` if the file holds several ROIs.
       like: the image in which the target lies.
       image: what errors call that image.
-      frame: its frame of reference; empty if it is no DICOM.
+      frame: frame of reference of that image; empty if it is not DICOM.
 
     Raises:
       InputError: the file cannot be used, has no such ROI or another frame of reference, lies on
         another grid, or marks no voxel or every voxel.
     """
     path, roi = _parts(given)
-    if _is_structure_set(path):
+    if is_structure_set(path):
         target = _contoured(path, roi, like, image, frame)
     elif roi:
         raise InputError(f"{path} is no RTSTRUCT and has no ROI '{roi}': leave out ':{roi}'.")
     else:
-        target = reordered(read_volume(path, "mask"), like.affine)
-        if not same_grid(target, like):
-            raise InputError(
-                f"The target {path} lies on another grid than {image}: resample it onto the grid "
-                "of that image."
-            )
+        target = read_on_grid(path, "mask", like, image)
     if not target.array.any():
         raise InputError(f"The target {path} is empty: mark the target with values above 0.")
     if target.array.all():
@@ -50,10 +45,6 @@ def _parts(given: str) -> tuple[Path, str]:
             return path, ":".join(pieces[count:])
     what = "is a folder" if Path(given).is_dir() else "does not exist"
     raise InputError(f"The target {given} {what}: give a mask, or an RTSTRUCT file and ':ROI'.")
-
-
-def _is_structure_set(path: Path) -> bool:
-    return may_be_dicom(path) and read_header(path).get("Modality") == "RTSTRUCT"
 
 
 def _contoured(path: Path, name: str, like: Volume, image: str, frame: str) -> Volume:

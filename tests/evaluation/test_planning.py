@@ -158,7 +158,7 @@ def test_rays_that_the_real_ct_did_not_measure_are_left_out(place):
     finished = evaluate(place, "--rays=0,270", *flags, prediction="sct/anna.nii.gz")
     assert finished.status == 0, finished.err
     rows = [*csv.DictReader((place / "out/rays.csv").open())]
-    sentence = "the real CT did not measure 18 of 38 rays all along; they are left out"
+    sentence = "the real CT did not measure 18 of 38 rays over their full length"
     assert sentence in finished.out and sentence in (place / "out/report.html").read_text()
     assert [row["rays"] for row in rows] == ["1", "1", "18"]
     for row in rows:  # a filled voxel would count as air

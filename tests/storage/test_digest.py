@@ -22,6 +22,7 @@ CHANGES = {
     "changed": (lambda p: p.write_text("other"), "a has changed since it was written"),
     "gone": (lambda p: p.unlink(), "a is missing"),
     "damaged": (lambda p: p.with_name(digest.NAME).write_text("["), "can't be read"),
+    "nested": (lambda p: p.with_name(digest.NAME).write_text("[" * 10**6), "can't be read"),
     "a list": (lambda p: p.with_name(digest.NAME).write_text("[1]"), "can't be read"),
     "nothing": (lambda p: p.with_name(digest.NAME).write_text("{}"), "names no file"),
     "added": (lambda p: p.with_name(".DS_Store").write_text(""), None),

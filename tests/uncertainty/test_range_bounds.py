@@ -83,7 +83,7 @@ def test_no_length_is_below_zero(rng):
 def test_no_measured_ray_is_refused(rng):
     one = patient(rng)
     one.figures.real[one.central] = np.nan
-    with pytest.raises(InputError, match="measured no ray to a target's centre all along"):
+    with pytest.raises(InputError, match="measured no ray to a target's centre over its"):
         fit_range_bounds([one], towards="target", coverage=0.8)
 
 

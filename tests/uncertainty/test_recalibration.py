@@ -204,7 +204,8 @@ def test_a_tissue_nobody_had_takes_the_half_width_of_all():
 def test_the_file_gives_back_what_was_written(tmp_path):
     found = fit(_patients(2, seed=6), network={"step": 700}, **SETTINGS)
     found = replace(found, verified=record(verify(found, _patients(2, seed=7)), "test"))
-    path = rec.write(tmp_path / rec.NAME, found)
+    path = tmp_path / rec.NAME
+    rec.write(path, found)
     assert rec.read(path) == found
     assert list(tmp_path.iterdir()) == [path]
     before = path.read_bytes()

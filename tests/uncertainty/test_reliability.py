@@ -45,7 +45,7 @@ def test_a_right_forecaster_is_rejected_as_rarely_as_it_says():
 RULES = {
     "always half": (lambda q: 0.5, 0.0, 0.0, "distinguish the MRs too little"),
     "halfway": (lambda q: 0.25 + 0.5 * q, 0.5, 0.0, "distinguish the MRs too little (slope 0."),
-    "decided": (lambda q: np.clip(2 * q - 0.5, 0, 1), 1.4, 0.0, "are too decided"),
+    "decided": (lambda q: np.clip(2 * q - 0.5, 0, 1), 1.4, 0.0, "distinguish the MRs too much"),
     "bone-minded": (lambda q: 0.15 + 0.8 * q, 0.8, 0.05, "bone too often"),
     "airy": (lambda q: 0.9 * q - 0.05, 0.9, -0.1, "air too often by 1"),
 }

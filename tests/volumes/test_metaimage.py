@@ -127,7 +127,7 @@ BAD = {
     ),
     "corrupt": (damage, "damaged"),
     "too long": (uncompressed(lambda p: p.write_bytes(p.read_bytes() + b"00")), "bytes of voxels"),
-    "detached": (detach, "names its voxels 'ct.raw', which is no file"),
+    "detached": (detach, "needs its voxels, 'ct.raw', in the same folder"),
     "2D": (lambda p: save(p, CT[..., 0]), "NDims = 2: give one 3D volume"),
     "4D": (lambda p: save(p, np.stack([CT, CT], -1)), "NDims = 4: give one 3D volume"),
     "colour": (lambda p: save(p, CT.reshape(2, 6, 10, 7), vector=True), "plain grey values"),

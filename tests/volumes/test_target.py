@@ -55,7 +55,7 @@ REFUSED = {
     "text": ("text.nii.gz", "text.nii.gz is damaged"),
     "empty": ("empty.nii.gz", "empty.nii.gz is empty: mark the target"),
     "full": ("full.nii.gz", "full.nii.gz marks every voxel: mark the target alone"),
-    "elsewhere": ("moved.nii.gz", "moved.nii.gz lies on another grid than the MR: resample it"),
+    "elsewhere": ("moved.nii.gz", r"moved.nii.gz \(.*\) lies on another grid than the MR"),
     "outside": ("RTSTRUCT00003.dcm", "ROI 'PTV' of .* is no target in the MR: the contours lie"),
 }
 

@@ -1,4 +1,4 @@
-"""A volume on straight axial slices, for planning systems that refuse tilted ones."""
+"""Resample a volume onto straight axial slices, for planning systems that refuse tilted ones."""
 
 from itertools import product
 
@@ -15,10 +15,10 @@ ROUNDING = 1e-3  # voxels; rounding in a header must not add a slice, row or col
 def on_axial_slices(volume: Volume) -> Volume:
     """Interpolate HU linearly onto the smallest axial grid that contains the whole volume.
 
-    Pixels are square, with the smaller in-plane side of the volume's voxels. The slices are as far
-    apart as the volume's voxels along the axis that is nearest to the patient's long axis. The grid
-    is centred on the volume, so that a volume in straight axial slices of square pixels is returned
-    as it is.
+    Pixels are square; their side is the smaller in-plane side of the volume's voxels. The slices
+    are as far apart as the volume's voxels along the axis nearest to the patient's long axis. The
+    grid is centred on the volume, so that a volume in straight axial slices of square pixels keeps
+    its grid.
     """
     near = left_posterior_superior(volume)
     step = np.array([near.spacing[:2].min()] * 2 + [near.spacing[2]])

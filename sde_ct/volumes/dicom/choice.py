@@ -16,7 +16,7 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.grid import LEAST_MM, arrange
 from sde_ct.volumes.dicom.slice import Slice, printable
 
-Choice = tuple[str, str]  # a keyword of DICOM and a value
+Choice = tuple[str, str]  # a DICOM keyword and a value
 Image = tuple[Slice, Dataset]  # an image and its header
 LISTED = 8  # an error lists at most this many volumes or values
 MOST_TAGS = 12  # combinations of at most this many tags are tried
@@ -25,24 +25,23 @@ TELLING = (
     *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
     *("TemporalPositionIdentifier", "FlipAngle", "StackID", "AcquisitionNumber", "EchoNumbers"),
 )
-# An error lists only values of these types: no names of patients, times, UIDs or sequences.
+# An error lists only values of these VRs, so no patient names, dates, times, UIDs or sequences.
 LISTED_VR = {"CS", "DS", "FD", "FL", "IS", "LO", "LT", "SH", "SL", "SS", "ST", "UL", "US"}
-PATIENT_GROUP = 0x0010
+PATIENT_GROUP = 0x0010  # the group of tags that describe the patient
 PLACE = {"ImageOrientationPatient", "ImagePositionPatient"}
 
 
 def parse_choices(texts: Sequence[str]) -> tuple[Choice, ...]:
     """The keyword and value of each `KEYWORD=VALUE`.
 
-    Raises InputError if a keyword is no DICOM tag.
+    Raises InputError if a keyword is not that of a DICOM tag, or a value is missing.
     """
     choices = []
     for text in texts:
         keyword, _, value = (part.strip() for part in text.partition("="))
         if not value or tag_for_keyword(keyword) is None:
             raise InputError(
-                f"--choose={text}: write a keyword of DICOM and its value, as in "
-                "--choose=EchoTime=100"
+                f"--choose={text}: write a DICOM keyword and its value, as in --choose=EchoTime=100"
             )
         choices.append((keyword, value))
     return tuple(choices)
@@ -74,23 +73,16 @@ def require_one_volume(images: Sequence[Image], folder: Path) -> None:
     """
     if not _are_mixed([image for image, _ in images]):
         return
-    tags = [keyword for keyword in _keywords(images) if _varies(images, keyword)][:MOST_TAGS]
+    telling = [keyword for keyword in _keywords(images) if _varies(images, keyword)][:MOST_TAGS]
     for count in (1, 2, 3):
-        for keywords in combinations(tags, count):
+        for keywords in combinations(telling, count):
             volumes = defaultdict(list)
             for image in images:
-                volumes[tuple(_value(image, keyword) for keyword in keywords)].append(image[0])
+                volumes[tuple(f"{k}={_value(image, k)}" for k in keywords)].append(image[0])
             if not all(_is_volume(some, folder) for some in volumes.values()):
                 continue
-            texts = [
-                " and ".join(f"{k}={v}" for k, v in zip(keywords, values, strict=True))
-                for values in volumes
-            ]
-            each = [
-                f"{text} ({len(some)} images)"
-                for text, some in zip(texts, volumes.values(), strict=True)
-            ]
-            flags = " ".join(f"--choose='{part}'" for part in texts[0].split(" and "))
+            each = [f"{' and '.join(tags)} ({len(some)} images)" for tags, some in volumes.items()]
+            flags = " ".join(f"--choose='{tag}'" for tag in next(iter(volumes)))
             raise InputError(
                 f"{folder} holds {len(volumes)} volumes in one series, {', '.join(each[:LISTED])}"
                 f"{', …' * (len(each) > LISTED)}: choose one, such as {flags}"
@@ -129,7 +121,7 @@ def _varies(images: Sequence[Image], keyword: str) -> bool:
 
 
 def _value(image: Image, keyword: str) -> str:
-    """The value as a user writes it: "none" if absent; several are joined by backslashes."""
+    """The value as a user writes it: "none" if absent; backslashes join several values."""
     with decoding(image[0].file):
         value = image[1].get(keyword)
         values = value if isinstance(value, (MultiValue, list)) else [value]

@@ -1,10 +1,10 @@
-"""The DICOM objects of a synthetic CT, and the tags that describe the content of each."""
+"""The tags that describe the content of each DICOM object that is written for a synthetic CT."""
 
 from typing import NamedTuple
 
 
 class Labels(NamedTuple):
-    """Tags from which a reader learns what the voxels mean."""
+    """Tags that tell a reader what the voxels mean."""
 
     number: int  # SeriesNumber, higher than the numbers that scanners use
     code: str  # ContentLabel of a map, 16 characters at most
@@ -22,7 +22,7 @@ AXIAL = Labels(
 
 
 def with_remark(labels: Labels, words: str, sentence: str) -> Labels:
-    """Labels whose descriptions end with a remark, unless it is empty."""
+    """Labels with a remark at the end of both descriptions; unchanged if `words` is empty."""
     if not words:
         return labels
     description = f"{labels.description}, {words}"[:64]

@@ -1,4 +1,4 @@
-"""Read a dose grid as planning systems export it, as one RTDOSE file of many frames."""
+"""Read a dose grid from one RTDOSE file of many frames, as planning systems export it."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from sde_ct.volumes.dicom.series import require_decoder
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
-UNEVEN_MM = 0.05  # distances between frames may differ by this much, because headers round them
+UNEVEN_MM = 0.05  # headers round the distances between frames, so these may differ by this much
 REQUIRED = ("DoseUnits", "DoseGridScaling", "GridFrameOffsetVector", "ImagePositionPatient")
 
 

@@ -1,4 +1,4 @@
-"""The frames of a multi-frame file (Enhanced MR, PS3.3 C.7.6.16), each as one slice."""
+"""Read each frame of a multi-frame file (Enhanced MR, PS3.3 C.7.6.16) as one slice."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def slices_of(header: Dataset, file: Path) -> list[Slice]:
 
 
 def frame_header(header: Dataset, index: int) -> Dataset:
-    """One frame's tags as in a single-frame file: the file's, the shared and the frame's own."""
+    """One frame's tags, merged from the file, its shared groups and the frame's own groups."""
     frame = Dataset()
     frame.update({e.tag: e for e in header if e.keyword not in (SHARED, EACH, "NumberOfFrames")})
     for groups in (*(header.get(SHARED) or ())[:1], header[EACH].value[index]):

@@ -13,9 +13,9 @@ from sde_ct.volumes.dicom.slice import Slice
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
-# The largest measured distance from a straight line if coordinates are rounded to 0.1 mm.
+# If coordinates are rounded to 0.1 mm, slices lie at most this far from a straight line (measured).
 PLACE_MM = 0.12
-TILT = 1e-3  # radians between stack and normal; a smaller angle is rounding and no gantry tilt
+TILT = 1e-3  # radians between mean step and normal; a smaller angle is rounding, not gantry tilt
 LEAST_MM = 1e-3  # slices that are nearer to each other are in the same place
 
 
@@ -91,20 +91,20 @@ def _require_even(
     step = index @ places / (index @ index)
     off = places - places.mean(0) - np.outer(index, step)
     gaps = np.diff(places @ normal)
-    # If a slice is missing, others lie at least a third of a step away from the line.
+    # If a slice is missing, some slices lie at least a third of a step away from the line.
     if np.linalg.norm(off, axis=1).max() <= min(PLACE_MM, gaps.min() / 4):
         return
     beside = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()
     if beside > np.abs(off @ normal).max():
         raise InputError(
-            f"{folder} holds slices up to {beside:.2g} mm beside the line through all of them: "
-            "resample the series"
+            f"{folder} holds slices up to {beside:.2g} mm beside the straight line through all of "
+            "them: resample the series"
         )
     times = np.rint(gaps / gaps.min())
-    wide = int(np.argmax(gaps))
+    wide = int(np.argmax(times > 1))
     if times.max() > 1 and (np.abs(gaps - times * gaps.min()) <= PLACE_MM * (1 + times)).all():
         raise InputError(
-            f"{folder} misses {int((times - 1).sum())} slices, the first gap between "
+            f"{folder} lacks {int((times - 1).sum())} slices, the first of them between "
             f"{ordered[wide].file.name} and {ordered[wide + 1].file.name}: copy or export the "
             "series again"
         )

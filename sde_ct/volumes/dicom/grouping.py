@@ -41,13 +41,13 @@ def frame_is_each_slices_own(slices: Sequence[Slice]) -> bool:
 
 def doubts(slices: Sequence[Slice]) -> tuple[str, ...]:
     """A sentence for every UID that differs between the slices but should be the same."""
-    each = [k for k in ("series", "frame") if len({getattr(image, k) for image in slices}) > 1]
-    names = {"series": "SeriesInstanceUID", "frame": "FrameOfReferenceUID"}
+    uids = {"series": "SeriesInstanceUID", "frame": "FrameOfReferenceUID"}
     return tuple(
-        f"each of its {len(slices)} files has a {names[key]} of its own, as some anonymisers "
-        "write: the files were read as one series because their size, orientation, spacing and "
-        "description agree; check that all of them belong to it"
-        for key in each
+        f"each of its {len(slices)} files has a {uid} of its own, as some anonymisers write: the "
+        "files were read as one series because their size, orientation, spacing and description "
+        "agree; check that all of them belong to it"
+        for key, uid in uids.items()
+        if len({getattr(image, key) for image in slices}) > 1
     )
 
 

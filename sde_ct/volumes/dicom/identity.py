@@ -1,4 +1,4 @@
-"""The patient, study and frame of reference that a written series joins."""
+"""The patient, study and frame of reference that a new series joins."""
 
 import copy
 import uuid
@@ -45,7 +45,7 @@ class Identity:
 
     header: Dataset = field(repr=False)  # tags of patient, study and frame of reference
     affine: Float[np.ndarray, "4 4"]  # from voxel indices of the MR to RAS mm
-    sources: Sources  # the MR's slices; empty if the MR is no DICOM
+    sources: Sources  # the MR's slices; empty if the MR is not DICOM
     notes: tuple[str, ...]  # a sentence for everything that was made up
 
     def at(self, affine: Float[np.ndarray, "4 4"]) -> "Identity":
@@ -53,7 +53,7 @@ class Identity:
         return replace(self, affine=affine, sources=())
 
     def named_in(self, text: str) -> bool:
-        """Whether `text` has a part of the patient's name; a part of two letters must be a word."""
+        """Whether `text` contains a part of the patient's name; two letters must be a word."""
         name, words = str(self.header.get("PatientName") or ""), words_of(text)
         return any(
             part in words or (len(part) > 2 and part in text.casefold()) for part in words_of(name)
@@ -82,13 +82,13 @@ def identity_of(series: Series, patient_id: str = "") -> Identity:
             header.PatientID = patient_id
         for keyword, remedy in NAMING.items():
             if not str(header.get(keyword) or "").strip("^ "):
-                notes.append(f"The MR's DICOM and its CT series have no {keyword}: {remedy}.")
+                notes.append(f"The MR's DICOM and the new CT series have no {keyword}: {remedy}.")
     sources = tuple(image.sop for image in series.slices)
     return _completed(header, series.affine, sources, notes, first.series)
 
 
 def new_identity(mr: Volume, patient_id: str = "") -> Identity:
-    """Make up an identity for an MR that is no DICOM; equal voxels give equal identities."""
+    """Make up an identity for an MR that is not DICOM; equal voxels give equal identities."""
     origin, header = voxel_sha256(mr.array), Dataset()
     made = f"MR-{origin[:12]}"
     header.PatientID, header.PatientName = patient_id or made, f"MR^{origin[:12]}"

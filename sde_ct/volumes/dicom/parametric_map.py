@@ -50,7 +50,7 @@ def write_map(file: Path, volume: Volume, identity: Identity, ct: Path, labels: 
 def _image(
     array: np.ndarray, affine: np.ndarray, identity: Identity, ct: Path, labels: Labels
 ) -> Dataset:
-    import highdicom as hd  # takes seconds
+    import highdicom as hd  # takes seconds to import
     from pydicom.sr.codedict import codes
 
     slices = [pydicom.dcmread(p, stop_before_pixels=True) for p in sorted(ct.iterdir())]

@@ -13,7 +13,7 @@ from skimage.measure import points_in_poly
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
-from sde_ct.volumes.dicom.slice import read_header
+from sde_ct.volumes.dicom.slice import LARGEST_MM, may_be_dicom, read_header
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
@@ -25,7 +25,7 @@ LEAST = 3  # points; a stroke of a drawing tool with fewer points has no area
 OFF_PLANE = 0.1  # slices; a contour may bend by this much or lie this far from a slice's centre
 GAP_MM = 15.0  # nothing is interpolated between contours that are farther apart
 SAME_MM = 0.1  # contours that are nearer to each other count as touching
-ALONG = 0.5  # a contour that follows another for more than this fraction is a copy of it
+ALONG = 0.5  # a contour that follows another for more of its length than this is a copy
 
 Polygon = Float[np.ndarray, "n 3"]  # RAS mm
 
@@ -39,6 +39,11 @@ class Roi(NamedTuple):
     frame: str  # frame of reference; may be empty
     polygons: tuple[Polygon, ...]  # closed
     instance: str  # UID of the structure set
+
+
+def is_structure_set(file: Path) -> bool:
+    """Whether a file is an RTSTRUCT. Raises InputError if it may be one but cannot be read."""
+    return may_be_dicom(file) and read_header(file).get("Modality") == "RTSTRUCT"
 
 
 def read_structures(file: Path) -> tuple[Roi, ...]:
@@ -81,10 +86,9 @@ def _by_number(items: Iterable[Dataset]) -> dict[int, Dataset]:
 def _polygon(contour: Dataset, file: Path) -> Polygon:
     points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
     count = int(contour.get("NumberOfContourPoints") or len(points))
-    if len(points) != count or not np.isfinite(points).all():
+    if len(points) != count or not (np.abs(points) < LARGEST_MM).all():
         raise InputError(
-            f"{file} has a contour of {len(points)} points that should have {count}: "
-            "export the structures again"
+            f"{file} has a contour with missing or impossible points: export the structures again"
         )
     return points @ swap_lps_ras(np.eye(4))[:3, :3].T
 
@@ -92,14 +96,14 @@ def _polygon(contour: Dataset, file: Path) -> Polygon:
 def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
     """A mask (uint8) on the grid of `like`: 1 where a voxel's centre lies inside the contours.
 
-    Contours are planar along the slices (the last axis). Within a plane, contours that cross or
-    repeat each other are united; one that lies inside another is a hole (even-odd rule), and so is
-    the inner loop of a keyhole contour. For a slice between two planes of contours, the signed
-    distances of both planes are interpolated, and their zero level is the outline (Raya & Udupa,
-    IEEE Trans. Med. Imaging 9(1):32, 1990). A slice beyond the first or last plane, by at most half
-    the distance between planes, takes the mask of that plane.
+    Each contour must lie in a plane parallel to the slices (the last axis is the slice index). In a
+    plane, contours that cross or repeat each other are united. A contour inside another is a hole
+    (even-odd rule), as is the inner loop of a keyhole contour. For a slice between two planes, the
+    signed distances to the outlines in both are interpolated, and their zero level is the outline
+    (Raya & Udupa, IEEE Trans. Med. Imaging 9(1):32, 1990). A slice beyond the first or last plane
+    copies that plane's mask if it is at most half the distance between planes away.
 
-    Raises InputError if contours are not drawn along the slices, or all lie outside `like`.
+    Raises InputError if a contour is not parallel to the slices, or all lie outside `like`.
     """
     planes = _planes(polygons, like)
     places = np.array(sorted(planes))
@@ -123,7 +127,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
 
 
 def _planes(polygons: Sequence[Polygon], like: Volume) -> dict[float, list[np.ndarray]]:
-    """The contours in voxel indices, grouped by their slice index, which may be fractional."""
+    """The contours in voxel indices, by the index of their plane, which may be fractional."""
     to_index = np.linalg.inv(like.affine)
     planes: dict[float, list[np.ndarray]] = {}
     for polygon in polygons:
@@ -142,7 +146,7 @@ def _combine(polygons: Sequence[np.ndarray], like: Volume) -> Bool[np.ndarray, "
     Contours that cross or repeat each other are united first. The unions do not cross, so the
     even-odd rule makes a hole only where one union lies inside another.
     """
-    from scipy.sparse.csgraph import connected_components  # not needed without contours
+    from scipy.sparse.csgraph import connected_components  # imported only if there are contours
 
     outlines = [_Outline(polygon * like.spacing[:2]) for polygon in polygons]
     joined = np.zeros((len(polygons), len(polygons)), bool)

@@ -35,7 +35,7 @@ from sde_ct.volumes.dicom.slice import (
 
 @dataclass(frozen=True)
 class Series:
-    """A checked series: its geometry, and its headers, read once. `read` reads the voxels."""
+    """A series whose headers were read and whose geometry was checked. `read` reads the voxels."""
 
     path: Path  # the path that was given: the folder, or one file of the series
     slices: tuple[Slice, ...]  # in their order along the normal
@@ -191,7 +191,7 @@ def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
 
 
 def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
-    """The files in the series of one file, and the files without any series."""
+    """The files in the series of `wanted`, and the files without a SeriesInstanceUID."""
     if wanted not in headers:
         return []
     uid = series_of(headers[wanted], wanted)

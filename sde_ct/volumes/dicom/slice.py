@@ -1,4 +1,4 @@
-"""One DICOM file, and what its tags say about its slice."""
+"""Read the tags of one DICOM file, and the slice that they describe."""
 
 import io
 import re
@@ -162,7 +162,7 @@ def _person(header: Dataset) -> str:
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """A value for a message, on one line whatever the file holds."""
+    """A value for a message: text on one line, empty if the tag is absent."""
     return printable(str(header.get(keyword) or ""))
 
 

@@ -20,7 +20,7 @@ from sde_ct.volumes.volume import (
 
 SHEAR = 1e-3  # cosine between axes; a smaller one is rounding in headers
 TILT = 1.0  # degrees; slices that are tilted by more are not called axial
-SQUARE = 1e-3  # relative difference of a pixel's sides; a larger one is no rounding
+SQUARE = 1e-3  # relative difference of a pixel's sides; a smaller one is rounding
 
 Stack = tuple[
     Shaped[np.ndarray, "columns rows slices"],
@@ -69,7 +69,8 @@ def require_perpendicular(volume: Volume, name: str) -> None:
 
 def place_hash(affine: Float[np.ndarray, "4 4"]) -> str:
     """A hash of an affine, in hex; rounding in the affine does not change it."""
-    return hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()  # no -0.0
+    # Adding 0.0 turns -0.0 into 0.0.
+    return hashlib.sha256((np.round(affine, 6) + 0.0).tobytes()).hexdigest()
 
 
 def plane(affine: Float[np.ndarray, "4 4"]) -> str:
@@ -90,22 +91,22 @@ def _tilt(affine: Float[np.ndarray, "4 4"]) -> float:
 
 def _advice(axial: bool) -> str:
     if axial:
-        return "a planning system that refuses such slices takes the axial series beside them"
+        return "for a planning system that refuses such slices, use the axial series beside them"
     return (
-        "for a planning system that refuses such slices, give --dicom_axial, which writes "
-        "straight axial ones beside them"
+        "for a planning system that refuses such slices, give --dicom_axial, which also writes "
+        "straight axial slices"
     )
 
 
 def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
-    """Notes on the slices that a planner should know before using them.
+    """What a planner should know about the written slices.
 
-    `axial`: whether straight axial slices are written beside them.
+    `axial`: whether straight axial slices are written too.
     """
     notes = []
     if identity.sources and not _is_near_axial(identity.affine):
         notes.append(
-            "The MR's slices are not axial and nor are those of the new CT series (ImageType "
+            "The MR's slices are not axial, and neither are those of the new CT series (ImageType "
             f"REFORMATTED): {_advice(axial)}."
         )
     elif (tilt := _tilt(identity.affine)) >= TILT:
@@ -118,7 +119,7 @@ def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
         spacing = spacing[np.argsort(nib.io_orientation(identity.affine)[:, 0])]
     if abs(spacing[0] / spacing[1] - 1) > SQUARE:
         notes.append(
-            f"The pixels of its CT series are {spacing[0]:.3g} by {spacing[1]:.3g} mm: if a "
+            f"The pixels of the new CT series are {spacing[0]:.3g} by {spacing[1]:.3g} mm: if a "
             "planning system accepts only square pixels, resample the MR to square pixels "
             "and synthesize it again."
         )

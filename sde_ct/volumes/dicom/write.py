@@ -26,13 +26,13 @@ def write_ct_series(
 
     The series joins the MR's patient, study and frame of reference. All other UIDs are new and
     depend only on the content, so that the same volume gives the same files. The slices are those
-    of the MR's series, numbered along their normal. If the MR is no DICOM, they are axial slices
+    of the MR's series, numbered along their normal. If the MR is not DICOM, they are axial slices
     from inferior to superior.
 
     Args:
       folder: path of the new folder, in which slices are named 0001.dcm and so on.
       volume: HU on the MR's grid, rounded and clipped to int16.
-      identity: the MR's, from `identity_of` or `new_identity`.
+      identity: the MR's identity, from `identity_of` or `new_identity`.
       labels: tags that describe the content of the series.
 
     Raises:
@@ -59,7 +59,7 @@ def write_ct_series(
 
 
 def joined(identity: Identity) -> str:
-    """A text of everything that a series copies from the MR: tags and references to slices."""
+    """Everything that a series copies from the MR, as text: tags and references to slices."""
     tags = (f"{element.tag} {element.value}" for element in identity.header)
     return "\n".join((*tags, *(" ".join(source) for source in identity.sources)))
 

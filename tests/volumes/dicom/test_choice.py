@@ -75,6 +75,13 @@ def test_what_there_is_to_choose_from_is_listed(dixon, echoes, tmp_path):
         read(echoes, "EchoTime=100")
 
 
+def test_a_value_that_holds_the_word_and_is_one_choice(tmp_path):
+    names = ("head and neck", "pelvis")
+    folder = write_parts(tmp_path / "t2", [(MR, {"ProtocolName": name}) for name in names])
+    with pytest.raises(InputError, match=r"such as --choose='ProtocolName=head and neck'$"):
+        read(folder)
+
+
 def test_patients_are_not_listed(tmp_path):
     folder = write_parts(
         tmp_path / "t2", [(MR, {"PatientWeight": 70, "EchoTime": 9}), (MR, {"EchoTime": 10})]
@@ -93,8 +100,8 @@ def test_a_localizer_in_the_series_is_left_out_by_choice(tmp_path):
 
 
 REFUSED = {
-    "no value": (["EchoTime"], "--choose=EchoTime: write a keyword of DICOM and its value"),
-    "no tag": (["TE=100"], "--choose=TE=100: write a keyword of DICOM"),
+    "no value": (["EchoTime"], "--choose=EchoTime: write a DICOM keyword and its value"),
+    "no tag": (["TE=100"], "--choose=TE=100: write a DICOM keyword"),
     "no such value": (
         ["EchoTime=90"],
         r"no image with EchoTime=90: choose one of 20.5 \(14 images\), 100.0 \(14 images\)",

@@ -288,6 +288,15 @@ def test_strokes_without_area_are_passed_over(tmp_path):
     assert [len(polygon) for polygon in body.polygons] == [200]
 
 
+@pytest.mark.parametrize("x", [1e6, 1e300])
+def test_points_that_are_nowhere_are_refused(tmp_path, x):
+    outline = circle(frame(), 4, 14)
+    outline[0, 0] = x
+    save_all(tmp_path, [structures(OWNER, "Set", "MR", {"External": [outline]}, {})], [0])
+    with pytest.raises(InputError, match="missing or impossible points: export"):
+        read_structures(next(tmp_path.iterdir()))
+
+
 def test_what_is_read_is_what_was_written(tmp_path):
     like = frame()
     (file,) = write(tmp_path / "s", like, {"Set": {"External": 14, "Bladder": 5}})

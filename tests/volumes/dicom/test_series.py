@@ -85,7 +85,7 @@ def test_a_missing_slice_is_no_rounding(tmp_path, lost, step):
     folder = write_series(tmp_path / "t2", MR, spacing=(0.8, 1.25, step))
     round_positions(folder)
     (folder / f"IM00{lost}.dcm").unlink()
-    sentence = f"misses 1 slices, the first gap between IM00{lost - 1}.dcm and IM00{lost + 1}.dcm"
+    sentence = f"lacks 1 slices, the first of them between IM00{lost - 1}.dcm and IM00{lost + 1}"
     with pytest.raises(InputError, match=sentence):
         read_volume(folder, "a.u.")
 
@@ -393,14 +393,18 @@ BAD = {
     ),
     "missing": (
         lambda f: (f / "IM004.dcm").unlink(),
-        "misses 1 slices, the first gap between IM003.dcm and IM005.dcm",
+        "lacks 1 slices, the first of them between IM003.dcm and IM005.dcm",
     ),
     "two missing": (
         lambda f: [(f / f"IM00{n}.dcm").unlink() for n in (3, 4)],
-        "misses 2 slices",
+        "lacks 2 slices",
+    ),
+    "a narrow gap before a wide one": (
+        lambda f: [(f / f"IM00{n}.dcm").unlink() for n in (2, 4, 5)],
+        "lacks 3 slices, the first of them between IM001.dcm and IM003.dcm",
     ),
     "uneven": (lambda f: shift(f, "IM004.dcm", z=0.4), "slices 2.6 to 3.4 mm apart"),
-    "beside": (lambda f: shift(f, "IM004.dcm", x=2), "1.7 mm beside the line"),
+    "beside": (lambda f: shift(f, "IM004.dcm", x=2), "1.7 mm beside the straight line"),
     "gantry tilt": (tilt, r"gantry tilt of 9.5 degrees"),
     "turned": (
         lambda f: edit(f / "IM004.dcm", ImageOrientationPatient=[0, 1, 0, 0, 0, -1]),
@@ -424,7 +428,7 @@ BAD = {
     ),
     "own UIDs and one missing": (
         lambda f: (own_uids(f, *UIDS), (f / "IM004.dcm").unlink()),
-        "misses 1 slices, the first gap between IM003.dcm and IM005.dcm",
+        "lacks 1 slices, the first of them between IM003.dcm and IM005.dcm",
     ),
     "own UIDs and a stray": (
         lambda f: (own_uids(f, "SeriesInstanceUID"), edit(f / "IM004.dcm", PixelSpacing=[1, 1])),
