@@ -135,7 +135,16 @@ class Job:
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
                 return self._judged(Done(name, f"{name} is complete: nothing to do."))
-            drawn = self._synthetic_ct(mr, name, mask, list(further.values()))
+            others = list(further.values())
+            drawn = self._synthesize(
+                mr,
+                case=name,
+                draws=self._draws,
+                seed=request.seed,
+                further=others,
+                mask=mask,
+                progress=partial(_slices, name, self._draws // len(self._networks)),
+            )
             ct = correction.apply(self._correction, drawn) if self._correction else drawn
             details = {
                 "workdirs": list(request.workdirs),
@@ -148,7 +157,6 @@ class Job:
             }
             joined = identity if request.dicom else None
             if self._judging:
-                others = list(further.values())
                 record = self._judging.record(name, mr, drawn, others, unlike)
                 details[KEY] = kept(request.output / f"{name}.json", record)
             lines: list[str] = []
@@ -204,19 +212,6 @@ class Job:
                 raise InputError(f"--calibrated needs the recipe's sampling: leave out --{flag}.")
         return correction.correction_for(
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
-        )
-
-    def _synthetic_ct(
-        self, mr: Volume, name: str, mask: Volume | None, further: list[Volume]
-    ) -> SyntheticCT:
-        return self._synthesize(
-            mr,
-            case=name,
-            draws=self._draws,
-            seed=self._request.seed,
-            further=further,
-            mask=mask,
-            progress=partial(_slices, name, self._draws // len(self._networks)),
         )
 
     def _cost(self, ct: SyntheticCT) -> str:
