@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def _require_unseen(trained, prepared) -> None:
-    if not trained.is_random:
+    if not trained.draws_differ(None):
         raise InputError(
             f"A {trained.config.method} has no spread: give a network whose draws differ."
         )

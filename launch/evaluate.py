@@ -163,7 +163,7 @@ def main() -> None:
     if exports:  # dose must not be computed on a CT that is not in HU
         doubtful = sorted({doubt["case"] for doubt in doubts})
         if doubtful:
-            print(f"not exported for dose: {', '.join(doubtful)}", file=sys.stderr)
+            print(f"not exported for dose: {', '.join(doubtful)} (see warnings)", file=sys.stderr)
         safe = [exports[name] for name in names if name not in doubtful]
         left_out = dose.export_files(Path(_EXPORT.value), safe)
         print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)

@@ -34,13 +34,8 @@ class Trained(NamedTuple):
         """The names of the MR contrasts, in the order of the training."""
         return tuple(self.data.get("contrasts", SINGLE))
 
-    @property
-    def is_random(self) -> bool:
-        """Whether the network can give different draws; a GAN cannot, nor a CNN without dropout."""
-        return self.draws_differ(None)
-
     def draws_differ(self, sampler: str | None) -> bool:
-        """Whether the draws of this sampler differ; see `Method.is_random`.
+        """Whether the draws of this sampler differ, see `Method.is_random`.
 
         Raises InputError if the network has no such sampler.
         """
