@@ -73,7 +73,7 @@ def main() -> None:
         raise InputError(f"--coverage={COVERAGE.value}: give 0.9 for 90 %.")
     if TARGETS.value and not RAYS.value:
         raise InputError("--targets works only with --rays: give --rays, or leave it out.")
-    plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target="")
+    plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=None, needs_target=False)
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
     _require_unseen(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
