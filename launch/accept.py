@@ -1,4 +1,4 @@
-"""Judge a synthetic CT without a real one: PASS, or REVIEW with its reasons, causes first.
+"""Judge synthetic CTs without real ones. The verdict is PASS, or REVIEW with reasons, causes first.
 
     python launch/accept.py --workdir=out/own/residual --data=out/own/data --sampler=dpm_sde --fit
     python launch/synthesize.py --workdir=out/own/residual --mr=mr.nii.gz --output=out/ct \\
@@ -8,10 +8,10 @@
 --fit synthesizes training and validation patients, and writes acceptance.json to the work
 directory. The fit holds for this checkpoint, sampler, number of draws and number of evaluations.
 
-The verdict on every volume of an output of launch/synthesize.py is printed, and written to the
-volume's sidecar NAME.json and to acceptance/NAME.html. The exit status is 0 if all pass, and 3 if
-one or more must be reviewed. With --range_limit=MM, a path length whose interval is wider than MM
-also needs a review. --mr gives the MRs of volumes that were synthesized before the fit.
+--sct judges every volume of an output of launch/synthesize.py. It prints the verdict, and writes it
+to the volume's sidecar NAME.json and to acceptance/NAME.html. The exit status is 0 if all pass, and
+3 if one or more must be reviewed. With --range_limit=MM, a path length whose interval is wider than
+MM also needs a review. --mr gives the MRs of volumes that were synthesized before the fit.
 """
 
 from functools import partial
@@ -26,8 +26,8 @@ from sde_ct.runtime.cli import run
 
 REVIEWED = 3  # exit status
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a training.", required=True)
-SCT = flags.DEFINE_string("sct", None, "An output of launch/synthesize.py, to be judged.")
-MR = flags.DEFINE_multi_string("mr", [], "The MRs of volumes that were made before the fit.")
+SCT = flags.DEFINE_string("sct", None, "The --output of launch/synthesize.py that is to be judged.")
+MR = flags.DEFINE_multi_string("mr", [], "The MRs of volumes that were synthesized before the fit.")
 RANGE_LIMIT = flags.DEFINE_float(
     "range_limit",
     None,
@@ -37,14 +37,16 @@ RANGE_LIMIT = flags.DEFINE_float(
 FIT = flags.DEFINE_bool("fit", False, "Fit acceptance.json instead of judging.")
 DATA = flags.DEFINE_string("data", None, "--fit: the prepared data of the training.")
 SAMPLER = flags.DEFINE_string("sampler", None, "--fit: the sampler, as in launch/synthesize.py.")
-DRAWS = flags.DEFINE_integer("draws", None, "--fit: draws; default 10, or 1 without a spread.", 1)
+DRAWS = flags.DEFINE_integer(
+    "draws", None, "--fit: draws of each patient; default: 10, or 1 if draws do not differ.", 1
+)
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations", None, "--fit: network evaluations of each draw, as in launch/synthesize.py."
 )
 SEED = flags.DEFINE_integer("seed", 0, "--fit: seed of the draws.", 0, LARGEST_SEED)
 RATE = flags.DEFINE_float("rate", 0.05, "--fit: rate of false alarms over all reasons together.")
 LEVEL = flags.DEFINE_float("level", 0.9, "--fit: share of patients with errors below the bound.")
-MOST = flags.DEFINE_integer("patients", 40, "--fit: most training patients.", lower_bound=3)
+MOST = flags.DEFINE_integer("patients", 40, "--fit: training patients to use at most.", 3)
 
 
 def main() -> int:

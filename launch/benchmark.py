@@ -1,6 +1,5 @@
-"""Benchmarks of networks and their samplers (frontier), of this machine (speed), of training on
-several devices (scaling), of the share of draws that show bone (reliability), and of the check that
-needs no CT (acceptance).
+"""Measure networks and their samplers (frontier), this machine (speed), training on several devices
+(scaling), the share of draws that show bone (reliability), or verdicts without a CT (acceptance).
 
 python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=out/demo/data \
     --output=out/frontier
@@ -12,8 +11,8 @@ python launch/benchmark.py --mode=acceptance --output=out/acceptance
 The mode reliability makes phantoms whose MR shows the probability of bone in the ambiguous region.
 It trains a network of the demo on them, and compares the share of draws that show bone with that
 probability. This takes about an hour on two CPU cores; an interrupted run continues where it
-stopped. The mode acceptance trains the demo's default on 40 phantoms, and measures false alarms,
-refusals and predicted errors, in about ten minutes.
+stopped. The mode acceptance trains the demo's residual network on 40 phantoms, and measures false
+alarms, refusals and predicted errors, in about ten minutes.
 """
 
 import dataclasses
@@ -29,24 +28,19 @@ from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
-# The file that each mode writes and does not overwrite.
-RESULTS = {
-    "frontier": "frontier.csv",
-    "speed": "speed.json",
-    "reliability": "reliability.json",
-    "scaling": "scaling.json",
-    "acceptance": "acceptance.json",
-}
-MODE = flags.DEFINE_enum("mode", None, RESULTS, "What to measure.", required=True)
+MODES = ["frontier", "speed", "reliability", "scaling", "acceptance"]
+MODE = flags.DEFINE_enum("mode", None, MODES, "What to measure.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 WORKDIRS = flags.DEFINE_multi_string(
-    "workdir", None, "frontier: a trained network with draws; may be given several times."
+    "workdir", None, "frontier: work directory of a network whose draws differ; may be repeated."
 )
-REGRESSION = flags.DEFINE_string("regression", None, "frontier: a CNN to compare with.")
+REGRESSION = flags.DEFINE_string(
+    "regression", None, "frontier: work directory of a CNN to compare with."
+)
 DATA = flags.DEFINE_string("data", None, "frontier: prepared data with validation patients.")
-PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: number of them; 0 is all.", lower_bound=0)
+PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: validation patients; 0 takes all.", 0)
 CHOSEN = flags.DEFINE_list(
-    "samplers", [], "Default: frontier takes all, reliability those of the demo's table."
+    "samplers", [], "Samplers; default: all (frontier), or those of the demo's table (reliability)."
 )
 BUDGETS = flags.DEFINE_list(
     "evaluations",
@@ -60,12 +54,12 @@ RECIPE = flags.DEFINE_enum(
     "recipe",
     "residual",
     ["residual", "ddpm", "score", "distil"],
-    "reliability: the recipe of configs/demo that is trained, longer than in the demo. distil "
-    "trains residual first, which is its teacher.",
+    "reliability: the recipe of configs/demo, which is trained longer than in the demo. distil "
+    "first trains its teacher, residual.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "frontier, reliability: draws per slice.", 2)
 SEED = flags.DEFINE_integer(
-    "seed", 0, "frontier, reliability: seed of the draws; acceptance: of phantoms.", 0, LARGEST_SEED
+    "seed", 0, "Seed of the draws; for acceptance, seed of the phantoms.", 0, LARGEST_SEED
 )
 SIZES = flags.DEFINE_list("sizes", ["64", "128"], "speed: sides of the square slices.")
 BATCH = flags.DEFINE_integer("batch", 4, "speed: slices per batch.", lower_bound=1)
@@ -82,11 +76,13 @@ def main() -> None:
     from sde_ct.runtime import parallel
 
     parallel.set_up(keep_memory=True)
-    result = Path(OUTPUT.value) / RESULTS[MODE.value]
+    mode = MODE.value
+    result = Path(OUTPUT.value) / ("frontier.csv" if mode == "frontier" else f"{mode}.json")
     if result.exists():
         raise InputError(f"{result} exists: give another --output or remove it.")
     modes = {"frontier": _frontier, "speed": _speed, "reliability": _reliability}
-    for line in (modes | {"scaling": _scaling, "acceptance": _acceptance})[MODE.value](result):
+    modes |= {"scaling": _scaling, "acceptance": _acceptance}
+    for line in modes[mode](result):
         print(line)
 
 
@@ -114,7 +110,7 @@ def _frontier(table: Path) -> list[str]:
     budgets = [int(n) for n in BUDGETS.value]
     first = next(iter(networks.values())).config
     if not any(frontier.settings(first, samplers, budgets, REFERENCE.value)):
-        raise InputError(f"{given}: give more, because no sampler can take so few.")
+        raise InputError(f"{given}: give larger numbers, because every sampler needs more.")
     output = table.parent
     output.mkdir(parents=True, exist_ok=True)
     points = []

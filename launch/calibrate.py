@@ -28,18 +28,16 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "A trained network whose draws differ.", required=True
+    "workdir", None, "Folder of the training of a network whose draws differ.", required=True
 )
-DATA = flags.DEFINE_string("data", None, "The prepared data of its training.", required=True)
+DATA = flags.DEFINE_string("data", None, "The prepared data of the training.", required=True)
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde; none if there is no choice.",
+    "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde; leave it out for other methods.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
-SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
-)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, LARGEST_SEED)
 COVERAGE = flags.DEFINE_float("coverage", 0.9, "Share of voxels that the intervals should cover.")
 RAYS = flags.DEFINE_list(
     "rays", [], "Gantry angles in degrees (IEC 61217, couch at 0) whose path lengths get bounds."
@@ -50,7 +48,7 @@ TARGETS = flags.DEFINE_string(
 STRUCTURES = flags.DEFINE_string(
     "structures",
     None,
-    "Folder with a folder of masks or RTSTRUCT files for each patient, whose mean HU get bounds.",
+    "Folder that holds, for each patient, a folder of structures whose mean HU get bounds.",
 )
 STOPPING_POWER = flags.DEFINE_string(
     "stopping_power",
@@ -75,13 +73,12 @@ def main() -> None:
         raise InputError(f"--coverage={COVERAGE.value}: give 0.9 for 90 %.")
     if TARGETS.value and not RAYS.value:
         raise InputError("--targets works only with --rays: give --rays, or leave it out.")
-    plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target="")
+    plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=None, needs_target=False)
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
     _require_unseen(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
     if not synthesize.is_random:
-        what = f"The sampler {SAMPLER.value!r}" if SAMPLER.value else f"{WORKDIR.value}"
-        raise InputError(f"{what} has no spread: give another one.")
+        raise InputError(f"The sampler {SAMPLER.value!r} has no spread: give another one.")
     path = Path(WORKDIR.value) / recalibration.NAME
     if path.exists():
         raise InputError(f"{path} exists: remove it to calibrate again, or move it to keep both.")
@@ -124,7 +121,7 @@ def main() -> None:
 
 
 def _require_unseen(trained, prepared) -> None:
-    if not trained.is_random:
+    if not trained.draws_differ(None):
         raise InputError(
             f"A {trained.config.method} has no spread: give a network whose draws differ."
         )
@@ -162,7 +159,8 @@ def _targets(prepared) -> dict[str, Path]:
 def _structures(prepared) -> dict[str, dict]:
     """The parts of structures that the real CT measured, by patient and name, on the MR's grid.
 
-    Every validation patient must have some; a test patient without any is not measured.
+    Every validation patient must have a folder of structures; a test patient without one is left
+    out.
     """
     from sde_ct.volumes.structures import structures_on
 
@@ -192,8 +190,9 @@ def _structures(prepared) -> dict[str, dict]:
 def _synthesized(synthesize, cases, plan, targets, masks):
     """Synthesize patients of the prepared set, and judge the measured part of each body.
 
-    Returns what the corrections are fitted on, the path lengths if there is a plan, and the mean HU
-    of the structures in `masks`. If there are targets, only patients with one have path lengths.
+    Returns the data to which the corrections are fitted, the path lengths if there is a plan, and
+    the mean HU of the structures in `masks`. If there are targets, only patients with a target have
+    path lengths.
     """
     from sde_ct.synthesis.structures import means_in
     from sde_ct.uncertainty.recalibration_fit import Validation

@@ -1,4 +1,4 @@
-"""The paper's whole comparison on phantom pelvises, from nothing to the table.
+"""Repeat the paper's whole comparison on phantom pelvises, from phantoms to tables.
 
     python launch/demo.py --output=out/demo
     python launch/demo.py --output=out/longer --patients=255 --longer=10
@@ -6,11 +6,13 @@
 The demo writes phantom patients as NIfTI files in the layout of SynthRAD2023 and treats them like
 real data: it prepares them, trains five networks, synthesizes the held-out patients and evaluates
 the results. On a CPU the networks are trained side by side, each on one core. An interrupted demo
-continues where it stopped. --longer=N gives every network N times
-as many updates; the CNN, the residual's networks and the distilled one then learn at a rate divided
-by the square root of N. Slices are then deformed N times as strongly, at most with strength 1, so
-that no network learns the training patients by heart. The residual is then trained at
-noise levels that are uniform in time, as in configs/gold_atlas.
+continues where it stopped.
+
+--longer=N gives every network N times as many updates. The learning rates of the CNN, the residual
+and the distilled network are then divided by the square root of N. Slices are deformed N times as
+strongly, at most with strength 1, so that no network learns the training patients by heart. The
+residual and the distilled network are trained at noise levels that are uniform in time, as in
+configs/gold_atlas.
 """
 
 import math
@@ -30,16 +32,14 @@ OUTPUT = flags.DEFINE_string("output", "out/demo", "Folder for everything that t
 PATIENTS = flags.DEFINE_integer("patients", 40, "Phantom patients.", lower_bound=6)
 LONGER = flags.DEFINE_integer("longer", 1, "Factor on the updates of the recipes.", lower_bound=1)
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws of each sampler.", lower_bound=2)
-SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of phantoms and draws.", lower_bound=0, upper_bound=LARGEST_SEED
-)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of phantoms and draws.", 0, LARGEST_SEED)
 
 HERE = Path(__file__).resolve().parent
 RECIPES, TRAIN = HERE.parent / "configs" / "demo", HERE / "train.py"
 # The networks of one chain are trained one after the other; the longest chains come first.
 CHAINS = (("residual", "distilled"), ("cnn",), ("gan",), ("ddpm",))
 RUNS = ("residual", "distilled", "ddpm", "cnn", "gan")
-RECIPE = {"distilled": "distil"}  # where the file has another name
+RECIPE = {"distilled": "distil"}  # recipes whose files have other names than their networks
 TEACHERS = {"distilled": "residual"}
 # At the recipe's learning rate, longer training makes the loss of a regression rise again.
 SLOWED = ("cnn", "residual", "distilled")

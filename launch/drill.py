@@ -5,7 +5,7 @@ python launch/drill.py --config=configs/demo/gan.py --data=out/demo/data --outpu
 
 It trains twice with `launch/train.py`. The second training is killed (SIGKILL) at random moments:
 during the first save, other saves, steps, and the start of the program. The final states must agree
-bit for bit. The status is 1 if they differ or there were too few kills.
+bit for bit. The exit status is 1 if they differ or if there were too few kills.
 """
 
 import collections
@@ -27,7 +27,7 @@ TEACHER = flags.DEFINE_string(
     "teacher", None, "Work directory of a trained network, for recipes that start from one."
 )
 KILLS = flags.DEFINE_integer("kills", 20, "How often the second training is killed.")
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the random moments.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the random moments of the kills.")
 flags.mark_flag_as_required("config")
 
 

@@ -1,6 +1,6 @@
 """Compare the synthetic CTs of this or any other method with real CTs.
 
-It prints a table, and writes metrics.csv, metrics.json and report.html, a page that shows the
+This prints a table, and writes metrics.csv, metrics.json and report.html, a page that shows the
 cases.
 
     python launch/evaluate.py --prediction=out/sct --reference=data/pelvis --output=out/scores
@@ -51,8 +51,8 @@ _SPREAD = flags.DEFINE_string(
 _DRAWS = flags.DEFINE_multi_string(
     "draws",
     [],
-    "Folder of the draws whose mean is the prediction; repeat for each method, with `none` for one "
-    "that has no draws.",
+    "Folder of the draws whose mean is the prediction; repeat for each method, with `none` for a "
+    "method without draws.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for metrics.csv, metrics.json, report.html and so on."
@@ -70,7 +70,7 @@ _EXPORT = flags.DEFINE_string(
 _STRUCTURES = flags.DEFINE_string(
     "structures",
     None,
-    "Folder that holds a folder <case> of masks or RTSTRUCT files for each case, for --draws and "
+    "Folder that holds, for each case, a folder <case> of masks or RTSTRUCT files, for --draws and "
     "--export-dose.",
 )
 _RAYS = flags.DEFINE_list(
@@ -163,7 +163,7 @@ def main() -> None:
     if exports:  # dose must not be computed on a CT that is not in HU
         doubtful = sorted({doubt["case"] for doubt in doubts})
         if doubtful:
-            print(f"not exported for dose: {', '.join(doubtful)}", file=sys.stderr)
+            print(f"not exported for dose: {', '.join(doubtful)} (see warnings)", file=sys.stderr)
         safe = [exports[name] for name in names if name not in doubtful]
         left_out = dose.export_files(Path(_EXPORT.value), safe)
         print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)
@@ -239,7 +239,7 @@ def _draws() -> list[Path | None]:
 
 
 def _mask_of(case) -> str:
-    """The origin of the body mask."""
+    """Where the body mask of a case comes from."""
     if _MASK.value:
         return "given"
     return "beside the reference CT" if case.mask else "computed from the reference CT"

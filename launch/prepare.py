@@ -11,7 +11,7 @@
     python launch/prepare.py --source=phantom --input=out/phantoms --output=data/phantoms
 
 An unusable patient is refused with a reason and the others are prepared; the exit status is then 2.
-Run the same command again to prepare what is missing, for example after an interruption or when a
+Run the same command again to prepare missing patients, for example after an interruption or when a
 patient was added.
 """
 
@@ -34,7 +34,7 @@ SOURCE = flags.DEFINE_string(
 INPUT = flags.DEFINE_string("input", None, "Folder of the patients.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write, or to complete.", required=True)
 SPACING = flags.DEFINE_list(
-    "spacing", [], "In-plane pixel in mm, one number or y,x; default: as scanned."
+    "spacing", [], "In-plane pixel size in mm, one number or y,x; default: as scanned."
 )
 SIZE = flags.DEFINE_list("size", [], "Pixels per slice, one number or h,w; default: as scanned.")
 CROP_TO_BODY = flags.DEFINE_boolean(
@@ -45,7 +45,7 @@ MR = flags.DEFINE_multi_string(
 )
 CT = flags.DEFINE_string("ct", "ct*", "Glob of the CT in a patient's folder (pairs).")
 MASK = flags.DEFINE_string(
-    "mask", "", "Glob of the mask to evaluate in (pairs); default: the body."
+    "mask", "", "Glob of the mask in which CTs are evaluated (pairs); default: the body."
 )
 CHOOSE = flags.DEFINE_multi_string(
     "choose", [], "Choose one volume of an MR series by a DICOM tag, as in EchoTime=100 (pairs)."
@@ -72,15 +72,14 @@ T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (
 WORKERS = flags.DEFINE_integer(
     "workers",
     None,
-    "Number of processes; default: one per core, for at least two patients each.",
+    "Number of processes; default: one per core, but at most one per two patients.",
     lower_bound=1,
     upper_bound=1024,
 )
 PATIENTS = flags.DEFINE_integer(
-    "patients", 8, "Number of phantoms to generate in --input, if it is absent."
+    "patients", 8, "Number of phantoms to generate in --input, if that folder is absent (phantom)."
 )
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
-
 
 # Flags that only one source reads.
 OF_SOURCE = {

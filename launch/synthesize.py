@@ -9,7 +9,7 @@ its folder, or one of its files if the folder holds several series. --dicom adds
 out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on, which join the MR's
 study. For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
 --dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
-refuse tilted ones. --sampler=mean takes the regression of a residual network, without a spread.
+refuse tilted ones. --sampler=mean writes the regression of a residual network, without a spread.
 
 For several networks, trained from different seeds, repeat --workdir. The networks share the draws.
 out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
@@ -30,8 +30,8 @@ written to the descriptions of the CT series. The exit status is 3 if a CT must 
 
 For many volumes, repeat --mr, or give a folder of files or DICOM series, or a pattern such as
 'cohort/*/mr.nii.gz'. A volume that cannot be used is refused with its reason while the others are
-synthesized; the exit status is then 2. The same command again makes only missing outputs. Outputs
-that match the sidecar's hash are kept, and outputs that were changed are refused.
+synthesized; the exit status is then 2. Run the same command again to make only missing outputs.
+Outputs that match the sidecar's hash are kept, and outputs that were changed are refused.
 
 A network of several MR contrasts needs one --mr for each, such as --mr=t2=a/t2.nii.gz
 --mr=t1=a/t1.nii.gz, or only the paths, in the order of the training. For many patients give
@@ -69,7 +69,7 @@ SAMPLER = flags.DEFINE_string(
 DRAWS = flags.DEFINE_integer(
     "draws",
     None,
-    "Draws of all networks together; default 10 or just above, or 1 of each without a spread.",
+    "Draws of all networks together; default: 10 or more, or 1 of each if draws do not differ.",
 )
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations",
@@ -83,9 +83,7 @@ SDE = flags.DEFINE_enum(
     ["vp", "ve"],
     "SDE that the sampler follows, for a network of the form edm; default: that of the training.",
 )
-SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=LARGEST_SEED
-)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, LARGEST_SEED)
 BATCH = flags.DEFINE_integer(
     "batch", None, "Slices per device; default: as many as its memory holds.", lower_bound=1
 )
@@ -123,7 +121,9 @@ STOPPING_POWER = flags.DEFINE_string(
     "Proton stopping power by HU: pyradplan (the default), matrad, or a CSV file of HU,RSP.",
 )
 STRUCTURES = flags.DEFINE_string(
-    "structures", None, "Folder with a folder NAME of structures whose mean HU is measured."
+    "structures",
+    None,
+    "Folder that holds, for each MR, a folder NAME of structures whose mean HU is measured.",
 )
 ACCEPT = flags.DEFINE_bool("accept", False, "Say whether each CT passes or must be reviewed.")
 RANGE_LIMIT = flags.DEFINE_float(
@@ -150,7 +150,7 @@ def main() -> int:
     parallel.set_up()
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value, PATIENCE):
         refused, total, passed = _synthesize()
-    # Errors are raised after the processes have disconnected: they do not concern the others.
+    # Errors are raised after the processes have disconnected, because they concern only this one.
     if refused and total == 1:
         raise next(iter(refused.values()))
     if refused:
@@ -235,7 +235,7 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
 
 
 def _require_for_many(count: int) -> None:
-    """Raise InputError for a flag that fits one MR only."""
+    """Raise InputError for a flag that is for a single MR."""
     for flag in (MASK, TARGET):
         if flag.value and not Path(flag.value).is_dir():
             raise InputError(

@@ -1,4 +1,4 @@
-"""Train one network. The same command again continues where the last one stopped.
+"""Train one network. Run the same command again to continue where the training stopped.
 
 python launch/train.py --config=configs/demo/score.py --data=data/phantoms --workdir=runs/score
 python launch/train.py --config=configs/gold_atlas/ddpm.py --config.data.batch_size=8 ...
@@ -7,11 +7,11 @@ python launch/train.py --config=configs/demo/score.py --data=data/other --workdi
     --init=runs/score
 
 The newest checkpoints and the one with the smallest validation loss, which synthesize.py uses, are
-kept. More steps continue a training with the learning rates of the longer schedule. --init starts
-from the best weights of another work directory, for example on a new scanner's data; --teacher is
-the same flag, for a recipe like configs/demo/distil.py.
+kept. With more config.training.steps, a training continues at the learning rates of the longer
+schedule. --init starts from the best weights of another work directory, for example on a new
+scanner's data; --teacher is the same flag, for a recipe like configs/demo/distil.py.
 
-After SIGTERM or Ctrl-C the current step is finished and saved, and the status is 75 (130 after
+After SIGTERM or Ctrl-C the current step is finished and saved, and the exit status is 75 (130 after
 Ctrl-C in a single process). --dry_run runs a few steps and prints data, shapes, memory and cost.
 
 Several processes train one network together. Under SLURM's `srun` and on a TPU pod they find each
@@ -42,7 +42,7 @@ COORDINATOR = flags.DEFINE_string(
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print what the training would read, need and cost, and end."
+    "dry_run", False, "Run a few steps, and print what the training reads, needs and costs."
 )
 WANDB_PROJECT = flags.DEFINE_string("wandb_project", None, "W&B project to which figures are sent.")
 flags.mark_flag_as_required("config")

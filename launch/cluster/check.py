@@ -1,4 +1,4 @@
-"""The dry run of the scripts in this folder, which checks a training without a cluster.
+"""Check a training without a cluster, for --dry_run of the scripts in this folder.
 
 python launch/cluster/check.py --devices=16 --memory=80 --config=configs/gold_atlas/ddpm.py \
     --data=data --workdir=runs/ddpm
@@ -51,7 +51,7 @@ def main() -> None:
     )
     if needed > 1e9 * MEMORY.value:
         raise InputError(
-            f"config.data.batch_size={config.data.batch_size} puts {share}: take more devices, a "
+            f"config.data.batch_size={config.data.batch_size} puts {share}: use more devices, a "
             "smaller batch or config.network.remat=True."
         )
     height, width = prepared.size

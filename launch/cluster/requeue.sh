@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it.
+# Functions for the scripts in this folder, which source this file.
 
 # The Python to run is PYTHON, or that of the Apptainer image IMAGE.
 python=("${PYTHON:-.venv/bin/python}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run one training on all hosts of a TPU VM, which find each other.
+# Run one training on all hosts of a TPU VM. The hosts find each other.
 #
 #   TPU=name ZONE=zone bash launch/cluster/tpu_vm.sh --dry_run --config=... --data=... --workdir=...
 #   TPU=name ZONE=zone bash launch/cluster/tpu_vm.sh --config=... --data=... --workdir=...

@@ -29,7 +29,7 @@ run=(xpk workload create --cluster="$CLUSTER" --workload="${NAME:-sde-ct}"
 
 if [ -n "$dry_run" ]; then
   chips=${TPU_TYPE##*-}
-  # The names of these types count cores.
+  # The names of these types count cores, of which a chip has two.
   case $TPU_TYPE in v2-* | v3-* | v4-* | v5p-*) chips=$((chips / 2)) ;; esac
   check $((chips * slices)) 16 "${given[@]}"
   exec "${run[@]}" --dry-run --skip-validation --output-manifest-file=jobset.yaml

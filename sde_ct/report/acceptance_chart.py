@@ -9,26 +9,29 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from sde_ct.report.layout import DPI, FONT, SMALL
 
-GROUPS = {"unseen": ("unseen", "#0072B2", "o"), "shifted": ("scanner shift", "#E69F00", "^")}
+KINDS = {  # of points: label, colour and marker
+    "unseen": ("unseen", "#0072B2", "o"),
+    "shifted": ("scanner shift", "#E69F00", "^"),
+    "faulty": ("faults whose CT is known", "#CC79A7", "x"),
+}
 
 
 def chart(found: Mapping[str, Any]) -> Figure:
-    """True against predicted MAE of every patient, and the share passed against scanner shift.
+    """True against predicted MAE of every patient, and the share that passes against scanner shift.
 
     Args:
-      found: from `lab.benchmark.acceptance_results.record`.
+      found: the record of `lab.benchmark.acceptance_results.record`.
     """
     figure = Figure(figsize=(9, 3.9), dpi=DPI)
     left, right = figure.subplots(1, 2)
     strengths = {f"{one['strength']:g}" for one in found["shift"]}
-    points: dict[str, list[tuple[float, float]]] = {"unseen": [], "shifted": [], "faulty": []}
+    points: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     for one in found["patients"]:
         if "body" in one["errors"]:
             kind = "unseen" if one["group"] == "unseen" else "faulty"
             kind = "shifted" if one["group"] in strengths else kind
             points[kind].append((one["predicted_mae_hu"]["body"], one["errors"]["body"]))
-    looks = GROUPS | {"faulty": ("faults whose CT is known", "#CC79A7", "x")}
-    for kind, (label, colour, marker) in looks.items():
+    for kind, (label, colour, marker) in KINDS.items():
         if points[kind]:
             left.plot(*np.transpose(points[kind]), marker, color=colour, label=label, markersize=4)
     ends = np.array(sorted(v for some in points.values() for pair in some for v in pair))[[0, -1]]

@@ -21,7 +21,7 @@ ERROR_WINDOW = (-300.0, 300.0)  # HU
 ERROR_COLOURS = "RdBu_r"  # diverging; readable for colour-blind readers
 SPREAD_COLOURS = "inferno"  # perceptually uniform
 BINS = 10  # with equal numbers of voxels
-COLUMNS = 9
+COLUMNS = 9  # the most in a comparison
 GAUSSIAN = np.sqrt(2 / np.pi)  # E|error| / standard deviation
 VIEW = "Axial slice, radiological view: patient's right (R) on the left, anterior up."
 
@@ -65,8 +65,8 @@ def comparison(
             view.draw(page.axes(2 * row, column), predictions[name], name, cmap="gray", **CT_WINDOW)
             below, error = page.axes(2 * row + 1, column), predictions[name] - ct
             mae = f"MAE {np.abs(error[view.mask]).mean():.0f} HU"
-            limits = dict(zip(("vmin", "vmax"), ERROR_WINDOW, strict=True))
-            errors = view.draw_body(below, error, mae, cmap=ERROR_COLOURS, **limits)
+            least, most = ERROR_WINDOW
+            errors = view.draw_body(below, error, mae, cmap=ERROR_COLOURS, vmin=least, vmax=most)
             below.title.set_fontsize(SMALL)
     page.bar(1, 0, image, "CT (HU)", 0.45)
     page.bar(1, 1, errors, "prediction - CT (HU)", 0.45)
@@ -78,7 +78,7 @@ def comparison(
 
 
 def _blocks(names: list[str]) -> list[list[str]]:
-    """The names in rows: first those without an average, then single draws, then averages."""
+    """The names in rows: methods without an average of draws, then single draws, then averages."""
     averages = [n for n in names if n.endswith("-M") and n[:-2] in names]
     singles = [n for n in names if f"{n}-M" in averages]
     others = [n for n in names if n not in averages and n not in singles]
@@ -167,7 +167,7 @@ def save(figure: Figure, path: str | os.PathLike) -> tuple[Path, Path]:
 
 
 def _require_slices(ct: Slice, mask: np.ndarray, planes: Mapping[str, np.ndarray]) -> None:
-    """Raise an InputError for planes of another shape than the CT, or an empty mask."""
+    """Raise an InputError if a plane has another shape than the CT, or if the mask is empty."""
     for name, plane in {"mask": mask, **planes}.items():
         if np.ndim(plane) != 2 or plane.shape != ct.shape:
             raise InputError(

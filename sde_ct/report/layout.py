@@ -1,4 +1,4 @@
-"""A page of equal cells for slices and plots, and slices in the radiological view."""
+"""Draw slices in the radiological view, and arrange slices and plots in cells of a page."""
 
 import textwrap
 from typing import Any

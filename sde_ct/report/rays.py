@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,9 +12,7 @@ from sde_ct.errors import InputError
 from sde_ct.report.charts import PALETTE
 from sde_ct.report.figures import CT_WINDOW
 from sde_ct.report.layout import DPI, FONT, SMALL, View, mark_sides
-from sde_ct.uncertainty.path_length import RangeFigures
 from sde_ct.uncertainty.ranges import TargetRanges
-from sde_ct.uncertainty.rays import Rays
 from sde_ct.volumes.masks import Mask
 from sde_ct.volumes.overlap import TISSUE_ABOVE
 from sde_ct.volumes.volume import Volume, canonical
@@ -26,16 +23,7 @@ WIDTH, LEAST_HEIGHT, ROW = 8.2, 3.0, 0.42  # inches; each gantry angle has a row
 CENTRAL = 1.4  # points, the width of the ray to the centre
 
 
-def fan(
-    ct: Volume,
-    target: Mask,
-    rays: Rays,
-    figures: RangeFigures,
-    *,
-    bounds: Float[np.ndarray, "2 r"] | None = None,
-    interval: str = "interval",
-    title: str = "",
-) -> Figure:
+def fan(ct: Volume, target: Mask, ranges: TargetRanges, title: str) -> Figure:
     """The rays on the axial slice through the target's centre, and their water-equivalent lengths.
 
     On the left, rays that end in other slices are projected onto this one. On the right, each
@@ -46,10 +34,7 @@ def fan(
     Args:
         ct: the CT to show, HU, in any orientation.
         target: above 0 in the target, on the grid of `ct`.
-        rays: as from `rays_to`; the first ray of each angle is the one to the centre.
-        figures: path lengths of these rays, mm.
-        bounds: lower and upper bound of each path length, mm. By default, the range of the draws.
-        interval: what the legend calls `bounds`.
+        ranges: the path lengths; the first ray of each angle is the one to the centre.
 
     Raises:
         InputError: the target has another shape than the CT, or the rays end outside the CT.
@@ -59,6 +44,7 @@ def fan(
             f"The target has shape {target.shape} and the CT {ct.array.shape}: resample it onto "
             "the CT's grid."
         )
+    rays, figures, bounds = ranges.rays, ranges.figures, ranges.bounds
     upright, inside = canonical(ct), canonical(ct.with_array(target)).array > 0
     to_voxels = np.linalg.inv(upright.affine)
     starts, ends = (p @ to_voxels[:3, :3].T + to_voxels[:3, 3] for p in (rays.starts, rays.ends))
@@ -77,9 +63,6 @@ def fan(
     left.contour(view.picture(inside[..., z]), levels=[0.5], colors=TARGET, linewidths=1)
     left.autoscale(False)
     segments = view.place(np.stack([starts, ends], axis=1)[..., :2])
-    if bounds is None:
-        bounds = np.stack([figures.lengths.min(axis=0), figures.lengths.max(axis=0)])
-        interval = f"range of the {len(figures.lengths)} draws"
     labels = []
     for row, (angle, colour) in enumerate(zip(angles, cycle(COLOURS), strict=False)):
         of_angle = np.flatnonzero(rays.gantry == angle)
@@ -93,27 +76,14 @@ def fan(
         if figures.real is not None:
             right.plot(figures.real[centre] - nominal, row, "D", color=REAL, markersize=5)
         labels.append(f"{angle:g}°: {nominal:.1f} mm")
-    _finish(right, labels, interval, real=figures.real is not None)
+    _finish(right, labels, ranges.interval, real=figures.real is not None)
     figure.suptitle(title, fontsize=FONT)
     return figure
 
 
-def fan_of(ct: Volume, target: Mask, ranges: TargetRanges, title: str) -> Figure:
-    """The `fan` of a plan in one patient."""
-    return fan(
-        ct,
-        target,
-        ranges.rays,
-        ranges.figures,
-        bounds=ranges.bounds,
-        interval=ranges.interval,
-        title=title,
-    )
-
-
 def save_fan(path: Path, ct: Volume, target: Mask, ranges: TargetRanges, title: str) -> None:
-    """Write `fan_of` as PNG without date and version, so that equal figures give equal bytes."""
-    fan_of(ct, target, ranges, title).savefig(path, format="png", metadata={"Software": None})
+    """Write the `fan` as PNG without date and version, so that equal figures give equal bytes."""
+    fan(ct, target, ranges, title).savefig(path, format="png", metadata={"Software": None})
 
 
 def _finish(axes: Axes, labels: list[str], interval: str, *, real: bool) -> None:

@@ -10,10 +10,9 @@ from sde_ct.acceptance.anatomy import FLIPS, project
 from sde_ct.acceptance.ct_features import ct_features
 from sde_ct.acceptance.mr_features import mr_figures
 from sde_ct.acceptance.patient import Measured
-from sde_ct.data.inputs import network_input
 from sde_ct.methods import build_network
 from sde_ct.methods.embedding import coarse_features
-from sde_ct.synthesis.correction import network
+from sde_ct.synthesis import correction
 from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.volume import Volume
@@ -22,14 +21,14 @@ BATCH = 8  # slices at once; volumes of any depth share one program
 
 
 def settings(trained: Trained, sampler: str | None, draws: int) -> dict[str, Any]:
-    """The weights and the sampling to which a reference belongs, as plain JSON values."""
-    return {**network(trained), "sampler": sampler, "draws": draws}
+    """The weights and the sampling settings of a reference, as plain JSON values."""
+    return {**correction.network(trained), "sampler": sampler, "draws": draws}
 
 
 def settings_facts(fitted: Mapping[str, Any], used: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A reason for each sampling setting that differs from that of the fit."""
     changed = differences(dict(fitted), {key: used[key] for key in fitted if key in used})
-    return [("settings", f"{one}: the thresholds were fitted with the first.") for one in changed]
+    return [("settings", f"Changed since the thresholds were fitted: {one}.") for one in changed]
 
 
 class Measurer:
@@ -37,10 +36,8 @@ class Measurer:
 
     def __init__(self, trained: Trained):
         self._trained = trained
-        self._network = build_network(trained.config)
-        self._coarse: Callable = jax.jit(
-            lambda params, mr: coarse_features(self._network, params, mr)
-        )
+        network = build_network(trained.config)
+        self._coarse: Callable = jax.jit(lambda params, mr: coarse_features(network, params, mr))
 
     def __call__(
         self,
@@ -57,23 +54,12 @@ class Measurer:
         Args:
           name: the patient's name.
           mr: a.u.
-          mean, spread: of the draws as the network gave them, HU; the spread is not recalibrated.
-          draws: the single draws, if they are at hand.
+          mean, spread: of the draws as the network gave them, HU; the spread is not calibrated.
+          draws: the single draws, if they were kept.
           further: the other MR contrasts.
-          errors: the MAE by tissue, where there is a real CT.
+          errors: the MAE by tissue, HU, if there is a real CT.
         """
-        data = self._trained.data
-        given = network_input(
-            mr,
-            self._trained.intensity.mr,
-            further=further,
-            neighbours=self._trained.config.data.neighbours,
-            spacing=tuple(data["spacing"]) if data["spacing"] else None,
-            size=tuple(data["size"]),
-            n4=data.get("n4", False),
-            multiple=self._network.multiple,
-            name=name,
-        )
+        given = self._trained.input_of(mr, further=further, name=name)
         figures = mr_figures(mr, given.percentiles)
         return Measured(
             name=name,

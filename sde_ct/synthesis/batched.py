@@ -14,8 +14,7 @@ from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.types import Method, Samples
 
-# Samples per device if its free memory is unknown, the same for any number of devices.
-BATCH = 10
+BATCH = 10  # samples per device if its free memory is unknown
 LARGEST = 256  # larger batches are not faster, even on the largest GPUs
 SHARE = 0.8  # fraction of the free memory that a batch may take
 
@@ -41,7 +40,7 @@ class Batched:
 
         Args:
           channels: number of channels of the MR, without its means.
-          batch: samples per device; None takes as many as its memory holds.
+          batch: samples per device; None takes as many as the device's memory holds.
         """
 
         def draw(shared: tuple[Any, Array | None], keys: Array, shown: Array) -> Samples:
@@ -61,10 +60,11 @@ class Batched:
         """Compile the function of a batch, and return how many samples it holds.
 
         Args:
-          shape: of a sample's MR, [z, h, w, k].
-          samples: how many will be drawn. A device gets no more volumes than its share of them.
-          along_z: the factor of the noise's covariance between the slices of a sample; None for
-            slices drawn apart.
+          shape: the shape of a sample's MR, [z, h, w, k].
+          samples: how many samples will be drawn. If they are volumes, no device gets more than its
+            share of them.
+          along_z: the factor of the noise's covariance between the slices of a sample; None if the
+            slices are independent.
         """
         most = self._batch_that_fits(shape, along_z)
         each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))

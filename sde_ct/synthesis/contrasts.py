@@ -26,8 +26,8 @@ def find_contrasts(
     nnU-Net's X_0000.nii.gz.
 
     Raises:
-      InputError: the arguments do not name every contrast once, a patient lacks one, or `output`
-        lies in a folder that they name.
+      InputError: the arguments do not name every contrast once, a patient lacks a contrast, or
+        `output` lies in a folder that the arguments name.
     """
     places = arguments if len(names) == 1 else _in_order(arguments, names)
     if output:

@@ -22,12 +22,12 @@ UNLIKE = (
 
 
 def network(trained: Trained) -> dict[str, Any]:
-    """The weights and the sampling to which a correction belongs, as plain JSON values."""
+    """The weights and the sampling options for which a correction holds, as plain JSON values."""
     return {**trained.identity(), "sampling": to_dict(trained.config)["sampling"]}
 
 
 def read_calibration(path: Path) -> Recalibration:
-    """A correction whose bounds can be read too. Raises InputError if it is missing or damaged."""
+    """The correction in a file. Raises InputError if it or its bounds are missing or damaged."""
     fitted = recalibration.read(path)
     try:
         if fitted.path_lengths:
@@ -49,7 +49,7 @@ def correction_for(
         raise InputError(f"{what} has no spread: leave out --calibrated.")
     fitted = read_calibration(path)
     stored = fitted.network
-    if sampling := stored.get("sampling"):  # older files lack younger fields
+    if sampling := stored.get("sampling"):  # files of earlier versions lack later fields
         try:
             stored = stored | {"sampling": vars(from_dict(sampling, SamplingConfig))}
         except InputError as error:

@@ -38,8 +38,8 @@ class DeepEnsemble:
     def __call__(self, mr: Volume, *, case: str, draws: int = 10, **options: Any) -> SyntheticCT:
         """As `Synthesizer`, but the networks share `draws`, and the CT has `within` and `between`.
 
-        The networks' draws are numbered consecutively, so that no two use the same noise. The first
-        network gives the same draws as it does alone.
+        The draws are numbered across all networks, so that no two use the same noise. The first
+        network gives the same draws as without the others.
         """
         self.require_draws(draws)
         each = draws // len(self._members)
@@ -51,7 +51,7 @@ class DeepEnsemble:
 
 
 def require_alike(networks: Sequence[tuple[str, Trained]]) -> None:
-    """Raise InputError if networks differ in a property of `_properties`, or two are equal.
+    """Raise InputError if networks differ in one of `_properties`, or if two have equal weights.
 
     Args:
       networks: each network with the name of its work directory.
@@ -75,7 +75,7 @@ def require_alike(networks: Sequence[tuple[str, Trained]]) -> None:
 
 
 def _properties(network: Trained) -> dict[str, Any]:
-    """The properties that networks must share, by their words in an error message."""
+    """The properties that networks must share, each named as in an error message."""
     maps, data = network.intensity, network.data
     return {
         "method": network.config.method,

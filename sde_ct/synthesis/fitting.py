@@ -33,15 +33,16 @@ def fit_acceptance(
 
     Args:
       trained: the network, with its number of evaluations.
-      prepared: the data of its training.
-      sampler, draws, seed: of the synthesis; the reference holds for this sampler and draw count.
-      rate: of false alarms.
+      prepared: the data on which the network was trained.
+      sampler, draws, seed: as in `Synthesizer`; the reference holds for this sampler and number of
+        draws.
+      rate: the rate of false alarms that the threshold allows.
       level: share of patients whose MAE lies below the bound.
-      most: the largest number of training patients, which are taken evenly from all.
+      most: the largest number of training patients, which are chosen evenly from the list of all.
       progress: wraps the list of patients.
 
     Raises:
-      InputError: the data is not that of the training, or has too few patients.
+      InputError: the network was trained on other data, or there are too few patients.
     """
     training, validation = require_patients(trained, prepared)
     chosen = np.unique(np.linspace(0, len(training) - 1, min(most, len(training))).astype(int))

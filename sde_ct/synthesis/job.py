@@ -1,4 +1,4 @@
-"""Read, synthesize and write each of any number of MR volumes, by one request."""
+"""Read, synthesize and write any number of MR volumes, one at a time, for one request."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -32,7 +32,7 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 class Job:
-    """A request with its networks loaded, which is used for all volumes."""
+    """A request whose networks are loaded once for all volumes."""
 
     def __init__(self, request: Request):
         """Raises InputError if the request does not fit the networks."""
@@ -75,7 +75,7 @@ class Job:
     def lines(self) -> list[str]:
         """A sentence for each network that says which checkpoint is used."""
         return [
-            f"{workdir}: the {network.chosen} checkpoint is used, that of step {network.step}."
+            f"{workdir}: the {network.chosen} checkpoint is used, from step {network.step}."
             for workdir, network in zip(self._request.workdirs, self._networks, strict=True)
         ]
 
@@ -135,7 +135,16 @@ class Job:
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
                 return self._judged(Done(name, f"{name} is complete: nothing to do."))
-            drawn = self._synthetic_ct(mr, name, mask, list(further.values()))
+            others = list(further.values())
+            drawn = self._synthesize(
+                mr,
+                case=name,
+                draws=self._draws,
+                seed=request.seed,
+                further=others,
+                mask=mask,
+                progress=partial(_slices, name, self._draws // len(self._networks)),
+            )
             ct = correction.apply(self._correction, drawn) if self._correction else drawn
             details = {
                 "workdirs": list(request.workdirs),
@@ -148,7 +157,6 @@ class Job:
             }
             joined = identity if request.dicom else None
             if self._judging:
-                others = list(further.values())
                 record = self._judging.record(name, mr, drawn, others, unlike)
                 details[KEY] = kept(request.output / f"{name}.json", record)
             lines: list[str] = []
@@ -156,7 +164,7 @@ class Job:
             def write(stage: Path) -> None:
                 for one in measured:
                     lines.extend(one.write(stage, ct))
-                remark = self._remark(stage / planning.paths(name)[1], details)
+                remark = self._remark(stage if request.rays else request.output, name, details)
                 outputs.write(stage, name, ct, request.each, joined, request.axial, remark)
 
             results.put(write, details)
@@ -164,15 +172,19 @@ class Job:
         warnings = (*doubts, *ct.warnings)
         return self._judged(Done(name, sentence, warnings, tuple(notes), tuple(lines)))
 
-    def _remark(self, rays: Path, details: dict[str, Any]) -> tuple[str, str]:
-        """The verdict in a few words and in a sentence for the CT series; empty without one."""
-        if not (self._judging and self._request.accept):
+    def _remark(self, folder: Path, name: str, details: dict[str, Any]) -> tuple[str, str]:
+        """A verdict in a few words and in a sentence for the CT series, or two empty strings.
+
+        `folder` holds the path lengths.
+        """
+        asked = self._request.accept
+        if not (self._judging and asked):
             return "", ""
-        verdict = self._judging.verdict(details[KEY], rays, self._request.accept.limit)
+        verdict = self._judging.verdict(details[KEY], folder / planning.paths(name)[1], asked)
         return verdict.short, verdict.sentence
 
     def _judged(self, done: Done) -> Done:
-        """The result with the verdict, if one is asked for."""
+        """The result, with the verdict if one is asked for."""
         asked = self._request.accept
         if not (self._judging and asked):
             return done
@@ -200,19 +212,6 @@ class Job:
                 raise InputError(f"--calibrated needs the recipe's sampling: leave out --{flag}.")
         return correction.correction_for(
             Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
-        )
-
-    def _synthetic_ct(
-        self, mr: Volume, name: str, mask: Volume | None, further: list[Volume]
-    ) -> SyntheticCT:
-        return self._synthesize(
-            mr,
-            case=name,
-            draws=self._draws,
-            seed=self._request.seed,
-            further=further,
-            mask=mask,
-            progress=partial(_slices, name, self._draws // len(self._networks)),
         )
 
     def _cost(self, ct: SyntheticCT) -> str:

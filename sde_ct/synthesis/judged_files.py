@@ -24,7 +24,7 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 class Kept(TypedDict):
-    """What `Judging.record` keeps of a patient."""
+    """The record of a patient that `Judging.record` makes."""
 
     reference: str
     features: dict[str, float]
@@ -38,7 +38,7 @@ class Checkpoint(TypedDict):
 
 
 class Sidecar(TypedDict):
-    """What is read here of a sidecar."""
+    """The fields of a sidecar that are read here."""
 
     sampler: str | None
     draws: Count
@@ -56,12 +56,11 @@ def judge_folder(
     Args:
       workdir: the work directory of the network that made the output.
       folder: the output.
-      mrs: MRs of volumes whose sidecar holds no figures by this reference.
-      asked: the limit of the ranges, and the function that writes the page.
+      mrs: MRs of volumes whose sidecars hold no figures by this network's reference.
+      asked: the limit of the path lengths, and the function that writes the page.
 
     Raises:
-      InputError: the folder holds no output, or that of another network, or a volume that has no
-        figures and whose MR is not given.
+      InputError: the folder holds no output or that of another network, or a volume needs its MR.
     """
     sidecars = sorted(folder.glob("*.json")) if folder.is_dir() else []
     records = {path.stem: _record(path) for path in sidecars}
@@ -80,8 +79,9 @@ def judge_folder(
             judgings[key] = used, judging
         used, judging = judgings[key]
         if name in given:
-            record[KEY] = _measured(folder, name, record, used, judging, given[name])
-            write_json(path, record)
+            limit = record.get(KEY, {}).get("range_limit_mm")  # of the last verdict
+            measured = _measured(folder, name, record, used, judging, given[name])
+            write_json(path, record | {KEY: measured | {"range_limit_mm": limit}})
         yield name, concluded(folder, name, judging, asked)
 
 
@@ -114,7 +114,7 @@ def _network(workdir: Path, record: dict[str, Any], path: Path) -> Trained:
     if len(made) > 1 or made[0]["weights_sha256"] != trained.sha256():
         raise InputError(
             f"{path} describes a CT of another network or checkpoint than that of {workdir}: give "
-            "the --workdir that it was made with."
+            "the --workdir of the network that made it."
         )
     try:
         return trained._replace(config=from_dict(made[0]["configuration"]))
@@ -125,7 +125,7 @@ def _network(workdir: Path, record: dict[str, Any], path: Path) -> Trained:
 def _by_voxels(
     mrs: Sequence[str], records: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, tuple[Series | None, Volume]]]:
-    """The MRs, each with the name of the volume that was made from it."""
+    """The name of each MR's synthetic CT, and the MR, with its series if it is DICOM."""
     for source in find_sources(mrs) if mrs else ():
         given = source.series or open_source(source.path)
         mr = read_mr(given)
@@ -144,7 +144,7 @@ def _measured(
     judging: Judging,
     given: tuple[Series | None, Volume],
 ) -> dict[str, Any]:
-    """What `Judging.record` gives, from the files of the mean and the spread."""
+    """`Judging.record` of a volume, from the files of its mean and spread."""
     if record.get("calibrated") or len(trained.contrasts) > 1:
         raise InputError(
             f"{name} was made with --calibrated or from several contrasts: synthesize it again to "

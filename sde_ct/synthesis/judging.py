@@ -29,8 +29,8 @@ class Judging(NamedTuple):
     """A network with the reference that was fitted for it."""
 
     reference: Reference
-    digest: str  # of the reference's file
-    facts: list[tuple[str, str]]  # reasons from the settings of the sampling
+    digest: str  # SHA-256 of the reference's file
+    facts: list[tuple[str, str]]  # reasons that the sampling settings give
     measure: Measurer
 
     @classmethod
@@ -58,14 +58,14 @@ class Judging(NamedTuple):
         further: Sequence[Volume] = (),
         header: Sequence[str] = (),
     ) -> Record:
-        """What a sidecar keeps of a patient, so that `concluded` needs no MR.
+        """The record of a patient for the sidecar, with which `concluded` needs no MR.
 
         Args:
           name: the patient's name.
           mr: a.u.
           ct: the draws as the network gave them.
           further: the other MR contrasts.
-          header: sentences on how the MR's header differs from the training's.
+          header: sentences on how the MR's header differs from those of the training.
         """
         patient = self.measure(name, mr, ct.mean, ct.spread, ct.draws, further)
         features = self.reference.features(patient)
@@ -73,8 +73,9 @@ class Judging(NamedTuple):
         facts = [*self.facts, *(("header", sentence) for sentence in header)]
         return {"reference": self.digest, "features": features, "facts": facts}
 
-    def verdict(self, record: Record, rays: Path, limit: float | None) -> Verdict:
+    def verdict(self, record: Record, rays: Path, asked: AcceptRequest) -> Verdict:
         """The verdict by a record; `rays` is the file of the path lengths, if there is one."""
+        limit = limit_of(record, asked)
         if limit is not None and not rays.exists():
             raise InputError(
                 "--range_limit judges path lengths, and there are none: synthesize with --rays and "
@@ -85,10 +86,15 @@ class Judging(NamedTuple):
         return judge(self.reference, record["features"], facts, widths, limit)
 
 
-def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Judging | None:
-    """The reference for a request; None if none can be used and no verdict is asked for.
+def limit_of(record: Record, asked: AcceptRequest) -> float | None:
+    """The limit of path lengths, mm: the one asked for, or else that of the last verdict."""
+    return record.get("range_limit_mm") if asked.limit is None else asked.limit
 
-    If a verdict is asked for, raises InputError as `Judging.of`, or for several networks.
+
+def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Judging | None:
+    """The network of a request with its reference; None without a usable reference.
+
+    If the request asks for a verdict, raises InputError as `Judging.of`, or for several networks.
     """
     workdir, asked = Path(request.workdirs[0]), request.accept is not None
     if len(networks) > 1:
@@ -106,7 +112,7 @@ def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Ju
 
 
 def kept(sidecar: Path, record: Record) -> Record:
-    """A record with the verdict that the sidecar holds already, if it is of the same figures."""
+    """The record, with the sidecar's verdict if that was made from the same figures."""
     before = (read_json(sidecar).get(KEY) or {}) if sidecar.exists() else {}
     plain = json.loads(json.dumps(record))  # with lists in place of tuples, as in the file
     same = all(before.get(key) == value for key, value in plain.items())
@@ -116,9 +122,7 @@ def kept(sidecar: Path, record: Record) -> Record:
 def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -> Verdict:
     """Judge a volume by its sidecar; write the verdict to the sidecar and `acceptance/NAME.html`.
 
-    Without a limit of the path lengths, that of the volume's last verdict holds.
-
-    Raises InputError if the sidecar holds no figures of this reference.
+    Raises InputError if the sidecar holds no figures by this reference.
     """
     path = folder / f"{name}.json"
     sidecar = read_json(path)
@@ -129,10 +133,9 @@ def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -
             "before the fit: give launch/accept.py the MR too (--mr), or synthesize to another "
             "--output."
         )
-    limit = record.get("range_limit_mm") if asked.limit is None else asked.limit
-    verdict = judging.verdict(record, folder / paths(name)[1], limit)
+    verdict = judging.verdict(record, folder / paths(name)[1], asked)
     sidecar[KEY] = {key: record[key] for key in ("reference", "features", "facts")}
-    sidecar[KEY] |= verdict.to_json() | {"range_limit_mm": limit}
+    sidecar[KEY] |= verdict.to_json() | {"range_limit_mm": limit_of(record, asked)}
     write_json(path, sidecar)
     page = folder / "acceptance" / f"{name}.html"
     page.parent.mkdir(exist_ok=True)

@@ -36,7 +36,7 @@ def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
 
 
 def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool) -> tuple[str, ...]:
-    """The paths that `write` creates for `draws` single draws; each CT series is a folder."""
+    """The paths that `write` creates; `draws` counts the single draws, a CT series is a folder."""
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
         *(_draw(name, number) for number in range(draws)),
@@ -61,7 +61,7 @@ def write(
       name: the volume's name.
       ct: the synthetic CT.
       each: whether every draw is written.
-      joined: the identity whose study the CT series and maps join; None writes no DICOM.
+      joined: the identity for the CT series and maps, which join its study; None writes no DICOM.
       axial: whether a CT series in straight axial slices is written too.
       remark: a few words and a sentence that are added to the descriptions of the CT series.
 

@@ -60,7 +60,7 @@ class Planned(NamedTuple):
 
 
 def paths(name: str) -> tuple[str, str, str]:
-    """The table, all figures and the picture of one volume, relative to the output."""
+    """The paths of one volume's table, figures and picture, relative to the output."""
     return f"rays/{name}.csv", f"rays/{name}.json", f"rays/{name}.png"
 
 
@@ -69,7 +69,7 @@ def ranges_in(
 ) -> TargetRanges:
     """`target_ranges` in the draws of a synthetic CT, within the body that the MR shows.
 
-    Raises InputError, with the name of the volume, as `target_ranges` does.
+    Raises InputError as `target_ranges` does, with the name of the volume.
     """
     draws = [draw.array for draw in drawn.draws]
     try:

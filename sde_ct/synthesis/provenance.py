@@ -13,14 +13,14 @@ from sde_ct.volumes.volume import Volume, voxel_sha256
 
 
 def checkpoint(trained: Trained) -> dict[str, Any]:
-    """The network, independent of its path."""
+    """The step, weights and configuration of a network, independent of its path."""
     return {**trained.identity(), "configuration": to_dict(trained.config)}
 
 
 def image(
     mr: Volume, format: str, mask: Volume | None, further: Mapping[str, Volume]
 ) -> dict[str, Any]:
-    """The MR that was read, and the further contrasts and the mask if there are any."""
+    """The grid and hash of the MR, and the hashes of the mask and the further contrasts."""
     hashes = {name: voxel_sha256(volume.array) for name, volume in further.items()}
     return {
         "format": format,

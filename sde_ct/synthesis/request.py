@@ -1,4 +1,4 @@
-"""What is asked of a synthesis, and what it answers for one volume."""
+"""The request for a synthesis, and the result for one volume."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from sde_ct.volumes.dicom.choice import Choice
 
 
 class RayRequest(NamedTuple):
-    """Path lengths to a target."""
+    """A request for path lengths to a target."""
 
     plan: RayPlan
-    target: str  # see `read_target`; or a folder of masks
+    target: str  # as in `read_target`, or a folder of masks
     save_fan: Callable[..., Any]  # `report.rays.save_fan`; synthesis does not import reports
 
 
 class AcceptRequest(NamedTuple):
-    """A verdict on every volume."""
+    """A request for a verdict on every volume."""
 
     limit: float | None  # the widest interval of a path length that passes, mm; None: no limit
     save_page: Callable[..., Any]  # `report.html.acceptance_page.save_page`
@@ -28,14 +28,14 @@ class AcceptRequest(NamedTuple):
 class Request:
     """The settings of a synthesis, the same for every volume."""
 
-    workdirs: tuple[str, ...]  # work directories of one network, or of several that share the draws
+    workdirs: tuple[str, ...]  # of each network; several networks share the draws
     output: Path
     sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
     draws: int | None = None  # of all networks; None: about ten, or one each if draws do not differ
     evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
-    sde: str | None = None  # SDE of the sampler, "vp" or "ve"; None takes the recipe's
+    sde: str | None = None  # SDE of the sampler, "vp" or "ve"; None takes that of the recipe
     seed: int = 0
-    mask: Path | None = None  # where draws are judged: a mask or a folder of them; None: the body
+    mask: Path | None = None  # where collapse is checked: a mask or a folder of masks; None: body
     calibrated: bool = False  # correct the spread and write intervals
     batch: int | None = None  # samples per device; None means as many as the memory holds
     each: bool = False  # write every draw too
@@ -65,5 +65,5 @@ class Done(NamedTuple):
     sentence: str
     warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
     notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
-    lines: tuple[str, ...] = ()  # tables of path lengths and structures, and the verdict
+    lines: tuple[str, ...] = ()  # path lengths, structures and the verdict, as text
     passed: bool = True  # False if a verdict asks for a review

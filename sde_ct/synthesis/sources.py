@@ -26,10 +26,10 @@ def find_sources(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> li
     """The volumes that the arguments name, in the order of the arguments and without repeats.
 
     An argument is an image file (NIfTI or MetaImage), a DICOM series (its folder or one of its
-    files), a folder, or a glob pattern of any of them. From a folder with image files, all of these
-    files are taken, or only the `mr` file if there is one, as in SynthRAD. A folder of DICOM files
-    is one volume. From any other folder, the volumes in its subfolders are taken, but DICOM series
-    only if they are MR.
+    files), a folder, or a glob pattern of any of them. A folder with image files gives all of these
+    files, or only the `mr` file if there is one, as in SynthRAD. A folder of DICOM files is one
+    volume. Any other folder gives the volumes in its subfolders, without DICOM series that are not
+    MR.
 
     A volume is named after its file, or after its folder if the file is called `mr`. A DICOM series
     is named after its folders below the given folder or the fixed part of the pattern, as in
@@ -98,17 +98,17 @@ def _expand(argument: str) -> Iterator[Source]:
         matches, base = [path], path
     elif glob.has_magic(argument):
         matches = [Path(os.path.abspath(match)) for match in glob.glob(argument, recursive=True)]
-        fixed = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
-        base = Path(*path.parts[:fixed])
         if not matches:
             raise InputError(f"{argument} matches no file or folder: check the pattern.")
+        fixed = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+        base = Path(*path.parts[:fixed])
     else:
         raise InputError(f"{argument} does not exist: check the path.")
     volumes = [volume for match in sorted(matches) for volume in _volumes(match, set())]
     if not volumes:
         raise InputError(
             f"{argument} holds no MR in a file or folder of its own: give a NIfTI, a MetaImage, a "
-            "DICOM folder of one patient, or one file of his MR series."
+            "DICOM folder of one patient, or one file of an MR series."
         )
     for volume in volumes:
         yield Source(volume, _name(volume, path.parent if volume == path else base))
@@ -151,8 +151,7 @@ def _one_per_series(sources: Sequence[Source], choices: Sequence[Choice]) -> lis
             try:
                 series = open_series(path, choices)
                 source = source._replace(series=series)
-                # If there are choices, other files may belong to the same series without being
-                # chosen.
+                # With choices, `series` may lack files of the same DICOM series.
                 covered |= beside if choices else {image.file for image in series.slices}
             except InputError:  # the fault is reported later, when the first file is read
                 covered |= beside

@@ -28,9 +28,9 @@ UNCALIBRATED = (
 class Structures(NamedTuple):
     """The structures of a request, with the bounds of its calibration if there are any."""
 
-    folder: Path  # holds one folder for each MR, named after it
+    folder: Path  # holds one folder for each MR, named after the MR
     bounds: StructureBounds | None
-    calibrated: bool  # whether bounds were asked for
+    calibrated: bool  # whether the request asks for bounds
 
     def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
         """The structures of one volume; `name` is the name of its results.

@@ -19,7 +19,7 @@ from sde_ct.volumes.volume import CORNER_MM, Volume, corners_apart, reordered
 def open_study(study: Path, choices: Sequence[Choice] = ()) -> Series:
     """The MR series in a folder, or the series of one file.
 
-    Raises InputError as `open_series` does, or if the path is no DICOM or no MR.
+    Raises InputError as `open_series` does, or if the path is not DICOM or the series is not MR.
     """
     if format_of(study) != "DICOM":
         raise InputError(f"--study={study} is no DICOM: give the folder of the MR series")

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.data import seen, through_plane
-from sde_ct.data.inputs import NetworkInput, network_input
+from sde_ct.data.inputs import NetworkInput
 from sde_ct.data.regions import signal
 from sde_ct.errors import InputError
-from sde_ct.methods import build_network, build_sampled, takes_sampler
+from sde_ct.methods import build_sampled, takes_sampler
 from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
@@ -27,7 +27,7 @@ from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
 MOST_DRAWS, MOST_BATCH = 10_000, 4096  # of one network, and on one device
-# One or two draws evaluate a residual network's regression once each. More draws share two
+# Up to `ALONE` draws evaluate a residual network's regression once each. More draws share two
 # evaluations, of the MR and of its mirror image. But if a draw is a volume of more voxels than
 # `LARGE`, it evaluates the regression itself, because both means would need a third more memory.
 ALONE = 2
@@ -54,8 +54,8 @@ class Synthesizer:
 
         Args:
           trained: the network.
-          sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for a residual
-            network; None for a CNN or GAN.
+          sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for the regression
+            of a residual network; None for a CNN or GAN.
           devices: devices of this process; None takes all of them.
           batch: samples per device; None takes as many as the memory holds. Another batch size
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each
@@ -112,39 +112,28 @@ class Synthesizer:
           seed: the seed of the draws.
           further: the other MR contrasts, in the order of the training, on any grid.
           mask: the region in which draws are judged, on the MR's grid; None takes the body.
-          progress: wraps the range of the batches' first indices in the list of slices and draws.
-            In this list, the draws of one slice are adjacent.
+          progress: wraps the range of the batches' first indices in the list of samples. In this
+            list, the draws of one slice are adjacent.
 
         Raises:
-          InputError: the number of draws is not possible, `network_input` refuses MR or mask, a
-            draw is not finite, or a sampler did not reach its end.
+          InputError: this number of draws or contrasts is not possible, `network_input` refuses the
+            MR or the mask, a draw is not finite, or a sampler did not reach its end.
         """
         self.require_draws(draws)
-        config, data = self._trained.config, self._trained.data
+        config = self._trained.config
         if 1 + len(further) != config.data.contrasts:
             raise InputError(
                 f"{case}: {1 + len(further)} MR contrasts are given, but the network needs "
                 f"{config.data.contrasts} ({', '.join(self._trained.contrasts)})."
             )
-        given = network_input(
-            mr,
-            self._trained.intensity.mr,
-            mask,
-            further=further,
-            neighbours=config.data.neighbours,
-            spacing=tuple(data["spacing"]) if data["spacing"] else None,
-            size=tuple(data["size"]),
-            n4=data.get("n4", False),
-            multiple=build_network(config).multiple,
-            name=case,
-        )
+        given = self._trained.input_of(mr, mask, further=further, name=case)
         hu, evaluations, seconds = self._sample(
             given, case, np.arange(first, first + draws), seed, progress
         )
-        ct = self._trained.intensity.ct
+        ct, trained_on = self._trained.intensity.ct, self._trained.data.get("seen")
         figures = seen.figures(given.grid, given.body, given.percentiles)
-        unseen = seen.warnings(data.get("seen"), figures)
-        if other := seen.contrast_warning(data.get("seen"), given.percentiles):
+        unseen = seen.warnings(trained_on, figures)
+        if other := seen.contrast_warning(trained_on, given.percentiles):
             unseen.append(other)
         empty = signal.empty_slices(mr)
         unseen += signal.warnings(empty, "the CT is set to air there.")
@@ -208,7 +197,7 @@ class Synthesizer:
         if not ok.all():
             raise InputError(
                 f"{case}: {np.sum(~ok)} of {ok.size} draws are not finite or did not reach their "
-                "end: take more steps or a looser tolerance, or train longer."
+                "end: use more steps or a looser tolerance, or train longer."
             )
         return x, float(nfe.mean()) + means / len(draws), seconds / (depth * len(draws))
 
@@ -227,8 +216,8 @@ class Synthesizer:
         """The MR of each slice or volume, and the factor of the noise's covariance.
 
         In a volume of more than `SLICES` slices, the last slice is repeated up to a multiple of
-        `SLICES`, so that volumes of similar depth share a program. The copies change nothing in the
-        other slices. A network that relates slices gets no copies, because they would change them.
+        `SLICES`, so that volumes of similar depth share a program. The copies do not change the
+        other slices, unless the network has layers between slices. Then nothing is repeated.
         """
         depth = len(shown)
         if not self._together(depth):

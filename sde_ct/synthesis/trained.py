@@ -1,16 +1,19 @@
 """Read a trained network from its work directory."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sde_ct.config import Experiment, validate
 from sde_ct.data.contrasts import SINGLE
+from sde_ct.data.inputs import NetworkInput, network_input
 from sde_ct.data.intensity import Intensity
 from sde_ct.errors import InputError
-from sde_ct.methods import build_method, build_sde, takes_sampler
+from sde_ct.methods import build_method, build_network, build_sde, takes_sampler
 from sde_ct.methods.samplers import with_evaluations
 from sde_ct.training import weights
+from sde_ct.volumes.volume import Volume
 
 
 class Trained(NamedTuple):
@@ -28,20 +31,32 @@ class Trained(NamedTuple):
 
     @property
     def contrasts(self) -> tuple[str, ...]:
-        """The names of the MR contrasts of the training, in their order."""
+        """The names of the MR contrasts, in the order of the training."""
         return tuple(self.data.get("contrasts", SINGLE))
 
-    @property
-    def is_random(self) -> bool:
-        """Whether the network can give different draws; a GAN cannot, nor a CNN without dropout."""
-        return self.draws_differ(None)
-
     def draws_differ(self, sampler: str | None) -> bool:
-        """Whether the draws of this sampler differ; see `Method.is_random`.
+        """Whether the draws of this sampler differ, see `Method.is_random`.
 
         Raises InputError if the network has no such sampler.
         """
         return build_method(self.config, sampler=sampler).is_random
+
+    def input_of(
+        self, mr: Volume, mask: Volume | None = None, *, further: Sequence[Volume], name: str
+    ) -> NetworkInput:
+        """`network_input` of an MR, with the settings of the training."""
+        return network_input(
+            mr,
+            self.intensity.mr,
+            mask,
+            further=further,
+            neighbours=self.config.data.neighbours,
+            spacing=tuple(self.data["spacing"]) if self.data["spacing"] else None,
+            size=tuple(self.data["size"]),
+            n4=self.data.get("n4", False),
+            multiple=build_network(self.config).multiple,
+            name=name,
+        )
 
     def identity(self) -> dict[str, Any]:
         """The step and a hash of the weights, independent of the work directory, as plain JSON."""
@@ -57,27 +72,29 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
 
     Args:
       workdir: work directory of the training.
-      checkpoint: "best", the one with the smallest validation loss, or "newest". If no validation
-        loss was measured, the best is the newest.
+      checkpoint: "best" for the smallest validation loss, or "newest". If no validation loss was
+        measured, "best" loads the newest.
 
     Raises:
-      InputError: the folder is no work directory, or holds no checkpoint yet.
+      InputError: the folder is not a work directory, or holds no checkpoint yet.
     """
     return Trained(*weights.read_weights(workdir, *weights.choose(workdir, checkpoint)))
 
 
 def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) -> Trained:
-    """The network with as many sampler steps per draw as `evaluations` allow; None: unchanged.
+    """The network with as many sampler steps per draw as `evaluations` allow; None changes nothing.
 
     The evaluations of a residual network's regression are not counted.
 
-    Raises InputError if the method or the sampler has no such choice.
+    Raises InputError if the method or the sampler needs a fixed number of evaluations.
     """
     if evaluations is None:
         return trained
     fixed = trained.config.diffusion.times == "listed" or not takes_sampler(trained.config)
     if fixed or not trained.draws_differ(sampler):
-        raise InputError("The number of evaluations is fixed here: leave out --evaluations.")
+        raise InputError(
+            "This network and sampler need a fixed number of evaluations: leave out --evaluations."
+        )
     options = with_evaluations(
         trained.config.sampling, sampler or "", evaluations, build_sde(trained.config)
     )
@@ -85,11 +102,11 @@ def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) 
 
 
 def with_sde(trained: Trained, kind: str | None, sampler: str | None = None) -> Trained:
-    """The network with "vp" or "ve" as the SDE of its sampler; None: it is unchanged.
+    """The network with "vp" or "ve" as the SDE of its sampler; None changes nothing.
 
     A network of the form `edm` depends only on the ratio of data and noise, so it serves both SDEs.
 
-    Raises InputError if the method, the sampler or the form has no such choice.
+    Raises InputError if the method or the sampler follows no SDE, or the network serves only one.
     """
     if kind is None:
         return trained

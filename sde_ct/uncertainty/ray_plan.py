@@ -38,12 +38,17 @@ class RayPlan(NamedTuple):
 
 
 def plan_of_flags(
-    gantry: Sequence[str], table: str | None = None, *, target: str | None
+    gantry: Sequence[str],
+    table: str | None = None,
+    *,
+    target: str | None,
+    needs_target: bool = True,
 ) -> RayPlan | None:
     """The plan of the flags --rays and --stopping_power; None without --rays.
 
     Args:
-        target: the flag --target, which --rays needs; "" in programs without this flag.
+        target: the flag --target.
+        needs_target: whether the program has that flag, which --rays then needs.
 
     Raises:
         InputError: a flag has a wrong value, or a flag that it needs is missing.
@@ -55,7 +60,7 @@ def plan_of_flags(
                 f"--{flag} works only with --rays: give gantry angles, or leave it out."
             )
         return None
-    if target is None:
+    if needs_target and not target:
         raise InputError("--rays needs a target: give --target.")
     angles: list[float] = []
     for word in gantry:

@@ -56,7 +56,7 @@ def fit(
         raise InputError("There is no validation patient to calibrate on: give at least one.")
     columns = [_inside(patient) for patient in patients]
     every = [score for _, _, score, _ in columns]
-    fewest = coverage / (1 - coverage)
+    fewest = coverage / (1 - coverage) - 1e-9  # 0.9 / (1 - 0.9) is slightly above 9
     if (count := sum(score.size for score in every)) < fewest:
         raise InputError(
             f"{count} voxels are too few for intervals of coverage {coverage}: add patients."

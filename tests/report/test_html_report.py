@@ -194,7 +194,7 @@ def test_a_page_of_very_many_patients_stays_below_the_limit(tmp_path, monkeypatc
     monkeypatch.setattr(report_file, "REST", 50_000)
     text = page(tmp_path / "few", whole)
     assert len(text.encode()) <= limit and "p149" not in text
-    assert "too many for this page: see metrics.csv beside it" in text
+    assert "too large for this page: see metrics.csv beside it" in text
     assert packed(text) == packed(every)  # the slices have what is left
 
 

@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from sde_ct.errors import InputError
 from sde_ct.report import rays as picture
 from sde_ct.uncertainty.path_length import RangeFigures
+from sde_ct.uncertainty.ranges import TargetRanges
 from sde_ct.uncertainty.rays import rays_to, target_points
 from sde_ct.volumes.volume import Volume, left_posterior_superior
 
@@ -33,6 +34,13 @@ def case():
     return Volume(ct, PLACE, "HU"), target, rays, RangeFigures(nominal, draws, nominal + 0.7)
 
 
+def _fan(ct, target, rays, figures, bounds=None, interval="range of the 3 draws"):
+    """The picture of path lengths; without `bounds`, with the range of the draws."""
+    if bounds is None:
+        bounds = np.stack([figures.lengths.min(axis=0), figures.lengths.max(axis=0)])
+    return picture.fan(ct, target, TargetRanges(None, rays, figures, bounds, interval), "a patient")
+
+
 def _render(figure):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -50,7 +58,7 @@ def test_rays_come_from_their_side_and_end_in_the_target(case, turned):
     if turned:  # the voxels in DICOM's order
         target = left_posterior_superior(ct.with_array(target, "mask")).array
         ct = left_posterior_superior(ct)
-    figure = picture.fan(ct, target, rays, figures, title="a patient")
+    figure = _fan(ct, target, rays, figures)
     left = figure.axes[0]
     shown = left.images[0].get_array()
     rows, columns = shown.shape
@@ -71,7 +79,7 @@ def test_rays_come_from_their_side_and_end_in_the_target(case, turned):
 
 def test_a_row_has_the_lengths_of_the_ray_to_the_centre(case):
     ct, target, rays, figures = case
-    figure = picture.fan(ct, target, rays, figures)
+    figure = _fan(ct, target, rays, figures)
     left, right = figure.axes
     rows = [text.get_text() for text in right.get_yticklabels()]
     assert rows == ["90°: 50.0 mm", f"0°: {50 + POINTS:.1f} mm"]
@@ -92,7 +100,7 @@ def test_a_row_has_the_lengths_of_the_ray_to_the_centre(case):
 def test_bounds_and_no_real_ct(case):
     ct, target, rays, figures = case
     bounds = figures.nominal + np.array([[-9.0], [-4.0]])  # they need not hold the nominal length
-    figure = picture.fan(
+    figure = _fan(
         ct, target, rays, figures._replace(real=None), bounds=bounds, interval="90 % interval"
     )
     right = figure.axes[1]
@@ -109,7 +117,7 @@ def test_any_number_of_angles_fits(case, count):
     rays = rays_to(target_points(target, PLACE, most=3), angles, PLACE, SHAPE)
     nominal = np.full(len(rays.gantry), 80.0)
     figures = RangeFigures(nominal, np.stack([nominal] * 2), None)
-    figure = picture.fan(ct, target, rays, figures)
+    figure = _fan(ct, target, rays, figures)
     _render(figure)
     boxes = [text.get_window_extent() for text in figure.axes[1].get_yticklabels()]
     assert len(boxes) == count
@@ -119,8 +127,8 @@ def test_any_number_of_angles_fits(case, count):
 def test_refusals(case):
     ct, target, rays, figures = case
     with pytest.raises(InputError, match=r"target has shape .* and the CT \(40, 30, 8\)"):
-        picture.fan(ct, target[..., :4], rays, figures)
+        _fan(ct, target[..., :4], rays, figures)
     elsewhere = PLACE.copy()
     elsewhere[2, 3] = -900
     with pytest.raises(InputError, match="The rays end outside the CT"):
-        picture.fan(Volume(ct.array, elsewhere, "HU"), target, rays, figures)
+        _fan(Volume(ct.array, elsewhere, "HU"), target, rays, figures)

@@ -107,6 +107,14 @@ def test_an_interval_of_the_range_that_is_too_wide_is_a_reason(fitted, usual, tm
     assert call(*judge).status == 3
     assert json.loads((tmp_path / f"{name}.json").read_text())["acceptance"] == again
     assert again["range_limit_mm"] == 0.001
+    # A CT series that is made later states the same verdict, and measuring the MR again keeps it.
+    assert call("synthesize", *ask, "--dicom").status == 3
+    ct = pydicom.dcmread(tmp_path / "dicom" / name / "sct" / "0001.dcm")
+    assert "path lengths that are too uncertain" in ct.DerivationDescription
+    assert call(*judge, mr[0]).status == 3
+    record = json.loads((tmp_path / f"{name}.json").read_text())["acceptance"]
+    assert record["range_limit_mm"] == 0.001
+    assert "range" in [one["name"] for one in record["reasons"]]
     judge.append("--range_limit=1000")
     (tmp_path / "rays" / f"{name}.json").write_text("{}")
     assert f"{name}.json is missing or damaged: synthesize" in call(*judge).err

@@ -59,7 +59,7 @@ def test_draws_of_the_same_checkpoint_have_a_spread_and_no_note(runs, usual, tmp
 
 REFUSED = {
     "draws": (["--draws=2"], "draws=2: the sampler 'mean' always gives the same CT; give 1."),
-    "evaluations": (["--evaluations=4"], "number of evaluations is fixed here: leave out --eval"),
+    "evaluations": (["--evaluations=4"], "need a fixed number of evaluations: leave out --eval"),
     "SDE": (["--sde=vp"], "This synthesis follows no SDE: leave out --sde."),
     "calibrated": (["--calibrated"], "The sampler 'mean' has no spread: leave out --calibrated."),
     "method": (["--workdir=diffusion"], "has no regression for the sampler 'mean': give one of"),

@@ -71,6 +71,7 @@ def test_what_is_named_is_found(case, place):
 REFUSED = {
     "missing": (["nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
     "no match": (["flat/*.dcm"], "flat/.* matches no file or folder"),
+    "no match above": (["flat/no*/../none.nii"], "none.nii matches no file or folder"),
     "nothing in it": (["text"], "text holds no MR"),
     "one name": (["synthrad", "synthrad/1PA001/mr.nii.gz", "one/1PA001.nii"], "both be .* 1PA001"),
     "two series in a folder": (["two/*.dcm"], r"two/A001.dcm and .*two/B001.dcm would both"),

@@ -154,7 +154,7 @@ def test_path_lengths_get_bounds_that_cover_the_fitted_patient(with_rays, phanto
         mr, case=case.id, draws=DRAWS, seed=0, mask=case.volume("mask")
     )
     target = read_volume(targets / f"{case.id}.nii.gz", "mask")
-    plan = plan_of_flags(["0", "90"], target="")
+    plan = plan_of_flags(["0", "90"], target=None, needs_target=False)
     ranges = ranges_in(drawn, mr, target, plan, name=case.id, ct=ct)
     scores = np.abs(ranges.figures.real - ranges.figures.mean)
     scores /= np.hypot(ranges.figures.spread, 0.1)

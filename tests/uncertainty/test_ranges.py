@@ -125,6 +125,7 @@ REFUSED = {
     "twice": (["90", "90.0"], None, "t", "holds the gantry angle 90 twice"),
     "one name": (["10.00001", "10.00002"], None, "t", "holds the gantry angle 10 twice"),
     "no target": (["90"], None, None, "--rays needs a target: give --target"),
+    "empty target": (["90"], None, "", "--rays needs a target: give --target"),
     "no rays": ([], None, "t", "--target works only with --rays"),
     "a table alone": ([], "matrad", None, "--stopping_power works only with --rays"),
     "no table": (["0"], "eclipse", "t", "eclipse cannot be read"),

@@ -24,7 +24,7 @@ td, th { border: 1px solid #bbb; padding: .2em .6em; text-align: left } img { wi
 small { color: #555 } @page { size: A4; margin: 15mm }
 @media print { body { margin: 0 } h1 span { print-color-adjust: exact } }
 """
-SHOWN = (0.25, 0.5, 0.75)  # of the way from the feet to the head
+SHOWN = (0.25, 0.5, 0.75)  # heights of the slices, as fractions from the lowest to the highest
 
 
 def save_page(
@@ -33,11 +33,11 @@ def save_page(
     """Write the page of a patient; a page that exists is replaced.
 
     Args:
-      path: of the page.
-      name: the patient's, as in the outputs.
-      verdict: on the patient.
+      path: the file to write.
+      name: the patient's name, as in the outputs.
+      verdict: the verdict on the patient.
       ct: file of the mean CT, HU.
-      sidecar: the record of the outputs.
+      sidecar: the content of the volume's sidecar.
     """
     reasons = "".join(f"<li>{escape(one.sentence)}</li>" for one in verdict.reasons)
     errors = "".join(

@@ -1,4 +1,4 @@
-"""The patients that the report of an evaluation of files shows, and their volumes."""
+"""Choose and read the patients that the report of an evaluation of files shows."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -34,7 +34,7 @@ def patients_of(
     """{name: a function that loads the patient} for the patients of `choose`.
 
     Args:
-        cases: {method: the files of all its cases}, which include those of the rows.
+        cases: {method: the files of all its cases}; every patient of the rows is among them.
     """
     by_name = {method: {f.name: f for f in files} for method, files in cases.items()}
     return {
@@ -44,12 +44,12 @@ def patients_of(
 
 
 def choice(shown: Collection[str], patients: int) -> str:
-    """A sentence that says which patients are shown; empty where all are."""
+    """A sentence that says which patients are shown; empty if all are shown."""
     if len(shown) == patients:
         return ""
     return (
         f"{len(shown)} of {patients} patients: those with the median, the highest and the lowest "
-        "mean absolute error over all methods, and with its quartiles."
+        "mean absolute error over all methods, and those at its quartiles."
     )
 
 

@@ -80,7 +80,7 @@ function drawProfile() {
   canvas.ariaLabel = `HU along the cross-hair from the ${from}. ${text} Mean difference along the line ${mae.toFixed(0)} HU.`;
 }
 
-// Counts of body voxels by bins of synthetic CT and CT over the page's slices, and their scores.
+// Counts the body voxels in bins of synthetic CT and CT over the page's slices, and compares the two.
 function jointHistogram({ ct, sct, mask }) {
   const counts = new Float64Array(BINS * BINS);
   const bin = (hu) => Math.min(BINS - 1, Math.max(0, Math.floor((BINS * (hu - HU[0])) / (HU[1] - HU[0]))));
@@ -95,7 +95,7 @@ function jointHistogram({ ct, sct, mask }) {
     bb += sct[i] * sct[i];
     ab += ct[i] * sct[i];
   }
-  // Not finite where one of the two is constant.
+  // Not finite if the CT or the synthetic CT is constant.
   const correlation = (n * ab - a * b) / Math.sqrt((n * aa - a * a) * (n * bb - b * b));
   return { counts, n, bias: (b - a) / n, correlation };
 }
@@ -123,7 +123,7 @@ function drawHistogram() {
   const related = Number.isFinite(correlation) ? `Correlation ${correlation.toFixed(3)}, mean` : "Mean";
   const error = (Math.round(10 * bias) / 10 || 0).toFixed(1); // never -0.0
   const text = n
-    ? `${n.toLocaleString("en")} body voxels of the slices here, darker where more (logarithmic); ring: the cross-hair. ` +
+    ? `${n.toLocaleString("en")} body voxels of the slices here. Darker bins hold more (logarithmic); ring: the cross-hair. ` +
       `${related} error ${error} HU.`
     : "No body in the slices here.";
   byId("histogram-text").textContent = text;

@@ -7,7 +7,7 @@ import numpy as np
 from sde_ct.evaluation.cases import read_case
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.report.html.report_content import Picture
-from sde_ct.report.rays import fan_of
+from sde_ct.report.rays import fan
 from sde_ct.uncertainty.judgement import Judgements
 from sde_ct.uncertainty.ranges import TargetRanges
 from sde_ct.volumes.volume import Volume
@@ -38,7 +38,7 @@ def pictures(
                 continue
             ct, prediction, _ = read_case(case)
             target, ranges = target_of(case, ct), of_case.ranges
-            figure = fan_of(prediction, target.array, ranges, f"{method}, {case.name}")
+            figure = fan(prediction, target.array, ranges, f"{method}, {case.name}")
             caption = CAPTION.format(method=method, patient=case.name)
             drawn.append(Picture.drawn(caption, _in_words(ranges), figure))
     return drawn

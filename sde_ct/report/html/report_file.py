@@ -24,8 +24,8 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
 
     To stay below `LIMIT` bytes, the page leaves out the table of every patient if this table takes
     half of the limit or leaves no room for volumes. Then the page leaves out draws, slices far from
-    the middle, and the last patients, in this order, and says so. Only pictures or single slices
-    can exceed the limit.
+    the middle, and the last patients, in this order, and says so. The page exceeds the limit only
+    if its pictures or single slices are too large.
 
     Raises:
         InputError: the file exists and `overwrite` is false, volumes of a patient lie on
@@ -76,4 +76,7 @@ def _left_out(encoded: list[Encoded], names: list[str]) -> list[str]:
         parts.append(f"not shown: {', '.join(names[len(encoded) :])}")
     if not parts:
         return []
-    return [f"To stay below {LIMIT // 10**6} MB, this page holds of {'; '.join(parts)}."]
+    return [
+        f"To stay below {LIMIT // 10**6} MB, this page shows only a part of the volumes "
+        f"({'; '.join(parts)})."
+    ]

@@ -20,9 +20,9 @@ def tables(judgements: Judgements) -> list[Table]:
         for method, of in judgements.items()
     ]
     caption = (
-        "Sums over voxels, medians over patients: spread over error of the mean HU of lines and "
-        "the change from slice to slice relative to the CT, for which 1 is right; energy and "
-        "variogram score"
+        "Sums over voxels, medians over patients. Along x, y and z: spread over error of the mean "
+        "HU of lines of voxels; slice change: change from slice to slice relative to the real CT; "
+        "1 is right for both. Energy and variogram score: lower is better"
     )
     structures = {method: of.structures for method, of in judgements.items()}
     further = [

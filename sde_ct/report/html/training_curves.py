@@ -62,7 +62,7 @@ def picture(curves: Mapping[str, Records]) -> Picture | None:
 
 
 def _losses(records: Records) -> dict[str, dict[int, float]]:
-    """{group: {step: loss}} without losses that were not finite; the last of repeated steps."""
+    """{group: {step: the last loss recorded for it}}, without losses that were not finite."""
     losses: dict[str, dict[int, float]] = {}
     for record in records:
         if record.get("group") in STYLES and record.get("loss") is not None and "step" in record:

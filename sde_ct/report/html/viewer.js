@@ -14,7 +14,7 @@ let current; // the decoded voxels: mr, ct, mask, sct, spread (mr and spread may
 let request = 0; // number of the newest request; results of older ones are ignored
 
 const hu = () => [state.level - state.width / 2, state.level + state.width / 2];
-// For each pane, the value of voxel i, and the values of the first and the last colour.
+// For each pane, the value of voxel i, and the values that get the first and the last colour.
 const panes = {
   mr: { value: (i) => current.mr[i] * patient.mr.scale, range: () => patient.mr.window },
   ct: { value: (i) => current.ct[i], range: hu },
@@ -156,7 +156,7 @@ function sliceError(z) {
   return n ? `MAE in this slice’s body ${(sum / n).toFixed(1)} HU` : "no body in this slice";
 }
 
-// Moves the cross-hair by a number of voxels; returns false where it is at the end already.
+// Moves the cross-hair by a number of voxels; returns false if it is already at the edge.
 function move(...steps) {
   if (!current) return false;
   const to = state.at.map((v, i) => Math.min(patient.shape[i] - 1, Math.max(0, v + (steps[i] || 0))));

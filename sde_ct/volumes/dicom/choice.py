@@ -82,7 +82,8 @@ def require_one_volume(images: Sequence[Image], folder: Path) -> None:
             if not all(_is_volume(some, folder) for some in volumes.values()):
                 continue
             each = [f"{' and '.join(tags)} ({len(some)} images)" for tags, some in volumes.items()]
-            flags = " ".join(f"--choose='{tag}'" for tag in next(iter(volumes)))
+            quoted = (tag.replace("'", r"'\''") for tag in next(iter(volumes)))  # for a shell
+            flags = " ".join(f"--choose='{tag}'" for tag in quoted)
             raise InputError(
                 f"{folder} holds {len(volumes)} volumes in one series, {', '.join(each[:LISTED])}"
                 f"{', …' * (len(each) > LISTED)}: choose one, such as {flags}"

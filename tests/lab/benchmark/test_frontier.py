@@ -105,7 +105,7 @@ BAD = {
     "evaluations": ({"evaluations": "5,few"}, "--evaluations=5,few: give whole numbers"),
     "few": (
         {"samplers": "dpm", "evaluations": "1"},
-        "--evaluations=1: give more, because no sampler",
+        "--evaluations=1: give larger numbers, because",
     ),
     "workdir": ({"workdir": ""}, "give --workdir=RUN and --data=PREPARED"),
     "no workdir": ({"workdir": "nowhere"}, "nowhere is no work directory"),

@@ -1,5 +1,7 @@
 """Series that hold several volumes: one is chosen by tags, and the choice is listed."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,15 @@ def test_a_value_that_holds_the_word_and_is_one_choice(tmp_path):
     folder = write_parts(tmp_path / "t2", [(MR, {"ProtocolName": name}) for name in names])
     with pytest.raises(InputError, match=r"such as --choose='ProtocolName=head and neck'$"):
         read(folder)
+
+
+def test_a_suggested_choice_can_be_pasted_into_a_shell(tmp_path):
+    names = ("O'Brien", "pelvis")
+    folder = write_parts(tmp_path / "t2", [(MR, {"ProtocolName": name}) for name in names])
+    with pytest.raises(InputError) as error:
+        read(folder)
+    flag = str(error.value).partition("such as ")[2]
+    assert shlex.split(flag) == ["--choose=ProtocolName=O'Brien"]
 
 
 def test_patients_are_not_listed(tmp_path):
