@@ -1,7 +1,7 @@
 """Conditional diffusion: the paper's DDPM and score model, and the preconditioned form of both.
 
-With x = α x₀ + σ z, a `Form` states the input of the network F, its noise label, its target F*, and
-the score that its output stands for. The loss is mean |F - F*|² in every form.
+Noised data are x = α x₀ + σ z. For a network F, a `Form` defines the input, the noise label, the
+target F*, and how a score follows from the output. The loss is mean |F - F*|² in every form.
 """
 
 from collections.abc import Callable

@@ -57,7 +57,7 @@ def _bytes(report: Report, static: Static) -> int:
 
 
 def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
-    """As many patients as fit with `FEW_SLICES` each; all get an equal share of the budget."""
+    """As many patients as can each show `FEW_SLICES` within an equal share of the budget."""
     if not patients:
         return []
     first, *others = patients.values()
