@@ -22,7 +22,8 @@ def fresh_state(
     """
     mr = jnp.zeros((1, *size, config.data.channels))
     one = jnp.zeros((1, *size, 1))
-    return method.init(seed_key(config.training.seed), Batch(mr, one, one), weights)
+    given = () if weights is None else (weights,)  # a method may take none
+    return method.init(seed_key(config.training.seed), Batch(mr, one, one), *given)
 
 
 def initialised(fresh: Callable[..., Any], **options: Any) -> Any:
