@@ -48,9 +48,9 @@ from sde_ct.models.unet import ALONG_Z
 from sde_ct.sde import SDE, expand
 from sde_ct.types import Batch, Method, ScoreFn
 
-# Slices on each side of a window. Those farther away could act through five or more layers only. In
+# Slices on each side of a window. Those farther away could act through four or more layers only. In
 # a trained network they change a score by less than 1e-5 of the noise, even if all their voxels do.
-MARGIN = 4 * REACH
+MARGIN = 3 * REACH
 
 
 class Extended(NamedTuple):

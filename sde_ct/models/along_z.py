@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
 
-REACH = 2  # slices on each side that a layer sees
+REACH = 4  # slices on each side that a layer sees
 # Inside a layer, the channels are divided by `NARROW`, to be cheap, but are at least `LEAST`.
 NARROW, LEAST = 4, 8
 

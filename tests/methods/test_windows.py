@@ -39,8 +39,8 @@ def test_a_network_sees_as_far_as_it_says(multipliers):
 
     In the farther half of the reach, the change may be too small for float32.
     """
-    network = UNet(channels=4, multipliers=multipliers, blocks=1, groups=2, depth=40)
-    x, noise = jnp.zeros((40, 4, 4, 1)), jnp.zeros(40)
+    network = UNet(channels=4, multipliers=multipliers, blocks=1, groups=2, depth=80)
+    x, noise = jnp.zeros((80, 4, 4, 1)), jnp.zeros(80)
     params = network.init(jax.random.key(0), x, noise)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -48,9 +48,9 @@ def test_a_network_sees_as_far_as_it_says(multipliers):
     apply = jax.jit(network.apply)
     params, other = (
         jax.tree.unflatten(tree, random),
-        x.at[20].set(jax.random.normal(keys[0], x[0].shape)),
+        x.at[40].set(jax.random.normal(keys[0], x[0].shape)),
     )
     changed = apply(params, other, noise) - apply(params, x, noise)
     rows = np.flatnonzero(np.abs(changed).max(axis=(1, 2, 3)) > 0)
-    assert network.reach / 2 <= 20 - rows.min() <= network.reach
-    assert network.reach / 2 <= rows.max() - 20 <= network.reach
+    assert network.reach / 2 <= 40 - rows.min() <= network.reach
+    assert network.reach / 2 <= rows.max() - 40 <= network.reach
