@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from sde_ct.config import DataConfig
 from sde_ct.methods.mirroring import Draw, draw_mean, of_orientations
-from sde_ct.methods.patient_effect import AXIS, offsets
+from sde_ct.methods.patient_effect import AXIS, PatientEffect, narrowed, offsets
 from sde_ct.methods.slices import by_slices, evaluator
 from sde_ct.models import UNet
 from sde_ct.sampling.cosine import IN_PLANE, Images, filtered
@@ -50,8 +50,11 @@ class Params(NamedTuple):
     scale: Float[Array, "*knots"]
     shape: Shape | None = None  # None leaves the residual as it is drawn
     along_z: Any = None  # of the layers that relate the slices of a volume, see `joint.py`
-    # Of the covariance of the offsets that a volume's slices share, in units of ct_std.
-    patient_effect: Float[Array, "levels levels"] | None = None
+    patient_effect: PatientEffect | None = None  # of volumes
+
+    def of_depth(self, depth: int) -> "Params":
+        """The weights for samples of so many slices. A single slice has no patient effect."""
+        return self if depth > 1 else self._replace(patient_effect=None)
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,12 @@ class Decomposition:
         if params.shape is not None:
             residual = params.shape(residual)
         scale = jnp.interp(mean, self.knots, jnp.broadcast_to(params.scale, (len(KNOTS),)))
-        standard = mean + scale * residual
-        if curves is not None and params.patient_effect is not None:
-            standard = standard + offsets(self.in_units(jnp.array(AXIS)), mean, curves)
+        if curves is None or params.patient_effect is None:
+            standard = mean + scale * residual
+        else:
+            axis = self.in_units(jnp.array(AXIS))
+            scale = scale * narrowed(params.patient_effect, axis, mean)
+            standard = mean + scale * residual + offsets(axis, mean, curves)
         return self.data.ct_mean + self.data.ct_std * standard
 
     def draw_mean(self) -> Draw:

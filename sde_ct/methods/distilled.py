@@ -102,10 +102,9 @@ def distilled(
         def draw(
             params: Params, keys, mr: Float[Array, "n z h w k"], along_z=None, means=None
         ) -> Samples:
-            shape = (*mr.shape[1:-1], 1)
+            shape, params = (*mr.shape[1:-1], 1), params.of_depth(mr.shape[1])
             # Keys are folded, because the orientation of the MR is drawn from the keys themselves.
             noise = correlated_noise(fold(keys, 0), along_z, shape)
-
             curves = drawn_curves(params.patient_effect, keys, mr.shape[1])
 
             def of_slices(mr: Float[Array, "b h w k"], noise: Array, curves: Array, *given):

@@ -8,10 +8,11 @@ common error a random effect of the patient.
 
 If there are enough validation patients, their slices show the covariance of these offsets at
 `LEVELS`. Each draw of a volume then gets its own curve from a normal distribution with this
-covariance. A slice that is drawn alone gets none.
+covariance, and its residual varies less by as much. A slice that is drawn alone gets no curve.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,23 @@ NAMES = {
     for i in range(len(LEVELS))
     for j in range(i, len(LEVELS))
 }
+SHARES = tuple(f"patient_share_{hu}_hu" for hu in LEVELS)
+MOST_SHARED = 0.9  # of the squared error
 LEAST = 5  # validation patients with two slices or more
 WIDEST = 4.0  # standard deviations beyond which an error of a voxel is clipped
 KEY = 1 << 20  # samplers fold smaller numbers into the key of a volume
 
-Curves = Float[Array, "n levels"]
+
+class PatientEffect(NamedTuple):
+    """The distribution of the curves, in the unit of the regression."""
+
+    factor: Float[Array, "levels levels"]  # L, where L Lᵀ is the covariance of the offsets
+    share: Float[Array, " levels"]  # of the offsets in the squared error of the mean of draws
+
+
+def nothing() -> PatientEffect:
+    """The effect that changes no draw."""
+    return PatientEffect(jnp.zeros((len(LEVELS), len(LEVELS))), jnp.zeros(len(LEVELS)))
 
 
 def measured_effect(
@@ -44,11 +57,12 @@ def measured_effect(
     valid: Float[np.ndarray, "n h w 1"],
     patient: Int[np.ndarray, " n"],
 ) -> dict[str, float]:
-    """The covariance of the offsets, as figures for `factor_of`; {} if the patients are too few.
+    """The covariance of the offsets and their shares, for `effect_of`; {} if too few patients.
 
     One draw of a slice and another draw of another slice of the same patient have no randomness in
-    common. The mean product of their errors is therefore the covariance of what the patient's
-    errors share. Errors are clipped, because a few voxels that are air or bone by chance would
+    common. The mean product of their errors is therefore the mean square of what the patient's
+    errors share. It also counts an error that all patients have in common, because the mean is not
+    subtracted. Errors are clipped, because a few voxels that are air or bone by chance would
     otherwise decide it.
 
     Args:
@@ -58,23 +72,29 @@ def measured_effect(
       patient: to which patient each slice belongs.
     """
     own = np.equal.outer(np.unique(patient), patient).astype(float)  # [patients, n]
-    if (own.sum(axis=1) > 1).sum() < LEAST:
+    hats = [valid * np.interp(mean, axis, hat).astype(np.float32) for hat in np.eye(len(axis))[1:]]
+    counts = _sums(hats, np.ones_like(mean, np.float32))
+    if (own.sum(axis=1) > 1).sum() < LEAST or not counts.any(axis=1).all():
         return {}
-    hats = np.stack([valid * np.interp(mean, axis, hat) for hat in np.eye(len(axis))[1:]])
-    counts = _sums(hats)
-    size = _sums(hats * np.abs(missed).mean(axis=0)).sum(axis=1) / counts.sum(axis=1)
-    if not np.isfinite(size).all():
-        return {}
-    most = WIDEST * np.sqrt(np.pi / 2) * np.interp(mean, axis[1:], size)
-    one, other = (_sums(hats * np.clip(draw, -most, most)) for draw in missed)
+    size = _sums(hats, np.abs(missed).mean(axis=0)).sum(axis=1) / counts.sum(axis=1)
+    most = WIDEST * np.sqrt(np.pi / 2) * np.interp(mean, axis[1:], size).astype(np.float32)
+    clipped = np.clip(missed, -most, most)
+    one, other = (_sums(hats, draw) for draw in clipped)
     pairs = _of_other_slices(counts, counts, own)
     covariance = _of_other_slices(one, other, own) / np.where(pairs > 0, pairs, np.inf)
     covariance = (covariance + covariance.T) / 2
-    return {name: float(covariance[place]) for place, name in NAMES.items()}
+    squared = _sums(hats, clipped[0] * clipped[1]).sum(axis=1) / counts.sum(axis=1)
+    share = np.clip(np.diag(covariance) / squared.clip(min=1e-12), 0, MOST_SHARED)
+    figures = {name: float(covariance[place]) for place, name in NAMES.items()}
+    figures |= dict(zip(SHARES, share.tolist(), strict=True))
+    return figures if np.isfinite(list(figures.values())).all() else {}
 
 
-def _sums(images: Float[np.ndarray, "levels n h w 1"]) -> Float[np.ndarray, "levels n"]:
-    return images.sum(axis=(2, 3, 4), dtype=np.float64)
+def _sums(
+    hats: Sequence[Float[np.ndarray, "n h w 1"]], image: Float[np.ndarray, "n h w 1"]
+) -> Float[np.ndarray, "levels n"]:
+    """The sum over each slice of an image, weighted by each hat."""
+    return np.stack([np.einsum("nhwc,nhwc->n", hat, image, dtype=np.float64) for hat in hats])
 
 
 def _of_other_slices(
@@ -86,26 +106,33 @@ def _of_other_slices(
     return (one @ own.T) @ (other @ own.T).T - one @ other.T
 
 
-def factor_of(figures: Mapping[str, float]) -> Float[Array, "levels levels"] | None:
-    """L with the nearest covariance L Lᵀ to the measured one; None if a record has none."""
-    if not set(NAMES.values()) <= set(figures):
+def effect_of(figures: Mapping[str, float]) -> PatientEffect | None:
+    """The effect with the covariance nearest to the measured one; None if a record has none."""
+    if not {*NAMES.values(), *SHARES} <= set(figures):
         return None
     covariance = np.zeros((len(LEVELS), len(LEVELS)))
     for (i, j), name in NAMES.items():
         covariance[i, j] = covariance[j, i] = figures[name]
     values, vectors = np.linalg.eigh(covariance)
-    return jnp.asarray(vectors * np.sqrt(values.clip(min=0)), jnp.float32)
+    factor = vectors * np.sqrt(values.clip(min=0))
+    share = np.array([figures[name] for name in SHARES])
+    return PatientEffect(jnp.asarray(factor, jnp.float32), jnp.asarray(share, jnp.float32))
 
 
 def drawn_curves(
-    factor: Float[Array, "levels levels"] | None, keys: Key[Array, " n"], depth: int
+    effect: PatientEffect | None, keys: Key[Array, " n"], depth: int
 ) -> Float[Array, "n z levels"]:
-    """The curve of each volume, repeated for its slices; zeros for slices that are drawn alone."""
+    """The curve of each volume, repeated for its slices; zeros without an effect."""
     shape = (len(keys), depth, len(LEVELS))
-    if factor is None or depth == 1:
+    if effect is None:
         return jnp.zeros(shape)
     normal = jax.vmap(lambda key: jax.random.normal(key, (len(LEVELS),)))(fold(keys, KEY))
-    return jnp.broadcast_to((normal @ factor.T)[:, None], shape)
+    return jnp.broadcast_to((normal @ effect.factor.T)[:, None], shape)
+
+
+def narrowed(effect: PatientEffect, axis: Float[Array, " axis"], mean: Array) -> Array:
+    """The factor on the residual that leaves room for the curves, where m has the value `mean`."""
+    return jnp.sqrt(1 - jnp.interp(mean, axis, jnp.pad(effect.share, (1, 0))))
 
 
 def offsets(

@@ -37,6 +37,7 @@ def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Dra
     def draw(
         params: Params, keys: Any, mr: Float[Array, "n z h w k"], along_z=None, means=None
     ) -> Samples:
+        params = params.of_depth(mr.shape[1])
         mean = parts.mean_of_volumes(params.mean, mr) if means is None else means
         score = score_of(params, jnp.concatenate([mean, mr], axis=-1))
         sample = run if along_z is None else correlated_along_z(run, along_z)

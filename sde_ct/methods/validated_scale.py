@@ -25,7 +25,7 @@ from sde_ct.methods.decomposition import (
     raised,
     scale_of,
 )
-from sde_ct.methods.patient_effect import AXIS, factor_of, measured_effect
+from sde_ct.methods.patient_effect import AXIS, effect_of, measured_effect
 from sde_ct.methods.spread_equation import Two, coefficients, roots
 from sde_ct.sampling.cosine import filtered, transformed
 from sde_ct.types import Batch
@@ -138,7 +138,7 @@ def validated(params: Params, losses: Mapping[str, float]) -> Params:
     return params._replace(
         scale=jnp.asarray(scale, jnp.float32),
         shape=shape_of_draws(losses),
-        patient_effect=factor_of(losses),
+        patient_effect=effect_of(losses),
     )
 
 

@@ -26,7 +26,7 @@ MEANING = ("method", "sde.", "network.", "diffusion.", "data.")
 # Fields that decide the shapes of a method's weights.
 SHAPE = ("network.", "data.neighbours", "data.contrasts")
 # Parameters whose names begin like this are measured in validation and belong to no network.
-MEASURED = (".scale", ".shape")
+MEASURED = (".scale", ".shape", ".patient_effect")
 NETWORK = "network"  # the key of `network_of` in the progress of a checkpoint
 
 
