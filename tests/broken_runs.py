@@ -271,6 +271,14 @@ TRAIN = {
         "cannot be run .KeyError: , in line 2",
         text("cnn.py", "def get_config():\n    raise KeyError\n"),
     ),
+    "a recipe that asks a library for no field": (
+        "",
+        "cannot be run .AttributeError: .*, in line 3",
+        text(
+            "cnn.py",
+            "import ml_collections as c\ndef get_config():\n    return c.ConfigDict().b\n",
+        ),
+    ),
     "a recipe of bytes": ("", "is not Python", text("cnn.py", b"\0\1\2")),
     "a recipe of another kind": (
         "",

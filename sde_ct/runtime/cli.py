@@ -84,11 +84,13 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except SyntaxError as error:  # recipes are written in Python
         sys.exit(_complain(f"{given} is not Python ({error.msg}): give a recipe as in configs/"))
     except Exception as error:  # a recipe is Python code, which runs here and may raise anything
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        if "ml_collections" in last.filename:  # an override of a field that does not exist
-            sentence = " ".join(str(error.args[0]).split())
+        frames = traceback.extract_tb(error.__traceback__)
+        recipe = os.path.abspath(given.partition("=")[2])
+        own = [frame for frame in frames if os.path.abspath(frame.filename) == recipe]
+        if not own and "ml_collections" in frames[-1].filename:  # an override of no field
+            sentence = " ".join(str(error.args[0] if error.args else error).split())
             sys.exit(_complain(f"--config: {sentence}: check the field's name"))
-        what = f"{type(error).__name__}: {error}, in line {last.lineno}"
+        what = f"{type(error).__name__}: {error}, in line {(own or frames)[-1].lineno}"
         sys.exit(_complain(f"{given} cannot be run ({what}): correct the recipe"))
     finally:
         sys.dont_write_bytecode = before
