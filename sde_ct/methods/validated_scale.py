@@ -127,7 +127,7 @@ def _lowest(crps: Callable[[float], float]) -> float:
 
 
 def validated(params: Params, losses: Mapping[str, float]) -> Params:
-    """The weights with what the draws of the validation patients lacked.
+    """The weights, corrected by what draws of the validation patients lack.
 
     Where draws of these patients give no scale, it follows from the regression's mean error on
     them.
