@@ -27,7 +27,7 @@ from sde_ct.methods.decomposition import (
     sizes,
 )
 from sde_ct.methods.diffusion import Noised, form_of, noised, shown_to_network
-from sde_ct.methods.patient_effect import PatientEffect, nothing
+from sde_ct.methods.patient_effect import PatientEffect, no_effect
 from sde_ct.methods.residual_draw import drawn
 from sde_ct.methods.samplers import MEAN, sampler_fn
 from sde_ct.methods.slices import evaluator
@@ -155,13 +155,13 @@ def with_shape(params: Params) -> Params:
     """The parameters, with a scale for each of `KNOTS`, a `Shape` and a patient effect.
 
     A teacher without a `Shape` gets one that leaves the residual as it is drawn, and one without a
-    patient effect gets `nothing`. So the state of a training has the same arrays whatever its
+    patient effect gets `no_effect`. So the state of a training has the same arrays whatever its
     teacher, and is read without the teacher.
     """
     scale = jnp.broadcast_to(params.scale, (len(KNOTS),))
     shape = params.shape or Shape(jnp.ones(len(FREQUENCIES)), jnp.ones(()))
     return params._replace(
-        scale=scale, shape=shape, patient_effect=params.patient_effect or nothing()
+        scale=scale, shape=shape, patient_effect=params.patient_effect or no_effect()
     )
 
 

@@ -22,10 +22,10 @@ from jaxtyping import Array, Float, Int, Key
 from sde_ct.sampling.keys import fold
 
 # HU of the regression at which a curve has its own offsets. It is linear between two of them, has
-# the last offset above them, and is 0 from `NONE` downwards.
+# the last offset above them, and is 0 from `ZERO_BELOW` downwards.
 LEVELS = (-90, 30, 150, 300)
-NONE = -200
-AXIS = (NONE, *LEVELS)
+ZERO_BELOW = -200
+AXIS = (ZERO_BELOW, *LEVELS)
 NAMES = {
     (i, j): f"patient_effect_{LEVELS[i]}_{LEVELS[j]}_hu"
     for i in range(len(LEVELS))
@@ -45,7 +45,7 @@ class PatientEffect(NamedTuple):
     share: Float[Array, " levels"]  # of the offsets in the squared error of the mean of draws
 
 
-def nothing() -> PatientEffect:
+def no_effect() -> PatientEffect:
     """The effect that changes no draw."""
     return PatientEffect(jnp.zeros((len(LEVELS), len(LEVELS))), jnp.zeros(len(LEVELS)))
 

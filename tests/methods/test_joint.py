@@ -11,7 +11,7 @@ from sde_ct import VPSDE
 from sde_ct.data.through_plane import factor
 from sde_ct.methods import build_method, windows
 from sde_ct.methods.decomposition import Shape
-from sde_ct.methods.patient_effect import nothing
+from sde_ct.methods.patient_effect import no_effect
 from sde_ct.methods.samplers import sampler_fn
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import slice_keys
@@ -98,7 +98,7 @@ def test_a_state_has_the_same_arrays_whatever_its_teacher():
     learner = build_method(experiment("residual"))
     plain = jax.eval_shape(lambda: learner.weights(learner.init(jax.random.key(0), batch)))
     ones = jax.ShapeDtypeStruct((6,), jnp.float32), jax.ShapeDtypeStruct((5,), jnp.float32)
-    effect = jax.eval_shape(nothing)
+    effect = jax.eval_shape(no_effect)
     shape = Shape(ones[1], plain.scale)
     validated = plain._replace(scale=ones[0], shape=shape, patient_effect=effect)
     without, *given = (
