@@ -39,6 +39,8 @@ STEPS = 20_000
 DIRECT: dict[str, Any] = {"log_mean": -0.4}
 RESIDUAL: dict[str, Any] = {"times": "uniform"}
 NOISE_LEVELS = {"residual": RESIDUAL, "distil": RESIDUAL}
+# Whether a draw decides is learnt by the denoiser alone, so it gets more of a residual's updates.
+DENOISER_SHARE = 0.6
 SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
 
 
@@ -53,7 +55,10 @@ def experiment(recipes: Path, name: str) -> Experiment:
     training = dataclasses.replace(demo.training, steps=STEPS, validate_every=STEPS)
     diffusion = dataclasses.replace(demo.diffusion, **NOISE_LEVELS.get(name, DIRECT))
     sampling = dataclasses.replace(demo.sampling, **SAMPLING)
-    return dataclasses.replace(demo, training=training, diffusion=diffusion, sampling=sampling)
+    residual = dataclasses.replace(demo.residual, denoiser_share=DENOISER_SHARE)
+    return dataclasses.replace(
+        demo, training=training, diffusion=diffusion, sampling=sampling, residual=residual
+    )
 
 
 def train(recipes: Path, name: str, prepared: Prepared, runs: Path) -> Path:
