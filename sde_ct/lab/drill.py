@@ -8,6 +8,7 @@ import collections
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -27,6 +28,8 @@ from sde_ct.training.telemetry import METRICS, read_metrics
 
 KINDS = ("first save", "save", "step", "start")
 PAUSE = 0.001  # seconds between two looks at the files
+SAVING = 0.05  # seconds: the longest wait between the start of a save and its kill
+TRIES = 10  # at the first save, each at half the wait of the one before
 
 
 class Fate(NamedTuple):
@@ -47,17 +50,37 @@ def until_the_end(
     """
     rng = random.Random(seed)
     for number in range(kills + 1):
-        # Only the first start can be killed in its first save.
-        later = ("save", "save", "step", "step", "start")
-        wanted = rng.choice(later) if number else "first save"
-        fate = _one(command, workdir, wanted if number < kills else None, rng, log)
+        wanted = rng.choice(("save", "save", "step", "step", "start")) if number < kills else None
+        if wanted and number == 0:
+            fate = _in_first_save(command, workdir, rng, log)
+        else:
+            fate = _one(command, workdir, wanted, rng, log)
         yield fate
         if fate.kind is None:
             return
 
 
+def _in_first_save(command: list[str], workdir: Path, rng: random.Random, log: Path) -> Fate:
+    """Start `command` and kill it in its first save.
+
+    A save may be complete before its kill comes. Then the work directory is removed and the
+    training starts anew, because only a training without checkpoints has a first save.
+    """
+    for attempt in range(TRIES):
+        fate = _one(command, workdir, "first save", rng, log, SAVING / 2**attempt)
+        if fate.kind in ("first save", None) or attempt == TRIES - 1:
+            break
+        shutil.rmtree(workdir, ignore_errors=True)
+    return fate
+
+
 def _one(
-    command: list[str], workdir: Path, wanted: str | None, rng: random.Random, log: Path
+    command: list[str],
+    workdir: Path,
+    wanted: str | None,
+    rng: random.Random,
+    log: Path,
+    saving: float = SAVING,
 ) -> Fate:
     """Start `command` once and kill it at a moment of the kind `wanted`; None lets it end."""
     checkpoints, lines = Checkpoints(workdir), workdir / METRICS
@@ -65,7 +88,7 @@ def _one(
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
-            come = _moment(wanted, workdir, lines, rng) if wanted else lambda: False
+            come = _moment(wanted, workdir, lines, rng, saving) if wanted else lambda: False
             while process.poll() is None and not come():
                 time.sleep(PAUSE)
         finally:
@@ -86,14 +109,20 @@ def _one(
     return Fate(kind, start, step, seconds)
 
 
-def _moment(wanted: str, workdir: Path, lines: Path, rng: random.Random) -> Callable[[], bool]:
-    """A function that becomes true at a random moment of the kind `wanted`."""
+def _moment(
+    wanted: str, workdir: Path, lines: Path, rng: random.Random, saving: float
+) -> Callable[[], bool]:
+    """A function that becomes true at a random moment of the kind `wanted`.
+
+    Args:
+        saving: seconds that may pass from the start of a save to its kill.
+    """
     after, begun = rng.random(), time.perf_counter()
     if wanted == "start":
         return lambda: time.perf_counter() > begun + 6 * after
     size, stale = _size(lines), _saves(workdir)
     seen: dict[object, float] = {}  # each new save, or the first new line: when it was first seen
-    wait = (0.5 if wanted == "step" else 0.05) * after
+    wait = (0.5 if wanted == "step" else saving) * after
     count = rng.randint(1, 3) if wanted == "save" else 1
 
     def come() -> bool:

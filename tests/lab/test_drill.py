@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from sde_ct.lab.drill import differences
+from sde_ct.lab.drill import differences, until_the_end
 from sde_ct.methods import build_method
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.state import fresh_state
@@ -63,6 +63,24 @@ def test_the_comparison_sees_one_bit_and_a_step_made_twice(phantoms, tmp_path):
     progress |= {"iterator": {"next_index": 5}}
     checkpoints.save(6, state, method.weights(state), progress)
     assert differences(whole, other) == [".ema", "iterator"]
+
+
+BRIEF = """
+import pathlib, sys, time
+folder = pathlib.Path(sys.argv[1]) / "checkpoints"
+for step in range(2, 1000, 2):
+    (part := folder / f"{step}.part").mkdir(parents=True)
+    time.sleep(0.01)
+    part.rename(folder / str(step))
+"""
+
+
+def test_a_save_of_10_ms_is_hit_though_the_first_kill_waits_for_longer(tmp_path):
+    """The first wait is up to 50 ms (28 with this seed), so it misses the first save."""
+    command = [sys.executable, "-c", BRIEF, str(tmp_path / "run")]
+    fate = next(until_the_end(command, tmp_path / "run", 1, 1, tmp_path / "log"))
+    assert fate.kind == "first save"
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["2.part"]
 
 
 @pytest.mark.slow
