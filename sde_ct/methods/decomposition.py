@@ -155,7 +155,7 @@ def scale_of(error: ArrayLike) -> Float[Array, ""]:
 
 
 def sizes(error: Array, valid: Array) -> tuple[Array, Array]:
-    """The means over all pixels of valid · |error| and of valid, the share of valid pixels."""
+    """The mean over all pixels of |error|, with 0 for invalid ones, and the share of valid ones."""
     return jnp.mean(valid * jnp.abs(error)), jnp.mean(valid)
 
 

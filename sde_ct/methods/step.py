@@ -68,8 +68,8 @@ def weights(state: TrainState) -> Any:
 def keep_finite(new: Any, old: Any, values: Sequence[Float[Array, ""]]) -> tuple[Any, Array]:
     """(`new`, 0.0), or (`old`, 1.0) where a loss or gradient norm in `values` is not finite.
 
-    `optax.apply_if_finite` protects one optimiser only, but not the moving average or a second
-    network. After several failures in a row it applies updates that are not finite.
+    `optax.apply_if_finite` would not do: it protects one optimiser, but neither the moving average
+    nor a second network, and after several failures in a row it applies the bad updates.
     """
     finite = jnp.isfinite(jnp.stack(values)).all()
     state = jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)

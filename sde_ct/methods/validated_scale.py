@@ -145,7 +145,8 @@ def validated(params: Params, losses: Mapping[str, float]) -> Params:
 def scale_of_draws(losses: Mapping[str, float]) -> Float[np.ndarray, " knots"]:
     """The scale at each of `KNOTS`; NaN if the record has none.
 
-    Earlier versions recorded `spread_equation`s instead, one for each HU or one for all.
+    Earlier versions recorded the coefficients of a `spread_equation` instead: one equation for each
+    HU, or one that holds for every HU.
     """
     if AT_HU[0] in losses:
         return np.array([losses[name] for name in AT_HU])

@@ -101,8 +101,8 @@ class VolumeOutputs:
             )
         if self.series and (record or {}).get(SERIES, self.series) != self.series:
             raise InputError(
-                f"{self._sidecar} describes DICOM series that join another patient, study, frame "
-                "of reference or series than the MR has now: give another --output."
+                f"{self._sidecar} describes DICOM series that join another MR series: the MR's "
+                "patient, study, frame of reference or series has changed. Give another --output."
             )
         missing, digests = [], _results(record)
         for output in self.paths:

@@ -163,7 +163,7 @@ def test_a_corrected_identity_is_not_passed_over(runs, mr_folder, tmp_path, chan
         edit(path, **changes)
     usual = [f"--workdir={runs('cnn')}", f"--mr={mr_folder}", f"--output={out}"]
     error = call("synthesize", *usual, "--dicom").error
-    assert "pelvis t2.json describes DICOM series that join another patient" in error
+    assert "pelvis t2.json describes DICOM series that join another MR series" in error
     assert "nothing to do" in call("synthesize", *usual).out  # NIfTI files join nothing
     assert listing(out) == before
 
