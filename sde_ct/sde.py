@@ -8,7 +8,7 @@ An SDE is continuous in time; only samplers have a time grid.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -126,9 +126,12 @@ class VESDE(SDE):
 
         std(t)² = (sigma^2t - 1) / (2 ln sigma); for 25, std(1) = 9.85.
         """
-        if not sigma > 1:
+        library: Any = math
+        if not isinstance(sigma, int | float):
+            library = jnp  # a tracer, which is not checked
+        elif not sigma > 1:
             raise InputError(f"sigma: must be above 1, got {sigma}; the paper uses 25.")
-        sigma_min = 1 / math.sqrt(2 * math.log(sigma))
+        sigma_min = 1 / library.sqrt(2 * library.log(sigma))
         return cls(sigma_min, sigma * sigma_min)
 
     def _log_range(self):
