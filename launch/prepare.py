@@ -90,13 +90,14 @@ OF_SOURCE = {
 
 
 def main() -> None:
-    from sde_ct.data.preparation.output import require_apart, sides
+    from sde_ct.data.preparation.output import require_apart, require_images, sides
     from sde_ct.data.preparation.prepare import prepare
     from sde_ct.data.sources.gold_atlas import literature_split
     from sde_ct.data.split import parse_share, split_patients
 
     _require_effect()
     output = Path(OUTPUT.value)
+    require_images(Path(INPUT.value))
     require_apart(output, Path(INPUT.value))
     cases, left_out, test = _cases(), [], TEST.value
     if SPLIT.value == "literature":

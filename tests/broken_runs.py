@@ -188,7 +188,7 @@ TRAIN = {
     "an index of a list": ("", "dataset.json is damaged", text(INDEX, "[]")),
     "an index of brackets": ("", "dataset.json is damaged", text(INDEX, "[" * 100_000)),
     "an index of another code": ("", "dataset.json is damaged", text(INDEX, b"\xff\xfe{\0}\0")),
-    "an index that is a folder": ("", "dataset.json does not exist", folder(INDEX)),
+    "an index that is a folder": ("", "because it holds no dataset.json", folder(INDEX)),
     "an index of a later version": (
         "",
         "has version 99",
@@ -286,7 +286,7 @@ TRAIN = {
         text("cnn.py", "def get_config():\n    return {}\n"),
     ),
     "data as recipe": ("--config={data}/dataset.json", "cannot be run .NameError"),
-    "an unknown field": ("--config.training.stepz=3", "stepz not found"),
+    "an unknown field": ("--config.training.stepz=3", "no field .stepz.: did you mean .steps."),
     "a field of a value": ("--config.sde.kind.x=1", "check the field's name"),
     "a rate that is no number": ("--config.training.learning_rate=nan", "give a finite number"),
     "a window upside down": ("--config.data.hu_low=3000", "must be below config.data.hu_high"),
@@ -599,7 +599,7 @@ EVALUATE = {
 }
 CALIBRATE = {
     "a CNN": ("--workdir={cnn}", "has no spread: give a network whose draws differ"),
-    "a cohort as data": ("--data={in}", "dataset.json does not exist"),
+    "a cohort as data": ("--data={in}", "in is not a prepared data set, because it holds no data"),
     "an unknown sampler": ("--sampler=none", "Unknown sampler 'none'"),
     "coverage in percent": ("--coverage=90", "give 0.9 for 90 %"),
     "coverage of no number": ("--coverage=nan", "give 0.9 for 90 %"),

@@ -216,8 +216,14 @@ def test_the_papers_settings():
 
 
 OVERRIDES = {
-    "misspelt": ("--config.sde.sigma_mx=20", "Field sigma_mx not found"),
-    "ill-typed": ("--config.training.steps=2.5", "--config.training.steps=2.5: invalid literal"),
+    "misspelt": (
+        "--config.sde.sigma_mx=20",
+        "there is no field 'sigma_mx': did you mean 'sigma_max'?",
+    ),
+    "ill-typed": (
+        "--config.training.steps=2.5",
+        "--config.training.steps=2.5: give a whole number",
+    ),
 }
 
 

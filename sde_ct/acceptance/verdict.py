@@ -1,5 +1,6 @@
 """The verdict on one patient, PASS or REVIEW, with its reasons, causes first."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from sde_ct.acceptance.features import CAUSES, FEATURES, GROUPS, LATER, MILD, RE
 from sde_ct.acceptance.reference import Reference
 
 PASS, REVIEW = "PASS", "REVIEW"
-USEFUL = 0.5  # with a smaller promised share of patients, a bound is called useless
+USEFUL = 0.5  # with a smaller promised share of patients, no bound is given
 
 
 class Reason(NamedTuple):
@@ -36,14 +37,14 @@ class Verdict:
       reasons: facts first, then by `features.GROUPS`, and by weight within each. Reasons with a
         weight of at most 1 are placed as `features.MILD` says. A patient without a reason passes.
       weights: the weight of every reason that was measured, whether it is given or not.
-      errors: by tissue the predicted MAE and its upper bound, HU.
+      errors: by tissue the predicted MAE and its upper bound, HU; None if it would promise little.
       bound: a sentence on what the bound promises.
       promise: a sentence on what the threshold promises.
     """
 
     reasons: tuple[Reason, ...]
     weights: Mapping[str, float]
-    errors: Mapping[str, tuple[float, float]]
+    errors: Mapping[str, tuple[float, float | None]]
     bound: str
     promise: str
 
@@ -70,7 +71,8 @@ class Verdict:
             self.sentence,
             *(f"  {number}. {one.sentence}" for number, one in enumerate(self.reasons, start=1)),
             *(
-                f"  predicted MAE in the {WORDS[tissue]}: {mae:.0f} HU, bound {most:.0f} HU"
+                f"  predicted MAE in the {WORDS[tissue]}: {mae:.0f} HU"
+                + ("" if most is None else f", bound {most:.0f} HU")
                 for tissue, (mae, most) in self.errors.items()
             ),
             *([f"  {self.bound}"] if self.bound else []),
@@ -83,7 +85,9 @@ class Verdict:
             "reasons": [one._asdict() for one in self.reasons],
             "weights": {name: round(weight, 3) for name, weight in self.weights.items()},
             "predicted_mae_hu": {t: round(mae, 1) for t, (mae, _) in self.errors.items()},
-            "mae_bound_hu": {t: round(most, 1) for t, (_, most) in self.errors.items()},
+            "mae_bound_hu": {
+                t: None if most is None else round(most, 1) for t, (_, most) in self.errors.items()
+            },
             "bound": self.bound,
             "promise": self.promise,
         }
@@ -130,7 +134,7 @@ def judge(
         reasons += _causes(reference, features, largest, weights)
     reasons.sort(key=lambda one: _place(one, weights))
     errors = {
-        tissue: (mae, mae * model.bound)
+        tissue: (mae, mae * model.bound if model.promised >= USEFUL else None)
         for tissue, model in reference.errors.items()
         if np.isfinite(mae := features.get(f"error_{tissue}", np.nan))
     }
@@ -199,10 +203,10 @@ def _bound(reference: Reference) -> str:
         return ""
     promised = min(model.promised for model in reference.errors.values())
     if promised < USEFUL:
+        needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(reference.level))
         return (
-            "The validation patients are too few for a useful bound: with "
-            f"{CONFIDENCE:.0%} confidence, the MAE of at least {promised:.0%} of new patients of "
-            "their kind lies below it."
+            f"No bound is given: the validation patients are too few, and {needed} give one for "
+            f"{reference.level:.0%} of new patients."
         )
     short = " (the validation patients are too few for more)" if promised < reference.level else ""
     return (

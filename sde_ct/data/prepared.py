@@ -37,6 +37,7 @@ from sde_ct.volumes.volume import Unit, Volume
 
 VERSION = 2
 INDEX = "dataset.json"
+CASES = "cases"  # the folder of all patients
 # The types of the slices, and the units of the volumes. Further MR contrasts have the type of "mr".
 DTYPES = {"mr": np.float32, "ct": np.int16, "mask": np.uint8, "valid": np.uint8}
 UNITS: dict[str, Unit] = {"mr": "a.u.", "ct": "HU", "mask": "mask", "valid": "mask", "body": "mask"}
@@ -164,6 +165,12 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     folder = Path(folder)
     path = folder / INDEX
     if not path.is_file():
+        started = (folder / CASES).is_dir()  # by a preparation that was interrupted
+        if folder.is_dir() and any(folder.iterdir()) and not started:
+            raise InputError(
+                f"{folder} is not a prepared data set, because it holds no {INDEX}: prepare its "
+                "images with launch/prepare.py into a new folder, and give that"
+            )
         raise InputError(f"{path} does not exist: run launch/prepare.py --output={folder} first")
     try:
         values = read_json(path)
@@ -217,7 +224,7 @@ def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
     read = built(CaseRecord, record, f"cases.{name}")
     return PreparedCase(
         id=name,
-        folder=folder / "cases" / name,
+        folder=folder / CASES / name,
         grid=read["grid"],
         percentiles=read["mr_percentiles"],
         record=read,

@@ -14,6 +14,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from sde_ct.errors import InputError, Interrupted
+from sde_ct.runtime.flag_errors import field_sentence, flag_sentence
 
 USAGE_ERROR = 2
 SMALLER = "give smaller numbers, such as fewer draws, smaller batches or smaller slices"
@@ -29,11 +30,10 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
       operand: the name of the single argument without a dash, if the program takes one. `main` is
         then called with this argument.
 
-    The status is 2, with `error: …` on stderr, if the input cannot be used (InputError), a file
-    cannot be read or written (OSError), the memory of the machine or of a device does not suffice,
-    or an override of `--config` names no field. It is 130 after Ctrl-C. If a signal ended the
-    program cleanly (Interrupted), it is 75 for SIGTERM and 128 + its number for another. absl
-    reports unknown flags and values of the wrong type.
+    The status is 2, with `error: …` on stderr, if a flag is unknown or has a wrong value, the input
+    cannot be used (InputError), a file cannot be read or written (OSError), or the memory of the
+    machine or of a device does not suffice. It is 130 after Ctrl-C. If a signal ended the program
+    cleanly (Interrupted), it is 75 for SIGTERM and 128 + its number for another.
     """
 
     def guarded(argv: Sequence[str]) -> int:
@@ -76,7 +76,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
     # Python must not write a compiled module beside the user's recipe.
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        return app.parse_flags_with_usage([_with_home(word) for word in argv])
+        return flags.FLAGS([_with_home(word) for word in argv])
+    except SystemExit:  # after --help, for which absl gives the status 1
+        sys.exit(0)
+    except flags.Error as error:
+        sys.exit(_complain(flag_sentence(error)))
     except InputError as error:
         sys.exit(_complain(str(error)))
     except OSError as error:
@@ -88,8 +92,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         recipe = os.path.abspath(given.partition("=")[2])
         own = [frame for frame in frames if os.path.abspath(frame.filename) == recipe]
         if not own and "ml_collections" in frames[-1].filename:  # an override of no field
-            sentence = " ".join(str(error.args[0] if error.args else error).split())
-            sys.exit(_complain(f"--config: {sentence}: check the field's name"))
+            sys.exit(_complain(field_sentence(error)))
         what = f"{type(error).__name__}: {error}, in line {(own or frames)[-1].lineno}"
         sys.exit(_complain(f"{given} cannot be run ({what}): correct the recipe"))
     finally:

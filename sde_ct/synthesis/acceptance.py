@@ -14,6 +14,7 @@ from sde_ct.methods import build_network
 from sde_ct.methods.embedding import coarse_features
 from sde_ct.synthesis import correction
 from sde_ct.synthesis.sidecar import differences
+from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.volume import Volume
 
@@ -29,6 +30,15 @@ def settings_facts(fitted: Mapping[str, Any], used: Mapping[str, Any]) -> list[t
     """A reason for each sampling setting that differs from that of the fit."""
     changed = differences(dict(fitted), {key: used[key] for key in fitted if key in used})
     return [("settings", f"Changed since the thresholds were fitted: {one}.") for one in changed]
+
+
+def air_facts(ct: SyntheticCT) -> list[tuple[str, str]]:
+    """A reason if the draws show tissue in the air around the body.
+
+    The thresholds can't see this: a network that always draws noise has learnt them from such CTs.
+    """
+    warning = ct.air.warning if ct.air else None
+    return [("air", warning)] if warning else []
 
 
 class Measurer:

@@ -1,5 +1,6 @@
 """Fit the acceptance of a network: synthesize its training and validation patients."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ from sde_ct.acceptance.patient import Measured, errors
 from sde_ct.acceptance.reference import Reference
 from sde_ct.data.prepared import Prepared, PreparedCase
 from sde_ct.errors import InputError
-from sde_ct.synthesis.acceptance import Measurer, settings
+from sde_ct.runtime.bars import say
+from sde_ct.synthesis.acceptance import Measurer, air_facts, settings
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.trained import Trained
 from sde_ct.volumes.volume import Volume
@@ -49,9 +51,13 @@ def fit_acceptance(
     training = [training[i] for i in chosen]
     synthesize, measure = Synthesizer(trained, sampler), Measurer(trained)
 
+    doubtful: list[str] = []
+
     def measured(case: PreparedCase, mr: Volume) -> Measured:
         _, *further = (case.volume(name) for name in case.mrs)
         drawn = synthesize(mr, case=case.id, draws=draws, seed=seed, further=further)
+        if air_facts(drawn):
+            doubtful.append(case.id)
         ct, mask = case.volume("ct"), case.volume("mask")
         found = errors(drawn.mean.array, ct.array, mask.array)
         return measure(case.id, mr, drawn.mean, drawn.spread, drawn.draws, further, found)
@@ -64,6 +70,13 @@ def fit_acceptance(
         if kind == "altered":
             mr = altered(mr, case.percentiles, len(done["altered"]))
         done[kind].append(measured(case, mr))
+    if bad := {case.id for case in validation} & {*doubtful}:
+        say(
+            f"warning: the CTs of {len(bad)} of {len(validation)} validation patients show tissue "
+            "in the air around the body, so patients will be sent to a review for it: use more "
+            "network evaluations or another sampler, or train the network for longer.",
+            sys.stderr,
+        )
     used = settings(trained, sampler, draws)
     return fit(*done.values(), rate=rate, level=level, network=used)
 

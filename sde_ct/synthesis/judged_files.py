@@ -1,6 +1,7 @@
 """Judge the volumes that an earlier synthesis wrote."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -18,6 +19,7 @@ from sde_ct.synthesis.sources import find_sources
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained, load
 from sde_ct.synthesis.unlike import header_warnings
+from sde_ct.uncertainty.draws import AirFigures
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.files import open_source, read_any, read_mr
 from sde_ct.volumes.volume import Volume, voxel_sha256
@@ -45,6 +47,7 @@ class Sidecar(TypedDict):
     checkpoints: Annotated[list[Checkpoint], Limit(bool, "a list of checkpoints")]
     input: Annotated[dict[str, Any], Limit(lambda mr: "sha256" in mr, "an MR with its sha256")]
     results: dict[str, str]
+    air_around_body: NotRequired[dict[str, float] | None]
     acceptance: NotRequired[Kept]
 
 
@@ -153,5 +156,7 @@ def _measured(
     opened, mr = given
     mean, spread = folder / "sct" / f"{name}.nii.gz", folder / "sct_std" / f"{name}.nii.gz"
     ct = SyntheticCT((), read_any(mean), read_any(spread) if spread.exists() else None, 0, 0, 0)
+    if air := record.get("air_around_body"):
+        ct = replace(ct, air=AirFigures(*air.values()))
     header = header_warnings([trained], opened) if opened else ()
     return judging.record(name, mr, ct, (), header)

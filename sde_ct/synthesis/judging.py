@@ -13,7 +13,7 @@ from sde_ct.acceptance.verdict import Verdict, judge
 from sde_ct.errors import InputError
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.whole import read_json, write_json
-from sde_ct.synthesis.acceptance import Measurer, settings, settings_facts
+from sde_ct.synthesis.acceptance import Measurer, air_facts, settings, settings_facts
 from sde_ct.synthesis.planning import paths
 from sde_ct.synthesis.request import AcceptRequest, Request
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
@@ -70,7 +70,7 @@ class Judging(NamedTuple):
         patient = self.measure(name, mr, ct.mean, ct.spread, ct.draws, further)
         features = self.reference.features(patient)
         features = {name: value for name, value in features.items() if np.isfinite(value)}
-        facts = [*self.facts, *(("header", sentence) for sentence in header)]
+        facts = [*self.facts, *air_facts(ct), *(("header", sentence) for sentence in header)]
         return {"reference": self.digest, "features": features, "facts": facts}
 
     def verdict(self, record: Record, rays: Path, asked: AcceptRequest) -> Verdict:

@@ -58,11 +58,15 @@ def volumes_of(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list
 
 
 def require_outside(arguments: Sequence[str], output: Path) -> None:
-    """Raise InputError if the output lies in a folder of MRs, where the next run would read it."""
+    """Raise InputError if the output lies in a folder of MRs, where the next run would read it.
+
+    The folder of a DICOM file is one, because a series is read from its whole folder.
+    """
     above = {output.resolve(), *output.resolve().parents}
-    for argument in arguments:
-        for place in (argument, *glob.glob(argument, recursive=True)):
-            if Path(place).is_dir() and Path(place).resolve() in above:
+    for argument in filter(None, arguments):
+        for found in map(Path, (argument, *glob.glob(argument, recursive=True))):
+            place = found.parent if not image_stem(found) and _is_slice(found) else found
+            if place.is_dir() and place.resolve() in above:
                 raise InputError(
                     f"--output={output} lies in {place}, whose files are read as MRs: give an "
                     "output beside it."
@@ -93,6 +97,8 @@ def case_name(mr: Path) -> str:
 
 
 def _expand(argument: str) -> Iterator[Source]:
+    if not argument:
+        raise InputError("--mr is empty: give a file, a folder or a pattern.")
     path = Path(os.path.abspath(argument))
     if path.exists():
         matches, base = [path], path

@@ -198,10 +198,18 @@ def test_a_value_that_is_refused_is_shown_outside_of_what_passes(fitted):
     assert float(shown.split()[0]) > float(allowed.split(" to ")[1].split()[0])
 
 
-def test_a_bound_that_holds_for_few_patients_is_called_useless():
-    bounds = [judge(fit_on(range(100, 100 + n)), {}).bound for n in (1, 39)]
-    assert "too few for a useful bound" in bounds[0] and "at least 10%" in bounds[0]
-    assert "for at least 90%" in bounds[1]
+def test_a_bound_that_would_hold_for_few_patients_is_not_given():
+    """Of one validation patient, a bound would hold for 10 % of new ones with 90 % confidence."""
+    few, many = (fit_on(range(100, 100 + n)) for n in (1, 39))
+    one = patient(200)
+    verdict = judge(few, few.features(one))
+    assert "the validation patients are too few, and 22 give one for 90%" in verdict.bound
+    assert {most for _, most in verdict.errors.values()} == {None}
+    assert not any(", bound" in line for line in verdict.lines())
+    assert verdict.to_json()["mae_bound_hu"]["body"] is None
+    verdict = judge(many, many.features(one))
+    assert "for at least 90%" in verdict.bound
+    assert all(most >= mae for mae, most in verdict.errors.values())
 
 
 def test_too_few_patients_are_refused():

@@ -73,6 +73,9 @@ from ml_collections import config_flags
 from sde_ct.runtime.cli import run
 from sde_ct.errors import InputError
 steps = flags.DEFINE_integer("steps", 3, "Steps.")
+flags.DEFINE_bool("whole", False, "All.")
+flags.DEFINE_enum("kind", "a", ["a", "b"], "Kind.")
+flags.DEFINE_string("needed", None, "Needed.", required=True)
 config_flags.DEFINE_config_file("config")
 def main():
     if steps.value == 7:
@@ -107,9 +110,23 @@ RUNS = {
     "no device memory": (["--steps=10"], 2, "(RESOURCE_EXHAUSTED: Out of memory allocating 9"),
     "Ctrl-C": (["--steps=11"], 130, "stopped by Ctrl-C; complete files are kept"),
     "stray word": (["now"], 2, "error: argument 'now' is not a flag: write --name=value"),
-    "misspelt flag": (["--step=3"], 1, "Unknown command line flag 'step'"),
-    "misspelt field": (["--config.bta=3"], 2, "error: --config: Field bta not found"),
-    "ill-typed field": (["--config.beta=x"], 1, "config.beta"),
+    "misspelt flag": (
+        ["--step=3"],
+        2,
+        "error: --step is not a flag of this program: did you mean --steps?",
+    ),
+    "unknown flag": (
+        ["--abcdef=3"],
+        2,
+        "error: --abcdef is not a flag of this program: see --help",
+    ),
+    "ill-typed flag": (["--steps=x"], 2, "error: --steps=x: give a whole number"),
+    "ill-typed switch": (["--whole=5"], 2, "error: --whole=5: give true or false"),
+    "no choice": (["--kind=c"], 2, "error: --kind=c: give one of a, b"),
+    "missing flag": ([], 2, "error: --needed is missing: see --help"),
+    "misspelt field": (["--config.bta=3"], 2, "error: --config: there is no field 'bta'"),
+    "ill-typed field": (["--config.beta=x"], 2, "error: --config.beta=x: give a number"),
+    "help": (["--help"], 0, "Steps."),
 }
 
 
@@ -117,7 +134,8 @@ RUNS = {
 def test_status_and_message_of_a_program(tmp_path, case):
     arguments, status, message = RUNS[case]
     (tmp_path / "recipe.py").write_text(RECIPE)
-    arguments = [f"--config={tmp_path / 'recipe.py'}", *arguments]
+    needed = [] if case == "missing flag" else ["--needed=1"]
+    arguments = [f"--config={tmp_path / 'recipe.py'}", *needed, *arguments]
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stderr

@@ -20,7 +20,7 @@ def fitted(runs, phantoms, tmp_path_factory):
     flags = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em", "--draws=3"]
     done = call("accept", "--fit", *flags)
     assert done.status == 0, done.err
-    return workdir, done.out
+    return workdir, done.out + done.err
 
 
 @pytest.fixture
@@ -62,6 +62,27 @@ def test_a_verdict_is_in_status_sidecar_page_and_series(fitted, usual, tmp_path)
     further = [flag for flag in flags if flag != "--accept"] + ["--save_draws"]
     assert call("synthesize", *further, "--draws=2").status == 0
     assert json.loads((out / f"{name}.json").read_text())["acceptance"] == record
+
+
+def test_a_ct_that_shows_tissue_in_the_air_is_reviewed(fitted, phantoms, tmp_path):
+    """The tiny network draws noise, also for the patients of its fit, who therefore look usual."""
+    (workdir, said), (case,) = fitted, phantoms.of("validation")
+    name, mr = case.id, [f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
+    assert "1 of 1 validation patients show tissue in the air around the body" in said
+    ask = [f"--workdir={workdir}", *mr, f"--output={tmp_path}", "--draws=3", "--accept", "--dicom"]
+    for program in (ask, ask):
+        done = call("synthesize", *program)
+        assert done.status == 3 and "air outside the body that is no air in the CT" in done.out
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    (reason,) = (one for one in record["acceptance"]["reasons"] if one["name"] == "air")
+    assert reason["sentence"] in record["warnings"] and "do not use this CT" in reason["sentence"]
+    ct = pydicom.dcmread(tmp_path / "dicom" / name / "sct" / "0001.dcm")
+    assert "REVIEW" in ct.SeriesDescription
+    judge = ["accept", f"--workdir={workdir}", f"--sct={tmp_path}"]
+    for flags in ([], mr[:1]):  # by the sidecar, and by the files of the CT
+        assert call(*judge, *flags).status == 3
+        again = json.loads((tmp_path / f"{name}.json").read_text())["acceptance"]
+        assert again["reasons"] == record["acceptance"]["reasons"]
 
 
 def test_a_volume_from_before_the_fit_needs_its_mr(fitted, runs, usual, tmp_path):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.synthesis.sources import Source, case_name, find_mask, find_sources
+from sde_ct.synthesis.sources import (
+    Source,
+    case_name,
+    find_mask,
+    find_sources,
+    require_outside,
+)  # fmt: skip
 
 from ..volumes.dicom_series import write_series
 
@@ -69,6 +75,7 @@ def test_what_is_named_is_found(case, place):
 
 
 REFUSED = {
+    "empty": ([""], "--mr is empty: give a file, a folder or a pattern"),
     "missing": (["nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
     "no match": (["flat/*.dcm"], "flat/.* matches no file or folder"),
     "no match above": (["flat/no*/../none.nii"], "none.nii matches no file or folder"),
@@ -89,6 +96,15 @@ def test_what_is_not_there_or_has_one_name_is_refused(case, place):
     with pytest.raises(InputError, match=sentence) as error:
         find_sources(arguments)
     assert "\n" not in str(error.value)
+
+
+def test_an_output_in_the_folder_of_a_dicom_file_is_refused(place):
+    file = next((place / "dicom" / "p1" / "T2").iterdir())
+    for output in (file.parent, file.parent / "out"):
+        with pytest.raises(InputError, match="T2, whose files are read as MRs: give an output"):
+            require_outside([str(file)], output)
+    require_outside([str(file)], file.parent.parent / "out")
+    require_outside(["flat/anna.nii.gz"], place / "flat")
 
 
 def test_a_folder_of_damaged_slices_is_read_to_tell_so(place):

@@ -18,7 +18,7 @@ from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
 from sde_ct.data.preparation.aligned import Aligned, aligned
 from sde_ct.data.preparation.picture import overview
 from sde_ct.data.preparation.registration import Kind
-from sde_ct.data.prepared import DTYPES, UNITS
+from sde_ct.data.prepared import CASES, DTYPES, UNITS
 from sde_ct.data.sources.patient import Patient, Source
 from sde_ct.errors import InputError
 from sde_ct.storage.whole import naming, whole, write_json
@@ -66,7 +66,7 @@ class Settings:
 def kept(case: Source, output: Path, settings: Settings) -> dict[str, Any] | None:
     """The record of a patient that was prepared before from the same files, or None."""
     try:
-        folder = output / "cases" / case.id
+        folder = output / CASES / case.id
         values = json.loads((folder / RECORD).read_text("utf-8"))
         record, size = values["record"], values["record"]["grid"]["size"]
         names = [*DTYPES, *map(file_name, record.get("further_percentiles", ()))]
@@ -108,7 +108,7 @@ def prepare_case(
             f"its slices have {list(cut.grid.size[1:])} pixels, but those of {output} have "
             f"{expected}: leave the patient out, or prepare all patients again with one --size"
         )
-    folder = output / "cases" / case.id
+    folder = output / CASES / case.id
     partial = folder.with_name(f".{case.id}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sde_ct.data.prepared import INDEX
+from sde_ct.data.prepared import CASES, INDEX
 from sde_ct.data.split import Split
 from sde_ct.errors import InputError
-from sde_ct.storage.whole import write_json
+from sde_ct.storage.whole import read_json, write_json
 
 REQUEST = "request.json"
 
@@ -24,7 +24,7 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
     if not output.exists():
         partial = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
         try:
-            (partial / "cases").mkdir()
+            (partial / CASES).mkdir()
             write_json(partial / REQUEST, request)
             partial.chmod(0o755)
             os.rename(partial, output)
@@ -49,7 +49,7 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
 
 def sweep(output: Path) -> None:
     """Remove partly written files of a killed run; only the process with the lock may do so."""
-    for leftover in (output / "cases").glob(".*"):
+    for leftover in (output / CASES).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -84,6 +84,18 @@ def require_same_sides(output: Path, split: Split) -> None:
                     f"{output} has patient {name} in {before[name]}, not in {part}: leave the "
                     f"patient in {before[name]}, or give another output"
                 )
+
+
+def require_images(source: Path) -> None:
+    """Raise InputError if the patients' folder is itself a prepared data set."""
+    try:
+        index = read_json(source / INDEX)
+    except (OSError, ValueError):
+        return
+    if isinstance(index, dict) and "cases" in index:  # nnU-Net's file of this name has none
+        raise InputError(
+            f"{source} is a prepared data set: give the folder of images that it was made from"
+        )
 
 
 def require_apart(output: Path, source: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sde_ct.data.preparation.case import Settings, attempt, kept
 from sde_ct.data.preparation.output import claim, index_of, require_same_sides, sweep
-from sde_ct.data.prepared import INDEX, VERSION, Prepared, read_prepared
+from sde_ct.data.prepared import CASES, INDEX, VERSION, Prepared, read_prepared
 from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
@@ -192,7 +192,7 @@ def _require_one_size(outcomes: Mapping[str, dict[str, Any] | str], output: Path
     like = next(name for name, size in sizes.items() if size == usual)
     odd = [name for name, size in sizes.items() if size != usual]
     for name in odd:
-        shutil.rmtree(output / "cases" / name)
+        shutil.rmtree(output / CASES / name)
     raise InputError(
         f"slices of {like} have {usual} pixels, but those of {odd[0]} have {sizes[odd[0]]}: give "
         "one --size"

@@ -19,10 +19,14 @@ from sde_ct.volumes.dicom.grouping import by_series, doubts
 from sde_ct.volumes.dicom.patient_names import secrets_of
 from sde_ct.volumes.dicom.series import Series, slice_files
 from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header
+from sde_ct.volumes.dicom.write import MANUFACTURER
 from sde_ct.volumes.volume import corners_apart
 
 SAME = 0.01  # voxels; largest distance between the corners of two equal grids
 DEFORMED = re.compile(r"deform|warp|\bdir\b|to[ _]?mr|on[ _]?mr", re.IGNORECASE)
+# CTs that a program made from an MR. They share the MR's frame of reference, as a deformed CT does.
+SYNTHETIC = re.compile(r"(synthetic|pseudo|substitute)[ _-]?ct|\bsct\b|mrcat", re.IGNORECASE)
+SYNTHETIC_CT = "synthetic CT"  # counted among the other files
 
 
 class Image(NamedTuple):
@@ -55,7 +59,7 @@ class Found(NamedTuple):
 
     images: tuple[Image, ...]
     structures: tuple[Path, ...]  # RTSTRUCT files
-    others: dict[str, int]  # number of files of each modality
+    others: dict[str, int]  # number of files of each modality, and of `SYNTHETIC_CT`
     unreadable: tuple[str, ...]  # a sentence per file
     secrets: frozenset[str]  # the patient's names and IDs, which no report may hold
 
@@ -77,6 +81,9 @@ def scan(folder: Path) -> Found:
             with decoding(file):
                 secrets |= secrets_of(header)
                 modality = str(header.get("Modality") or "unknown")
+                if modality == "CT" and _is_synthetic(header):
+                    others[SYNTHETIC_CT] += 1
+                    continue
             if not is_beside(header, file):
                 for image, described in framed(header, file):
                     slices.append(image)
@@ -92,6 +99,13 @@ def scan(folder: Path) -> Found:
         raise InputError(f"{folder} holds images of several patients: keep one patient per folder")
     images = tuple(_image(some, headers[some[0].series], folder) for some in by_series(slices))
     return Found(images, tuple(structures), dict(others), tuple(unreadable), frozenset(secrets))
+
+
+def _is_synthetic(header: Dataset) -> bool:
+    """Whether a CT was made from an MR, by its maker or its description; it must not teach."""
+    return str(header.get("Manufacturer")) == MANUFACTURER or bool(
+        SYNTHETIC.search(str(header.get("SeriesDescription") or ""))
+    )
 
 
 def _image(slices: Sequence[Slice], header: Dataset, folder: Path) -> Image:
@@ -157,7 +171,10 @@ def choose_ct(found: Found, mr: Image) -> tuple[Image, str, bool]:
             False,
         )
     if not cts:
-        raise InputError("its folder holds no CT: export the patient's CT into the folder too")
+        but = ", only a synthetic one" if found.others.get(SYNTHETIC_CT) else ""
+        raise InputError(
+            f"its folder holds no CT{but}: export the patient's CT into the folder too"
+        )
     listed = ", ".join(image.text for image in here or cts)
     raise InputError(f"it is unclear which CT belongs to the MR ({listed}): keep one in the folder")
 

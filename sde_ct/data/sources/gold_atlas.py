@@ -14,6 +14,7 @@ from jaxtyping import Bool
 
 from sde_ct.data import acquisition
 from sde_ct.data.sources.atlas_series import (
+    SYNTHETIC_CT,
     Found,
     Image,
     choose_ct,
@@ -65,6 +66,10 @@ class AtlasCase:
             raise InputError(f"{self.folder.name}: {error}") from None
 
     def _read(self, found: Found) -> Patient:
+        if not found.images and found.others.get(SYNTHETIC_CT):
+            raise InputError(
+                "it holds a synthetic CT and no MR: move the output out of the patients' folder"
+            )
         if not found.images:
             raise InputError("no DICOM image can be read: give the patient's folder")
         t2, why_t2 = choose_mr(found, "T2")
@@ -101,7 +106,14 @@ class AtlasCase:
             extra=extra,
             chosen={"mr": why_t2, "ct": why_ct, "mask": outline.chosen} | why_t1,
             facts=facts,
-            warnings=(*found.unreadable, *t2.warnings, *ct.warnings, *notes, *outline.warnings),
+            warnings=(
+                *_synthetic(found),
+                *found.unreadable,
+                *t2.warnings,
+                *ct.warnings,
+                *notes,
+                *outline.warnings,
+            ),
         )
 
     def _t1(self, found: Found, mr: Volume, t2: Image) -> tuple[dict[str, Volume], dict[str, str]]:
@@ -151,6 +163,12 @@ def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
             )
         test += matches
     return [name for name in names if name.startswith(LITERATURE_WITHOUT)], test
+
+
+def _synthetic(found: Found) -> list[str]:
+    """A warning if the folder holds synthetic CTs, which were left out."""
+    count = found.others.get(SYNTHETIC_CT, 0)
+    return [f"{count} slices of a synthetic CT were left out"] if count else []
 
 
 def _read(image: Image) -> Volume:

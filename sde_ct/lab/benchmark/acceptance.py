@@ -18,7 +18,7 @@ from sde_ct.lab.phantom.faults import FAULTS, SCANNER, SETTINGS
 from sde_ct.lab.phantom.pelvis import PhantomPatient, pelvis_patient
 from sde_ct.lab.phantom.scanner import SCANNERS, Scanner
 from sde_ct.synthesis import Synthesizer, load, with_budget
-from sde_ct.synthesis.acceptance import Measurer, settings, settings_facts
+from sde_ct.synthesis.acceptance import Measurer, air_facts, settings, settings_facts
 from sde_ct.synthesis.fitting import fit_acceptance
 from sde_ct.synthesis.synthetic_ct import combine
 from sde_ct.training.loop import train
@@ -82,7 +82,8 @@ class Judge:
         made = combine([drawn], synthesize.air)
         true = errors(made.mean.array, ct.array, mask.array) if ct and mask else {}
         patient = self._measure(name, mr, made.mean, made.spread, made.draws)
-        facts = settings_facts(self.reference.network, settings(network, SAMPLER, DRAWS))
+        used = settings(network, SAMPLER, DRAWS)
+        facts = [*settings_facts(self.reference.network, used), *air_facts(made)]
         return Judged(group, judge(self.reference, self.reference.features(patient), facts), true)
 
 

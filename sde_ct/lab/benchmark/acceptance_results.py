@@ -45,7 +45,13 @@ def record(
 
 
 def _share_held(judged: Sequence[Judged], tissue: str) -> float:
-    return float(np.mean([one.errors[tissue] <= one.verdict.errors[tissue][1] for one in judged]))
+    bounds = [one.verdict.errors[tissue][1] for one in judged]
+    held = [
+        one.errors[tissue] <= most
+        for one, most in zip(judged, bounds, strict=True)
+        if most is not None
+    ]
+    return float(np.mean(held)) if held else float("nan")
 
 
 def _spearman(judged: Sequence[Judged], tissue: str) -> float:

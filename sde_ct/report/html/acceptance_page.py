@@ -41,7 +41,8 @@ def save_page(
     """
     reasons = "".join(f"<li>{escape(one.sentence)}</li>" for one in verdict.reasons)
     errors = "".join(
-        f"<tr><td>{escape(tissue)}</td><td>{mae:.0f}</td><td>{most:.0f}</td></tr>"
+        f"<tr><td>{escape(tissue)}</td><td>{mae:.0f}</td>"
+        f"<td>{'none' if most is None else f'{most:.0f}'}</td></tr>"
         for tissue, (mae, most) in verdict.errors.items()
     )
     weights = "".join(

@@ -18,6 +18,8 @@ from sde_ct.volumes.dicom.identity import Identity, derived_uid
 from sde_ct.volumes.dicom.stack import place_hash, plane, stacked
 from sde_ct.volumes.volume import Volume, rounded_hu, voxel_sha256
 
+MANUFACTURER = "sde_ct"  # in every series that this package writes, so that no CT of it is learnt
+
 
 def write_ct_series(
     folder: str | os.PathLike, volume: Volume, identity: Identity, labels: Labels = CT
@@ -76,7 +78,7 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, labels: L
     header.SeriesNumber, header.SeriesDescription = labels.number, labels.description
     header.ImageType = ["DERIVED", "SECONDARY", plane(affine)]
     header.DerivationDescription = labels.derivation
-    header.Manufacturer = header.ManufacturerModelName = "sde_ct"
+    header.Manufacturer = header.ManufacturerModelName = MANUFACTURER
     header.SoftwareVersions = versions()["sde-ct"]
     header.BurnedInAnnotation, header.LossyImageCompression = "NO", "00"
     # No X-ray was taken, but these tags must be present.

@@ -34,6 +34,15 @@ def test_another_request_for_the_same_folder_is_refused(cohort, tmp_path):
     assert read_prepared(output) == data
 
 
+def test_a_prepared_set_as_input_is_refused(cohort, tmp_path):
+    prepared_of(cohort, tmp_path / "data", size=(16, 16))
+    done = call(
+        "prepare", "--source=pairs", f"--input={tmp_path / 'data'}", f"--output={tmp_path / 'd'}"
+    )
+    assert done.status == 2 and "data is a prepared data set: give the folder of images" in done.err
+    assert not (tmp_path / "d").exists()
+
+
 def test_sides_are_kept_where_a_patient_is_added(cohort, tmp_path):
     """By the default fractions, whoever it is; the split drawn anew would move patients."""
     first = call(

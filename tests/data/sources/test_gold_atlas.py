@@ -275,6 +275,20 @@ REFUSED = {
         "2 of its MR series are T2-weighted",
     ),
     "no CT": (lambda f: [remove(f, *CT), remove(f, "CT", "Pelvis")], "its folder holds no CT"),
+    "own CT only": (
+        lambda f: [
+            remove(f, "CT", "Pelvis"),
+            [edit(path, Manufacturer="sde_ct") for path in series_of(f, *CT)],
+        ],
+        "its folder holds no CT, only a synthetic one: export",
+    ),
+    "output only": (
+        lambda f: [
+            *(remove(f, *one) for one in (T2, ("MR", "t1_tse_tra"), ("CT", "Pelvis"))),
+            *(edit(path, SeriesDescription="MRCAT pelvis") for path in series_of(f, *CT)),
+        ],
+        "it holds a synthetic CT and no MR: move the output out of the patients' folder",
+    ),
     "two CTs on the MR": (lambda f: copy_series(f, *CT), "it is unclear which CT"),
     "T2 misses a slice": (lambda f: lose(f, *T2, 4), "lacks 1 slices"),
     "CT misses a slice": (lambda f: lose(f, *CT, 4), "lacks 1 slices"),
@@ -309,6 +323,16 @@ def test_a_patient_is_refused_with_its_reason(patient, tmp_path, name):
             split={"train": ("1_03_P",)},
         )
     assert sentence in str(error.value) and not list((tmp_path / "out").iterdir())
+
+
+def test_a_synthetic_ct_on_the_mr_is_left_out(patient, tmp_path):
+    """It lies in the MR's frame of reference and on its grid, as the deformed CT does."""
+    folder = patient("1_03_P")
+    copy_series(folder, *CT, Manufacturer="sde_ct", SeriesDescription="Synthetic CT from MR")
+    (case,) = find_cases("gold_atlas", tmp_path, Patterns())
+    read = case.read()
+    assert "CTtoMR DIR" in read.chosen["ct"]
+    assert "slices of a synthetic CT were left out" in " ".join(read.warnings)
 
 
 def test_the_native_ct_is_registered_where_that_is_asked_for(patient, prepared, tmp_path):
