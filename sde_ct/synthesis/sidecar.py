@@ -9,6 +9,7 @@ moves.
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -137,14 +138,21 @@ class VolumeOutputs:
 
 
 def differences(record: Record, request: Record) -> list[str]:
-    """The differences between a record and a request, as "name: recorded -> requested"."""
+    """The differences between a record and a request, as "name: recorded -> requested".
+
+    Of a SHA-256, the first eight digits are shown.
+    """
     left = dict(_leaves({key: record.get(key) for key in request}))
     right = dict(_leaves(request))
     return [
-        f"{name}: {left.get(name, 'absent')} -> {right.get(name, 'absent')}"
+        f"{name}: {_shown(left.get(name, 'absent'))} -> {_shown(right.get(name, 'absent'))}"
         for name in left | right
         if left.get(name, "absent") != right.get(name, "absent")
     ]
+
+
+def _shown(value: Any) -> str:
+    return re.sub(r"^([0-9a-f]{8})[0-9a-f]{56}$", r"\1…", str(value))
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
