@@ -188,7 +188,7 @@ TRAIN = {
     "an index of a list": ("", "dataset.json is damaged", text(INDEX, "[]")),
     "an index of brackets": ("", "dataset.json is damaged", text(INDEX, "[" * 100_000)),
     "an index of another code": ("", "dataset.json is damaged", text(INDEX, b"\xff\xfe{\0}\0")),
-    "an index that is a folder": ("", "because it holds no dataset.json", folder(INDEX)),
+    "an index that is a folder": ("", "dataset.json does not exist", folder(INDEX)),
     "an index of a later version": (
         "",
         "has version 99",

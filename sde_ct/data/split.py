@@ -99,7 +99,6 @@ def parse_share(text: str, patients: Sequence[str]) -> Share:
     except ValueError:
         unknown = next(name for name in names if name not in patients)
         alike = [name for name in patients if name.startswith(unknown)]
-        some = (alike or list(patients))[:8]
-        hint = f"give {'one of ' if len(some) > 1 else ''}{', '.join(some)}"
-        hint += ", …" if not alike and len(patients) > len(some) else ""
-        raise InputError(f"patient {unknown} is not in the data: {hint}") from None
+        near = alike or list(patients)
+        some = ", ".join(near[:8]) + ", …" * (len(near) > 8)
+        raise InputError(f"patient {unknown} is not in the data: give one of {some}") from None
