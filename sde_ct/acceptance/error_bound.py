@@ -4,14 +4,28 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from sde_ct.acceptance.conformal import tolerance
 from sde_ct.acceptance.features import Features
 from sde_ct.storage.records import NotNegative, Positive
 
 LEVEL = 0.9  # share of patients whose error lies below the bound
-# A CT with less bone than in patients of similar build has probably missed some bone.
-MISSED = {"body": ("bone_missing",), "bone": ("bone_missing",)}
+# Examples with more than this many times the median error are left out of the fit. Strong
+# alterations of an MR would otherwise set the weights, and patients to be judged err less.
+FAR = 1.5
+# The figures of each fit; the weights are the mean over the fits of a tissue. A CT with less bone
+# than in patients of similar build has probably missed some bone, and a network that is unsure of
+# bone draws it with lower HU. Another scanner changes anatomy and contrast more than it changes the
+# error in bone, so these figures share the weight with those of the bone itself.
+FITS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "body": (("spread_body", "anatomy", "contrast", "bone_missing"),),
+    "soft": (("spread_soft", "anatomy", "contrast"),),
+    "bone": (
+        ("spread_bone", "anatomy", "contrast", "bone_missing"),
+        ("spread_bone", "bone_faint"),
+    ),
+}
 
 
 class ErrorModel(NamedTuple):
@@ -47,15 +61,16 @@ def fit_errors(
     errs more. The network has seen these patients, so only the validation patients set the
     intercept (by their median) and the bound (split-conformal, see `conformal.tolerance`).
     """
-    from scipy.optimize import nnls  # takes a sixth of a second to import
-
-    usual = (f"spread_{tissue}", "anatomy", "contrast", *MISSED.get(tissue, ()))
-    names = tuple(n for n in usual if all(np.isfinite(one.get(n, np.nan)) for one in examples))
-    x = np.array([[_log(one[name]) for name in names] for one in examples])
-    y = np.log(np.maximum(true, 1e-6))
-    # The intercept may be negative, so it is left out of the fit by centring.
-    weights, _ = nnls(x - x.mean(axis=0), y - y.mean())
-    raw = ErrorModel(names, tuple(map(float, weights)), float(y.mean() - x.mean(axis=0) @ weights))
+    usual = np.asarray(true) <= FAR * np.median(true)
+    examples = [one for one, near in zip(examples, usual, strict=True) if near]
+    y = np.log(np.maximum(np.asarray(true)[usual], 1e-6))
+    weights: dict[str, float] = {}
+    for figures in FITS[tissue]:
+        for name, weight in _weights(figures, examples, y).items():
+            weights[name] = weights.get(name, 0.0) + weight / len(FITS[tissue])
+    raw = ErrorModel(tuple(weights), tuple(weights.values()), 0.0)
+    centre = float(np.mean([np.log(raw.predict(one)) for one in examples]))
+    raw = raw._replace(intercept=float(y.mean()) - centre)
     off = [
         float(np.log(max(mae, 1e-6) / raw.predict(one)))
         for one, mae in zip(validation, validation_true, strict=True)
@@ -69,6 +84,24 @@ def fit_errors(
         bound=float(np.exp(limit - shift)),
         promised=promised,
     )
+
+
+def _weights(
+    figures: Sequence[str], examples: Sequence[Features], y: Float[np.ndarray, " n"]
+) -> dict[str, float]:
+    """The weights, of at least 0, with which these figures fit the log MAE y best.
+
+    A figure that an example lacks has none.
+    """
+    from scipy.optimize import nnls  # takes a sixth of a second to import
+
+    names = [n for n in figures if all(np.isfinite(one.get(n, np.nan)) for one in examples)]
+    if not names:
+        return {}
+    x = np.array([[_log(one[name]) for name in names] for one in examples])
+    # The intercept may be negative, so it is left out of the fit by centring.
+    weights, _ = nnls(x - x.mean(axis=0), y - y.mean())
+    return dict(zip(names, map(float, weights), strict=True))
 
 
 def _log(value: float) -> float:

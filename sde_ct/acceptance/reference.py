@@ -75,6 +75,7 @@ class Reference:
             "contrast": float(np.sqrt(np.mean(apart**2))),
             "bone_volume": float(bone / max(expected, 1e-6)),
             "bone_missing": float(expected / max(bone, 1e-6)),
+            "bone_faint": 1 / max(np.nan_to_num(values["bone_hu"]), 1.0),  # 1 without bone
         }
         predicted = {f"error_{t}": model.predict(values) for t, model in self.errors.items()}
         return values | predicted

@@ -156,7 +156,8 @@ def test_grey_values_count_by_their_standard_deviations(fitted):
 def test_an_mr_that_is_unlike_the_training_in_any_orientation_is_not_called_turned(fitted):
     upright = patient(501)
     unlike = upright._replace(flips=[one + 20 for one in upright.flips[::-1]])
-    assert [one.name for one in judge(fitted, fitted.features(unlike)).reasons] == ["anatomy"]
+    names = [one.name for one in judge(fitted, fitted.features(unlike)).reasons]
+    assert names[0] == "anatomy" and "orientation" not in names
 
 
 def test_facts_and_a_limit_of_the_range_need_no_threshold(fitted):
@@ -222,5 +223,21 @@ def test_a_ct_with_too_little_bone_has_a_larger_predicted_error():
     patients = [patient(n, bone_volume=100 * 0.98**n, error=50 * 1.02**n) for n in range(30)]
     fitted = fit(patients, [], patients)
     low, high = (fitted.features(patient(300, bone_volume=v))["error_bone"] for v in (60, 95))
-    # The error follows the inverse of the volume: 95 / 60, within the 5 % noise of 30 patients.
-    assert low / high == pytest.approx(95 / 60, rel=0.1)
+    # The error is as the inverse of the volume, 95 / 60, within the 5 % noise of 30 patients. Of the
+    # two fits in bone one sees the volume, so the prediction is as its square root.
+    assert low / high == pytest.approx((95 / 60) ** 0.5, rel=0.1)
+    body = [fitted.features(patient(300, bone_volume=v))["error_body"] for v in (60, 95)]
+    assert body[0] / body[1] == pytest.approx(95 / 60, rel=0.1)
+
+
+def test_strong_alterations_do_not_set_the_weights():
+    """Errors grow with the square root of the spread, and in strong alterations as its square."""
+    usual = [patient(n, spread=60 * 1.01**n, error=60 * 1.01 ** (n / 2)) for n in range(30)]
+    strong = [patient(n, spread=240 + n, error=960 + 8 * n) for n in range(20)]
+    with_strong, without = (fit(usual, some, usual) for some in (strong, []))
+    weights = [
+        dict(zip(one.errors["soft"].names, one.errors["soft"].weights, strict=True))["spread_soft"]
+        for one in (with_strong, without)
+    ]
+    assert weights[0] == pytest.approx(weights[1], abs=0.05)
+    assert weights[1] == pytest.approx(0.5, abs=0.25)  # noise of 3 and 5 % in 30 patients
