@@ -11,8 +11,8 @@ from sde_ct.acceptance.features import Features
 from sde_ct.storage.records import NotNegative, Positive
 
 LEVEL = 0.9  # share of patients whose error lies below the bound
-# Examples with more than this many times the median error are left out of the fit. Strong
-# alterations of an MR would otherwise set the weights, and patients to be judged err less.
+# Examples with more than this many times the largest error of a validation patient are left out.
+# Strong alterations of an MR would otherwise set the weights, and patients to be judged err less.
 FAR = 1.5
 # The figures of each fit; the weights are the mean over the fits of a tissue. A CT with less bone
 # than in patients of similar build has probably missed some bone, and a network that is unsure of
@@ -61,7 +61,7 @@ def fit_errors(
     errs more. The network has seen these patients, so only the validation patients set the
     intercept (by their median) and the bound (split-conformal, see `conformal.tolerance`).
     """
-    usual = np.asarray(true) <= FAR * np.median(true)
+    usual = np.asarray(true) <= FAR * np.max(validation_true)
     examples = [one for one, near in zip(examples, usual, strict=True) if near]
     y = np.log(np.maximum(np.asarray(true)[usual], 1e-6))
     weights: dict[str, float] = {}

@@ -223,8 +223,8 @@ def test_a_ct_with_too_little_bone_has_a_larger_predicted_error():
     patients = [patient(n, bone_volume=100 * 0.98**n, error=50 * 1.02**n) for n in range(30)]
     fitted = fit(patients, [], patients)
     low, high = (fitted.features(patient(300, bone_volume=v))["error_bone"] for v in (60, 95))
-    # The error is as the inverse of the volume, 95 / 60, within the 5 % noise of 30 patients. Of the
-    # two fits in bone one sees the volume, so the prediction is as its square root.
+    # The error is as the inverse of the volume, 95 / 60, within the 5 % noise of 30 patients. One
+    # of the two fits in bone sees the volume, so the prediction is as its square root.
     assert low / high == pytest.approx((95 / 60) ** 0.5, rel=0.1)
     body = [fitted.features(patient(300, bone_volume=v))["error_body"] for v in (60, 95)]
     assert body[0] / body[1] == pytest.approx(95 / 60, rel=0.1)
