@@ -11,8 +11,9 @@ kept. With more config.training.steps, a training continues at the learning rate
 schedule. --init starts from the best weights of another work directory, for example on a new
 scanner's data; --teacher is the same flag, for a recipe like configs/demo/distil.py.
 
-After SIGTERM or Ctrl-C the current step is finished and saved, and the exit status is 75 (130 after
-Ctrl-C in a single process). --dry_run runs a few steps and prints data, shapes, memory and cost.
+After SIGTERM or Ctrl-C, the training finishes and saves the current step. It exits with status 75,
+or with 130 if Ctrl-C stopped a single process. --dry_run runs a few steps and prints the size of
+the data, the shapes of the arrays, the memory and the cost.
 
 Several processes train one network together. Under SLURM's `srun` and on a TPU pod they find each
 other; elsewhere give each process --coordinator=HOST:PORT --processes=N --process=I.

@@ -142,7 +142,7 @@ class SamplingConfig:
 
 @dataclass
 class Experiment:
-    """Everything that determines a training run, apart from the data."""
+    """All settings of a training, apart from its data and the weights that it starts from."""
 
     method: str = choice("diffusion", "residual", "joint", "distilled", "cnn", "gan")
     sde: SDEConfig = field(default_factory=SDEConfig)

@@ -8,8 +8,8 @@ these layers are trained.
   python launch/synthesize.py --workdir=runs/joint --mr=FILE.nii.gz --output=out \\
       --sampler=dpm_sde
 
-Cost: 32 slices in a step of a network of 26 M parameters; meant for one GPU. Its results are
-unknown: it was not run on Gold Atlas, which is not ours to distribute.
+Cost: a training step takes 32 slices through a network of 26 M parameters, so use a GPU. Its
+results are unknown: it was not run on Gold Atlas, which is not ours to distribute.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The measurements of one patient before they are compared with the training."""
+"""The measurements of one patient, before they are compared with those of other patients."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

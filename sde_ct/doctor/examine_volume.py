@@ -28,7 +28,7 @@ class Examined(NamedTuple):
 def examine(path: Path, kind: str | None = None) -> Examined:
     """Examine an image file, or the series of a DICOM folder or file.
 
-    `kind` is MR, CT or mask; None derives the kind from the tags, the name or the voxels.
+    `kind` is MR, CT or mask. If it is None, the tags, the file's name or the voxels decide.
     """
     is_dicom = format_of(path) == "DICOM"
     if is_dicom:

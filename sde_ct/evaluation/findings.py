@@ -144,9 +144,9 @@ def _artefacts(summary: Summary) -> Answer:
     detail = mean(summary, "CNN", "detail")
     cnn, gan = (100 * mean(summary, m, "large_errors") for m in ("CNN", "GAN"))
     figures = (
-        f"fine detail relative to the real CT, over-smooth below {SMOOTH_BELOW}: "
+        f"fine detail relative to the real CT (below {SMOOTH_BELOW} it is over-smooth): "
         f"{listed(summary, 'detail', ('CNN', 'GAN'), 2)}; share of the body wrong by more than "
-        f"{LARGE_ERROR:.0f} HU, artefacts above {ARTEFACT_FACTOR} times the CNN's share: "
+        f"{LARGE_ERROR:.0f} HU (above {ARTEFACT_FACTOR} times the CNN's share are artefacts): "
         f"CNN {cnn:.2f} %, GAN {gan:.2f} %"
     )
     return [detail < SMOOTH_BELOW, gan > ARTEFACT_FACTOR * cnn], figures

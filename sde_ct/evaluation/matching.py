@@ -27,7 +27,7 @@ class CaseFiles:
 
 
 class Refusal(NamedTuple):
-    """A case without figures, and a sentence with the reason and the remedy."""
+    """A case that cannot be evaluated, and a sentence with the reason and the remedy."""
 
     case: str
     reason: str

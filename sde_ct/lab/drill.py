@@ -37,7 +37,7 @@ class Fate(NamedTuple):
 
     kind: str | None  # one of KINDS, from the files left behind; None if the training finished
     start: int  # the step from which it continued
-    step: int  # the last step that it recorded
+    step: int  # the last step in the metrics or of a checkpoint, at least `start`
     seconds: float
 
 

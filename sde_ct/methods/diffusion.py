@@ -67,7 +67,7 @@ def epsilon_form(steps: int) -> Form:
 
 
 def score_form() -> Form:
-    """The paper's score model (Song et al. 2021): F / σ(t) is the score.
+    """The score model of Lyu and Wang, after Song et al. 2021: F / σ(t) is the score.
 
     With the weight σ², the denoising score-matching loss is |F + z|².
     """

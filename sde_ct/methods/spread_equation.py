@@ -28,7 +28,7 @@ def coefficients(
 
 
 def roots(equations: Float[np.ndarray, "n 3"], shared: float = 0.0) -> Float[np.ndarray, " n"]:
-    """The positive root of each equation, after `shared` times the sum of all is added to it.
+    """The positive root of each equation plus `shared` times the sum of all equations.
 
     If it has no positive root, the root of the sum is returned, or NaN if the sum has none either.
     """

@@ -15,9 +15,9 @@ Volumes = Float[Array, "n z *d"]
 def by_windows(function: Callable[..., Volumes], reach: int, *volumes: Volumes) -> Volumes:
     """`function` of volumes, with less memory than the whole of a large volume would need.
 
-    A window contributes the values of its inner slices, and holds `reach` further slices on each
-    side. If these values depend on no others, the result is that of the whole volume, except for
-    rounding.
+    The function sees windows of `CORE` + 2 · `reach` slices. Of each window `CORE` values are kept:
+    the inner ones or, near an end of the volume, those nearer to that end. If these values depend
+    on no slices outside of the window, the result is that of the whole volume, except for rounding.
 
     Args:
       function: makes a value of each slice of volumes of any depth.

@@ -78,7 +78,7 @@ def comparison(
 
 
 def _blocks(names: list[str]) -> list[list[str]]:
-    """The names in rows: methods without an average of draws, then single draws, then averages."""
+    """The names in rows: methods X that have no average X-M, then single draws, then averages."""
     averages = [n for n in names if n.endswith("-M") and n[:-2] in names]
     singles = [n for n in names if f"{n}-M" in averages]
     others = [n for n in names if n not in averages and n not in singles]

@@ -9,7 +9,7 @@ from sde_ct.volumes.dicom.series import Series
 
 
 def header_warnings(networks: Sequence[Trained], opened: Series) -> tuple[str, ...]:
-    """Sentences on how the patient's position and the acquisition differ, without repeats."""
+    """How the patient's position and the acquisition differ from those of the training."""
     trained = [network.data.get("seen") for network in networks]
     said = [position_warning(seen, opened.position) for seen in trained]
     facts = acquisition.facts(opened)

@@ -10,9 +10,9 @@ digest.json       the SHA-256 of every other file
 The newest checkpoints are kept, and so is the best one, with the smallest validation loss.
 
 A checkpoint is written to `<step>.*.part` and renamed when it is complete, so a save that is killed
-leaves no checkpoint. The digest reveals every changed byte, which Orbax does not. Orbax's
-CheckpointManager is not used because it renames a checkpoint before a digest can be added, and
-because it would load a checkpoint whose removal was interrupted.
+leaves no incomplete checkpoint. The digest reveals every changed byte, which Orbax does not.
+Orbax's CheckpointManager is not used because it renames a checkpoint before a digest can be added,
+and because it would load a checkpoint whose removal was interrupted.
 """
 
 import contextlib

@@ -26,8 +26,12 @@ def wandb_report(project: str, workdir: Path, config: Experiment) -> Report:
     except ImportError:
         raise InputError("--wandb_project needs W&B: pip install 'sde-ct[wandb]'.") from None
 
-    # This leaves out the terminal's output, the command, the folders and the machine.
-    private = wandb.Settings(console="off", disable_git=True, x_disable_meta=True)
+    # This leaves out the terminal's output, the command, all paths, the installed packages, and the
+    # machine with its name and load. `x_disable_meta` alone keeps the name of the host (0.31.0).
+    private = wandb.Settings(
+        console="off", disable_git=True, x_disable_meta=True, x_disable_stats=True,
+        x_save_requirements=False, host="",
+    )  # fmt: skip
 
     @functools.cache
     def run() -> Any:

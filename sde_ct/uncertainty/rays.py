@@ -25,7 +25,7 @@ Affine = Float[np.ndarray, "4 4"]
 
 
 class Rays(NamedTuple):
-    """Straight rays, grouped by gantry angle; each group is in the order of the points."""
+    """Straight rays, grouped by gantry angle; each group has the order of the target's points."""
 
     gantry: Float[np.ndarray, " r"]  # degrees, IEC 61217
     starts: Float[np.ndarray, "r 3"]  # the source, RAS mm

@@ -65,9 +65,7 @@ def find_structures(
     left_out = []
     for name, path in masks.items():
         if name.upper() == BODY:
-            left_out.append(
-                f"{path}, because {BODY} is the name of the body mask, which --mask gives"
-            )
+            left_out.append(f"{path}, because the name {BODY} is reserved for the body mask")
         else:
             structures[name] = path
     taken = {name.casefold(): structure for name, structure in structures.items()}

@@ -71,7 +71,8 @@ def reordered(volume: Volume, affine: Float[np.ndarray, "4 4"]) -> Volume:
     """Flip and swap the axes, without interpolation, to bring them closest to those of `affine`.
 
     Files may store the same voxels in different orders, as do a DICOM series and the NIfTI file
-    that dcm2niix makes of it. After this function their arrays are equal.
+    that dcm2niix makes of it. If one of two such volumes is reordered to the affine of the other,
+    their arrays are equal.
     """
     orientation = nib.orientations.io_orientation(np.linalg.inv(affine) @ volume.affine)
     array = nib.orientations.apply_orientation(volume.array, orientation)

@@ -71,7 +71,7 @@ def test_a_dicom_mr_becomes_a_ct_series_and_a_map_on_its_grid(runs, mr_folder, t
 def test_a_tilted_mr_gets_axial_slices_beside_its_own_and_a_note(runs, mr_folder, tmp_path):
     out = tmp_path / "out"
     done = synthesize(runs("cnn"), mr_folder, out, "--dicom_axial")
-    assert "note: The slices of the new CT series are tilted by" in done.out
+    assert "note: The slices of the new CT series are turned by" in done.out
     place = out / "dicom" / "pelvis t2"
     assert {path.name for path in place.iterdir()} == {"sct", "sct_axial"}
     tilted, straight = (

@@ -14,7 +14,8 @@ from ..programs import ROOT, call
 from . import cheap
 
 PROGRAM = """
-import json, pathlib, sys
+import json, pathlib, socket, sys
+socket.gethostname = lambda: "scanner-room"
 from sde_ct.config import Experiment
 from sde_ct.training.wandb_report import wandb_report
 workdir = pathlib.Path(sys.argv[1])
@@ -33,6 +34,8 @@ def test_figures_go_to_wandb_and_no_path_does(tmp_path):
     content = stored.read_bytes()
     assert b"train/loss" in content and b"learning_rate" in content  # figures, configuration
     assert b"anna" not in content and tmp_path.name.encode() not in content
+    assert b"scanner-room" not in content  # the name of the machine
+    assert not list((tmp_path / "wandb").rglob("requirements.txt"))
 
 
 def test_every_written_figure_is_reported(phantoms, tmp_path):

@@ -36,8 +36,9 @@ def deformation(
     """The displacement, RAS mm, from every voxel of the MR to the same tissue in the CT.
 
     Args:
-      mr, ct: nearly aligned volumes on one grid, with the intensities that the metric compares.
-      around: mask of the voxels that enter the metric.
+      mr, ct: nearly aligned volumes on one grid. Their intensities are compared as they are, so the
+        caller clips the HU and the brightest voxels of the MR.
+      around: mask of the region in which they are compared.
 
     Raises:
       InputError: itk-elastix is not installed, or elastix failed.

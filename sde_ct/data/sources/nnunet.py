@@ -58,12 +58,14 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
 
 
 def _roles(channels: object, path: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """The channel of each role, such as {"mr": 0}, and of each MR contrast.
+    """Two tables of channel numbers: by role (mr, ct or mask), and by MR contrast.
 
     A role is absent if no channel has its name.
     """
     if not isinstance(channels, dict):
-        raise InputError(f"{path}: channel_names is not an object: write it again")
+        raise InputError(
+            f'{path}: the channels are not a JSON object such as {{"0": "MR"}}: correct them'
+        )
     try:
         names = {int(number): str(name).replace("_", " ") for number, name in channels.items()}
     except ValueError:

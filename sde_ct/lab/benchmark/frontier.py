@@ -158,7 +158,7 @@ def cheapest_within(points: Sequence[Point], reference: Point) -> Point | None:
 
 
 def reference_of(points: Sequence[Point]) -> Point | None:
-    """The point of single draws of the reference sampler with its largest budget."""
+    """Of the reference sampler's points for single draws, the one with the most evaluations."""
     single = [p for p in points if p.sampler == REFERENCE and p.draws == 1]
     return max(single, key=lambda p: p.evaluations, default=None)
 

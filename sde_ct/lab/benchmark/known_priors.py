@@ -85,7 +85,7 @@ def synthesize(
     seed: int = 0,
     progress: Callable[[Sequence[Patient], str], Iterable[Patient]] = lambda few, name: few,
 ) -> Results:
-    """{sampler: {patient: draws of one network}}.
+    """Synthesize each patient with each sampler of one network: {sampler: {patient: draws}}.
 
     A distilled network has the sampler None. `progress` wraps the patients, and also gets the
     sampler's name. Raises InputError if the patients' MR shows fewer than two priors.

@@ -40,7 +40,7 @@ class Link(NamedTuple):
 
     name: str
     bandwidth: float  # bytes/s in one direction
-    latency: float  # seconds per hop including software, assumed
+    latency: float  # seconds per hop with the software's overhead; an assumption
 
 
 LINKS = (

@@ -50,7 +50,7 @@ def _in_words(ranges: TargetRanges) -> str:
         if row.gantry is not None:
             real = f"{row.real:.1f} mm" if np.isfinite(row.real or np.nan) else "not measured"
             words.append(
-                f"gantry {row.name}°: nominal {row.nominal:.1f} mm, {ranges.interval} "
-                f"{row.lower:.1f} to {row.upper:.1f} mm, real {real}"
+                f"gantry {row.name}°: {row.nominal:.1f} mm in the mean of the draws, "
+                f"{ranges.interval} {row.lower:.1f} to {row.upper:.1f} mm, {real} in the real CT"
             )
     return f"Path lengths to the target's centre. {'; '.join(words)}."

@@ -57,7 +57,11 @@ def _bytes(report: Report, static: Static) -> int:
 
 
 def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) -> list[Encoded]:
-    """As many patients as can each show `FEW_SLICES` within an equal share of the budget."""
+    """Encode the first patients, each with an equal share of the budget.
+
+    Their number is the largest for which the first patient's share holds `FEW_SLICES` slices, or
+    all of his slices if he has fewer. It is at least 1.
+    """
     if not patients:
         return []
     first, *others = patients.values()

@@ -43,9 +43,8 @@ def doubts(slices: Sequence[Slice]) -> tuple[str, ...]:
     """A sentence for every UID that differs between the slices but should be the same."""
     uids = {"series": "SeriesInstanceUID", "frame": "FrameOfReferenceUID"}
     return tuple(
-        f"each of its {len(slices)} files has a {uid} of its own, as some anonymisers write: the "
-        "files were read as one series because their size, orientation, spacing and description "
-        "agree; check that all of them belong to it"
+        f"each of its {len(slices)} files has a {uid} of its own, as some anonymisers write: check "
+        "that all of them belong to one series"
         for key, uid in uids.items()
         if len({getattr(image, key) for image in slices}) > 1
     )

@@ -210,6 +210,6 @@ def _require_one_series(images: Sequence[Slice], folder: Path) -> None:
     if len(series := by_series(images)) == 1:
         return
     raise InputError(
-        f"{folder} holds {len(series)} series: {listed(series)}: give the named file of one "
-        "series instead of the folder"
+        f"{folder} holds {len(series)} series: {listed(series)}: instead of the folder, give the "
+        "file that is named with the series that you want"
     )

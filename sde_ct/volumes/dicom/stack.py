@@ -74,7 +74,10 @@ def place_hash(affine: Float[np.ndarray, "4 4"]) -> str:
 
 
 def plane(affine: Float[np.ndarray, "4 4"]) -> str:
-    """The ImageType of slices along the last axis: AXIAL if they are tilted by less than `TILT`."""
+    """The third value of ImageType for slices along the last axis: AXIAL or REFORMATTED.
+
+    AXIAL slices are nearest to axial, and every voxel axis is within `TILT` of a patient axis.
+    """
     return "AXIAL" if _is_near_axial(affine) and _tilt(affine) < TILT else "REFORMATTED"
 
 
@@ -111,7 +114,7 @@ def slice_notes(identity: Identity, axial: bool = False) -> list[str]:
         )
     elif (tilt := _tilt(identity.affine)) >= TILT:
         notes.append(
-            f"The slices of the new CT series are tilted by {tilt:.1f} degrees, as the MR's are "
+            f"The slices of the new CT series are turned by {tilt:.1f} degrees, as the MR's are "
             f"(ImageType REFORMATTED): {_advice(axial)}."
         )
     spacing = np.linalg.norm(identity.affine[:3, :3], axis=0)

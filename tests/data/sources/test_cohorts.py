@@ -215,7 +215,7 @@ NO_NNUNET = {
     "two CTs": ({"channel_names": {"0": "CT", "1": "sCT"}}, "2 channels have the name of a CT"),
     "no MR": ({"channel_names": {"0": "CBCT", "1": "CT"}}, "no channel has the name MR"),
     "no numbers": ({"channel_names": {"MR": 0}}, "must have numbers as keys"),
-    "no table": ({"channel_names": ["MR"]}, "channel_names is not an object"),
+    "no table": ({"channel_names": ["MR"]}, "the channels are not a JSON object such as"),
     "same names": (
         {"channel_names": {"0": "MR T1", "1": "MR_T1", "2": "CT"}},
         "two MR channels have the same name",

@@ -32,9 +32,9 @@ def test_slices_tilted_by_a_degree_are_not_called_axial_and_a_note_says_so(
     identity = new_identity(volume)
     image = images(write_ct_series(tmp_path / "sct", volume, identity))[0]
     assert ("AXIAL" in image.ImageType) == is_axial
-    notes = [note for note in slice_notes(identity) if "tilted" in note]
+    notes = [note for note in slice_notes(identity) if "turned" in note]
     assert len(notes) == (not is_axial)
-    assert all(f"tilted by {degrees:.1f} degrees" in n and "--dicom_axial" in n for n in notes)
+    assert all(f"turned by {degrees:.1f} degrees" in n and "--dicom_axial" in n for n in notes)
 
 
 @pytest.mark.parametrize("name", ACQUISITIONS)

@@ -143,7 +143,7 @@ def test_one_file_stands_for_its_series(tmp_path):
         read_volume(folder, "a.u.")
     sentence = str(error.value)
     assert "holds 2 series: t2 tse 1 (MR, 7 slices, A001.dcm), t2 tse 2" in sentence
-    assert "give the named file" in sentence
+    assert "give the file that is named" in sentence
     for name, array in (("A001.dcm", MR), ("B004.dcm", MR // 2)):
         np.testing.assert_array_equal(read_volume(folder / name, "a.u.").array, array)
 
@@ -424,7 +424,7 @@ BAD = {
     ),
     "own UIDs and several kinds": (
         lambda f: (write_series(f, MR, number=2, prefix="B"), own_uids(f, "SeriesInstanceUID")),
-        r"holds 2 series: t2 tse 2 \(MR, 7 slices, B001.dcm\), t2 tse 1 .*give the named file",
+        r"holds 2 series: t2 tse 2 \(MR, 7 slices, B001.dcm\), t2 tse 1 .*give the file that is n",
     ),
     "own UIDs and one missing": (
         lambda f: (own_uids(f, *UIDS), (f / "IM004.dcm").unlink()),
