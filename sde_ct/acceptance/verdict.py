@@ -21,7 +21,8 @@ class Reason(NamedTuple):
     `weight` is its largest score divided by the threshold. A figure of the MR with a weight of at
     most 1 causes no review by itself. It is named beside other reasons if no patient of the fit
     had such a value, because it may be their cause. A fact, such as a header that no training
-    patient had, has no weight and comes first.
+    patient had, has no weight and comes first. Tissue in the air around the body is a fact about
+    the CT, which comes after the causes that the MR shows.
     """
 
     name: str  # a key of `features.REASONS`
@@ -117,8 +118,9 @@ def judge(
     for name in sorted(scores, key=lambda name: scores[name]):
         largest[FEATURES[name].reason] = name
     weights = {reason: scores[name] / reference.threshold for reason, name in largest.items()}
+    facts_of = {one.name for one in reasons}
     for reason, name in largest.items():
-        if weights[reason] > 1:
+        if weights[reason] > 1 and reason not in facts_of:
             sentence = _sentence(reference, name, features[name])
             reasons.append(Reason(reason, round(weights[reason], 2), sentence))
     if limit is not None and ranges:
@@ -160,7 +162,7 @@ def _causes(
 def _place(reason: Reason, weights: Mapping[str, float]) -> tuple[float, float]:
     """The key for sorting: facts, then causes, then consequences, each by falling weight."""
     if reason.weight is None:
-        return -1, 0.0
+        return (_group(reason.name), -np.inf) if reason.name in GROUPS[-1] else (-1, 0.0)
     weight = weights[reason.name]  # not rounded
     if weight > 1:
         return _group(reason.name), -weight

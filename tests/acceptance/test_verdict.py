@@ -160,6 +160,14 @@ def test_an_mr_that_is_unlike_the_training_in_any_orientation_is_not_called_turn
     assert names[0] == "anatomy" and "orientation" not in names
 
 
+def test_tissue_in_the_air_is_named_once_and_after_what_the_mr_shows(fitted):
+    one = patient(201, width=400.0, air_hu=500.0)
+    verdict = judge(fitted, fitted.features(one), [("air", "Tissue."), ("header", "T1.")])
+    names = [reason.name for reason in verdict.reasons]
+    assert names[:2] == ["header", "body"] and names.count("air") == 1
+    assert next(one for one in verdict.reasons if one.name == "air").sentence == "Tissue."
+
+
 def test_facts_and_a_limit_of_the_range_need_no_threshold(fitted):
     features = fitted.features(patient(201))
     wide = judge(fitted, features, [("header", "T1.")], [("0", 4.0), ("90", 7.5)], limit=5.0)
