@@ -74,8 +74,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 # Faults of the acquisition, which change other figures too.
 CAUSES = GROUPS[0] + GROUPS[1] + GROUPS[2]
 # A cause with a weight of at most 1 is named before the group of the reason given here. Changed
-# grey values can make an MR look turned or mirrored.
-MILD = {"contrast": "orientation", "uneven": "orientation"}
+# grey values can make an MR look turned or mirrored, and a body that is cut off is small.
+MILD = {"contrast": "orientation", "uneven": "orientation", "truncated": "body"}
 LATER = "anatomy"  # all other causes with such a weight are named before the group of this reason
 WORDS = {"body": "body", "bone": "bone", "soft": "soft tissue"}  # each tissue in words
 TISSUES = tuple(WORDS)

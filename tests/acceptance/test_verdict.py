@@ -114,10 +114,11 @@ def test_a_cause_that_no_patient_had_is_named_before_its_consequences(fitted):
     [
         ("noise", ["body", "orientation", "noise"]),
         ("contrast", ["body", "contrast", "orientation"]),
+        ("touching_x", ["truncated", "body", "orientation"]),
     ],
 )
 def test_a_mild_cause_is_named_before_what_follows_from_it(fitted, mild, names):
-    """Grey values change what looks mirrored; noise does not."""
+    """Grey values change what looks mirrored, and a cut makes a body small; noise does neither."""
     score = (fitted.largest[mild] + fitted.threshold) / 2
     value = fitted.centre[mild] + score * fitted.scale[mild]
     features = fitted.features(patient(201)) | {"mirrored_odds": 100.0, "area": 20.0}
