@@ -12,7 +12,7 @@
 
 An unusable patient is refused with a reason and the others are prepared; the exit status is then 2.
 Run the same command again to prepare missing patients, for example after an interruption or when a
-patient was added.
+patient was added to the input folder. Patients stay in the part of the split that was drawn first.
 """
 
 import os
@@ -90,7 +90,12 @@ OF_SOURCE = {
 
 
 def main() -> None:
-    from sde_ct.data.preparation.output import require_apart, require_images, sides
+    from sde_ct.data.preparation.output import (
+        require_all,
+        require_apart,
+        require_images,
+        sides,
+    )
     from sde_ct.data.preparation.prepare import prepare
     from sde_ct.data.sources.gold_atlas import literature_split
     from sde_ct.data.split import parse_share, split_patients
@@ -104,6 +109,7 @@ def main() -> None:
         left_out, named = literature_split([case.id for case in cases])
         cases, test = [case for case in cases if case.id not in left_out], ",".join(named)
     names = [case.id for case in cases]
+    require_all(output, names)
     draw = partial(
         split_patients,
         names,

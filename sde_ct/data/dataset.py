@@ -58,7 +58,7 @@ class Slices:
         if split not in prepared.split:
             raise InputError(f"split {split!r} is unknown: use {', '.join(prepared.split)}")
         chosen = parse_slices(z_slices)
-        self._cases = prepared.of(split)
+        self.split, self._cases = split, prepared.of(split)
         self._intensity = intensity
         self._neighbours, self._contrasts = neighbours, contrasts
         self._index: list[tuple[int, int]] = []

@@ -69,6 +69,8 @@ class Index(TypedDict):
     size: tuple[Count, Count]
     n4: NotRequired[bool]
     split: dict[str, list[str]]
+    # The part of every patient who was ever drawn, refused ones included; older sets lack it.
+    sides: NotRequired[dict[str, str]]
     cases: dict[str, dict[str, Any]]
 
 

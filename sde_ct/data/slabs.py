@@ -17,7 +17,7 @@ class Slabs:
     `source[i]` is {"mr": [h, w, size·k], "ct": [h, w, size], "valid": [h, w, size], "along_z":
     [f, size, size]}. The slices are channels, one slice after the other, so that all of them are
     augmented alike. "along_z" is the factor of the covariance of the noise between slices, see
-    `sampling.along_z`.
+    `sampling.along_z`. Patients with fewer than `size` neighbouring slices are left out.
     """
 
     def __init__(self, source: Slices, size: int, lengths: Sequence[float]):
@@ -29,7 +29,7 @@ class Slabs:
           lengths: the correlation lengths of the noise, mm, from `through_plane`.
 
         Raises:
-          InputError: no patient has `size` neighbouring slices.
+          InputError: no patient of the split has `size` neighbouring slices.
         """
         self._source, self._size, self._lengths = source, size, lengths
         places = [source.where(i) for i in range(len(source))]
@@ -38,8 +38,9 @@ class Slabs:
         self._first = [i for i, end in enumerate(ends) if places[i + size - 1 : i + size] == [end]]
         if not self._first:
             raise InputError(
-                f"config.data.slab={size}: no patient has that many neighbouring slices with a "
-                "measured CT: give a smaller number."
+                f"config.data.slab={size}: no {source.split} patient has that many neighbouring "
+                "slices with a measured CT: give a smaller number, or prepare the data again with "
+                f"{source.split} patients who have more slices."
             )
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from sde_ct.acceptance import reference
 from sde_ct.config import Experiment
 from sde_ct.data.dataset import finite
-from sde_ct.data.prepared import INDEX, Prepared, read_prepared
+from sde_ct.data.prepared import CASES, INDEX, Prepared, read_prepared
 from sde_ct.doctor.check_copies import check_copies, check_split, fingerprint
 from sde_ct.doctor.check_geometry import check_alignment
 from sde_ct.doctor.check_intensities import check_intensities
@@ -31,6 +31,12 @@ NO_VALIDATION = warning(
     "there are no validation patients: no checkpoint is known to be the best, the spread of draws "
     "is set on training patients, and calibrate and accept --fit have no patients to fit on",
     "prepare again with --validation=0.1 or with the names of patients",
+)
+
+UNLISTED = warning(
+    f"the patient's folder in {CASES} is not in {INDEX}, so that training leaves the patient out",
+    "if report.json says why the patient was refused, mend the files; then prepare all patients "
+    "again, or remove the folder",
 )
 
 
@@ -63,6 +69,7 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
     findings += dict.fromkeys(shared)
     if not shared:
         findings += [f for kind, marks in prints.items() for f in check_copies(marks, kind)]
+    findings += _unlisted(data)
     if not data.split["validation"]:
         findings.append(NO_VALIDATION)
     split = ", ".join(f"{len(names)} {part}" for part, names in data.split.items())
@@ -72,6 +79,13 @@ def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared
         f"{sum(map(len, data.cases.values()))} slices of {height} x {width}",
     )
     return Report(title, facts, tuple(findings)), data
+
+
+def _unlisted(data: Prepared) -> list[Finding]:
+    """Report patients' folders that the index does not list."""
+    folders = [p.name for p in (data.folder / CASES).iterdir() if p.is_dir()]
+    names = sorted(n for n in folders if n not in data.cases and not n.startswith("."))
+    return [finding for name in names for finding in at(name, [UNLISTED])]
 
 
 def _shared_names(folder: Path) -> list[Finding]:

@@ -1,14 +1,19 @@
 """Runs of neighbouring slices as training examples."""
 
+from dataclasses import replace
+
+import nibabel as nib
 import numpy as np
 import pytest
 
 from sde_ct.data.augmentation import IMAGES, augment
 from sde_ct.data.dataset import Slices, eval_batches
+from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.slabs import Slabs, as_slices
+from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.data.through_plane import factor
 from sde_ct.errors import InputError
-from sde_ct.training.data import TrainingBatches, intensity_of
+from sde_ct.training.data import TrainingBatches, examples_of, intensity_of
 
 from .. import tiny
 
@@ -45,8 +50,24 @@ def test_slices_that_are_left_out_end_a_run(slices, monkeypatch):
     monkeypatch.setattr(slices, "_index", kept)
     assert {Slabs(slices, 3, LENGTHS).where(i)[1] for i in range(3)} == {3}
     assert {z for _, z in map(Slabs(slices, 2, LENGTHS).where, range(9))} == {0, 3, 4}
-    with pytest.raises(InputError, match="slab=4: no patient has that many neighbouring slices"):
+    with pytest.raises(InputError, match="slab=4: no train patient has that many neighbour"):
         Slabs(slices, 4, LENGTHS)
+
+
+def test_short_patients_are_left_out_and_the_split_of_only_such_patients_is_named(cohort, tmp_path):
+    """The lowest slices of two patients are cut off, of which one is the only one to validate."""
+    for name in ("1PA003", "1PA004"):
+        for path in (cohort / "Task1" / "pelvis" / name).iterdir():
+            image = nib.load(path)
+            nib.save(image.slicer[:, :, 3:], path)
+    cases = find_cases("synthrad2023", cohort, Patterns())
+    split = {"train": ["1PA000", "1PA001", "1PA002", "1PA003"], "validation": ["1PA004"]}
+    data = prepare(cases, tmp_path / "data", source="synthrad2023", split=split)
+    config = replace(tiny.experiment("joint").data, slab=5)
+    source = examples_of(config, data, "train")
+    assert {source.where(i)[0] for i in range(len(source))} == {"1PA000", "1PA001", "1PA002"}
+    with pytest.raises(InputError, match="slab=5: no validation patient has that many"):
+        examples_of(config, data, "validation")
 
 
 def test_all_slices_of_a_slab_are_augmented_alike(slices):

@@ -267,6 +267,22 @@ def test_a_set_without_validation_patients_is_warned_of(data):
     assert "there are no validation patients" in done.out and not healthy(done)
 
 
+def test_a_folder_that_the_index_does_not_list_is_warned_of(data):
+    index = json.loads((data / "dataset.json").read_text())
+    (name,) = index["split"]["validation"]
+    del index["cases"][name]
+    index["split"] |= {
+        "train": index["split"]["train"][1:],
+        "validation": index["split"]["train"][:1],
+    }
+    (data / "dataset.json").write_text(json.dumps(index))
+    (data / "cases" / ".1PA009-77").mkdir()  # of a run that was killed
+    done = doctor(data)
+    text = " ".join(done.out.split())
+    assert done.status == 1 and f"{name}: the patient's folder in cases is not in" in text
+    assert "1PA009" not in text
+
+
 def test_a_network_of_another_version_is_an_error_unless_a_version_is_unknown(runs, monkeypatch):
     where = "sde_ct.doctor.examine_prepared.versions"
     monkeypatch.setattr(where, lambda: {"sde-ct": "9.9"})

@@ -37,7 +37,7 @@ FAULTS = {
     "compressed": (broken.BAD["compressed"][0], "1 file: is compressed as MPEG2 Main Profile"),
     "series": (broken.BAD["two series"][0], "2 series mixed in one folder (7 MR, 7 MR)"),
     "patients": (broken.BAD["two patients"][0], "images of 2 patients"),
-    "twice": (broken.BAD["copied twice"][0], "1 duplicated slices"),
+    "twice": (broken.BAD["copied twice"][0], "1 duplicated slice "),
     "damaged": (broken.BAD["zero bytes"][0], "1 file: is damaged or not DICOM"),
     "colour": (broken.colour, "1 file: holds RGB pixels"),
     "loss": (lossy, "warning: 7 files: images were compressed with loss"),

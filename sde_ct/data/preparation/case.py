@@ -16,7 +16,7 @@ from sde_ct.data.contrasts import cut as cut_contrast
 from sde_ct.data.contrasts import file_name
 from sde_ct.data.inputs import CutMR, cut_mask, cut_mr
 from sde_ct.data.preparation.aligned import Aligned, aligned
-from sde_ct.data.preparation.picture import overview
+from sde_ct.data.preparation.picture import overview, save
 from sde_ct.data.preparation.registration import Kind
 from sde_ct.data.prepared import CASES, DTYPES, UNITS
 from sde_ct.data.sources.patient import Patient, Source
@@ -235,7 +235,7 @@ def _draw(path: Path, name: str, cut: CutMR, slices: Mapping[str, np.ndarray]) -
     measured = np.where(slices["valid"], slices["ct"], AIR)  # unmeasured voxels are shown as air
     picture = overview(cut.mr, measured, slices["mask"], pixel=cut.grid.pixel_mm, title=name)
     with whole(path) as partial:
-        picture.savefig(partial)
+        save(picture, partial)
 
 
 def _replace(partial: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sde_ct.errors import InputError
 from sde_ct.storage.whole import read_json, write_json
 
 REQUEST = "request.json"
+LISTED = 8  # a message names at most this many patients
 
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
@@ -63,12 +65,28 @@ def index_of(output: Path) -> dict[str, Any]:
 
 
 def sides(output: Path) -> dict[str, str]:
-    """The part of the split to which each patient of an existing data set belongs."""
+    """The part of the split of every patient who was ever drawn, refused patients included."""
+    index = index_of(output)
     try:
-        split = index_of(output).get("split", {})
-        return {name: part for part, names in split.items() for name in names}
+        split = {name: part for part, names in index.get("split", {}).items() for name in names}
+        return index.get("sides", {}) | split  # older sets lack `sides`
     except (TypeError, AttributeError):
         return {}
+
+
+def require_all(output: Path, names: Collection[str]) -> None:
+    """Raise InputError if an existing data set holds patients who are not among `names`.
+
+    The new index would not list them, although a network may have been trained on them.
+    """
+    held = index_of(output).get("cases")
+    missing = sorted(set(held) - set(names)) if isinstance(held, dict) else []
+    if missing:
+        some = ", ".join(missing[:LISTED]) + ", …" * (len(missing) > LISTED)
+        raise InputError(
+            f"{output} holds {len(missing)} patient{'s' * (len(missing) > 1)} that this command "
+            f"leaves out ({some}): give one --input with all patients, or another --output"
+        )
 
 
 def require_same_sides(output: Path, split: Split) -> None:

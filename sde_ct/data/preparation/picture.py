@@ -1,5 +1,8 @@
 """Draw one prepared patient: MR, CT, mask, and a checkerboard of MR and CT."""
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float, Shaped
 from matplotlib.figure import Figure
@@ -49,12 +52,20 @@ def overview(
     for column, name in enumerate(TITLES):
         x = (column + 0.5) / len(TITLES)
         axes.text(x, 1.01, name, transform=axes.transAxes, fontsize=FONT, ha="center", va="bottom")
-    axes.text(0, 1.01, title, transform=axes.transAxes, fontsize=FONT, weight="bold", va="bottom")
+    corner = {"transform": axes.transAxes, "fontsize": FONT, "weight": "bold", "va": "bottom"}
+    axes.text(0, 1.01, title, parse_math=False, **corner)  # type: ignore[arg-type]
     for row, z in enumerate(shown[::-1]):
         y = 1 - (row + 0.04) / len(shown)
         note = {"transform": axes.transAxes, "fontsize": FONT, "color": "white", "va": "top"}
         axes.text(0.005, y, f"R  z = {z}", **note)  # type: ignore[arg-type]
     return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture. Characters that the font lacks become boxes, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(path)
 
 
 def _row(mr, ct, body, window) -> Float[np.ndarray, "h w4 3"]:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sde_ct.data.preparation.case import Settings, attempt, kept
-from sde_ct.data.preparation.output import claim, index_of, require_same_sides, sweep
+from sde_ct.data.preparation.output import (
+    claim,
+    index_of,
+    require_all,
+    require_same_sides,
+    sides,
+    sweep,
+)
 from sde_ct.data.prepared import CASES, INDEX, VERSION, Prepared, read_prepared
 from sde_ct.data.sources.patient import Source
 from sde_ct.data.split import Split, check_split
@@ -55,16 +62,18 @@ def prepare(
       cases: as `find_cases` returns them.
       output: a folder that does not exist yet, or that an earlier call with the same request wrote.
       source: name of the source, for the record.
-      split: from `split_patients`; the record omits refused patients.
+      split: from `split_patients`. The index lists refused patients only in `sides`, from which a
+        later call takes their part of the split.
       workers: number of processes; with 1, this process does all the work.
       progress: wraps the iterator of outcomes; its second argument is the number of patients.
       report: called with one line per patient.
       settings: of `Settings`.
 
     Raises:
-      InputError: `output` holds something else or is in use by another process; there are no cases;
-        no case is usable or left for training; or slices differ in size. In all these cases a new
-        `output` is removed, and an old one stays as it was.
+      InputError: `output` holds something else, holds patients who are not among the cases, or is
+        in use by another process; there are no cases; no case is usable or left for training; or
+        slices differ in size. In all these cases a new `output` is removed, and an old one stays as
+        it was.
     """
     output = Path(output)
     if not cases:
@@ -77,6 +86,7 @@ def prepare(
     with locked(output, "preparing data", "--output"):
         try:
             sweep(output)
+            require_all(output, [case.id for case in cases])
             require_same_sides(output, split)
             records, refused = _run(cases, output, chosen, split, workers, progress, report)
             _finish(output, request, split, records, refused)
@@ -94,7 +104,7 @@ def _finish(
     left = {part: tuple(n for n in names if n not in refused) for part, names in split.items()}
     if not left["train"]:
         raise InputError(_nobody(refused, len(records) + len(refused)))
-    parts = {name: part for part, names in left.items() for name in names}
+    parts = {name: part for part, names in split.items() for name in names}
     patients = {
         name: {"split": parts[name], **{k: v for k, v in record.items() if k not in OF_PROGRAMS}}
         for name, record in records.items()
@@ -116,6 +126,7 @@ def _finish(
         "n4": request.get("n4", False),
         "size": next(iter(records.values()))["grid"]["size"][1:],
         "split": left,
+        "sides": sides(output) | parts,
         "cases": records,
     }
     write_json(output / REPORT, report)

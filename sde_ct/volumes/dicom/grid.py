@@ -1,6 +1,8 @@
 """Place a series' slices in the patient, and refuse slices that do not form one volume."""
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -8,8 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from sde_ct.errors import InputError
+from sde_ct.volumes.decoding import decoding
+from sde_ct.volumes.dicom.frames import EACH, SHARED
 from sde_ct.volumes.dicom.grouping import frame_is_each_slices_own
-from sde_ct.volumes.dicom.slice import Slice
+from sde_ct.volumes.dicom.slice import SCALE, Slice, read_data
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
@@ -73,14 +77,35 @@ def _require_like(image: Slice, first: Slice, same_frame: bool) -> None:
 
 
 def _require_distinct(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) -> None:
-    same = np.flatnonzero(gaps < LEAST_MM)
-    if len(same):
-        a, b = ordered[same[0]], ordered[same[0] + 1]
-        why = "are the same image twice" if a.sop == b.sop else "lie in the same place"
-        raise InputError(
-            f"{folder} has {len(same)} duplicated slices ({a.file.name} and {b.file.name} {why}): "
-            "keep one image at each position (one echo, one time point)"
-        )
+    """Refuse slices in the same place. Two different images are named rather than two copies."""
+    pairs = [pair for pair, gap in zip(pairwise(ordered), gaps, strict=True) if gap < LEAST_MM]
+    if not pairs:
+        return
+    same = cache(_same_pixels)  # the frames of two files make many pairs
+    copies = [a.sop == b.sop and same(a.file, b.file) for a, b in pairs]
+    a, b = pairs[0] if all(copies) else pairs[copies.index(False)]
+    why, fix = "lie in the same place", "keep one image at each position (one echo, one time point)"
+    if a.sop == b.sop:
+        why = "have the same SOPInstanceUID but different pixel data"
+        fix = "find out which of them is right and keep that one, or export the series again"
+    if all(copies):
+        why = "have the same SOPInstanceUID and the same pixel data"
+        fix = "keep one of the copies"
+    raise InputError(
+        f"{folder} has {len(pairs)} duplicated slice{'s' * (len(pairs) > 1)} ({a.file.name} and "
+        f"{b.file.name} {why}): {fix}"
+    )
+
+
+def _same_pixels(file: Path, other: Path) -> bool:
+    """Whether two files store the same pixels with the same scale, in the same encoding."""
+    stored = []
+    for one in (file, other):
+        with decoding(one):
+            data = read_data(one)
+            stored.append([data.get(keyword) for keyword in ("PixelData", *SCALE, SHARED, EACH)])
+    with decoding(other):  # values of sequences are decoded when they are compared
+        return stored[0] == stored[1]
 
 
 def _require_even(

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from sde_ct.data.preparation import prepare as preparing
-from sde_ct.data.preparation.output import claim
+from sde_ct.data.preparation.output import claim, sides
 from sde_ct.data.preparation.prepare import prepare
 from sde_ct.data.prepared import read_prepared
 from sde_ct.data.sources.cohorts import Patterns, find_cases
 from sde_ct.data.split import split_patients
 from sde_ct.errors import InputError
 
-from ...programs import call
+from ...programs import call, listing
 from ..conftest import patient, save
 from .test_prepare import prepared_of, times
 
@@ -63,6 +63,73 @@ def test_sides_are_kept_where_a_patient_is_added(cohort, tmp_path):
     assert {part: len(names) for part, names in after.items()} == {
         "train": 5, "validation": 1, "test": 2,
     }  # fmt: skip
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_sides_are_kept_where_broken_files_are_repaired(cohort, tmp_path):
+    """Of training, validation and test patients who are refused by the first call."""
+    place, output = cohort / "Task1" / "pelvis", tmp_path / "d"
+    for number in range(5, 14):
+        for kind, array in patient(seed=number).items():
+            save(place / f"1PA{number:03d}" / f"{kind}.nii.gz", array)
+    drawn = split_patients(names(place))
+    broken = [drawn["train"][0], drawn["train"][5], drawn["validation"][0], *drawn["test"][:2]]
+    whole = {name: (place / name / "ct.nii.gz").read_bytes() for name in broken}
+    for name in broken:
+        (place / name / "ct.nii.gz").write_bytes(whole[name][:99])
+    flags = ("--source=synthrad2023", f"--input={cohort}", f"--output={output}", "--workers=1")
+    assert call("prepare", *flags).status == 2
+    left = {part: tuple(n for n in names if n not in broken) for part, names in drawn.items()}
+    assert read_prepared(output).split == left
+    for name in broken[::2]:  # in two steps, with a new patient in between
+        (place / name / "ct.nii.gz").write_bytes(whole[name])
+    for kind, array in patient(seed=99).items():
+        save(place / "1PA099" / f"{kind}.nii.gz", array)
+    assert call("prepare", *flags).status == 2
+    for name in broken:
+        (place / name / "ct.nii.gz").write_bytes(whole[name])
+    done = call("prepare", *flags)
+    assert done.status == 0, done.err
+    after = read_prepared(output).split
+    assert all(set(names) <= set(after[part]) for part, names in drawn.items())
+    assert sum(map(len, after.values())) == 15
+
+
+def test_a_set_without_sides_keeps_the_split_of_its_patients(cohort, tmp_path):
+    """As older sets are."""
+    before = prepared_of(cohort, tmp_path / "data").split
+    index = json.loads((tmp_path / "data" / "dataset.json").read_text())
+    part_of = {name: part for part, names in before.items() for name in names}
+    assert index.pop("sides") == part_of == sides(tmp_path / "data")
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(index))
+    assert sides(tmp_path / "data") == part_of and read_prepared(tmp_path / "data").split == before
+
+
+@pytest.mark.parametrize("left", [("1PA003", "1PA004"), ()])
+def test_an_input_without_earlier_patients_is_refused(cohort, tmp_path, left):
+    """Some deleted sources, or the next patients in a folder of their own."""
+    output, place = tmp_path / "d", cohort / "Task1" / "pelvis"
+    flags = ("--source=synthrad2023", f"--input={cohort}", f"--output={output}")
+    assert call("prepare", *flags).status == 0
+    before = listing(output)
+    for name in names(place):
+        if name not in left:
+            (place / name).rename(place / f"1PB{name[3:]}")
+    done = call("prepare", *flags)
+    assert done.status == 2 and done.error == (
+        f"{output} holds {5 - len(left)} patients that this command leaves out "
+        f"({', '.join(n for n in sorted(read_prepared(output).cases) if n not in left)}): give "
+        "one --input with all patients, or another --output"
+    )
+    assert listing(output) == before
+    cases = find_cases("synthrad2023", cohort, Patterns())
+    split = {"train": [case.id for case in cases]}
+    with pytest.raises(InputError, match="patients that this command leaves out"):
+        prepare(cases, output, source="synthrad2023", split=split, pictures=True)
+    assert listing(output) == before
 
 
 def test_slices_of_another_size_spoil_no_data_that_are_there(cohort, tmp_path):

@@ -276,6 +276,19 @@ def test_the_report_tells_what_was_found(cohort, tmp_path):
         assert red.shape[0] == 1350 and red.std() > 0.1  # 9 inches at 150 dpi, not empty
 
 
+@pytest.mark.parametrize("name", ["患者_1", "ד_x_y", "a_$x_$"])
+def test_a_name_that_the_font_lacks_or_reads_as_a_formula_is_drawn_without_a_warning(
+    tmp_path, name, recwarn
+):
+    for kind, array in patient().items():
+        save(tmp_path / "in" / name / f"{kind}.nii.gz", array)
+    cases = find_cases("pairs", tmp_path / "in", Patterns())
+    split = {"train": (name,)}
+    prepare(cases, tmp_path / "d", source="pairs", split=split, size=(24, 24), pictures=True)
+    assert not [str(w.message) for w in recwarn if issubclass(w.category, UserWarning)]
+    assert imread(tmp_path / "d" / "qc" / f"{name}.png").std() > 0.1
+
+
 def test_slices_are_cut_about_the_body(tmp_path):
     """The body lies in a corner; the slices hold all of it where cut about its middle."""
     shape = (40, 30, 4)

@@ -298,7 +298,7 @@ REFUSED = {
     ),
     "T2 twice": (
         lambda f: shutil.copy(series_of(f, *T2)[0], f / "again.dcm"),
-        "1 duplicated slices",
+        "1 duplicated slice ",
     ),
     "cut short": (lambda f: truncate(f, *CT), "is damaged"),
     "two patients": (

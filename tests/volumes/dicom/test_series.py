@@ -346,6 +346,14 @@ def shift(folder, name, **by):
     edit(folder / name, ImagePositionPatient=place)
 
 
+def copied(folder, name, bits, **tags):
+    """Copy a slice, flip bits of its stored pixels, and change tags of the copy."""
+    image = pydicom.dcmread(folder / f"{name}.dcm")
+    image.PixelData = bytes(byte ^ bits for byte in image.PixelData)
+    image.save_as(folder / f"{name}b.dcm")
+    edit(folder / f"{name}b.dcm", **tags)
+
+
 def tilt(folder):
     for n in range(1, SHAPE[2] + 1):
         shift(folder, f"IM{n:03d}.dcm", y=0.5 * n)
@@ -380,7 +388,17 @@ BAD = {
     "two series": (lambda f: write_series(f, MR, number=2, prefix="B"), "holds 2 series"),
     "copied twice": (
         lambda f: shutil.copy(f / "IM002.dcm", f / "IM002b.dcm"),
-        r"1 duplicated slices \(IM002.dcm and IM002b.dcm are the same image twice\)",
+        r"1 duplicated slice \(IM002.dcm and IM002b.dcm have the same SOPInstanceUID and the same "
+        r"pixel data\): keep one of the copies",
+    ),
+    "copied twice, one copy changed": (
+        lambda f: [copied(f, "IM002", 0), copied(f, "IM004", 7), copied(f, "IM006", 0)],
+        r"3 duplicated slices \(IM004.dcm and IM004b.dcm have the same SOPInstanceUID but "
+        r"different pixel data\): find out which of them is right and keep that one",
+    ),
+    "copied twice, one copy of another scale": (
+        lambda f: copied(f, "IM002", 0, RescaleSlope=2, RescaleIntercept=0),
+        "have the same SOPInstanceUID but different pixel data",
     ),
     "two echoes": (
         lambda f: write_series(f, MR, prefix="E", EchoNumbers=2, SOPInstanceUID="1.2.3.4"),
