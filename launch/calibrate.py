@@ -75,7 +75,7 @@ def main() -> None:
         raise InputError("--targets works only with --rays: give --rays, or leave it out.")
     plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=None, needs_target=False)
     trained, prepared = load(Path(WORKDIR.value)), read_prepared(DATA.value)
-    _require_unseen(trained, prepared)
+    _require_usable(trained, prepared)
     synthesize = Synthesizer(trained, SAMPLER.value)
     if not synthesize.is_random:
         raise InputError(f"The sampler {SAMPLER.value!r} has no spread: give another one.")
@@ -120,20 +120,16 @@ def main() -> None:
         print("", *one.lines(), sep="\n")
 
 
-def _require_unseen(trained, prepared) -> None:
+def _require_usable(trained, prepared) -> None:
+    from sde_ct.synthesis.fitting import require_data_of
+
     if not trained.draws_differ(None):
         raise InputError(
             f"A {trained.config.method} has no spread: give a network whose draws differ."
         )
     if not prepared.split["validation"]:
         raise InputError(f"{DATA.value} has no validation patients: prepare it with some.")
-    seen = set(trained.data["split"]["train"])
-    for part in ("validation", "test"):
-        if both := sorted(seen & set(prepared.split[part])):
-            raise InputError(
-                f"the network was trained on {', '.join(both)} of the {part} patients in "
-                f"{DATA.value}: give the data of its training."
-            )
+    require_data_of(trained, prepared, "validation", "test")
 
 
 def _targets(prepared) -> dict[str, Path]:

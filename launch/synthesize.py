@@ -49,7 +49,7 @@ from pathlib import Path
 
 from absl import flags
 
-from sde_ct.config import LARGEST_SEED
+from sde_ct.config import LARGEST_SEED, SAMPLER_NAMES
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
 from sde_ct.runtime.cli import run
@@ -63,8 +63,8 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tru
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    "Sampler of a diffusion or residual network: ddpm, em, pc, ode, ddim, dpm, dpm_sde, unipc or "
-    "heun; or mean, which gives a residual or distilled network's regression without a spread.",
+    f"Sampler of a diffusion or residual network: {', '.join(SAMPLER_NAMES)}; or mean, which gives "
+    "a residual or distilled network's regression without a spread.",
 )
 DRAWS = flags.DEFINE_integer(
     "draws",

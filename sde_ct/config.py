@@ -15,6 +15,10 @@ from sde_ct.constraints import at_least, check, choice, number, positive
 from sde_ct.errors import InputError
 
 LARGEST_SEED = 2**32 - 1  # JAX wraps larger seeds of a key without a warning
+# The values of --sampler, in the order of `methods.samplers.TABLE`, whose import takes seconds. The
+# fast ones take `SamplingConfig.fast_evaluations`.
+FAST_SAMPLERS = ("ddim", "dpm", "dpm_sde", "unipc", "heun")
+SAMPLER_NAMES = ("ddpm", "em", "pc", "ode", *FAST_SAMPLERS)
 
 
 @dataclass
@@ -128,11 +132,12 @@ class SamplingConfig:
     # True: end in the denoised image at `fast_end`, as fast solvers do. False: end at t = 1e-3, as
     # the paper does.
     ode_denoise: bool = number(True, earlier=False)
-    # Evaluations of the fast solvers ddim, dpm, dpm_sde, unipc and heun, denoising included.
-    fast_evaluations: int = at_least(3, 20)
-    fast_grid: str = choice("log_snr", "karras", earlier="karras")  # noise levels of all but unipc
+    fast_evaluations: int = at_least(3, 20)  # of `FAST_SAMPLERS`, denoising included
+    # Noise levels of the fast solvers except UniPC, which always follows `log_snr`, but has levels
+    # of its own with 4 to 8 evaluations.
+    fast_grid: str = choice("log_snr", "karras", earlier="karras")
     # Noise level std / alpha at which solvers denoise and end. With `log_snr` it is in units of the
-    # data's standard deviation. UniPC with 4 to 8 evaluations has noise levels of its own.
+    # data's standard deviation.
     fast_end: float = positive(0.01)
     few_width: float = positive(1.0)  # factor on these noise levels of UniPC
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler

@@ -43,7 +43,7 @@ def layout_of(folder: Path) -> str | None:
     pairs = [place for place in (folder, *subfolders(folder)) if _is_pair(place)]
     for source, suffix in (("synthrad2023", ".nii.gz"), ("synthrad2025", ".mha")):
         named = [p for p in everywhere if all((p / f"{k}{suffix}").is_file() for k in ("mr", "ct"))]
-        others = {*pairs} - {*named}  # pairs in another format, which this source would miss
+        others = {*pairs} - {*named}  # patients whose files have names that this source misses
         if named and not others:
             return source
     if pairs:

@@ -34,7 +34,10 @@ class Column(NamedTuple):
 
     @property
     def always(self) -> bool:
-        """Whether tables and files have the column even if no case has the figure."""
+        """True: tables and files have the column even if no case has the figure, as for `seconds`.
+
+        False: only if a case has it. A protocol adds its own columns and one of SSIM and MS-SSIM.
+        """
         return self in SHARED and self.name not in ("ssim", "ms_ssim")
 
 

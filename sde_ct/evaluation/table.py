@@ -20,7 +20,7 @@ AVERAGES = tuple(f"{name}-M" for name in DRAWN)
 METHODS = ("lookup", "CNN", "GAN", "Mean", *DRAWN, *AVERAGES)  # in order
 
 _ALL = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
-# Protocols may share a column. The first column with a name represents all with that name.
+# Two protocols may list the same column, of which tables and files need one.
 COLUMNS = tuple(c for i, c in enumerate(_ALL) if c.name not in {other.name for other in _ALL[:i]})
 
 

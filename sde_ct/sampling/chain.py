@@ -20,7 +20,9 @@ class Step(NamedTuple):
     keys: Key[Array, " b"]  # the random keys of this step, one for each sample
     first: Bool[Array, ""]
     last: Bool[Array, ""]
-    noise: Float[Array, ""]  # factor of the step's noise: 0 in the last step unless `denoise`
+    # The update multiplies the noise that it adds by this. It is 0 in the last step if no denoising
+    # follows, and 1 otherwise.
+    noise: Float[Array, ""]
 
 
 # One step of a sampler: (x(t), step, memory) -> (x(s), memory for the next step).

@@ -16,7 +16,10 @@ from sde_ct.runtime.bars import say
 from sde_ct.synthesis.acceptance import Measurer, air_facts, settings
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.trained import Trained
+from sde_ct.training.data import other_patients
 from sde_ct.volumes.volume import Volume
+
+LISTED = 5  # patients that a message names
 
 
 def fit_acceptance(
@@ -85,17 +88,34 @@ def require_patients(
     trained: Trained, prepared: Prepared
 ) -> tuple[list[PreparedCase], list[PreparedCase]]:
     """The training and validation patients. Raises InputError as `fit_acceptance`."""
+    require_data_of(trained, prepared, "validation")
     seen = set(trained.data["split"]["train"])
     training = [case for case in prepared.of("train") if case.id in seen]
     validation = list(prepared.of("validation"))
-    if both := sorted(seen & {case.id for case in validation}):
-        raise InputError(
-            f"The network was trained on {', '.join(both)} of the validation patients in "
-            f"{prepared.folder}: give the data of its training."
-        )
     if len(training) < FEWEST or not validation:
         raise InputError(
             f"{prepared.folder} has {len(training)} of the network's training patients and "
             f"{len(validation)} validation patients: at least {FEWEST} and 1 are needed."
         )
     return training, validation
+
+
+def require_data_of(trained: Trained, prepared: Prepared, *unseen: str) -> None:
+    """Raise InputError unless `prepared` can be the data on which a network was trained.
+
+    It may hold further patients, and may lack some. `unseen` are the parts of its split that must
+    hold none of the training patients.
+    """
+    if others := other_patients(trained.data, prepared):
+        named = ", ".join(others[:LISTED]) + ", …" * (len(others) > LISTED)
+        raise InputError(
+            f"The MRs of {named} in --data={prepared.folder} are not those that the network was "
+            "trained on: give the data of its training."
+        )
+    seen = set(trained.data["split"]["train"])
+    for part in unseen:
+        if both := sorted(seen & set(prepared.split[part])):
+            raise InputError(
+                f"The network was trained on {', '.join(both)} of the {part} patients in "
+                f"--data={prepared.folder}: give the data of its training."
+            )

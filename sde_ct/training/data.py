@@ -1,5 +1,7 @@
 """The slices or slabs of a prepared data set that a configuration asks for, and their batches."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import grain
@@ -10,10 +12,13 @@ from sde_ct.config import DataConfig
 from sde_ct.data import acquisition, seen, through_plane
 from sde_ct.data.dataset import Slices, fit_intensity, train_iterator
 from sde_ct.data.intensity import HUWindow, Intensity, RobustMR, SliceMinMax
-from sde_ct.data.prepared import Prepared
+from sde_ct.data.prepared import Prepared, PreparedCase
 from sde_ct.data.slabs import Slabs, as_slices
 from sde_ct.errors import InputError
 from sde_ct.types import Batch
+
+VOXELS = "mr_voxels_sha256"  # in the record of a prepared patient, and by patient in `describe`
+ALIKE = 1e-3  # difference of percentiles between versions of the preparation, of their maximum
 
 
 def intensity_of(config: DataConfig, prepared: Prepared) -> Intensity:
@@ -82,10 +87,54 @@ class TrainingBatches:
         self._iterator.set_state(state)
 
 
+def other_patients(described: dict[str, Any], prepared: Prepared) -> list[str]:
+    """The names of training patients that belong to other MRs in `prepared`.
+
+    Args:
+      described: what `describe` recorded of the training data.
+      prepared: any data, which may lack some of the training patients and hold further patients.
+    """
+    names = described["split"]["train"]
+    cases = [prepared.cases[name] for name in names if name in prepared.cases]
+    if then := described.get(VOXELS):
+        now = _voxels(cases)
+        return [name for name in now if name in then and now[name] != then[name]]
+    return [] if _may_be_those(described, prepared, cases) else [case.id for case in cases]
+
+
+def _may_be_those(
+    described: dict[str, Any], prepared: Prepared, cases: Sequence[PreparedCase]
+) -> bool:
+    """Whether patients can be those of a record from before the hashes of the MRs were recorded.
+
+    It holds the medians of percentiles over all training patients, which depend on the settings of
+    the preparation. Data without some of these patients, or with other settings, can't be compared.
+    """
+    settings = {"size": prepared.size, "spacing": prepared.spacing, "n4": prepared.n4}
+    recorded = {name: described.get(name, False) for name in settings}
+    if len(cases) < len(described["split"]["train"]) or not cases:
+        return True
+    if json.loads(json.dumps(settings)) != json.loads(json.dumps(recorded)):
+        return True
+    now, then = _percentiles(cases), described.get("mr_percentiles", {})
+    tolerance = ALIKE * max(now.values())
+    return all(abs(now[p] - then[p]) <= tolerance for p in now.keys() & then.keys())
+
+
+def _voxels(cases: Sequence[PreparedCase]) -> dict[str, str]:
+    """The hashes of the patients' MRs, without those that an older prepared set lacks."""
+    return {case.id: case.record[VOXELS] for case in cases if VOXELS in case.record}
+
+
+def _percentiles(cases: Sequence[PreparedCase]) -> dict[str, float]:
+    """The medians over patients of the percentiles of the first MR, a.u."""
+    mr = np.array([list(case.percentiles.values()) for case in cases])
+    return {str(p): float(v) for p, v in zip(cases[0].percentiles, np.median(mr, 0), strict=True)}
+
+
 def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
     """What synthesis must know about the training data; stored with the checkpoints."""
     cases = prepared.of("train")
-    mr = np.array([list(case.percentiles.values()) for case in cases])
     return {
         "source": prepared.source,
         "spacing": prepared.spacing,
@@ -94,9 +143,8 @@ def describe(config: DataConfig, prepared: Prepared) -> dict[str, Any]:
         "split": prepared.split,
         "contrasts": list(prepared.contrasts),
         "intensity": intensity_of(config, prepared).to_json(),
-        "mr_percentiles": {
-            str(p): float(v) for p, v in zip(cases[0].percentiles, np.median(mr, 0), strict=True)
-        },
+        "mr_percentiles": _percentiles(cases),
+        VOXELS: _voxels(cases),
         "along_z_mm": through_plane.correlation_lengths(cases),
         "seen": seen.ranges([case.record["seen"] for case in cases])
         | {

@@ -40,6 +40,8 @@ class Described(TypedDict):
     n4: NotRequired[bool]
     contrasts: NotRequired[list[str]]
     along_z_mm: NotRequired[Lengths | Positive | None]
+    mr_percentiles: NotRequired[dict[str, float]]
+    mr_voxels_sha256: NotRequired[dict[str, str]]
     seen: NotRequired[Seen | None]
 
 

@@ -1,5 +1,7 @@
 import itertools
 import re
+from operator import attrgetter
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ import pytest
 
 from sde_ct import VESDE, VPSDE
 from sde_ct.config import (
+    FAST_SAMPLERS,
+    SAMPLER_NAMES,
     AdversarialConfig,
     DataConfig,
     DiffusionConfig,
@@ -19,9 +23,9 @@ from sde_ct.config import (
 )
 from sde_ct.errors import InputError
 from sde_ct.evaluation.table import DIRECT, DISTILLED, DRAWN
-from sde_ct.methods import build_method, build_sampled
+from sde_ct.methods import build_method, build_sampled, build_sde
 from sde_ct.methods.diffusion import sample_time
-from sde_ct.methods.samplers import SAMPLERS, sampler_fn, with_evaluations
+from sde_ct.methods.samplers import MEAN, SAMPLERS, TABLE, sampler_fn, with_evaluations
 from sde_ct.runtime import parallel
 from sde_ct.sampling.keys import fold, sample_keys, slice_keys
 from sde_ct.training.state import example_keys, initialised
@@ -31,6 +35,8 @@ NETWORK = NetworkConfig(channels=8, multipliers=(1,), blocks=1, patch=2, groups=
 SAMPLING = SamplingConfig(
     ddpm_steps=4, em_steps=4, pc_steps=3, ode_rtol=0.1, ode_atol=0.1, fast_evaluations=5
 )
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+WITH_BUDGET = [row for row in TABLE if row.budget]  # all but adaptive samplers
 
 
 def experiment(method: str, kind: str = "vp") -> Experiment:
@@ -152,26 +158,61 @@ def test_every_sampler_draws_from_a_network(sampler, kind, batch):
     # The key belongs to the slice, not to its place in the batch.
     turned = draw(params, keys[::-1], batch.mr[::-1, None])
     np.testing.assert_allclose(turned.x[::-1], samples.x, atol=1e-4)
-    expected = {"ddpm": 4, "em": 4, "pc": 6}
-    expected |= dict.fromkeys(["ddim", "dpm", "dpm_sde", "unipc", "heun"], 5)
-    if sampler in expected:
-        np.testing.assert_array_equal(samples.nfe, expected[sampler])
+    settings = sampler_fn(sampler, config, build_sde(config)).keywords
+    if "steps" in settings:  # no adaptive sampler
+        evaluations = settings["steps"] * SAMPLERS[sampler].stages(SAMPLING)
+        np.testing.assert_array_equal(samples.nfe, evaluations + settings.get("denoise", False))
 
 
 def test_the_rows_of_tables_are_labels_of_samplers():
     assert set(DRAWN) - {DIRECT, DISTILLED} <= {sampler.label for sampler in SAMPLERS.values()}
 
 
-@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"ode"}))
-@pytest.mark.parametrize("evaluations", [23, 28])
-def test_a_sampler_keeps_to_its_evaluations(sampler, evaluations):
-    """Counted by the sampler itself; heun takes an odd number, pc a multiple of two."""
+def test_names_of_samplers_are_those_of_the_help_and_of_files():
+    assert tuple(sampler.name for sampler in TABLE) == SAMPLER_NAMES
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in SAMPLER_NAMES)
+    assert MEAN not in SAMPLER_NAMES
+    assert len({sampler.label for sampler in TABLE}) == len(TABLE)
+    fast = {row.name for row in WITH_BUDGET if "fast_evaluations" in row.budget(SAMPLING, 20)}
+    assert fast == {*FAST_SAMPLERS}
+
+
+@pytest.mark.parametrize("name", SAMPLER_NAMES)
+@pytest.mark.parametrize("page", ["samplers", "synthesis"])
+def test_every_sampler_is_in_the_documentation(name, page):
+    assert f"`{name}`" in (DOCS / f"{page}.md").read_text()
+
+
+@pytest.mark.parametrize("row", WITH_BUDGET, ids=attrgetter("name"))
+@pytest.mark.parametrize("further", [0, 5])
+def test_a_sampler_keeps_to_its_evaluations(row, further):
+    """Counted by the sampler itself: as many as fit, where a step takes several."""
     sde = VPSDE()
-    options = with_evaluations(SAMPLING, sampler, evaluations, sde)
-    run = sampler_fn(sampler, Experiment(sampling=options), sde)
+    evaluations = row.least(SAMPLING, sde) + further
+    options = with_evaluations(SAMPLING, row.name, evaluations, sde)
+    run = sampler_fn(row.name, Experiment(sampling=options), sde)
     samples = jax.jit(lambda: run(jax.random.key(0), sde, lambda x, t: -x, (1, 2)))()
-    odd, even = evaluations - 1 + evaluations % 2, evaluations - evaluations % 2
-    assert samples.nfe == {"heun": odd, "pc": even}.get(sampler, evaluations)
+    assert evaluations - row.stages(options) < samples.nfe <= evaluations
+
+
+@pytest.mark.parametrize("sde", [VPSDE(), VESDE()], ids=["vp", "ve"])
+@pytest.mark.parametrize("name", FAST_SAMPLERS)
+def test_the_fewest_evaluations_of_a_fast_solver_are_stable(name, sde):
+    """Data of unit scale and others: draws have at most twice their standard deviation.
+
+    Of 4000 draws it is known to 1.1 %. The margin is 16 %, with Heun's widest.
+    """
+    widths = jnp.array([0.1, 0.3, 1.0, 2.0])
+    least = SAMPLERS[name].least(SAMPLING, sde)
+    options = with_evaluations(SamplingConfig(), name, least, sde)
+    run = sampler_fn(name, Experiment(sampling=options), sde)
+
+    def score(x, t):
+        alpha, std = (value[:, None] for value in sde.marginal(t))
+        return -x / ((alpha * widths) ** 2 + std**2)
+
+    draws = jax.jit(lambda key: run(key, sde, score, (4000, 4)))(jax.random.key(0)).x
+    assert (draws.std(0) <= 2 * widths).all()
 
 
 def test_a_network_of_few_noise_levels_is_trained_and_sampled_there(batch):
@@ -223,7 +264,7 @@ def test_the_ode_ends_as_the_recipe_says(denoise):
     [
         ("ode", 9, "adaptive"),
         ("dpm", 1, "needs 2 or more"),
-        # With 12 the standard deviation of draws is 2 to 3 times the data's.
+        # With 12 data of twice the standard deviation are drawn 2.3 times too wide with VPSDE().
         ("heun", 12, "needs 13 or more"),
         # A step takes out g² dt of the noise: 2 ln(50 / 0.01) = 17.03 times std² dt for most t.
         # With t = dt it is 17.03 / (1 - exp(-17.03 dt)), which is 2 / dt for dt = 1 / 10.7.

@@ -9,7 +9,8 @@ import pytest
 
 from sde_ct.volumes.files import read_volume, write_volume
 
-from ..programs import call
+from .. import tiny
+from ..programs import call, listing
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,16 @@ def test_a_call_that_cannot_work_is_refused_in_a_sentence(fitted, flags, sentenc
     done = call("accept", f"--workdir={fitted[0]}", *flags)
     assert done.status == 2
     assert sentence in done.err
+
+
+def test_other_patients_with_the_names_of_the_training_are_refused(runs, tmp_path):
+    """Neither program may say of them that the network was trained on them."""
+    workdir = shutil.copytree(runs("diffusion"), tmp_path / "run")
+    others, before = tiny.prepared_phantoms(tmp_path, seed=1).folder, listing(workdir)
+    flags = [f"--workdir={workdir}", f"--data={others}", "--sampler=em", "--draws=3"]
+    for program in (["accept", "--fit"], ["calibrate"]):
+        assert call(*program, *flags).error == (
+            f"The MRs of 1PA001, 1PA002, 1PA003 in --data={others} are not those that the network "
+            "was trained on: give the data of its training."
+        )
+    assert listing(workdir) == before
