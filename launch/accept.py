@@ -11,9 +11,12 @@ directory. The fit holds for this checkpoint, sampler, number of draws and numbe
 --sct judges every volume of an output of launch/synthesize.py. It prints the verdict, and writes it
 to the volume's sidecar NAME.json and to acceptance/NAME.html. The exit status is 0 if all pass, and
 3 if one or more must be reviewed. With --range_limit=MM, a path length whose interval is wider than
-MM also needs a review. --mr gives the MRs of volumes that were synthesized before the fit.
+MM also needs a review. --mr gives the MRs of volumes that were synthesized before the fit. A volume
+that cannot be judged is refused with its reason while the others are judged; the exit status is
+then 2.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -98,17 +101,35 @@ def _fit() -> int:
 
 def _judge() -> int:
     from sde_ct.report.html.acceptance_page import save_page
-    from sde_ct.synthesis.judged_files import judge_folder
+    from sde_ct.synthesis.judged_files import JudgedFolder
     from sde_ct.synthesis.request import AcceptRequest
 
-    verdicts = judge_folder(
-        Path(WORKDIR.value), Path(SCT.value), MR.value, AcceptRequest(RANGE_LIMIT.value, save_page)
-    )
-    reviewed = False
-    for name, verdict in verdicts:
-        print(f"{name}:", *verdict.lines(), sep="\n")
-        reviewed |= bool(verdict.reasons)
-    return REVIEWED if reviewed else 0
+    asked = AcceptRequest(RANGE_LIMIT.value, save_page)
+    judge = JudgedFolder(Path(WORKDIR.value), Path(SCT.value), MR.value, asked)
+    refused, passed = dict(judge.refused), True
+    total = len({*refused, *judge.names})
+    for error in refused.values() if total > 1 else ():
+        print(f"refused: {error}", file=sys.stderr)
+    for name in judge.names:
+        try:
+            done = judge(name)
+        except InputError as error:
+            if total > 1:
+                print(f"refused: {error}", file=sys.stderr)
+            refused[name] = error
+            continue
+        passed &= done.passed
+        for warning in done.warnings:
+            print(f"warning: {name}: {warning}", file=sys.stderr)
+        print(done.sentence, *done.lines, sep="\n")
+    if refused and total == 1:
+        raise next(iter(refused.values()))
+    if refused:
+        raise InputError(
+            f"{len(refused)} of {total} inputs were refused ({', '.join(refused)}), and the other "
+            "volumes are judged."
+        )
+    return 0 if passed else REVIEWED
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def run(main: Callable[..., int | None], operand: str | None = None) -> NoReturn
             return _complain(f"{len(argv) - 1} arguments: give one {operand}")
         if not operand and len(argv) > 1:
             return _complain(f"argument {argv[1]!r} is not a flag: write --name=value")
-        if nan := _nan_flag():
-            return _complain(f"--{nan}=nan: give a number")
+        if wrong := _flag_that_is_not_finite():
+            return _complain(f"--{wrong}={flags.FLAGS[wrong].value}: give a finite number")
         logging.set_verbosity(logging.WARNING)  # otherwise Orbax logs every step of a save
         # Imports and traces make many objects that stay. Each garbage collection visits them. With
         # Python's threshold a start makes 200 collections, which take a quarter of a second.
@@ -99,12 +99,13 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.dont_write_bytecode = before
 
 
-def _nan_flag() -> str | None:
-    """The name of a flag that has bounds and is NaN, because absl 2.5 accepts NaN there."""
+def _flag_that_is_not_finite() -> str | None:
+    """The name of a flag that has a bound but no finite value: absl accepts NaN and infinity."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
-        bounded = getattr(flag.parser, "lower_bound", None) is not None
-        if bounded and isinstance(flag.value, float) and math.isnan(flag.value):
+        bounds = (getattr(flag.parser, f"{end}_bound", None) for end in ("lower", "upper"))
+        bounded = any(bound is not None for bound in bounds)
+        if bounded and isinstance(flag.value, float) and not math.isfinite(flag.value):
             return name
     return None
 

@@ -1,5 +1,6 @@
 """Read and apply the correction of a network's spread that launch/calibrate.py fitted."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from sde_ct.config import SamplingConfig
 from sde_ct.config_record import from_dict, to_dict
 from sde_ct.errors import InputError
+from sde_ct.synthesis.request import Request
 from sde_ct.synthesis.sidecar import differences
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
@@ -40,10 +42,21 @@ def read_calibration(path: Path) -> Recalibration:
 
 
 def correction_for(
-    workdir: Path, trained: Trained, sampler: str | None, draws: int
-) -> Recalibration:
-    """The correction in a work directory. Raises InputError if it is missing or does not fit."""
-    path = Path(workdir) / recalibration.NAME
+    request: Request, networks: Sequence[Trained], draws: int
+) -> Recalibration | None:
+    """The correction for a request; None if it asks for none.
+
+    Raises InputError if the correction is missing or does not fit the request.
+    """
+    if not request.calibrated:
+        return None
+    if (count := len(networks)) > 1:
+        raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
+    for flag in ("evaluations", "sde"):
+        if getattr(request, flag) is not None:
+            raise InputError(f"--calibrated needs the recipe's sampling: leave out --{flag}.")
+    trained, sampler = networks[0], request.sampler
+    path = Path(request.workdirs[0]) / recalibration.NAME
     if not trained.draws_differ(sampler):
         what = f"The sampler {sampler!r}" if sampler else f"A {trained.config.method}"
         raise InputError(f"{what} has no spread: leave out --calibrated.")

@@ -8,9 +8,17 @@ from typing import Any
 from sde_ct.errors import InputError
 from sde_ct.runtime.bars import bar, say
 from sde_ct.storage.versions import versions
-from sde_ct.synthesis import correction, outputs, planning, provenance
+from sde_ct.synthesis import correction, outputs, planning, provenance, series_verdicts
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
-from sde_ct.synthesis.judging import KEY, concluded, judging_for, kept
+from sde_ct.synthesis.judging import (
+    KEY,
+    concluded,
+    judging_for,
+    kept,
+    limit_of,
+    path_lengths,
+    warnings_of,
+)
 from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.request import Done, Request
 from sde_ct.synthesis.sidecar import VolumeOutputs
@@ -21,7 +29,6 @@ from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import load, with_budget, with_sde
 from sde_ct.synthesis.unlike import header_warnings
-from sde_ct.uncertainty.recalibration import Recalibration
 from sde_ct.volumes.dicom.identity import identity_of, new_identity
 from sde_ct.volumes.dicom.series import Series, open_series, require_same_frame
 from sde_ct.volumes.dicom.stack import require_perpendicular, slice_notes
@@ -46,7 +53,7 @@ class Job:
         self._networks, count = networks, len(networks)
         each = max(2, -(-10 // count)) if networks[0].draws_differ(sampler) else 1
         self._draws = count * each if request.draws is None else request.draws
-        self._correction = self._read_correction()
+        self._correction = correction.correction_for(request, networks, self._draws)
         asked = request, self._draws, self._correction
         self._measured = [m for m in (planning.rays_for(*asked), structures_for(*asked)) if m]
         self._judging = judging_for(request, networks, self._draws)
@@ -135,7 +142,7 @@ class Job:
         with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
             if results.are_complete():
                 return self._judged(Done(name, f"{name} is complete: nothing to do."))
-            others = list(further.values())
+            others, before = list(further.values()), results.record()
             drawn = self._synthesize(
                 mr,
                 case=name,
@@ -146,50 +153,60 @@ class Job:
                 progress=partial(_slices, name, self._draws // len(self._networks)),
             )
             ct = correction.apply(self._correction, drawn) if self._correction else drawn
+            # What an earlier call found in the header of the --study stays if none is given now.
+            earlier = () if opened else before.get("warnings") or ()
             details = {
                 "workdirs": list(request.workdirs),
                 "checkpoint": [network.chosen for network in self._networks],
                 "evaluations": ct.evaluations,
                 "versions": versions(),
                 "air_around_body": ct.air and {"above_-400_HU": ct.air[0], "mean_HU": ct.air[1]},
-                "warnings": [*doubts, *ct.warnings],
+                "warnings": list(dict.fromkeys([*earlier, *doubts, *ct.warnings])),
                 **({"notes": notes} if request.dicom or notes else {}),
             }
             joined = identity if request.dicom else None
             if self._judging:
                 record = self._judging.record(name, mr, drawn, others, unlike)
-                details[KEY] = kept(request.output / f"{name}.json", record)
+                details[KEY] = kept(before.get(KEY) or {}, record, opened is not None)
             lines: list[str] = []
 
             def write(stage: Path) -> None:
                 for one in measured:
                     lines.extend(one.write(stage, ct))
-                remark = self._remark(stage if request.rays else request.output, name, details)
+                remark = self._remark(stage, name, details, before)
+                if request.dicom:
+                    asked = request.output, name, results.paths, before
+                    details[series_verdicts.KEY] = series_verdicts.written(*asked, remark[0])
                 outputs.write(stage, name, ct, request.each, joined, request.axial, remark)
 
             results.put(write, details)
         sentence = f"{results.first}: {self._cost(ct)}."
-        warnings = (*doubts, *ct.warnings)
-        return self._judged(Done(name, sentence, warnings, tuple(notes), tuple(lines)))
+        return self._judged(Done(name, sentence, (), tuple(notes), tuple(lines)))
 
-    def _remark(self, folder: Path, name: str, details: dict[str, Any]) -> tuple[str, str]:
+    def _remark(
+        self, stage: Path, name: str, details: dict[str, Any], before: dict[str, Any]
+    ) -> tuple[str, str]:
         """A verdict in a few words and in a sentence for the CT series, or two empty strings.
 
-        `folder` holds the path lengths.
+        `stage` holds new path lengths if any were asked for; `before` is the sidecar until now.
         """
-        asked = self._request.accept
-        if not (self._judging and asked):
+        request = self._request
+        if not (self._judging and request.accept):
             return "", ""
-        verdict = self._judging.verdict(details[KEY], folder / planning.paths(name)[1], asked)
+        record = details[KEY]
+        limit = limit_of(record, request.accept)
+        new = stage / planning.paths(name)[1] if request.rays else None
+        rays = new or path_lengths(request.output, name, before, limit)
+        verdict = self._judging.verdict(record, rays, request.accept)
         return verdict.short, verdict.sentence
 
     def _judged(self, done: Done) -> Done:
-        """The result, with the verdict if one is asked for."""
-        asked = self._request.accept
-        if not (self._judging and asked):
-            return done
-        verdict = concluded(self._request.output, done.name, self._judging, asked)
-        return done._replace(lines=(*done.lines, *verdict.lines()), passed=not verdict.reasons)
+        """The result with the sidecar's warnings, and with the verdict if one is asked for."""
+        asked, folder = self._request.accept, self._request.output
+        if self._judging and asked:
+            verdict = concluded(folder, done.name, self._judging, asked)
+            done = done._replace(lines=(*done.lines, *verdict.lines()), passed=not verdict.reasons)
+        return done._replace(warnings=warnings_of(folder, done.name))
 
     def _further(self, source: Source, opened: Series | None) -> dict[str, Volume]:
         """The other MR contrasts by name; InputError if frames of reference differ."""
@@ -200,19 +217,6 @@ class Job:
                 require_same_frame(series, opened)
             found[name] = read_mr(series or path)
         return found
-
-    def _read_correction(self) -> Recalibration | None:
-        request = self._request
-        if not request.calibrated:
-            return None
-        if (count := len(self._networks)) > 1:
-            raise InputError(f"--calibrated takes one network, not {count}: leave it out.")
-        for flag in ("evaluations", "sde"):
-            if getattr(request, flag) is not None:
-                raise InputError(f"--calibrated needs the recipe's sampling: leave out --{flag}.")
-        return correction.correction_for(
-            Path(request.workdirs[0]), self._networks[0], request.sampler, self._draws
-        )
 
     def _cost(self, ct: SyntheticCT) -> str:
         of = f" of {len(self._networks)} networks" if len(self._networks) > 1 else ""

@@ -16,6 +16,8 @@ from sde_ct.storage.whole import read_json, write_json
 from sde_ct.synthesis.acceptance import Measurer, air_facts, settings, settings_facts
 from sde_ct.synthesis.planning import paths
 from sde_ct.synthesis.request import AcceptRequest, Request
+from sde_ct.synthesis.series_verdicts import contradictions
+from sde_ct.synthesis.sidecar import RESULTS
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained
 from sde_ct.uncertainty.ranges import RangeRow
@@ -73,17 +75,11 @@ class Judging(NamedTuple):
         facts = [*self.facts, *air_facts(ct), *(("header", sentence) for sentence in header)]
         return {"reference": self.digest, "features": features, "facts": facts}
 
-    def verdict(self, record: Record, rays: Path, asked: AcceptRequest) -> Verdict:
-        """The verdict by a record; `rays` is the file of the path lengths, if there is one."""
-        limit = limit_of(record, asked)
-        if limit is not None and not rays.exists():
-            raise InputError(
-                "--range_limit judges path lengths, and there are none: synthesize with --rays and "
-                "--target."
-            )
+    def verdict(self, record: Record, rays: Path | None, asked: AcceptRequest) -> Verdict:
+        """The verdict by a record; `rays` is the file of the path lengths if they are judged."""
         facts = [(name, sentence) for name, sentence in record["facts"]]
-        widths = _widths(rays) if limit is not None else []
-        return judge(self.reference, record["features"], facts, widths, limit)
+        widths = _widths(rays) if rays else []
+        return judge(self.reference, record["features"], facts, widths, limit_of(record, asked))
 
 
 def limit_of(record: Record, asked: AcceptRequest) -> float | None:
@@ -111,18 +107,25 @@ def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Ju
         return None
 
 
-def kept(sidecar: Path, record: Record) -> Record:
-    """The record, with the sidecar's verdict if that was made from the same figures."""
-    before = (read_json(sidecar).get(KEY) or {}) if sidecar.exists() else {}
+def kept(before: Record, record: Record, header_read: bool) -> Record:
+    """The record, with what an earlier one of the same volume holds besides.
+
+    The limit of path lengths stays. Header reasons stay if no header was read this time. The
+    verdict stays if it was made from the same figures.
+    """
     plain = json.loads(json.dumps(record))  # with lists in place of tuples, as in the file
-    same = all(before.get(key) == value for key, value in plain.items())
-    return before | record if same else record
+    if not header_read:
+        plain["facts"] += [fact for fact in before.get("facts", []) if fact[0] == "header"]
+    if all(before.get(key) == value for key, value in plain.items()):
+        return before | plain
+    return plain | {key: before[key] for key in ("range_limit_mm",) if key in before}
 
 
 def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -> Verdict:
     """Judge a volume by its sidecar; write the verdict to the sidecar and `acceptance/NAME.html`.
 
-    Raises InputError if the sidecar holds no figures by this reference.
+    Raises InputError if the sidecar holds no figures by this reference, or if the CT, its spread or
+    the path lengths that are judged are missing or were changed.
     """
     path = folder / f"{name}.json"
     sidecar = read_json(path)
@@ -133,7 +136,9 @@ def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -
             "before the fit: give launch/accept.py the MR too (--mr), or synthesize to another "
             "--output."
         )
-    verdict = judging.verdict(record, folder / paths(name)[1], asked)
+    require_ct(folder, name, sidecar)
+    rays = path_lengths(folder, name, sidecar, limit_of(record, asked))
+    verdict = judging.verdict(record, rays, asked)
     sidecar[KEY] = {key: record[key] for key in ("reference", "features", "facts")}
     sidecar[KEY] |= verdict.to_json() | {"range_limit_mm": limit_of(record, asked)}
     write_json(path, sidecar)
@@ -141,6 +146,53 @@ def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -
     page.parent.mkdir(exist_ok=True)
     asked.save_page(page, name, verdict, folder / "sct" / f"{name}.nii.gz", sidecar)
     return verdict
+
+
+def warnings_of(folder: Path, name: str) -> tuple[str, ...]:
+    """The warnings in a volume's sidecar, and one for each CT series with another verdict."""
+    sidecar = read_json(folder / f"{name}.json")
+    record = sidecar.get(KEY) or {}
+    limit, word = record.get("range_limit_mm"), record.get("verdict")
+    others = contradictions(folder, name, sidecar, word, limit) if word else ()
+    return (*(sidecar.get("warnings") or ()), *others)
+
+
+def require_ct(folder: Path, name: str, sidecar: Record) -> None:
+    """Raise InputError if the CT or its spread is missing, or is not the one that was written."""
+    for kind in ("sct", "sct_std"):
+        unchanged(folder, f"{kind}/{name}.nii.gz", sidecar)
+
+
+def path_lengths(folder: Path, name: str, sidecar: Record, limit: float | None) -> Path | None:
+    """The file of a volume's path lengths; None if no limit is set for them.
+
+    Raises InputError if there is a limit and the sidecar lists no such file, or as `unchanged`.
+    """
+    if limit is None:
+        return None
+    if rays := unchanged(folder, paths(name)[1], sidecar):
+        return rays
+    raise InputError(
+        f"{name} has no path lengths, which --range_limit judges: synthesize it with --rays and "
+        "--target."
+    )
+
+
+def unchanged(folder: Path, output: str, sidecar: Record) -> Path | None:
+    """The path of an output; None if the sidecar does not list it.
+
+    Raises InputError if the file is missing, or is not the one that was written.
+    """
+    path, digest = folder / output, (sidecar.get(RESULTS) or {}).get(output)
+    if digest is None:
+        return None
+    if not path.is_file():
+        raise InputError(f"{path} is missing: synthesize it again.")
+    if sha256(path) != digest:
+        raise InputError(
+            f"{path} has changed since it was written: move it elsewhere and synthesize it again."
+        )
+    return path
 
 
 def _widths(rays: Path) -> list[tuple[str, float]]:

@@ -77,6 +77,10 @@ class VolumeOutputs:
             raise
         self._move_into_place()
 
+    def record(self) -> Record:
+        """The content of the sidecar; empty if there is none. InputError if it is damaged."""
+        return _read(self._sidecar) or {}
+
     @property
     def first(self) -> Path:
         """The first output's path."""

@@ -121,17 +121,20 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
         began = saved[-1].get("init")
         if began is None:
             raise InputError(
-                f"{workdir} did not start from other weights: leave out --init, or give another "
-                "--workdir."
+                f"{workdir} did not start from other weights: leave out --init and --teacher, or "
+                "give another --workdir."
             )
         if began["workdir"] != str(Path(init).resolve()):
             raise InputError(
                 f"{workdir} started from the weights of {began['workdir']}, not of {init}: leave "
-                "out --init, or give another --workdir."
+                "out --init and --teacher, or give another --workdir."
             )
         return
     if Path(init).resolve() == Path(workdir).resolve():
-        raise InputError(f"--init={init} is the --workdir: give the folder of another training.")
+        raise InputError(
+            f"{init}, given as --init or --teacher, is the --workdir: give the folder of another "
+            "training."
+        )
     choose(init, "best")
     theirs, data = read_experiment(init)
     given, wanted = _shapes(theirs, tuple(data["size"])), _shapes(config, size)
@@ -141,8 +144,8 @@ def check_init(init: Path, workdir: Path, config: Experiment, size: tuple[int, i
     elif given != wanted:
         fields = _differences(theirs, config, "method", *SHAPE)
         raise InputError(
-            f"--init={init} holds the weights of a network of another shape "
-            f"({'; '.join(fields)}): give the same values here, or leave out --init."
+            f"{init}, given as --init or --teacher, holds the weights of a network of another "
+            f"shape ({'; '.join(fields)}): give the same values here, or leave the flag out."
         )
 
 

@@ -293,7 +293,7 @@ def test_the_batch_can_be_set_and_is_no_other_request(runs, mr_file, tmp_path, m
     usual = [f"--workdir={runs('cnn')}", f"--mr={mr_file}", f"--output={tmp_path / 'out'}"]
     assert call("synthesize", *usual, "--batch=2").status == 0 and asked == [2]
     assert "nothing to do" in call("synthesize", *usual).out
-    assert "flag --batch=0" in call("synthesize", *usual, "--batch=0").err
+    assert "--batch=0: " in call("synthesize", *usual, "--batch=0").err
 
 
 def test_shared_noise_gives_equal_slices_of_a_draw_for_equal_slices_of_the_mr(trained, mr_file):

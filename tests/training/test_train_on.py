@@ -118,11 +118,13 @@ def test_unfit_weights_are_refused_before_anything_is_written(runs, phantoms, tm
 def test_a_start_can_not_be_changed_later(runs, phantoms, tmp_path):
     config = tiny.experiment()
     before = listing(runs("diffusion"))
-    with pytest.raises(InputError, match=r"did not start from other weights: leave out --init"):
+    with pytest.raises(InputError, match=r"from other weights: leave out --init and --teacher"):
         tiny.train(config, phantoms, runs("diffusion"), init=tmp_path)
     assert listing(runs("diffusion")) == before
     tiny.train(config, phantoms, tmp_path / "run", init=runs("diffusion"), stop_at=1)
-    with pytest.raises(InputError, match=r"started from the weights of .*diffusion, not of .*gan"):
+    # In a recipe with a teacher, the flag that was given is called --teacher.
+    sentence = r"weights of .*diffusion, not of .*gan: leave out --init and --teacher, or"
+    with pytest.raises(InputError, match=sentence):
         tiny.train(config, phantoms, tmp_path / "run", init=runs("gan"))
 
 
