@@ -52,6 +52,12 @@ def judge_again(flags, out, *more):
     return call("accept", flags[0], f"--sct={out}", *more)
 
 
+def uids(folder):
+    """The UIDs of a series and of its images."""
+    images = [pydicom.dcmread(path, stop_before_pixels=True) for path in folder.iterdir()]
+    return {uid for image in images for uid in (image.SeriesInstanceUID, image.SOPInstanceUID)}
+
+
 def test_a_series_with_an_older_verdict_is_named_and_made_again(place, by_range):
     name, out, flags, rays = place
     done = call("synthesize", *flags, "--accept", "--dicom")
@@ -74,9 +80,11 @@ def test_a_series_with_an_older_verdict_is_named_and_made_again(place, by_range)
         done = call("synthesize", *words)
         assert "nothing to do" in done.out and stale in done.err
     assert stale in judge_again(flags, out).err
+    first = uids(out / "dicom" / name / "sct")
     shutil.rmtree(out / "dicom" / name / "sct")
     done = call("synthesize", *again)
     assert done.status == 3 and "carries" not in done.err
+    assert not first & uids(out / "dicom" / name / "sct")  # archives keep the first of two alike
     assert verdicts(out, name)[:2] == ("REVIEW", "REVIEW: range")
     assert "path lengths that are too uncertain" in verdicts(out, name)[2]
     # Another limit gives another verdict.

@@ -73,7 +73,8 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, labels: L
     header.update(identity.header)
     header.SOPClassUID, header.Modality = CTImageStorage, "CT"
     header.SeriesInstanceUID = derived_uid(
-        "series", joined(identity), "ct", place_hash(affine), voxel_sha256(array)
+        *("series", joined(identity), "ct", place_hash(affine), voxel_sha256(array)),
+        *(labels.description, labels.derivation),  # another verdict makes another series
     )
     header.SeriesNumber, header.SeriesDescription = labels.number, labels.description
     header.ImageType = ["DERIVED", "SECONDARY", plane(affine)]
