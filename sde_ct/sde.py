@@ -165,7 +165,8 @@ def reverse_sde(sde: SDE, score: ScoreFn) -> tuple[Velocity, Callable[[ArrayLike
     """
 
     def drift(x, t):
-        return sde.drift(x, t) - expand(sde.diffusion(t) ** 2, x) * score(x, t)
+        value = _of_shape(score(x, t), x)
+        return sde.drift(x, t) - expand(sde.diffusion(t) ** 2, x) * value
 
     return drift, sde.diffusion
 
@@ -174,9 +175,19 @@ def probability_flow(sde: SDE, score: ScoreFn) -> Velocity:
     """dx/dt = f - ½ g² ∇ log p, with the forward SDE's marginals (arXiv 2011.13456, eq. 13)."""
 
     def velocity(x, t):
-        return sde.drift(x, t) - 0.5 * expand(sde.diffusion(t) ** 2, x) * score(x, t)
+        value = _of_shape(score(x, t), x)
+        return sde.drift(x, t) - 0.5 * expand(sde.diffusion(t) ** 2, x) * value
 
     return velocity
+
+
+def _of_shape(value: Float[Array, "b *d"], x: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
+    """The value of a score. Raises InputError unless it has the shape of x; it would broadcast."""
+    if jnp.shape(value) != jnp.shape(x):
+        raise InputError(
+            f"score: must return the shape of x, {jnp.shape(x)}, but returned {jnp.shape(value)}."
+        )
+    return value
 
 
 def denoised(
@@ -184,7 +195,7 @@ def denoised(
 ) -> Float[Array, "b *d"]:
     """E[x(0) | x(t)] = (x + std² ∇ log p_t(x)) / alpha for t > 0 (Tweedie's formula)."""
     alpha, std = sde.marginal(t)
-    return (x + expand(std, x) ** 2 * score_value) / expand(alpha, x)
+    return (x + expand(std, x) ** 2 * _of_shape(score_value, x)) / expand(alpha, x)
 
 
 def clip_denoised(sde: SDE, score: ScoreFn, low: float, high: float) -> ScoreFn:

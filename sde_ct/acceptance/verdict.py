@@ -56,8 +56,11 @@ class Verdict:
 
     @property
     def short(self) -> str:
-        """The verdict and the name of its first reason."""
-        return f"{REVIEW}: {self.reasons[0].name}" if self.reasons else PASS
+        """The verdict and the name of its first reason, or of a fact that forbids to use the CT."""
+        if not self.reasons:
+            return PASS
+        facts = [one for one in self.reasons if one.weight is None and one.name in GROUPS[-1]]
+        return f"{REVIEW}: {(facts or self.reasons)[0].name}"
 
     @property
     def sentence(self) -> str:

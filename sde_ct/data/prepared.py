@@ -169,9 +169,14 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
     if not path.is_file():
         started = (folder / CASES).is_dir()  # by a preparation that was interrupted
         if folder.is_dir() and any(folder.iterdir()) and not started:
+            inside = [place.parent for place in sorted(folder.glob(f"*/{INDEX}"))]
+            instead = (
+                f"did you mean {inside[0]}?"
+                if inside
+                else "prepare its images with launch/prepare.py into a new folder, and give that"
+            )
             raise InputError(
-                f"{folder} is not a prepared data set, because it holds no {INDEX}: prepare its "
-                "images with launch/prepare.py into a new folder, and give that"
+                f"{folder} is not a prepared data set, because it holds no {INDEX}: {instead}"
             )
         raise InputError(f"{path} does not exist: run launch/prepare.py --output={folder} first")
     try:

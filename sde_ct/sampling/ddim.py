@@ -5,7 +5,7 @@ from jaxtyping import Array, Key
 
 from sde_ct.errors import InputError
 from sde_ct.sampling.chain import Step, descend
-from sde_ct.sampling.time_grid import Grid, uniform_log_snr
+from sde_ct.sampling.time_grid import Grid, times_of, uniform_log_snr
 from sde_ct.sde import SDE, denoised, expand, root, standard_normal
 from sde_ct.types import Samples, ScoreFn
 
@@ -42,4 +42,6 @@ def ddim(
             x_s = x_s + expand(scale, x) * standard_normal(step.keys, shape)
         return x_s, memory
 
-    return descend(key, sde, score, shape, grid(sde, steps), update, nfe=steps, denoise=denoise)
+    return descend(
+        key, sde, score, shape, times_of(grid, sde, steps), update, nfe=steps, denoise=denoise
+    )

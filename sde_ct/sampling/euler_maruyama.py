@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sde_ct.sampling.chain import Step, descend
-from sde_ct.sampling.time_grid import Grid, uniform_time
+from sde_ct.sampling.time_grid import Grid, times_of, uniform_time
 from sde_ct.sde import SDE, expand, reverse_sde, standard_normal
 from sde_ct.types import Samples, ScoreFn
 
@@ -24,7 +24,9 @@ def euler_maruyama(
     def update(x, step: Step, memory):
         return euler_maruyama_step(sde, score, x, step), memory
 
-    return descend(key, sde, score, shape, grid(sde, steps), update, nfe=steps, denoise=denoise)
+    return descend(
+        key, sde, score, shape, times_of(grid, sde, steps), update, nfe=steps, denoise=denoise
+    )
 
 
 def euler_maruyama_step(

@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 
 from sde_ct.errors import InputError
 from sde_ct.sampling.chain import Step, descend
-from sde_ct.sampling.time_grid import Grid, karras
+from sde_ct.sampling.time_grid import Grid, karras, times_of
 from sde_ct.sde import SDE, denoised, expand, root, standard_normal
 from sde_ct.types import Samples, ScoreFn
 
@@ -65,4 +65,6 @@ def heun(
         y = y + h * (first + second) / 2
         return expand(sde.marginal(step.s)[0], x) * y, memory
 
-    return descend(key, sde, score, shape, grid(sde, steps), update, nfe=2 * steps, denoise=denoise)
+    return descend(
+        key, sde, score, shape, times_of(grid, sde, steps), update, nfe=2 * steps, denoise=denoise
+    )

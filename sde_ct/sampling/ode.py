@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from sde_ct.errors import InputError
 from sde_ct.sampling.chain import all_finite
 from sde_ct.sampling.keys import fold, sample_keys
+from sde_ct.sampling.time_grid import check_end
 from sde_ct.sde import SDE, denoised, probability_flow
 from sde_ct.types import Samples, ScoreFn
 
@@ -33,7 +35,12 @@ def probability_flow_ode(
       rtol, atol: each element's error in a step stays below atol + rtol |x|.
       end: the time of the last step, in (0, 1).
       max_steps: the number of steps after which a sample fails.
+
+    Raises InputError for an `end` or tolerances outside of their ranges.
     """
+    check_end(end)
+    if any(isinstance(one, int | float) and not one >= 0 for one in (rtol, atol)):
+        raise InputError(f"rtol, atol: must be at least 0, got {rtol} and {atol}.")
     import diffrax  # takes a second to import, and no other sampler needs it
 
     flow = probability_flow(sde, score)

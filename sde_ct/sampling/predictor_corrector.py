@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 from sde_ct.sampling.chain import Step, descend
 from sde_ct.sampling.euler_maruyama import euler_maruyama_step
 from sde_ct.sampling.keys import fold
-from sde_ct.sampling.time_grid import Grid, uniform_time
+from sde_ct.sampling.time_grid import Grid, times_of, uniform_time
 from sde_ct.sde import SDE, expand, standard_normal
 from sde_ct.types import Samples, ScoreFn
 
@@ -70,4 +70,6 @@ def predictor_corrector(
 
     corrected = steps if corrector_first else steps - 1
     nfe = steps + corrected * corrector_steps
-    return descend(key, sde, score, shape, grid(sde, steps), update, nfe=nfe, denoise=denoise)
+    return descend(
+        key, sde, score, shape, times_of(grid, sde, steps), update, nfe=nfe, denoise=denoise
+    )

@@ -16,9 +16,20 @@ from sde_ct.sde import SDE
 Grid = Callable[[SDE, int], Float[Array, " steps+1"]]
 
 
+def times_of(grid: Grid, sde: SDE, steps: int) -> Float[Array, " steps+1"]:
+    """The times of a grid. Raises InputError if they are not `steps` + 1."""
+    times = grid(sde, steps)
+    if jnp.shape(times) != (steps + 1,):
+        raise InputError(
+            f"grid: must give {steps + 1} times for steps={steps}, gave {jnp.shape(times)}."
+        )
+    return times
+
+
 def uniform_time(sde: SDE, steps: int, *, end: float = 1e-3) -> Float[Array, " steps+1"]:
     """Equal steps in t; `end` in [0, 1)."""
     _check(steps)
+    check_end(end, zero=True)
     return jnp.linspace(1.0, end, steps + 1)
 
 
@@ -85,9 +96,16 @@ def karras(
 def _uniform_in(forward: Callable, inverse: Callable, sde: SDE, steps: int, end: float) -> Array:
     """Equal steps in `forward` of the noise level std / alpha."""
     _check(steps)
+    check_end(end)
     first, last = forward(sde.noise_ratio(1.0)), forward(sde.noise_ratio(end))
     times = sde.time(inverse(jnp.linspace(first, last, steps + 1)))
     return times.at[0].set(1.0).at[-1].set(end)
+
+
+def check_end(end: float, *, zero: bool = False) -> None:
+    """Raise InputError if `end` is a number outside of (0, 1), or of [0, 1) with `zero`."""
+    if isinstance(end, int | float) and not (0 < end < 1 or (zero and end == 0)):
+        raise InputError(f"end: must be between 0 and 1, got {end}.")
 
 
 def _check(steps: int) -> None:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from sde_ct.sampling.chain import Step, descend
-from sde_ct.sampling.time_grid import Grid, uniform_log_snr
+from sde_ct.sampling.time_grid import Grid, times_of, uniform_log_snr
 from sde_ct.sde import SDE, denoised, expand
 from sde_ct.types import Samples, ScoreFn
 
@@ -56,6 +56,6 @@ def unipc(
 
     zero = jnp.zeros(shape)
     return descend(
-        key, sde, score, shape, grid(sde, steps), update, nfe=steps, denoise=denoise,
+        key, sde, score, shape, times_of(grid, sde, steps), update, nfe=steps, denoise=denoise,
         memory=(zero, jnp.ones(shape[0]), zero),
     )  # fmt: skip

@@ -69,7 +69,7 @@ def require_outside(arguments: Sequence[str], output: Path) -> None:
             if place.is_dir() and place.resolve() in above:
                 raise InputError(
                     f"--output={output} lies in {place}, whose files are read as MRs: give an "
-                    "output beside it."
+                    "output outside of the patients' folders."
                 )
 
 

@@ -167,6 +167,7 @@ def test_tissue_in_the_air_is_named_once_and_after_what_the_mr_shows(fitted):
     names = [reason.name for reason in verdict.reasons]
     assert names[:2] == ["header", "body"] and names.count("air") == 1
     assert next(one for one in verdict.reasons if one.name == "air").sentence == "Tissue."
+    assert verdict.short == "REVIEW: air"  # in the list of series, it must not be used
 
 
 def test_facts_and_a_limit_of_the_range_need_no_threshold(fitted):

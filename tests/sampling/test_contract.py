@@ -292,6 +292,36 @@ def test_no_steps_are_refused(sampler, nfe, steps, gaussian):
 
 
 @every_sampler
+def test_a_score_of_another_shape_is_refused(sampler):
+    """It would broadcast, and the samples would be finite."""
+    with pytest.raises(InputError, match=r"score: must return the shape of x, \(3, 2\), but .*1\)"):
+        sampler(jax.random.key(0), SDE, lambda x, t: -x[:, :1], (3, 2))
+
+
+@pytest.mark.parametrize(
+    "sampler", [ddim, dpm_solver, euler_maruyama, heun, predictor_corrector, unipc]
+)
+def test_a_grid_of_another_length_is_refused(sampler, gaussian):
+    """`nfe` would count evaluations that were not made."""
+    run = partial(sampler, jax.random.key(0), SDE, gaussian(0.3, 0.5).score(SDE), (2,), steps=9)
+    with pytest.raises(InputError, match=r"grid: must give 10 times for steps=9, gave \(6,\)"):
+        run(grid=lambda sde, steps: uniform_time(sde, 5))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"end": 0.0}, "end: must be between 0 and 1, got 0.0"),
+        ({"rtol": -1.0}, "rtol, atol: must be at least 0, got -1.0"),
+        ({"atol": float("nan")}, "rtol, atol: must be at least 0, got .* and nan"),
+    ],
+)
+def test_ranges_of_the_ode_are_checked(options, sentence, gaussian):
+    with pytest.raises(InputError, match=sentence):
+        probability_flow_ode(jax.random.key(0), SDE, gaussian(0.3, 0.5).score(SDE), (2,), **options)
+
+
+@every_sampler
 def test_a_wrong_number_of_keys_is_refused(sampler, gaussian):
     with pytest.raises(InputError, match="one for each of the 3 samples"):
         sampler(jax.random.split(jax.random.key(0), 2), SDE, gaussian(0.3, 0.5).score(SDE), (3, 2))

@@ -45,8 +45,10 @@ def save_page(
         f"<td>{'none' if most is None else f'{most:.0f}'}</td></tr>"
         for tissue, (mae, most) in verdict.errors.items()
     )
+    facts = {one.name for one in verdict.reasons if one.weight is None}
     weights = "".join(
-        f"<tr><td>{escape(REASONS[key])}</td><td>{weight:.2f}</td></tr>"
+        f"<tr><td>{escape(REASONS[key])}</td>"
+        f"<td>{weight:.2f}{' and a fact, see the reasons' if key in facts else ''}</td></tr>"
         for key, weight in sorted(verdict.weights.items(), key=lambda one: -one[1])
     )
     warnings = "".join(f"<li>{escape(text)}</li>" for text in sidecar.get("warnings", []))

@@ -41,6 +41,8 @@ def test_a_prepared_set_as_input_is_refused(cohort, tmp_path):
     )
     assert done.status == 2 and "data is a prepared data set: give the folder of images" in done.err
     assert not (tmp_path / "d").exists()
+    with pytest.raises(InputError, match=r"is not a prepared data set.*did you mean .*/data\?"):
+        read_prepared(tmp_path)
 
 
 def test_sides_are_kept_where_a_patient_is_added(cohort, tmp_path):
