@@ -16,7 +16,7 @@ from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
 COST = flags.DEFINE_bool("cost", True, "Also estimate the cost, which takes some seconds.")
-RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "ddpm.py"
+RECIPE = Path(__file__).resolve().parent.parent / "configs" / "gold_atlas" / "residual.py"
 
 
 def main(path: str) -> int:

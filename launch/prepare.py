@@ -129,8 +129,8 @@ def main() -> None:
         output,
         source=SOURCE.value,
         split=split,
-        spacing=_pair("spacing", SPACING.value, float),
-        size=_pair("size", SIZE.value, int),
+        spacing=_pair("spacing", SPACING.value, float, "y,x"),
+        size=_pair("size", SIZE.value, int, "h,w"),
         crop_to_body=CROP_TO_BODY.value,
         register=REGISTER.value,
         n4=N4.value,
@@ -176,13 +176,13 @@ def _cases() -> list:
     return find_cases(SOURCE.value, INPUT.value, patterns, t1=T1.value)
 
 
-def _pair(name: str, texts: list[str], number: type) -> tuple | None:
+def _pair(name: str, texts: list[str], number: type, order: str) -> tuple | None:
     try:
         values = tuple(number(text) for text in texts)
     except ValueError:
         values = ()
     if texts and len(values) not in (1, 2):
-        raise InputError(f"--{name}={','.join(texts)}: give one number, or two as y,x")
+        raise InputError(f"--{name}={','.join(texts)}: give one number, or two as {order}")
     return (values * 2)[:2] if values else None
 
 

@@ -120,7 +120,7 @@ FLAGS = {
     "two splits": (["--test=bert", "--validation=bert"], "patient bert is in"),
     "stranger": (["--test=carl"], "patient carl is not in the data"),
     "nobody trains": (["--test=anna,bert"], "no patient is left for training"),
-    "size": (["--size=large"], "--size=large: give one number, or two as y,x"),
+    "size": (["--size=large"], "--size=large: give one number, or two as h,w"),
     "existing": (["--output=EMPTY"], "exists: choose another output"),
     "t1": (["--t1"], "--t1 works only with --source=gold_atlas: leave it out"),
     "no tag": (["--choose=TE=90"], "--choose=TE=90: write a DICOM keyword and its value"),

@@ -102,5 +102,5 @@ def test_another_demo_in_the_same_folder_is_refused(prepared, flags, sentence):
 def test_a_seed_that_would_be_taken_for_another_is_refused(program, seed):
     """JAX's keys hold 32 bits: 2**32 gives the draws of 0, and 2**63 a traceback."""
     done = call(program, f"--seed={seed}", "--nonsense")  # which ends it if the seed does not
-    assert done.status != 0 and f"flag --seed={seed}" in done.err, done.err
+    assert done.status != 0 and f"error: --seed={seed}: give an integer" in done.err, done.err
     assert "Traceback" not in done.err

@@ -110,7 +110,7 @@ def _together(series: dict[str, list[Slice]], folder: Path) -> Iterator[Finding]
             yield refused(problem)
         else:
             for doubt in doubts(images):
-                what, _, fix = doubt.rpartition("; ")
+                what, _, fix = doubt.rpartition(": ")
                 yield warning(what, fix)
 
 

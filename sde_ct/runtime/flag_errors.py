@@ -13,6 +13,9 @@ VALUES = (
     (r"invalid literal for int\(\).*", "give a whole number"),
     (r"could not convert string to float.*", "give a number"),
     (r"\(?'?Non-boolean argument to boolean flag.*", "give true or false"),
+    (r"\S+ is not (an )?integer", "give an integer"),  # the bounds follow
+    (r"\S+ is not (a )?number", "give a number"),
+    (r"\S+ is not a ", "give a "),
 )
 MISSING = re.compile(r"flag --([\w.]+)=None: Flag --[\w.]+ must have a value other than None\.?")
 UNKNOWN = re.compile(r"Unknown command line flag '([^']*)'\.?(?: Did you mean: (.*?) ?\?)?")

@@ -70,8 +70,8 @@ def test_uids_of_their_own_are_warned_of_in_a_whole_sentence(tmp_path, keyword):
         (finding,) = found.findings
         assert found.is_volume and finding.severity == "warning" and found.files == 7
         assert finding.what.startswith(f"each of its 7 files has a {keyword} of its own")
-        assert finding.what.endswith("description agree")
-        assert finding.fix == "check that all of them belong to it"
+        assert finding.what.endswith("as some anonymisers write")
+        assert finding.fix == "check that all of them belong to one series"
 
 
 def test_compression_that_can_be_read_is_no_fault(tmp_path):

@@ -195,7 +195,7 @@ def test_a_structure_called_body_stops_nothing(cohort):
     usual = [f"--prediction={cohort / 'sct'}", f"--reference={cohort / 'ref'}"]
     usual += [f"--export-dose={cohort / 'dose'}", f"--structures={cohort / 'oar'}"]
     done = call("evaluate", *usual, f"--output={cohort / 'out'}")
-    assert done.status == 0 and "oar/b/body.nii.gz, because BODY is the name" in done.err
+    assert done.status == 0 and "oar/b/body.nii.gz, because the name BODY is reserved" in done.err
     names = ["BODY.mha", "Rectum.mha"]
     assert sorted(p.name for p in (cohort / "dose/b/structures").iterdir()) == names
     assert len(json.loads((cohort / "out/metrics.json").read_text())["cases"]) == 2

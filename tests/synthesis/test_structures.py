@@ -111,7 +111,10 @@ def test_a_folder_with_the_body_alone_holds_no_structure(synthesize, folder, tmp
     given.mkdir(parents=True)
     shutil.copy(folder / path.stem / "bladder.nii.gz", given / "BODY.nii.gz")
     error = synthesize(f"--structures={given.parent}")[0].error
-    assert "holds no structure that lies in" in error and "BODY is the name of the body" in error
+    assert (
+        "holds no structure that lies in" in error
+        and "the name BODY is reserved for the body mask" in error
+    )
     assert not (tmp_path / "out").exists()
 
 
