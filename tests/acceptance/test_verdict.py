@@ -240,6 +240,12 @@ def test_a_ct_with_too_little_bone_has_a_larger_predicted_error():
     assert body[0] / body[1] == pytest.approx(95 / 60, rel=0.1)
 
 
+def test_a_single_validation_patient_with_a_small_error_leaves_examples():
+    """All others err ten times as much, so none lies within the usual limit."""
+    fitted = fit([patient(n) for n in range(30)], [], [patient(100, error=6.0)])
+    assert 0 < fitted.features(patient(200))["error_body"] < 12
+
+
 def test_strong_alterations_do_not_set_the_weights():
     """Errors grow with the square root of the spread, and in strong alterations as its square."""
     usual = [patient(n, spread=60 * 1.01**n, error=60 * 1.01 ** (n / 2)) for n in range(30)]
