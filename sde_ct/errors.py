@@ -1,5 +1,7 @@
 """The exceptions that a user of the programs sees, as one sentence each."""
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Input that cannot be used: one clear sentence naming the file or field and the fix.
@@ -18,3 +20,8 @@ class Interrupted(Exception):
     def __init__(self, sentence: str, signal: int):
         super().__init__(sentence)
         self.signal = signal
+
+
+def first_of(names: Sequence[str], most: int = 8) -> str:
+    """The names for a message, of which it shows at most this many."""
+    return ", ".join(names[:most]) + ", …" * (len(names) > most)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, first_of
 from sde_ct.storage.records import Limit
 
 SPLITS = ("train", "validation", "test")
@@ -99,6 +99,5 @@ def parse_share(text: str, patients: Sequence[str]) -> Share:
     except ValueError:
         unknown = next(name for name in names if name not in patients)
         alike = [name for name in patients if name.startswith(unknown)]
-        near = alike or list(patients)
-        some = ", ".join(near[:8]) + ", …" * (len(near) > 8)
-        raise InputError(f"patient {unknown} is not in the data: give one of {some}") from None
+        near = first_of(alike or list(patients))
+        raise InputError(f"patient {unknown} is not in the data: give one of {near}") from None

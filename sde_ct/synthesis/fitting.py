@@ -11,15 +11,13 @@ from sde_ct.acceptance.fit import FEWEST, fit
 from sde_ct.acceptance.patient import Measured, errors
 from sde_ct.acceptance.reference import Reference
 from sde_ct.data.prepared import Prepared, PreparedCase
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, first_of
 from sde_ct.runtime.bars import say
 from sde_ct.synthesis.acceptance import Measurer, air_facts, settings
 from sde_ct.synthesis.synthesizer import Synthesizer
 from sde_ct.synthesis.trained import Trained
 from sde_ct.training.data import other_patients
 from sde_ct.volumes.volume import Volume
-
-LISTED = 5  # patients that a message names
 
 
 def fit_acceptance(
@@ -107,9 +105,8 @@ def require_data_of(trained: Trained, prepared: Prepared, *unseen: str) -> None:
     hold none of the training patients.
     """
     if others := other_patients(trained.data, prepared):
-        named = ", ".join(others[:LISTED]) + ", …" * (len(others) > LISTED)
         raise InputError(
-            f"The MRs of {named} in --data={prepared.folder} are not those that the network was "
+            f"The MRs of {first_of(others)} in --data={prepared.folder} are not those that the network was "
             "trained on: give the data of its training."
         )
     seen = set(trained.data["split"]["train"])

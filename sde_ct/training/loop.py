@@ -57,7 +57,8 @@ def train(
       InputError: the input can't be used, `workdir` holds another training, the last checkpoint
         can't be written, or the training diverged: it skipped more updates than
         `config.training.skip_limit` or the last ones, or its last validation loss is not finite.
-      Interrupted: SIGTERM or Ctrl-C came; the last finished step is saved.
+      Interrupted: SIGTERM or Ctrl-C came. The last finished step was saved, unless the message says
+        that this failed.
     """
     validate(config)
     workdir = Path(workdir)

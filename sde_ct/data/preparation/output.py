@@ -10,11 +10,10 @@ from typing import Any
 
 from sde_ct.data.prepared import CASES, INDEX
 from sde_ct.data.split import Split
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, first_of
 from sde_ct.storage.whole import read_json, write_json
 
 REQUEST = "request.json"
-LISTED = 8  # a message names at most this many patients
 
 
 def claim(output: Path, request: dict[str, Any]) -> bool:
@@ -82,10 +81,9 @@ def require_all(output: Path, names: Collection[str]) -> None:
     held = index_of(output).get("cases")
     missing = sorted(set(held) - set(names)) if isinstance(held, dict) else []
     if missing:
-        some = ", ".join(missing[:LISTED]) + ", …" * (len(missing) > LISTED)
         raise InputError(
             f"{output} holds {len(missing)} patient{'s' * (len(missing) > 1)} that this command "
-            f"leaves out ({some}): give one --input with all patients, or another --output"
+            f"leaves out ({first_of(missing)}): give one --input with all patients, or another --output"
         )
 
 
