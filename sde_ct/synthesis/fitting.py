@@ -106,8 +106,8 @@ def require_data_of(trained: Trained, prepared: Prepared, *unseen: str) -> None:
     """
     if others := other_patients(trained.data, prepared):
         raise InputError(
-            f"The MRs of {first_of(others)} in --data={prepared.folder} are not those that the network was "
-            "trained on: give the data of its training."
+            f"The MRs of {first_of(others)} in --data={prepared.folder} are not those that the "
+            "network was trained on: give the data of its training."
         )
     seen = set(trained.data["split"]["train"])
     for part in unseen:

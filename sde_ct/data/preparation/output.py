@@ -83,7 +83,8 @@ def require_all(output: Path, names: Collection[str]) -> None:
     if missing:
         raise InputError(
             f"{output} holds {len(missing)} patient{'s' * (len(missing) > 1)} that this command "
-            f"leaves out ({first_of(missing)}): give one --input with all patients, or another --output"
+            f"leaves out ({first_of(missing)}): give one --input with all patients, or another "
+            "--output"
         )
 
 
