@@ -61,7 +61,7 @@ def fit_errors(
     errs more. The network has seen these patients, so only the validation patients set the
     intercept (by their median) and the bound (split-conformal, see `conformal.tolerance`).
     """
-    # At least half of the examples stay, though the validation patients err less.
+    # At least half of the examples stay, even where the validation patients err less.
     usual = np.asarray(true) <= max(FAR * np.max(validation_true), np.median(true))
     examples = [one for one, near in zip(examples, usual, strict=True) if near]
     y = np.log(np.maximum(np.asarray(true)[usual], 1e-6))

@@ -56,7 +56,7 @@ class Verdict:
 
     @property
     def short(self) -> str:
-        """The verdict and the name of its first reason, or of a fact that forbids its use."""
+        """PASS, or REVIEW with its first reason or a fact that forbids the use of the CT."""
         if not self.reasons:
             return PASS
         facts = [one for one in self.reasons if one.weight is None and one.name in GROUPS[-1]]

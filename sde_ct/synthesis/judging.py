@@ -108,7 +108,7 @@ def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Ju
 
 
 def kept(before: Record, record: Record, header_read: bool) -> Record:
-    """The record, with what an earlier one of the same volume holds besides.
+    """The record, completed by an earlier record of the same volume.
 
     The limit of path lengths stays. Header reasons stay if no header was read this time. The
     verdict stays if it was made from the same figures.

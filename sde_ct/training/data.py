@@ -18,7 +18,7 @@ from sde_ct.errors import InputError
 from sde_ct.types import Batch
 
 VOXELS = "mr_voxels_sha256"  # in the record of a prepared patient, and by patient in `describe`
-ALIKE = 1e-3  # difference of percentiles between versions of the preparation, of their maximum
+ALIKE = 1e-3  # largest relative difference of percentiles that versions of the preparation make
 
 
 def intensity_of(config: DataConfig, prepared: Prepared) -> Intensity:
