@@ -8,7 +8,8 @@ test patients' voxels that the intervals cover before and after the correction. 
 for this sampler, this number of draws and this checkpoint.
 
 --rays=0,90 --targets=DIR also fits bounds of the water-equivalent path lengths (mm) from these
-gantry angles to the targets DIR/<patient>.nii.gz, on the MRs' grids. Without --targets the rays
+gantry angles to the targets DIR/<patient>.nii.gz, masks on the MRs' grids, or DIR/<patient>.dcm,
+RTSTRUCT files. If these hold several ROIs, --targets=DIR:ROI names one. Without --targets the rays
 lead to the centre of each body. launch/synthesize.py --rays --calibrated prints these bounds.
 
 --structures=DIR also fits bounds of the mean HU of the structures in DIR/<patient>/: masks on the
@@ -43,7 +44,10 @@ RAYS = flags.DEFINE_list(
     "rays", [], "Gantry angles in degrees (IEC 61217, couch at 0) whose path lengths get bounds."
 )
 TARGETS = flags.DEFINE_string(
-    "targets", None, "Folder of target masks by patient. Default: the centre of the body."
+    "targets",
+    None,
+    "Folder of masks or RTSTRUCT files by patient, as DIR or DIR:ROI. Default: the centre of the "
+    "body.",
 )
 STRUCTURES = flags.DEFINE_string(
     "structures",
@@ -132,23 +136,17 @@ def _require_usable(trained, prepared) -> None:
     require_data_of(trained, prepared, "validation", "test")
 
 
-def _targets(prepared) -> dict[str, Path]:
+def _targets(prepared) -> dict[str, str]:
     """The targets by patient. Every validation patient must have one that can be used."""
-    from sde_ct.volumes.named import volumes_in
-    from sde_ct.volumes.target import read_target
+    from sde_ct.volumes.target import find_target, read_target, targets_in
 
-    if not Path(TARGETS.value).is_dir():
-        raise InputError(f"--targets={TARGETS.value} is no folder: give the folder of the masks.")
-    targets = volumes_in(Path(TARGETS.value))
+    targets = targets_in(TARGETS.value, "targets")
     for case in prepared.of("validation"):
-        if case.id not in targets:
-            raise InputError(
-                f"{TARGETS.value} holds no target for {case.id}: name it {case.id}.nii.gz."
-            )
+        find_target(TARGETS.value, case.id, "targets")
     for part in ("validation", "test"):
         for case in prepared.of(part):
             if case.id in targets:
-                read_target(str(targets[case.id]), case.volume("mr"), case.id)
+                read_target(targets[case.id], case.volume("mr"), case.id)
     return targets
 
 
@@ -158,8 +156,9 @@ def _structures(prepared) -> dict[str, dict]:
     Every validation patient must have a folder of structures; a test patient without one is left
     out.
     """
-    from sde_ct.volumes.structures import structures_on
+    from sde_ct.volumes.structures import require_structures, structures_on
 
+    require_structures(Path(STRUCTURES.value), [c.id for c in prepared.of("validation")])
     measured: dict[str, dict] = {}
     for part in ("validation", "test"):
         for case in prepared.of(part):
@@ -222,7 +221,7 @@ def _ranges(draws, case, mr, plan, target):
     return ranges_in(
         draws,
         mr,
-        read_target(str(target), mr, case.id) if target else body_mask(mr),
+        read_target(target, mr, case.id) if target else body_mask(mr),
         plan,
         name=case.id,
         ct=case.volume("ct").array,

@@ -77,7 +77,7 @@ _RAYS = flags.DEFINE_list(
     "rays", [], "Gantry angles in degrees (IEC 61217, couch at 0) of rays, for --draws."
 )
 _TARGET = flags.DEFINE_string(
-    "target", None, "Target of the rays: a mask, RTSTRUCT[:ROI], or a folder of masks by case."
+    "target", None, "Target of the rays: a mask, RTSTRUCT[:ROI], or a folder of either by case."
 )
 _STOPPING_POWER = flags.DEFINE_string(
     "stopping_power",
@@ -129,7 +129,7 @@ def main() -> None:
     cases = [case for files in matched.values() for case in files.cases]
     structures = Path(_STRUCTURES.value) if _STRUCTURES.value else None
     planning = Planning(plan, _TARGET.value or "", structures)
-    planning.require_targets(cases)
+    planning.require_files(cases)
     exports = {}
     if _EXPORT.value:
         exports, left_out = dose.plan_exports(Path(_EXPORT.value), structures, cases)
@@ -167,7 +167,7 @@ def main() -> None:
         safe = [exports[name] for name in names if name not in doubtful]
         left_out = dose.export_files(Path(_EXPORT.value), safe)
         print(*(f"not exported: {one}\n" for one in left_out), sep="", end="", file=sys.stderr)
-    others = reference, mask, spread, structures, Path(_TARGET.value or "")
+    others = reference, mask, spread, *planning.places()
     places = [path for path in (*methods.values(), *others, *draws) if path]
     refused, doubts = (
         [one | {"reason": without_parents(one["reason"], places)} for one in those]

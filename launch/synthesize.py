@@ -113,7 +113,7 @@ RAYS = flags.DEFINE_list(
 TARGET = flags.DEFINE_string(
     "target",
     None,
-    "Target of the rays: a mask on the MR's grid, RTSTRUCT[:ROI], or a folder of masks by NAME.",
+    "Target of the rays: a mask on the MR's grid, RTSTRUCT[:ROI], or a folder of either by NAME.",
 )
 STOPPING_POWER = flags.DEFINE_string(
     "stopping_power",
@@ -187,35 +187,33 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
         raise InputError("--range_limit judges path lengths: add --accept and --rays.")
     choices = parse_choices(CHOOSE.value)
     plan = plan_of_flags(RAYS.value, STOPPING_POWER.value, target=TARGET.value)
-    job = Job(
-        Request(
-            workdirs=tuple(WORKDIR.value),
-            output=Path(OUTPUT.value),
-            sampler=SAMPLER.value,
-            draws=DRAWS.value,
-            evaluations=EVALUATIONS.value,
-            sde=SDE.value,
-            seed=SEED.value,
-            batch=BATCH.value,
-            mask=Path(MASK.value) if MASK.value else None,
-            calibrated=CALIBRATED.value,
-            each=SAVE_DRAWS.value,
-            dicom=dicom,
-            axial=AXIAL.value,
-            choices=choices,
-            patient_id=PATIENT_ID.value.strip(),
-            study=Path(STUDY.value) if STUDY.value else None,
-            checkpoint=CHECKPOINT.value,
-            rays=RayRequest(plan, TARGET.value, save_fan) if plan else None,
-            structures=Path(STRUCTURES.value) if STRUCTURES.value else None,
-            accept=AcceptRequest(RANGE_LIMIT.value, save_page) if ACCEPT.value else None,
-        )
+    request = Request(
+        workdirs=tuple(WORKDIR.value),
+        output=Path(OUTPUT.value),
+        sampler=SAMPLER.value,
+        draws=DRAWS.value,
+        evaluations=EVALUATIONS.value,
+        sde=SDE.value,
+        seed=SEED.value,
+        batch=BATCH.value,
+        mask=Path(MASK.value) if MASK.value else None,
+        calibrated=CALIBRATED.value,
+        each=SAVE_DRAWS.value,
+        dicom=dicom,
+        axial=AXIAL.value,
+        choices=choices,
+        patient_id=PATIENT_ID.value.strip(),
+        study=Path(STUDY.value) if STUDY.value else None,
+        checkpoint=CHECKPOINT.value,
+        rays=RayRequest(plan, TARGET.value, save_fan) if plan else None,
+        structures=Path(STRUCTURES.value) if STRUCTURES.value else None,
+        accept=AcceptRequest(RANGE_LIMIT.value, save_page) if ACCEPT.value else None,
     )
+    job = Job(request)
     for line in job.lines():
         say(line)
     sources = find_contrasts(MR.value, job.contrasts, choices, Path(OUTPUT.value))
-    if len(sources) > 1:
-        _require_for_many(len(sources))
+    request.require_fitting(sources)
     mine = sources[jax.process_index() :: jax.process_count()]
     refused, passed = {}, True
     for source in bar(mine, unit="volume", disable=len(mine) == 1):
@@ -232,18 +230,6 @@ def _synthesize() -> tuple[dict[str, InputError], int, bool]:
         for line in (*(f"note: {note}" for note in done.notes), done.sentence, *done.lines):
             say(line)
     return refused, len(mine), passed
-
-
-def _require_for_many(count: int) -> None:
-    """Raise InputError for a flag that is for a single MR."""
-    for flag in (MASK, TARGET):
-        if flag.value and not Path(flag.value).is_dir():
-            raise InputError(
-                f"--{flag.name}={flag.value} is one {flag.name} for {count} MRs: give a folder."
-            )
-    for flag in (PATIENT_ID, STUDY):
-        if flag.value:
-            raise InputError(f"--{flag.name} is for one MR: give one --mr, not {count}.")
 
 
 if __name__ == "__main__":

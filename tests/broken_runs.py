@@ -402,7 +402,11 @@ SYNTHESIZE = {
         "lie on different grids",
         voxels(MR, lambda a: (a > a.mean()).astype("u1")[1:], "m.nii.gz"),
     ),
-    "a folder without the mask": ("--mask={root}/e", "holds 0 masks called bert", folder("e")),
+    "a folder without the mask": (
+        "--mask={root}/e",
+        "--mask=.*/e holds no mask for bert",
+        folder("e"),
+    ),
     "draws of no randomness": ("--draws=3", "always gives the same CT; give 1"),
     "a file as output": ("", "out is a file: give a folder as --output", text("out", "precious")),
     "somebody's CT in the place": (
@@ -458,7 +462,27 @@ SYNTHESIZE = {
         "t.csv does not begin with the line HU,RSP",
         text("t.csv", "-1000,0\n0,1\n"),
     ),
-    "no target there": (DRAWN + RAYS, "t.nii.gz does not exist: give a mask"),
+    "no target there": (DRAWN + RAYS, "--target=.*t.nii.gz does not exist: give a mask"),
+    "no target there for two": (
+        DRAWN + RAYS + " --mr={in}",
+        "--target=.*t.nii.gz does not exist: give a mask",
+    ),
+    "targets of others": (
+        DRAWN + "--mr={in} --rays=90 --target={root}/e",
+        "--target=.*/e holds no target for anna, bert: name each mask or RTSTRUCT file after its",
+        folder("e"),
+    ),
+    "no structures there": (DRAWN + "--structures={root}/e", "--structures=.*/e is no folder"),
+    "structures of others": (
+        DRAWN + "--structures={in}/anna",
+        "--structures=.*/anna holds no folder for bert: put the masks or RTSTRUCT files of each",
+    ),
+    "no masks there": ("--mr={in} --mask={root}/e", "--mask=.*/e does not exist: give a mask"),
+    "masks of others": (
+        "--mr={in} --mask={root}/e",
+        "--mask=.*/e holds no mask for anna, bert: name each mask after its MR",
+        folder("e"),
+    ),
     "an MR as target": (DRAWN + "--rays=90 --target={mr}", "mr.nii.gz is no mask"),
     "an empty target": (
         DRAWN + RAYS,
@@ -560,14 +584,31 @@ EVALUATE = {
         "--prediction={sct} --draws={root}/d " + RAYS,
         "t.nii.gz is one target for 2 cases",
         lambda r: [
-            voxels(f"sct/{n}.nii.gz", lambda a: a, f"d/{n}_0{i}.nii.gz")(r)
+            voxels(f"sct/{n}.nii.gz", lambda a: a, to)(r)
             for n in ("anna", "bert")
-            for i in range(2)
+            for to in (f"d/{n}_00.nii.gz", f"d/{n}_01.nii.gz", "t.nii.gz")
         ],
     ),
+    "no target there": (
+        BERT + "--draws={root}/d --rays=90 --target={root}/t:PTV",
+        "--target=.*/t:PTV does not exist: give a mask, or an RTSTRUCT file",
+        draws(2),
+    ),
+    "no structures there": (
+        BERT + "--draws={root}/d --structures={root}/o",
+        "--structures=.*/o is no folder: give one that holds, for each case, a folder",
+        draws(2),
+    ),
+    "structures of others": (
+        BERT + "--export-dose={root}/x --structures={in}/anna",
+        "--structures=.*/anna holds no folder for bert: put the masks or RTSTRUCT files of each",
+    ),
+    "no predictions there": ("--prediction={root}/e", "--prediction=.*/e does not exist: check"),
+    "no masks there": (BERT + "--mask={root}/e", "--mask=.*/e does not exist: check"),
+    "no draws there": (BERT + "--draws={root}/e", "--draws=.*/e does not exist: check"),
     "no target of that case": (
         BERT + "--draws={root}/d --rays=90 --target={root}/t",
-        "t holds no target for bert",
+        "--target=.*/t holds no target for bert: name each mask or RTSTRUCT file after its case",
         lambda r: (draws(2)(r), (r / "t").mkdir()),
     ),
     "rays where a table lies": (
@@ -613,9 +654,15 @@ CALIBRATE = {
     "a table without rays": ("--stopping_power=matrad", "--stopping_power works only with --rays"),
     "a gantry angle of 400": ("--rays=0,400", "'400' is no gantry angle: give degrees from 0"),
     "a file as targets": ("--rays=0 --targets={mr}", "mr.nii.gz is no folder: give the folder"),
+    "no targets there": ("--rays=0 --targets={root}/t", "--targets=.*/t does not exist: give a"),
+    "no structures there": ("--structures={root}/o", "--structures=.*/o is no folder: give one"),
+    "structures of others": (
+        "--structures={in}",
+        "--structures=.*/in holds no folder for 1PA004: put the masks or RTSTRUCT files of each",
+    ),
     "no target of a patient": (
         "--rays=0 --targets={root}/t",
-        "t holds no target for 1PA004: name it 1PA004.nii.gz",
+        "--targets=.*/t holds no target for 1PA004: name it 1PA004.nii.gz",
         folder("t"),
     ),
     "an empty target": (

@@ -67,15 +67,18 @@ def match_cases(
         InputError: a path is missing, there is no prediction, or one file is given for several
             predictions.
     """
-    for path in (prediction, reference, mask, spread, draws):
+    flags = {"prediction": prediction, "reference": reference, "mask": mask}
+    for flag, path in (flags | {"spread": spread, "draws": draws}).items():
         if path is not None and not path.exists():
-            raise InputError(f"{path} does not exist: check the path.")
+            raise InputError(f"--{flag}={path} does not exist: check the path.")
     if draws is not None and not draws.is_dir():
-        raise InputError(f"{draws} is a file: give the folder of all draws.")
+        raise InputError(f"--draws={draws} is a file: give the folder of all draws.")
     alone = {stem_of(prediction) or prediction.name: [prediction]}
     predictions = files_by_name(prediction) if prediction.is_dir() else alone
     if not predictions:
-        raise InputError(f"{prediction} holds no predictions: it needs files <case>.nii.gz.")
+        raise InputError(
+            f"--prediction={prediction} holds no predictions: it needs files <case>.nii.gz."
+        )
     given = {"ct": reference, "mask": mask, "spread": spread}
     places = {kind: place for kind, place in given.items() if place is not None}
     for kind, place in places.items():

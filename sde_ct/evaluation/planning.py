@@ -6,16 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import DrawnCase
 from sde_ct.evaluation.matching import CaseFiles
 from sde_ct.uncertainty.judgement import Judged
 from sde_ct.uncertainty.ranges import target_ranges
 from sde_ct.uncertainty.ray_plan import RayPlan
 from sde_ct.uncertainty.structures import StructureMean, structure_mean
-from sde_ct.volumes.named import volumes_in
-from sde_ct.volumes.structures import find_structures, frame_of, read_masks
-from sde_ct.volumes.target import read_target
+from sde_ct.volumes.structures import (
+    find_structures,
+    frame_of,
+    read_masks,
+    require_structures,
+)
+from sde_ct.volumes.target import find_target, path_of, read_target, require_targets
 from sde_ct.volumes.volume import Volume
 
 
@@ -24,7 +27,7 @@ class Planning(NamedTuple):
 
     Attributes:
         plan: the rays; None for none.
-        target: the rays' target in a form that `read_target` reads, or a folder of masks by case.
+        target: the rays' target as in `find_target`.
         structures: a folder with a folder of masks or RTSTRUCT files for each case; None for none.
     """
 
@@ -32,13 +35,18 @@ class Planning(NamedTuple):
     target: str
     structures: Path | None
 
-    def require_targets(self, cases: Sequence[CaseFiles]) -> None:
-        """Raise InputError if one target is given for several cases."""
-        count = len({case.name for case in cases})
-        if self.plan and count > 1 and not Path(self.target).is_dir():
-            raise InputError(
-                f"--target={self.target} is one target for {count} cases: give a folder of masks."
-            )
+    def require_files(self, cases: Sequence[CaseFiles]) -> None:
+        """Raise InputError as `require_targets` and `require_structures`."""
+        names = sorted({case.name for case in cases})
+        if self.plan and names:
+            require_targets(self.target, names)
+        if self.structures and names:
+            require_structures(self.structures, names)
+
+    def places(self) -> list[Path]:
+        """The files and folders that messages may name."""
+        targets = [Path(self.target), path_of(self.target)] if self.plan else []
+        return [*targets, *([self.structures] if self.structures else [])]
 
     def __call__(self, files: CaseFiles, judged: Judged, drawn: DrawnCase) -> Judged:
         """The scores of a case with its path lengths and structures.
@@ -69,14 +77,7 @@ class Planning(NamedTuple):
 
     def target_of(self, files: CaseFiles, ct: Volume) -> Volume:
         """The target of a case on the grid of its CT."""
-        given = self.target
-        if Path(given).is_dir():
-            masks = volumes_in(Path(given))
-            if files.name not in masks:
-                raise InputError(
-                    f"{given} holds no target for {files.name}: name it {files.name}.nii.gz."
-                )
-            given = str(masks[files.name])
+        given = find_target(self.target, files.name)
         return read_target(given, ct, str(files.reference), frame_of(files.reference))
 
     def _structures(

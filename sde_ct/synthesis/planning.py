@@ -9,7 +9,7 @@ from sde_ct.errors import InputError
 from sde_ct.storage.whole import write_json
 from sde_ct.synthesis.request import Measured, RayRequest, Request
 from sde_ct.synthesis.sidecar import differences
-from sde_ct.synthesis.sources import Source, find_mask
+from sde_ct.synthesis.sources import Source
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.uncertainty import recalibration
 from sde_ct.uncertainty.range_bounds import RangeBounds
@@ -17,7 +17,7 @@ from sde_ct.uncertainty.range_table import csv_text, lines, record
 from sde_ct.uncertainty.ranges import TargetRanges, target_ranges
 from sde_ct.uncertainty.ray_plan import PlanRecord, RayPlan
 from sde_ct.uncertainty.recalibration import Recalibration
-from sde_ct.volumes.target import read_target
+from sde_ct.volumes.target import find_target, read_target
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
 UNCALIBRATED = (
@@ -36,11 +36,9 @@ class Planned(NamedTuple):
     def of(self, source: Source, name: str, mr: Volume, frame: str) -> Measured:
         """The path lengths of one volume; `name` is the name of its results.
 
-        Raises InputError as `read_target`.
+        Raises InputError as `find_target` and `read_target`.
         """
-        given = self.request.target
-        if Path(given).is_dir():
-            given = str(find_mask(Path(given), source))
+        given = find_target(self.request.target, source.name)
         target = read_target(given, mr, source.name, frame)
         rays = self.request.plan.to_json() | {"target_sha256": voxel_sha256(target.array)}
         return Measured(paths(name), {"rays": rays}, partial(self._write, name, mr, target))

@@ -1,19 +1,23 @@
 """The request for a synthesis, and the result for one volume."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sde_ct.errors import InputError
+from sde_ct.synthesis.sources import Source, require_masks
 from sde_ct.uncertainty.ray_plan import RayPlan
 from sde_ct.volumes.dicom.choice import Choice
+from sde_ct.volumes.structures import require_structures
+from sde_ct.volumes.target import require_targets
 
 
 class RayRequest(NamedTuple):
     """A request for path lengths to a target."""
 
     plan: RayPlan
-    target: str  # as in `read_target`, or a folder of masks
+    target: str  # as in `find_target`
     save_fan: Callable[..., Any]  # `report.rays.save_fan`; synthesis does not import reports
 
 
@@ -48,6 +52,19 @@ class Request:
     rays: RayRequest | None = None  # path lengths that are measured in the draws
     structures: Path | None = None  # holds a folder NAME of structures for each MR
     accept: AcceptRequest | None = None  # judge whether the CT passes or must be reviewed
+
+    def require_fitting(self, sources: Sequence[Source]) -> None:
+        """Raise InputError if a path does not exist, or a setting is not for these volumes."""
+        names = [source.name for source in sources]
+        for flag, value in (("patient_id", self.patient_id), ("study", self.study)):
+            if value and len(names) > 1:
+                raise InputError(f"--{flag} is for one MR: give one --mr, not {len(names)}.")
+        if self.mask:
+            require_masks(self.mask, names)
+        if self.rays:
+            require_targets(self.rays.target, names)
+        if self.structures:
+            require_structures(self.structures, names)
 
 
 class Measured(NamedTuple):

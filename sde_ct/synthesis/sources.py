@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, first_of
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.series import Series, open_series
 from sde_ct.volumes.dicom.slice import may_be_dicom, read_header
@@ -73,14 +73,36 @@ def require_outside(arguments: Sequence[str], output: Path) -> None:
                 )
 
 
+def require_masks(masks: Path, names: Sequence[str]) -> None:
+    """Raise InputError if --mask can't hold the masks of the volumes of these names.
+
+    It can't if it does not exist, is one mask for several volumes, or is a folder without a mask of
+    any volume.
+    """
+    if not masks.exists():
+        raise InputError(
+            f"--mask={masks} does not exist: give a mask, an RTSTRUCT file, or a folder of masks."
+        )
+    if not masks.is_dir():
+        if len(names) > 1:
+            raise InputError(
+                f"--mask={masks} is one mask for {len(names)} MRs: give a folder with one for each."
+            )
+    elif not _is_series(masks) and not set(names) & {case_name(p) for p in _images_in(masks)}:
+        raise InputError(
+            f"--mask={masks} holds no mask for {first_of(names)}: name each mask after its MR, "
+            f"such as {names[0]}.nii.gz."
+        )
+
+
 def find_mask(masks: Path, source: Source) -> Path:
     """The mask of one volume: the given file or series, or the file with the volume's name.
 
     Raises InputError if the folder `masks` does not hold exactly one file of that name.
     """
-    if not masks.is_dir() or any(_is_slice(p) for p in masks.iterdir()):
+    if not masks.is_dir() or _is_series(masks):
         return masks
-    named = [p for p in masks.iterdir() if image_stem(p) and case_name(p) == source.name]
+    named = [path for path in _images_in(masks) if case_name(path) == source.name]
     if len(named) != 1:
         raise InputError(
             f"{masks} holds {len(named)} masks called {source.name}: it must hold one, such as "
@@ -163,6 +185,14 @@ def _one_per_series(sources: Sequence[Source], choices: Sequence[Choice]) -> lis
                 covered |= beside
         kept.append(source)
     return kept
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if image_stem(path)]
+
+
+def _is_series(folder: Path) -> bool:
+    return any(_is_slice(path) for path in folder.iterdir())
 
 
 def _is_slice(file: Path) -> bool:

@@ -80,11 +80,6 @@ def structures_for(request: Request, draws: int, fitted: Recalibration | None) -
     """
     if request.structures is None:
         return None
-    if not request.structures.is_dir():
-        raise InputError(
-            f"--structures={request.structures} is no folder: give one that holds a folder NAME of "
-            "masks or RTSTRUCT files for each MR."
-        )
     if draws < 2:
         raise InputError(
             "--structures measures the spread of mean HU, and a single draw has none: give --draws "

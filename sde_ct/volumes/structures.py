@@ -1,11 +1,11 @@
 """Read the structures of a patient from masks and RTSTRUCT files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sde_ct.errors import InputError
+from sde_ct.errors import InputError, first_of
 from sde_ct.volumes.dicom.rtstruct import Roi, is_structure_set, rasterise, read_structures
 from sde_ct.volumes.dicom.series import open_series
 from sde_ct.volumes.dicom.slice import printable
@@ -30,6 +30,20 @@ class Contours(NamedTuple):
 
 
 Structure = Path | Contours  # a mask file, or contours
+
+
+def require_structures(folder: Path, cases: Sequence[str]) -> None:
+    """Raise InputError if --structures is no folder, or holds no folder for any of these cases."""
+    if not folder.is_dir():
+        raise InputError(
+            f"--structures={folder} is no folder: give one that holds, for each case, a folder of "
+            "masks or RTSTRUCT files."
+        )
+    if not any((folder / case).is_dir() for case in cases):
+        raise InputError(
+            f"--structures={folder} holds no folder for {first_of(cases)}: put the masks or "
+            f"RTSTRUCT files of each case into a folder of its name, such as {folder / cases[0]}."
+        )
 
 
 def find_structures(

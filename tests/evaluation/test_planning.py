@@ -40,6 +40,7 @@ def write(path, array):
 
 
 TARGET = block(8, 7, 2)
+PLANNED = {"PTV": TARGET, "Bladder": block(4, 4, 1)}
 
 
 @pytest.fixture
@@ -172,3 +173,21 @@ def test_a_case_without_a_target_is_refused_and_the_others_are_not(place):
     assert finished.status == 0
     assert "holds no target for bert: name it bert.nii.gz" in finished.err
     assert "bert" not in (place / "out/rays.csv").read_text()
+
+
+def test_contours_are_targets_by_case(place):
+    rois = {name: contours(Volume(mask, AFFINE, "mask")) for name, mask in PLANNED.items()}
+    (place / "plans").mkdir()
+    for name in ("anna", "bert"):
+        plan = structures(Invented("ID-4711", "Doe^Jane"), "Plan", "CT", rois, {})
+        save_all(place / "plans", [plan], [1])
+        (place / "plans/RTSTRUCT00001.dcm").rename(place / f"plans/{name}.dcm")
+    assert evaluate(place, "--rays=0", f"--target={place / 'plans'}:PTV").status == 0
+    masks = evaluate(place, "--rays=0", f"--target={place / 'targets'}", out="masks")
+    assert masks.status == 0
+    assert (place / "out/rays.csv").read_bytes() == (place / "masks/rays.csv").read_bytes()
+    (place / "plans/bert.dcm").write_text("no structures")
+    finished = evaluate(place, "--rays=0", f"--target={place / 'plans'}:PTV", out="one")
+    assert finished.status == 0 and "bert.dcm is damaged or not DICOM" in finished.err
+    told = (place / "one/metrics.json").read_text()  # without the folders of this machine
+    assert "plans/bert.dcm is damaged" in told and str(place) not in told

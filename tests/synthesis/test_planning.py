@@ -121,11 +121,11 @@ def test_targets_of_several_mrs_lie_in_a_folder(runs, phantoms, patient, tmp_pat
     usual = [f"--workdir={runs('diffusion')}", f"--mr={mr}", "--sampler=em", "--draws=2"]
     usual += [f"--mr={other.folder / 'mr.nii.gz'}", f"--output={tmp_path / 'out'}", "--rays=90"]
     error = call("synthesize", *usual, f"--target={folder / 'target.nii.gz'}").error
-    assert "target.nii.gz is one target for 2 MRs: give a folder" in error
+    assert "target.nii.gz is one target for 2 cases: give a folder" in error
     (tmp_path / "targets").mkdir()
     shutil.copy(folder / "target.nii.gz", tmp_path / "targets" / f"{patient[0]}.nii.gz")
     finished = call("synthesize", *usual, f"--target={tmp_path / 'targets'}")
-    assert finished.status == 2 and f"holds 0 masks called {other.id}" in finished.err
+    assert finished.status == 2 and f"holds no target for {other.id}" in finished.err
     assert (tmp_path / "out" / "rays" / f"{patient[0]}.csv").exists()
 
 

@@ -94,7 +94,8 @@ def test_what_cannot_be_measured_is_refused(synthesize, folder, tmp_path):
     error = synthesize("--structures=nowhere")[0].error
     assert "--structures=nowhere is no folder" in error
     assert "a single draw has none" in synthesize(f"--structures={folder}", "--draws=1")[0].error
-    (tmp_path / "none").mkdir()
+    path = synthesize("--structures=nowhere")[1]
+    (tmp_path / "none" / path.stem).mkdir(parents=True)
     done, path = synthesize(f"--structures={tmp_path / 'none'}")
     assert f"none/{path.stem} holds no structures: put a mask" in done.error
     empty = shutil.copytree(folder, tmp_path / "empty") / path.stem / "sacrum.nii.gz"
@@ -140,7 +141,7 @@ def test_patients_without_structures_are_refused_before_they_are_synthesized(
     without = shutil.copytree(folder, tmp_path / "without")
     shutil.rmtree(without / validation.id)
     error = call("calibrate", *usual, f"--structures={without}").error
-    assert f"{validation.id} holds no structures" in error
+    assert f"{without} holds no folder for {validation.id}" in error
     assert not (workdir / recalibration.NAME).exists()
 
 

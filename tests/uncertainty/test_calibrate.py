@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from sde_ct.lab.comparison import held_out
+from sde_ct.lab.phantom.delineations import contours
+from sde_ct.lab.phantom.dicom import Invented, save_all, structures
 from sde_ct.synthesis import Synthesizer, load
 from sde_ct.synthesis.planning import ranges_in
 from sde_ct.uncertainty import recalibration
@@ -163,6 +165,25 @@ def test_path_lengths_get_bounds_that_cover_the_fitted_patient(with_rays, phanto
     assert bounds.surface.half_width == pytest.approx(scores[~ranges.central].max())
     assert "With 1 validation patient, at least 50 % of new patients' values" in done.out
     assert "path length to the target's centre" in done.out and "In 1 test patient, " in done.out
+
+
+def test_targets_of_contours_give_the_bounds_of_their_masks(
+    runs, phantoms, targets, with_rays, tmp_path
+):
+    for path in targets.iterdir():
+        mask = read_volume(path, "mask")
+        rois = {"PTV": contours(mask), "Rest": contours(mask.with_array(1 - mask.array))}
+        save_all(tmp_path, [structures(Invented("ID", "Doe^Jane"), "Plan", "MR", rois, {})], [1])
+        (tmp_path / "RTSTRUCT00001.dcm").rename(tmp_path / path.name.replace(".nii.gz", ".dcm"))
+    workdir = shutil.copytree(runs("diffusion"), tmp_path / "run")
+    usual = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em"]
+    flags = [f"--draws={DRAWS}", "--coverage=0.5", GANTRY]
+    error = call("calibrate", *usual, *flags, f"--targets={tmp_path}").error
+    assert "holds 2 ROIs: end the target with ':'" in error
+    done = call("calibrate", *usual, *flags, f"--targets={tmp_path}:PTV")
+    assert done.status == 0, done.err
+    bounds, others = (recalibration.read(p / recalibration.NAME) for p in (workdir, with_rays[0]))
+    assert bounds.path_lengths == others.path_lengths
 
 
 def test_a_synthesis_prints_and_draws_the_calibrated_bounds(with_rays, synthesized):

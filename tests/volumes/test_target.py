@@ -7,7 +7,7 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.delineations import contours
 from sde_ct.lab.phantom.dicom import Invented, save_all, structures
-from sde_ct.volumes.target import read_target
+from sde_ct.volumes.target import find_target, read_target, require_targets, targets_in
 from sde_ct.volumes.volume import Volume, reordered
 
 OWNER = Invented("ID-4711", "Doe^Jane")
@@ -47,9 +47,12 @@ def test_a_target_lies_on_the_grid_of_the_image(plans, given):
 
 
 REFUSED = {
-    "gone": ("none.nii.gz", "none.nii.gz does not exist: give a mask, or an RTSTRUCT file"),
+    "gone": ("none.nii.gz", "--target=.*none.nii.gz does not exist: give a mask, or an RTSTRUCT"),
     "a folder": ("", "is a folder: give a mask"),
-    "no ROI named": ("RTSTRUCT00001.dcm", "holds 2 ROIs: .*Its ROIs: 'PTV: 1', 'Rectum'"),
+    "no ROI named": (
+        "RTSTRUCT00001.dcm",
+        "holds 2 ROIs: end the target with .*: 'PTV: 1', 'Rectum'",
+    ),
     "an unknown ROI": ("RTSTRUCT00001.dcm:GTV", "holds 0 ROIs 'GTV': .*'PTV: 1', 'Rectum'"),
     "an ROI of a mask": ("t.nii.gz:PTV", "is no RTSTRUCT and has no ROI 'PTV'"),
     "text": ("text.nii.gz", "text.nii.gz is damaged"),
@@ -78,3 +81,33 @@ def test_what_is_refused(plans, case):
 def test_contours_in_another_frame_of_reference_are_refused(plans):
     with pytest.raises(InputError, match="another frame of reference than the MR"):
         read_target(f"{plans}/RTSTRUCT00002.dcm", MR, "the MR", OWNER.frame("another MR"))
+
+
+def test_a_folder_holds_masks_and_contours_by_case(plans):
+    (plans / "t.nii.gz").rename(plans / "anna.nii.gz")
+    (plans / "RTSTRUCT00001.dcm").rename(plans / "bert.dcm")
+    for given, case in ((f"{plans}", "anna"), (f"{plans}:PTV: 1", "bert")):
+        target = read_target(find_target(given, case), MR, "the MR", OWNER.frame("MR"))
+        np.testing.assert_array_equal(target.array, box(3).array)
+    alone = f"{plans / 'bert.dcm'}:PTV: 1"
+    assert targets_in(f"{plans}:PTV: 1")["bert"] == find_target(alone, "anyone") == alone
+    with pytest.raises(InputError, match=r"--targets=.*a:b holds no target for carl: name it carl"):
+        find_target(f"{plans}", "carl", "targets")
+    with pytest.raises(InputError, match="end the target with ':' and the name of one of its ROIs"):
+        read_target(find_target(f"{plans}", "bert"), MR, "the MR")
+    (plans / "anna.dcm").touch()
+    with pytest.raises(InputError, match=r"anna.nii.gz and .*anna.dcm are both 'anna': rename one"):
+        find_target(f"{plans}", "bert")
+
+
+def test_a_target_that_fits_no_case_is_refused_at_once(plans):
+    require_targets(f"{plans}", ["t", "carl"])  # one case may lack its target
+    require_targets(f"{plans}/RTSTRUCT00001.dcm:Rectum", ["carl"])
+    for given, cases, sentence in (
+        (f"{plans}/none", ["carl", "dora"], "--target=.*none does not exist: give a mask, or an"),
+        (":PTV", ["carl"], "--target=:PTV does not exist"),
+        (f"{plans}", ["carl", "dora"], "--target=.* holds no target for carl, dora: name each .*"),
+        (f"{plans}/t.nii.gz", ["carl", "dora"], "is one target for 2 cases: give a folder"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            require_targets(given, cases)
