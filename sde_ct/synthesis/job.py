@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ct.errors import InputError
-from sde_ct.runtime.bars import bar, say
+from sde_ct.runtime.bars import bar
 from sde_ct.storage.versions import versions
 from sde_ct.synthesis import correction, outputs, planning, provenance, series_verdicts
 from sde_ct.synthesis.ensemble import DeepEnsemble, require_alike
@@ -21,7 +21,7 @@ from sde_ct.synthesis.judging import (
 )
 from sde_ct.synthesis.masks import mask_of
 from sde_ct.synthesis.request import Done, Request
-from sde_ct.synthesis.sidecar import VolumeOutputs
+from sde_ct.synthesis.sidecar import VolumeOutputs, volume_locked
 from sde_ct.synthesis.sources import Source, find_mask
 from sde_ct.synthesis.structures import structures_for
 from sde_ct.synthesis.study import identity_in, open_study
@@ -139,7 +139,7 @@ class Job:
             series=series,
             added={key: value for one in measured for key, value in one.record.items()},
         )
-        with results.locked(lambda holder: say(f"{name}: waiting for {holder} to finish it.")):
+        with volume_locked(request.output, name):
             if results.are_complete():
                 return self._judged(Done(name, f"{name} is complete: nothing to do."))
             others, before = list(further.values()), results.record()
@@ -180,8 +180,8 @@ class Job:
                 outputs.write(stage, name, ct, request.each, joined, request.axial, remark)
 
             results.put(write, details)
-        sentence = f"{results.first}: {self._cost(ct)}."
-        return self._judged(Done(name, sentence, (), tuple(notes), tuple(lines)))
+            sentence = f"{results.first}: {self._cost(ct)}."
+            return self._judged(Done(name, sentence, (), tuple(notes), tuple(lines)))
 
     def _remark(
         self, stage: Path, name: str, details: dict[str, Any], before: dict[str, Any]

@@ -16,7 +16,7 @@ from sde_ct.storage.records import Count, Limit, built
 from sde_ct.storage.whole import read_json, write_json
 from sde_ct.synthesis.judging import KEY, Judging, concluded, kept, require_ct, warnings_of
 from sde_ct.synthesis.request import AcceptRequest, Done
-from sde_ct.synthesis.sidecar import RESULTS
+from sde_ct.synthesis.sidecar import RESULTS, volume_locked
 from sde_ct.synthesis.sources import Source, find_sources
 from sde_ct.synthesis.synthetic_ct import SyntheticCT
 from sde_ct.synthesis.trained import Trained, load
@@ -25,6 +25,8 @@ from sde_ct.uncertainty.draws import AirFigures
 from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.files import open_source, read_any, read_mr
 from sde_ct.volumes.volume import CORNER_MM, Volume, corners_apart, voxel_sha256
+
+MADE_BY = ("sampler", "draws", "checkpoints")  # what made a CT, in its sidecar
 
 
 class Kept(TypedDict):
@@ -102,11 +104,17 @@ class JudgedFolder:
         self.names = tuple(self._records)
 
     def __call__(self, name: str) -> Done:
-        """Judge one volume.
+        """Judge one volume, after waiting for another process that works on it.
 
-        Raises InputError if another network made it, it needs its MR, or as `concluded`.
+        Raises InputError if another network made it, it needs its MR, its sidecar was replaced
+        since this folder was read, or as `concluded`.
         """
-        path, record = self._folder / f"{name}.json", self._records[name]
+        with volume_locked(self._folder, name):
+            return self._judged(name)
+
+    def _judged(self, name: str) -> Done:
+        path = self._folder / f"{name}.json"
+        record = self._again(path)
         used, judging = self._judging(record, path)
         held = record.get(KEY) or {}
         # The files hold less than the draws did, so figures by this reference are kept.
@@ -124,13 +132,20 @@ class JudgedFolder:
         found = {}
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
             try:
-                record = read_json(path)
-                if isinstance(record, dict) and RESULTS in record:
-                    found[path.stem] = built(Sidecar, record)
-            except ValueError as error:
-                what = f"{path} is damaged ({error}): synthesize its volume again."
-                self.refused[path.stem] = InputError(what)
+                if record := _sidecar(path):
+                    found[path.stem] = record
+            except InputError as error:
+                self.refused[path.stem] = error
         return found
+
+    def _again(self, path: Path) -> dict[str, Any]:
+        """A sidecar as it is now. Raises InputError if it describes another CT than before."""
+        record = _sidecar(path) if path.is_file() else None
+        if record is None or _made_by(record) != _made_by(self._records[path.stem]):
+            raise InputError(
+                f"{path} was replaced while this program ran: give the same command again."
+            )
+        return record
 
     def _take(self, source: Source) -> None:
         """Keep an MR, with its series if it is DICOM, for the volumes that were made from it.
@@ -155,12 +170,26 @@ class JudgedFolder:
 
     def _judging(self, record: dict[str, Any], path: Path) -> tuple[Trained, Judging]:
         """The network and the reference for a sidecar. Raises InputError as `__call__`."""
-        key = repr([record[k] for k in ("sampler", "draws", "checkpoints")])
+        key = repr([record[k] for k in MADE_BY])
         if key not in self._judgings:
             used = _network(self._networks[_choice(record)], record, path, self._workdir)
             judging = Judging.of(self._workdir, used, record["sampler"], record["draws"])
             self._judgings[key] = used, judging
         return self._judgings[key]
+
+
+def _sidecar(path: Path) -> dict[str, Any] | None:
+    """The sidecar in a JSON file; None for other files. Raises InputError if it is damaged."""
+    try:
+        record = read_json(path)
+        return built(Sidecar, record) if isinstance(record, dict) and RESULTS in record else None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): synthesize its volume again.") from None
+
+
+def _made_by(record: dict[str, Any]) -> str:
+    """The network, the sampling and the MR that a sidecar names."""
+    return repr([*(record[k] for k in MADE_BY), _choice(record), record["input"]["sha256"]])
 
 
 def _choice(record: dict[str, Any]) -> str:

@@ -124,6 +124,8 @@ def kept(before: Record, record: Record, header_read: bool) -> Record:
 def concluded(folder: Path, name: str, judging: Judging, asked: AcceptRequest) -> Verdict:
     """Judge a volume by its sidecar; write the verdict to the sidecar and `acceptance/NAME.html`.
 
+    Call this inside `volume_locked`.
+
     Raises InputError if the sidecar holds no figures by this reference, or if the CT, its spread or
     the path lengths that are judged are missing or were changed.
     """

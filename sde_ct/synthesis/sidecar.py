@@ -19,6 +19,7 @@ from typing import Any
 
 from sde_ct.config_record import from_dict, to_dict
 from sde_ct.errors import InputError
+from sde_ct.runtime.bars import say
 from sde_ct.storage.digest import sha256
 from sde_ct.storage.lock import awaited
 from sde_ct.storage.whole import naming, read_json, write_json
@@ -42,10 +43,6 @@ class VolumeOutputs:
     # output depends on these settings.
     added: Record = field(default_factory=dict)
 
-    def locked(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Lock this volume against other processes; `notify` is called before waiting for one."""
-        return awaited(self.folder / f".{self.name}.lock", notify)
-
     def are_complete(self) -> bool:
         """Whether all outputs are in place, after completing the moves of a killed process.
 
@@ -55,7 +52,7 @@ class VolumeOutputs:
         return not self._missing(_read(self._sidecar))
 
     def put(self, write: Callable[[Path], None], details: Record) -> None:
-        """Write the missing outputs and the sidecar. Call this inside `locked`.
+        """Write the missing outputs and the sidecar. Call this inside `volume_locked`.
 
         Args:
           write: function that writes all of `paths` below its argument, a folder.
@@ -139,6 +136,16 @@ class VolumeOutputs:
                 os.replace(source, target)
         os.replace(self._stage / self._sidecar.name, self._sidecar)
         shutil.rmtree(self._stage)
+
+
+def volume_locked(folder: Path, name: str) -> AbstractContextManager[None]:
+    """Lock a volume's outputs and its sidecar, after waiting for another process to unlock them.
+
+    A sidecar must be read, changed and written inside one block, or a change of another process
+    between the reading and the writing is lost.
+    """
+    lock = folder / f".{name}.lock"
+    return awaited(lock, lambda holder: say(f"{name}: waiting for {holder} to finish it."))
 
 
 def differences(record: Record, request: Record) -> list[str]:

@@ -2,11 +2,18 @@
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pydicom
 import pytest
 
+from sde_ct.errors import InputError
+from sde_ct.storage.whole import write_json
+from sde_ct.synthesis import job
+from sde_ct.synthesis.judged_files import JudgedFolder
+from sde_ct.synthesis.request import AcceptRequest
+from sde_ct.synthesis.sidecar import volume_locked
 from sde_ct.volumes.files import read_volume, write_volume
 
 from .. import tiny
@@ -172,3 +179,43 @@ def test_other_patients_with_the_names_of_the_training_are_refused(runs, tmp_pat
             "was trained on: give the data of its training."
         )
     assert listing(workdir) == before
+
+
+def test_a_verdict_waits_for_another_process_that_changes_the_sidecar(fitted, usual, tmp_path):
+    """Each would otherwise write over what the other has added since it read the sidecar."""
+    (workdir, _), (name, mr) = fitted, usual
+    done = call("synthesize", f"--workdir={workdir}", *mr, f"--output={tmp_path}", "--draws=3")
+    assert done.status == 0, done.err
+    path = tmp_path / f"{name}.json"
+    judge = JudgedFolder(workdir, tmp_path, [], AcceptRequest(None, lambda *_: None))
+    second = threading.Thread(target=judge, args=[name])
+    with volume_locked(tmp_path, name):
+        record = json.loads(path.read_text())
+        assert "verdict" not in record["acceptance"]
+        second.start()
+        second.join(2)  # without a lock it would be done by now
+        write_json(path, record | {"added": "by the first"})
+    second.join()
+    record = json.loads(path.read_text())
+    assert record["added"] == "by the first" and "verdict" in record["acceptance"]
+    assert not list(tmp_path.glob(".*.lock"))
+    # A CT that another network made in the meantime is not judged by the earlier sidecar.
+    write_json(path, record | {"draws": 5})
+    with pytest.raises(InputError, match="was replaced while this program ran: give the same"):
+        judge(name)
+
+
+def test_a_synthesis_concludes_while_it_holds_its_volume(fitted, usual, tmp_path, monkeypatch):
+    (workdir, _), (name, mr) = fitted, usual
+    held = []
+
+    def concluded(folder, *rest):
+        held.append((folder / f".{name}.lock").exists())
+        return conclude(folder, *rest)
+
+    conclude = job.concluded
+    monkeypatch.setattr(job, "concluded", concluded)
+    flags = [f"--workdir={workdir}", *mr, f"--output={tmp_path}", "--draws=3", "--accept"]
+    for _ in range(2):  # as it is made, and as it is complete
+        assert call("synthesize", *flags).status in (0, 3)
+    assert held == [True, True]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.synthesis.sidecar import VolumeOutputs
+from sde_ct.synthesis.sidecar import VolumeOutputs, volume_locked
 
 from ..programs import listing
 
@@ -174,6 +174,6 @@ def test_a_failed_write_leaves_nothing(tmp_path):
         raise OSError("no space left on device")
 
     outputs = outputs_of(tmp_path / "out")
-    with pytest.raises(OSError, match="no space"), outputs.locked(print):
+    with pytest.raises(OSError, match="no space"), volume_locked(outputs.folder, "knee"):
         outputs.put(full, {})
     assert not list(tmp_path.iterdir())
