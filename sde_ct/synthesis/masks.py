@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sde_ct.data.sources.body_contour import body_contour
 from sde_ct.errors import InputError
-from sde_ct.volumes.dicom.slice import may_be_dicom, read_header
+from sde_ct.volumes.dicom.rtstruct import is_structure_set
 from sde_ct.volumes.files import read_mask
 from sde_ct.volumes.volume import Volume
 
@@ -21,9 +21,7 @@ def mask_of(path: Path, mr: Volume, frame: str) -> tuple[Volume, tuple[str, ...]
     Raises:
       InputError: the mask cannot be used, or the RTSTRUCT holds no outline of the body on the MR.
     """
-    if not path.is_file() or not may_be_dicom(path):
-        return read_mask(path), ()
-    if read_header(path).get("Modality") != "RTSTRUCT":
+    if not path.is_file() or not is_structure_set(path):
         return read_mask(path), ()
     outline = body_contour([path], mr, frame)
     if outline.mask is None:

@@ -11,11 +11,17 @@ from pydicom.dataset import Dataset
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.dicom.series import require_decoder
+from sde_ct.volumes.dicom.slice import is_empty
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
 UNEVEN_MM = 0.05  # headers round the distances between frames, so these may differ by this much
-REQUIRED = ("DoseUnits", "DoseGridScaling", "GridFrameOffsetVector", "ImagePositionPatient")
+REQUIRED = (
+    *("Modality", "DoseUnits", "DoseGridScaling", "GridFrameOffsetVector", "NumberOfFrames"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "PixelData"),
+)
 
 
 def read_rtdose(file: Path) -> Volume:
@@ -27,9 +33,12 @@ def read_rtdose(file: Path) -> Volume:
     """
     with decoding(file):
         image = pydicom.dcmread(io.BytesIO(file.read_bytes()))
-        if image.get("Modality") != "RTDOSE":
+        if image.get("Modality", "RTDOSE") not in ("", None, "RTDOSE"):
             raise InputError(f"{file} is no RTDOSE: give an RTDOSE file in Gy")
-        if lacking := [keyword for keyword in REQUIRED if image.get(keyword) in (None, "", [])]:
+        lacking = [keyword for keyword in REQUIRED if is_empty(image, keyword)]
+        if is_empty(image.file_meta, "TransferSyntaxUID"):
+            lacking.append("TransferSyntaxUID")
+        if lacking:
             raise InputError(f"{file} lacks {', '.join(lacking)}: export the dose again")
         if image.DoseUnits != "GY":
             raise InputError(f"{file} is in {image.DoseUnits}: export the dose in Gy")

@@ -1,9 +1,9 @@
 """Read the contours of structure sets and turn them into masks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,14 +13,20 @@ from skimage.measure import points_in_poly
 
 from sde_ct.errors import InputError
 from sde_ct.volumes.decoding import decoding
-from sde_ct.volumes.dicom.slice import LARGEST_MM, may_be_dicom, read_header
+from sde_ct.volumes.dicom.slice import LARGEST_MM, is_empty, may_be_dicom, read_header
 from sde_ct.volumes.lps import swap_lps_ras
 from sde_ct.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-SEQUENCES = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence")
+# The sequences of an RTSTRUCT, and the tag of their items that holds the number of a structure.
+NUMBERS = {
+    "StructureSetROISequence": "ROINumber",
+    "ROIContourSequence": "ReferencedROINumber",
+    "RTROIObservationsSequence": "ReferencedROINumber",
+}
+STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"  # SOP class of an RTSTRUCT
 LEAST = 3  # points; a stroke of a drawing tool with fewer points has no area
 OFF_PLANE = 0.1  # slices; a contour may bend by this much or lie this far from a slice's centre
 GAP_MM = 15.0  # nothing is interpolated between contours that are farther apart
@@ -43,20 +49,26 @@ class Roi(NamedTuple):
 
 def is_structure_set(file: Path) -> bool:
     """Whether a file is an RTSTRUCT. Raises InputError if it may be one but cannot be read."""
-    return may_be_dicom(file) and read_header(file).get("Modality") == "RTSTRUCT"
+    header = read_header(file) if may_be_dicom(file) else Dataset()
+    if header.get("SOPClassUID") == STORAGE:
+        _required(header, "Modality", file)
+    return header.get("Modality") == "RTSTRUCT"
 
 
 def read_structures(file: Path) -> tuple[Roi, ...]:
     """The structures of an RTSTRUCT file that have closed planar contours.
 
-    Raises InputError if the file is damaged or holds no structure set.
+    Raises InputError if the file is damaged, holds no structure set or lacks a tag.
     """
     header = read_header(file)
     with decoding(file):
         # An undamaged file has all three sequences; a file that was cut short lacks the last.
-        if lacking := [keyword for keyword in SEQUENCES if keyword not in header]:
+        if lacking := [keyword for keyword in NUMBERS if keyword not in header]:
             raise InputError(f"{file} lacks {', '.join(lacking)}: export the structures again")
-        rois, contours, observations = (_by_number(header[keyword].value) for keyword in SEQUENCES)
+        rois, contours, observations = (
+            {int(_required(item, number, file, keyword)): item for item in header[keyword].value}
+            for keyword, number in NUMBERS.items()
+        )
         labels = ("StructureSetLabel", "StructureSetName", "SeriesDescription")
         label = ", ".join(dict.fromkeys(str(header[k].value) for k in labels if header.get(k)))
         structures = [
@@ -68,8 +80,7 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
                 tuple(
                     _polygon(contour, file)
                     for contour in contours.get(number, Dataset()).get("ContourSequence") or ()
-                    if str(contour.get("ContourGeometricType")).startswith("CLOSED")
-                    and int(contour.get("NumberOfContourPoints") or LEAST) >= LEAST
+                    if _has_area(contour, file)
                 ),
                 str(header.get("SOPInstanceUID") or file),
             )
@@ -78,13 +89,23 @@ def read_structures(file: Path) -> tuple[Roi, ...]:
     return tuple(roi for roi in structures if roi.polygons)
 
 
-def _by_number(items: Iterable[Dataset]) -> dict[int, Dataset]:
-    """The items of a sequence by the number of the structure that each of them describes."""
-    return {int(item.get("ROINumber", item.get("ReferencedROINumber"))): item for item in items}
+def _required(item: Dataset, keyword: str, file: Path, within: str = "") -> Any:
+    """The value of a tag. Raises InputError if the item of the sequence `within` lacks it."""
+    if is_empty(item, keyword):
+        place = f" in {within}" if within else ""
+        raise InputError(f"{file} lacks {keyword}{place}: export the structures again")
+    return item[keyword].value
+
+
+def _has_area(contour: Dataset, file: Path) -> bool:
+    kind = str(_required(contour, "ContourGeometricType", file, "ContourSequence"))
+    count = int(contour.get("NumberOfContourPoints") or LEAST)
+    return kind.startswith("CLOSED") and count >= LEAST
 
 
 def _polygon(contour: Dataset, file: Path) -> Polygon:
-    points = np.array([float(v) for v in contour.ContourData]).reshape(-1, 3)
+    values = _required(contour, "ContourData", file, "ContourSequence")
+    points = np.array([float(v) for v in values]).reshape(-1, 3)
     count = int(contour.get("NumberOfContourPoints") or len(points))
     if len(points) != count or not (np.abs(points) < LARGEST_MM).all():
         raise InputError(

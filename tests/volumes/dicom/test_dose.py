@@ -54,7 +54,8 @@ def test_offsets_may_be_places_along_z_and_run_downwards(tmp_path):
 REFUSED = {
     "plan": ({"Modality": "RTPLAN"}, "is no RTDOSE"),
     "relative": ({"DoseUnits": "RELATIVE"}, "is in RELATIVE: export the dose in Gy"),
-    "no scaling": ({"DoseGridScaling": None}, "lacks DoseGridScaling"),
+    "no modality": ({"Modality": ""}, "lacks Modality: export the dose again"),
+    "no voxels": ({"PixelData": b""}, "lacks PixelData"),
     "one frame": ({"GridFrameOffsetVector": [0.0]}, "is damaged or not DICOM"),
     "uneven": ({"GridFrameOffsetVector": [0.0, 3, 6, 12]}, "frames that are not evenly spaced"),
     "cut": ({"PixelData": b"1234"}, "is damaged or not DICOM"),
@@ -69,3 +70,31 @@ def test_what_is_no_dose_is_one_sentence(tmp_path, name):
     with pytest.raises(InputError, match=sentence) as error:
         read_rtdose(tmp_path / "RD.dcm")
     assert "\n" not in str(error.value)
+
+
+NEEDED = """Modality DoseUnits DoseGridScaling GridFrameOffsetVector NumberOfFrames Rows Columns
+ImagePositionPatient ImageOrientationPatient PixelSpacing BitsAllocated BitsStored
+PixelRepresentation SamplesPerPixel PhotometricInterpretation PixelData"""
+
+
+@pytest.mark.parametrize("keyword", NEEDED.split())
+def test_a_tag_that_is_lacking_is_named(tmp_path, keyword):
+    path = write_dose(tmp_path / "RD.dcm")
+    image = pydicom.dcmread(path)
+    del image[keyword]
+    image.save_as(path)
+    with pytest.raises(InputError, match=f"RD.dcm lacks {keyword}: export the dose again"):
+        read_rtdose(path)
+
+
+def test_without_any_one_tag_the_dose_is_the_same_or_the_tag_is_named(tmp_path):
+    path = write_dose(tmp_path / "RD.dcm")
+    whole = read_rtdose(path)
+    for keyword in [element.keyword for element in pydicom.dcmread(path)]:
+        image = pydicom.dcmread(write_dose(path))
+        del image[keyword]
+        image.save_as(path)
+        try:
+            np.testing.assert_array_equal(read_rtdose(path).array, whole.array)
+        except InputError as error:
+            assert f"lacks {keyword}" in str(error), keyword

@@ -4,11 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from sde_ct.data.sources.body_contour import body_contour
 from sde_ct.errors import InputError
 from sde_ct.lab.phantom.dicom import Invented, save_all, structures
-from sde_ct.volumes.dicom.rtstruct import rasterise, read_structures
+from sde_ct.volumes.dicom.rtstruct import is_structure_set, rasterise, read_structures
 from sde_ct.volumes.volume import Volume
 
 from ..dicom_series import ACQUISITIONS
@@ -305,3 +307,60 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert body.frame == OWNER.frame("MR") and len(body.polygons) == SIZE[2]
     # Six digits are written: 0.001 mm beyond 100 mm.
     np.testing.assert_allclose(body.polygons[3], circle(like, 3, 14), atol=1e-3)
+
+
+# A tag of the file, or of an item that these sequences lead to.
+LACKING = {
+    "Modality": (),
+    "StructureSetROISequence": (),
+    "ROIContourSequence": (),
+    "RTROIObservationsSequence": (),
+    "ROINumber": ("StructureSetROISequence",),
+    "ReferencedROINumber": ("ROIContourSequence",),
+    "ReferencedROINumber ": ("RTROIObservationsSequence",),
+    "ContourGeometricType": ("ROIContourSequence", "ContourSequence"),
+    "ContourData": ("ROIContourSequence", "ContourSequence"),
+}
+
+
+def one_set() -> Dataset:
+    """A structure set of one ROI with one contour."""
+    data = structures(OWNER, "set", "MR", {"PTV": [circle(frame(), 4, 20)]}, {})
+    data.file_meta = FileMetaDataset()
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return data
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("tag", LACKING)
+def test_a_tag_that_is_lacking_is_named(tmp_path, tag, empty):
+    place, keyword = LACKING[tag], tag.strip()
+    item = data = one_set()
+    for step in place:
+        item = item[step].value[0]
+    if empty and not keyword.endswith("Sequence"):
+        setattr(item, keyword, None)
+    else:
+        delattr(item, keyword)
+    file = tmp_path / "RS.dcm"
+    data.save_as(file, enforce_file_format=True)
+    within = f" in {place[-1]}" if place else ""
+    with pytest.raises(InputError, match=f"RS.dcm lacks {keyword}{within}: export the structures"):
+        assert is_structure_set(file)
+        read_structures(file)
+
+
+def test_without_any_one_tag_the_outline_is_the_same_or_the_tag_is_named(tmp_path):
+    file = tmp_path / "RS.dcm"
+    for keyword in [element.keyword for element in one_set()]:
+        data = one_set()
+        delattr(data, keyword)
+        data.save_as(file, enforce_file_format=True)
+        try:
+            assert is_structure_set(file)
+            (roi,) = read_structures(file)
+            np.testing.assert_allclose(roi.polygons[0], circle(frame(), 4, 20), atol=1e-3)
+        except InputError as error:
+            assert f"lacks {keyword}: export" in str(error), keyword
