@@ -22,6 +22,7 @@ from sde_ct.storage.whole import write_json
 from sde_ct.volumes.files import read_volume, write_volume
 
 RECORD = "phantom.json"
+MOST = 10_000  # patients
 FILES = ("mr", "ct", "mask", "ambiguous")
 DEMO: dict[str, Any] = {"shape": (64, 48, 6), "spacing": (6.25, 6.25, 13.0)}  # voxels and mm
 
@@ -66,6 +67,7 @@ def write_cohort(
     `phantom.json`, and appears when complete. Patient n depends on `seed` and n, not on `patients`.
 
     Args:
+      patients: 1 to `MOST`.
       visible_priors: used by the patients in turn instead of `prior`, and visible in their MR (see
         `brightness`).
       scanner: one of `SCANNERS`, which acquires all MRs.
@@ -79,8 +81,8 @@ def write_cohort(
     Raises:
       InputError: if an argument is out of range, or a folder holds something else.
     """
-    if patients < 1:
-        raise InputError(f"patients must be at least 1, not {patients}.")
+    if not 1 <= patients <= MOST:
+        raise InputError(f"patients={patients}: give 1 to {MOST}.")
     in_turn = visible_priors or (prior,)
     for each in in_turn:
         pelvis.require_possible(seed, shape, spacing, each)

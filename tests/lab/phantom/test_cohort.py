@@ -12,6 +12,8 @@ from sde_ct.lab.phantom.pelvis import draw_outcome, pelvis_patient
 from sde_ct.lab.phantom.scanner import SCANNERS
 from sde_ct.lab.phantom.tissues import Tissue
 
+from ...programs import call
+
 SMALL = {"shape": (24, 18, 4), "spacing": (16.0, 16.0, 20.0)}
 
 
@@ -129,3 +131,12 @@ def test_a_scanner_changes_the_mr_alone(tmp_path):
     # PD (1 - exp(-TR/T1)) exp(-TE/T2) in the middle of TR and TE, with 7 % of either tissue in the
     # other, gives 3.6 and 2.3. Voxels that reach into a neighbouring tissue lower both alike.
     assert ratios[0] / ratios[1] == pytest.approx(3.6 / 2.3, rel=0.15)
+
+
+@pytest.mark.parametrize("count", [0, 10_001, 10**12])
+def test_a_cohort_has_a_bounded_number_of_patients(tmp_path, count):
+    with pytest.raises(InputError, match=f"patients={count}: give 1 to 10000"):
+        write_cohort(tmp_path / "new", count, 0, **SMALL)
+    done = call("phantom", "--layout=synthrad2023", f"--output={tmp_path}", "--patients=10001")
+    assert done.error == "patients=10001: give 1 to 10000."
+    assert not list(tmp_path.iterdir())
