@@ -176,6 +176,15 @@ PREPARE = {
         voxels(CT, some(np.nan), "in/bert/mask.nii.gz"),
     ),
     "a pattern that matches all": ("--mr=* --ct=*", "ct.nii.gz, mr.nii.gz all match"),
+    "a patient's name with a backslash": (
+        "--test=",
+        r"b\\ert  refused  the patient's name b\\ert is a path on some systems: rename the",
+        lambda r: (r / "in/bert").rename(r / "in/b\\ert"),
+    ),
+    "a cohort of phantoms without end": (
+        "--source=phantom --input={root}/p --patients=1000000000",
+        "patients=1000000000: give 1 to 10000",
+    ),
     "a pattern that leads away": ("--mr=/etc/*", "is not usable: give a relative glob"),
     "a size of 0": ("--size=0", "size = .0, 0.: give two finite numbers above 0"),
     "a size of a city": ("--size=100000", "Slices of 100000 x 100000 pixels are too large"),
@@ -680,6 +689,11 @@ DOCTOR = {
     "a named pipe": ("{root}/f.nii.gz", "does not exist", lambda r: os.mkfifo(r / "f.nii.gz")),
     "a recipe": ("{recipe}", "is not NIfTI, MetaImage or DICOM"),
     "an empty folder": ("{root}/e", "holds no images", folder("e")),
+    "a patient's name with a backslash": (
+        "{in}",
+        r"the patient's name b\\ert is a path on some systems",
+        lambda r: (r / "in/bert").rename(r / "in/b\\ert"),
+    ),
     "an index of brackets": ("{data}", "dataset.json is damaged", text(INDEX, "[" * 100_000)),
     "a record of brackets": ("{cnn}", "experiment.json is damaged", text(RUN, "[" * 100_000)),
     "a record of letters": (

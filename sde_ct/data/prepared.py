@@ -18,7 +18,7 @@ DIR/lock                      held by the process that prepares the data
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
@@ -29,6 +29,7 @@ from sde_ct.data.contrasts import SINGLE, file_name
 from sde_ct.data.seen import FIGURES, Ranges
 from sde_ct.data.split import Split, check_split
 from sde_ct.errors import InputError
+from sde_ct.storage.folders import is_path
 from sde_ct.storage.records import Count, Limit, Positive, built
 from sde_ct.storage.whole import read_json
 from sde_ct.volumes.files import read_volume
@@ -226,7 +227,7 @@ def _from_json(folder: Path, values: Index) -> Prepared:
 
 def _case(folder: Path, name: str, record: dict[str, Any]) -> PreparedCase:
     # Results are written to files of this name.
-    if PurePosixPath(name).name != name or PureWindowsPath(name).name != name or name == "..":
+    if is_path(name):
         raise InputError(f"{folder / INDEX}: the case name {name!r} is a path: prepare it again")
     read = built(CaseRecord, record, f"cases.{name}")
     return PreparedCase(

@@ -1,6 +1,11 @@
-"""List the folders below a folder, without hidden ones."""
+"""List the folders below a folder, without hidden ones, and tell names from paths."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is no name of one file on every system, as `a/b`, `a\\b`, `c:a` and `..`."""
+    return name in ("", "..") or any(p(name).name != name for p in (PurePosixPath, PureWindowsPath))
 
 
 def folders(root: Path) -> list[Path]:

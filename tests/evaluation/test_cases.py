@@ -485,3 +485,14 @@ def test_the_program_scores_by_every_protocol(protocol, tmp_path):
     titles = re.split(" {2,}", done.out.splitlines()[0])
     assert {"SSIM", "MS-SSIM"} & {*titles} == {"MS-SSIM" if name == "ms_ssim" else "SSIM"}
     assert ("MS-SSIM" in (tmp_path / "out/report.html").read_text()) == (name == "ms_ssim")
+
+
+def test_a_case_may_have_a_backslash_in_its_name(cohort):
+    (cohort / "sct/1PA001.nii.gz").rename(cohort / "sct/1\\PA.nii.gz")
+    pelvis = cohort / "ref/Task1/pelvis"
+    (pelvis / "1PA001").rename(pelvis / "1\\PA")
+    given = {"prediction": "sct", "reference": "ref", "output": "out", "export-dose": "dose"}
+    done = call("evaluate", *(f"--{flag}={cohort / path}" for flag, path in given.items()))
+    assert done.status == 0, done.err
+    assert "prediction,1\\PA," in (cohort / "out/metrics.csv").read_text()
+    assert (cohort / "dose/1\\PA/ct.mha").is_file()

@@ -156,6 +156,21 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(usual, cohort, tmp_pa
     }  # fmt: skip
 
 
+def test_a_patients_folder_may_have_a_backslash(usual, cohort, tmp_path):
+    """`prepare` refuses such a name, because training data move between systems."""
+    for name in ("anna", "bert"):
+        folder = tmp_path / "in" / f"{name[0]}\\{name[1:]}"
+        folder.mkdir(parents=True)
+        shutil.copy(cohort / f"{name}.nii.gz", folder / "mr.nii.gz")
+    for given in ("", "/*/mr.nii.gz"):
+        flags = [*usual, "--draws=1", "--dicom", f"--mr={tmp_path / 'in'}{given}"]
+        done = call("synthesize", *flags)
+        assert done.status == 0, done.err
+    assert "nothing to do" in done.out
+    made = [path.name for path in sorted((tmp_path / "out" / "sct").iterdir())]
+    assert made == ["a\\nna.nii.gz", "b\\ert.nii.gz"]
+
+
 def test_masks_of_many_volumes_lie_in_a_folder(usual, cohort, tmp_path):
     mask = np.zeros((20, 16, 4), np.uint8)
     mask[4:16, 4:12] = 1

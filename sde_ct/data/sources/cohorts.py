@@ -15,7 +15,7 @@ from sde_ct.data.sources.case_files import KINDS, Case, Files, case_of
 from sde_ct.data.sources.gold_atlas import find_atlas
 from sde_ct.data.sources.patient import Source, Unusable
 from sde_ct.errors import InputError
-from sde_ct.storage.folders import folders, is_empty, subfolders
+from sde_ct.storage.folders import folders, is_empty, is_path, subfolders
 from sde_ct.volumes.dicom.choice import Choice
 from sde_ct.volumes.dicom.frames import slices_of
 from sde_ct.volumes.dicom.grouping import by_series, listed
@@ -38,7 +38,9 @@ class Patterns:
 def find_cases(
     source: str, folder: str | os.PathLike, patterns: Patterns, *, t1: bool = False
 ) -> list[Source]:
-    """All patients below `folder`, sorted; those with missing files are refused when they are read.
+    """All patients below `folder`, sorted.
+
+    Patients with missing files, or with names that are paths, are refused when they are read.
 
     Args:
       source: a row of `SOURCES`.
@@ -54,7 +56,18 @@ def find_cases(
         raise InputError(f"source {source!r} is unknown: use {', '.join(SOURCES)}")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: check the input path")
-    return SOURCES[source](folder, patterns, t1)
+    return [_nameable(case) for case in SOURCES[source](folder, patterns, t1)]
+
+
+def _nameable(case: Source) -> Source:
+    """The case; refused if its name can't be that of a folder on every system."""
+    if not is_path(case.id):
+        return case
+    return Unusable(
+        case.id,
+        f"the patient's name {case.id} is a path on some systems: rename the patient's folder or "
+        "files without backslash and colon",
+    )
 
 
 def _named(suffix: str) -> Callable[[Path, Patterns, bool], list[Source]]:
