@@ -527,12 +527,12 @@ EVALUATE = {
     ),
     "one reference for two": (
         "--prediction={sct} --reference={ref}/bert.nii.gz",
-        "one reference CT for 2 predictions",
+        "--reference=.*bert.nii.gz is one reference CT for 2 predictions: give a folder",
     ),
     "two references": (BERT, "are both 'bert'", copied(REF, "ref/bert.nii")),
     "a case of another name": (
         BERT,
-        "holds no reference CT for bert",
+        "--reference=.*/ref holds no reference CT for bert: name it bert.nii.gz",
         lambda r: (r / REF).unlink(),
     ),
     "a prediction of text": (BERT, "sct/bert.nii.gz is damaged", text(SCT, "no image")),
@@ -556,7 +556,7 @@ EVALUATE = {
     ),
     "no mask of that case": (
         BERT + "--mask={root}/m",
-        "holds no mask for bert",
+        "--mask=.*/m holds no mask for bert: name it bert.nii.gz",
         voxels(REF, lambda a: (a > 0).astype("u1"), "m/anna.nii.gz"),
     ),
     "a protocol of next year": (BERT + "--protocol=synthrad2099", "give one of volume, paper"),
@@ -564,7 +564,7 @@ EVALUATE = {
     "slices above the head": (BERT + "--z_slices=100:", "no body in the chosen slices"),
     "a name for two": (BERT + "--method=a --method=b", "give each prediction its own --method"),
     "a name of nothing": (BERT + "--method=", "--method is empty"),
-    "one draw": (BERT + "--draws={root}/d", "holds 1 draws of bert", draws(1)),
+    "one draw": (BERT + "--draws={root}/d", "--draws=.*/d holds 1 draws of bert", draws(1)),
     "draws of other sizes": (
         BERT + "--draws={root}/d",
         "another grid",

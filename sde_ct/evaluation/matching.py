@@ -10,8 +10,9 @@ from sde_ct.storage.folders import folders
 from sde_ct.volumes.formats import image_suffixes
 from sde_ct.volumes.named import files_by_name, only, stem_of
 
-# Names of files in a case's folder, and their words in messages.
+# Names of files in a case's folder, and their words and flags in messages.
 KINDS = {"ct": "reference CT", "mask": "mask", "spread": "spread"}
+FLAGS = {"ct": "reference", "mask": "mask", "spread": "spread"}
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def match_cases(
     for kind, place in places.items():
         if place.is_file() and len(predictions) > 1:
             raise InputError(
-                f"{place} is one {KINDS[kind]} for {len(predictions)} predictions: give a folder "
-                "with one for each."
+                f"--{FLAGS[kind]}={place} is one {KINDS[kind]} for {len(predictions)} predictions: "
+                "give a folder with one for each."
             )
     indexes = {k: _nested(p, k) | files_by_name(p) for k, p in places.items() if p.is_dir()}
     all_draws = files_by_name(draws) if draws else {}
@@ -124,7 +125,7 @@ def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | N
         return place
     if name not in index:
         raise InputError(
-            f"{place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
+            f"--{FLAGS[kind]}={place} holds no {KINDS[kind]} for {name}: name it {name}.nii.gz or "
             f"{name}/{kind}.nii.gz, or remove this prediction."
         )
     return only(index[name], name)
@@ -137,7 +138,7 @@ def _draws_of(name: str, place: Path, index: dict[str, list[Path]]) -> tuple[Pat
     draws = files_by_name(place / name) if (place / name).is_dir() else numbered
     if len(draws) < 2:
         raise InputError(
-            f"{place} holds {len(draws)} draws of {name}, but a spread needs 2: name them "
+            f"--draws={place} holds {len(draws)} draws of {name}, but a spread needs 2: name them "
             f"{name}_00.nii.gz and so on, or put them into a folder {name}."
         )
     return tuple(only(draws[s], s) for s in sorted(draws, key=lambda s: (len(s), s)))
