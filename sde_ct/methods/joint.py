@@ -9,6 +9,8 @@ effect. Video models are made from image models in the same way (Blattmann et al
 2304.08818).
 """
 
+import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,17 +44,13 @@ from sde_ct.methods.step import (
     schedule,
     weights,
 )
-from sde_ct.methods.windows import by_windows
 from sde_ct.models import UNet
-from sde_ct.models.along_z import REACH
+from sde_ct.models.stream import streamed
 from sde_ct.models.unet import ALONG_Z
 from sde_ct.sde import SDE, expand
 from sde_ct.types import Batch, Method, ScoreFn
 
-# Slices on each side of a window. Those farther away could act through four or more layers only. In
-# the demo's trained network they change a score by less than 1e-5 of the noise, even if all their
-# voxels change. Deeper networks were not measured.
-MARGIN = 3 * REACH
+LARGE = 16 * 512**2  # voxels of the largest volume that a network sees at once
 
 
 class Extended(NamedTuple):
@@ -125,15 +123,13 @@ def joint(
         related = united(params.denoiser, params.along_z)
 
         def score(x: Float[Array, "n z h w 1"], t: Float[Array, " n"]) -> Array:
-            def of_slices(volumes: Float[Array, "m s h w 1"], seen: Float[Array, "m s h w c"]):
-                slices, seen = (v.reshape(-1, *v.shape[2:]) for v in (volumes, seen))
-                times = jnp.repeat(t, volumes.shape[1])
+            def inputs(slices: Float[Array, "b h w 1"], seen: Float[Array, "b h w c"]):
+                times = jnp.repeat(t, len(slices) // len(t))
                 alpha, std = (expand(value, slices) for value in sde.marginal(times))
-                inputs = shown_to_network(form, slices, seen, times, alpha, std)
-                output = evaluator(network.clone(depth=volumes.shape[1]))(related, *inputs)
-                return form.score(slices, output, alpha, std).reshape(volumes.shape)
+                return shown_to_network(form, slices, seen, times, alpha, std)
 
-            return by_windows(of_slices, min(network.reach, MARGIN), x, shown)
+            output = of_volumes(network, related, inputs, x, shown)
+            return form.score(x, output, *(expand(value, x) for value in sde.marginal(t)))
 
         return score
 
@@ -149,6 +145,25 @@ def joint(
         params=stored,
         means=means,
     )
+
+
+def of_volumes(
+    network: UNet,
+    variables: Any,
+    inputs: Callable[..., tuple[Array, ...]],
+    *volumes: Float[Array, "n z h w _"],
+) -> Float[Array, "n z h w 1"]:
+    """The output of a network that relates slices; large volumes pass through it as a stream.
+
+    Args:
+      inputs: what the network sees of slices, from the slices of each of `volumes`.
+    """
+    n, depth, *image = volumes[0].shape[:4]
+    related = network.clone(depth=depth)
+    if math.prod(image) * depth > LARGE:
+        return streamed(related.forward, related.layers_along_z, variables, inputs, *volumes)
+    shown = inputs(*(v.reshape(-1, *v.shape[2:]) for v in volumes))
+    return evaluator(related)(variables, *shown).reshape(n, depth, *image, 1)
 
 
 def with_shape(params: Params) -> Params:

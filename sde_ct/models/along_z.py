@@ -6,8 +6,9 @@ from jaxtyping import Array, Float
 
 from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
+from sde_ct.models.stream import CHUNK, KEPT, Delay, Position
 
-REACH = 4  # slices on each side that a layer sees
+REACH = CHUNK  # slices on each side that a layer sees
 # Inside a layer, the channels are divided by `NARROW`, to be cheap, but are at least `LEAST`.
 NARROW, LEAST = 4, 8
 
@@ -23,13 +24,19 @@ class AlongZ(nn.Module):
     depth: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """`x` holds the slices of volumes of the same depth, one volume after the other."""
+    def __call__(
+        self, x: Float[Array, "b h w c"], at: Position | None = None
+    ) -> Float[Array, "b h w c"]:
+        """`x` holds the slices of volumes of the same depth, one volume after the other.
+
+        In a stream `x` holds one chunk of each volume. The output is that of the chunk before.
+        """
         narrow, zeros = max(LEAST, x.shape[-1] // NARROW), nn.initializers.zeros
         h = Dense(narrow, dtype=self.dtype, name="in")(x)
         # Groups have at least two channels, because the norm removes the mean of each group.
         h = nn.swish(GroupNorm(min(self.groups, narrow // 2), name="norm")(h))
-        h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h))
+        h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h, at))
+        x = x if at is None else Delay(1, name="delay")(x, at)
         return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)
 
 
@@ -40,12 +47,27 @@ class ConvAlongZ(Layer):
     depth: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(self, x: Float[Array, "b h w c"], at: Position | None) -> Float[Array, "b h w c"]:
         channels, taps = x.shape[-1], 2 * REACH + 1
         initial = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
         kernel = self.param("kernel", initial, (taps, channels, channels)).astype(self.dtype)
         if self.is_initializing():  # only shapes matter then, see `parameters.py`
             return x
-        volumes = x.reshape(-1, self.depth, *x.shape[1:])
-        padded = jnp.pad(volumes, [(0, 0), (REACH, REACH)] + 3 * [(0, 0)])
-        return sum(padded[:, i : i + self.depth] @ kernel[i] for i in range(taps)).reshape(x.shape)
+        depth = self.depth if at is None else CHUNK
+        volumes = x.reshape(-1, depth, *x.shape[1:])
+        if at is None:
+            padded = jnp.pad(volumes, [(0, 0), (REACH, REACH)] + 3 * [(0, 0)])
+        else:
+            padded = self._with_slices_before(volumes, at)
+        return sum(padded[:, i : i + depth] @ kernel[i] for i in range(taps)).reshape(x.shape)
+
+    def _with_slices_before(
+        self, chunks: Float[Array, "n s h w c"], at: Position
+    ) -> Float[Array, "n t h w c"]:
+        """The chunk of each volume, after the two chunks before it."""
+        n, _, *image = chunks.shape
+        before = self.variable(KEPT, "before", jnp.zeros, (n, 2 * REACH, *image), self.dtype)
+        chunks = jnp.where(at.inside[:, None, None, None], chunks, 0)
+        joined = jnp.concatenate([before.value, chunks], axis=1)
+        before.value = joined[:, CHUNK:]
+        return joined

@@ -1,13 +1,14 @@
 """The UNet that all methods share: denoiser, regression network and GAN generator."""
 
 import zlib
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from sde_ct.models.along_z import REACH, AlongZ
+from sde_ct.models.along_z import AlongZ
 from sde_ct.models.layers import (
     CONVOLVED,
     Conv3x3,
@@ -19,8 +20,27 @@ from sde_ct.models.layers import (
     depth_to_space,
     space_to_depth,
 )
+from sde_ct.models.stream import Delay, Position, only_inside
 
 ALONG_Z = "_along_z"  # the end of the names of the layers that relate slices
+
+
+class Given(NamedTuple):
+    """What a layer sees beside the images, in the order of a residual block's arguments."""
+
+    features: Float[Array, "b f"] | None
+    keys: Key[Array, " b"] | None
+    at: Position | None
+
+    def behind(self) -> "Given":
+        """What the layers behind a layer between slices see."""
+        return self if self.at is None else self._replace(at=self.at.later())
+
+    def delayed(self, skip: Array, before: "Given", name: str) -> Array:
+        """A skip connection from where `before` was given. In a stream it waits for its slices."""
+        if self.at is None or before.at is None:
+            return skip
+        return Delay(self.at.delay - before.at.delay, name=name)(skip, before.at)
 
 
 class UNet(nn.Module):
@@ -50,9 +70,9 @@ class UNet(nn.Module):
         return self.patch * 2 ** (len(self.multipliers) - 1)
 
     @property
-    def reach(self) -> int:
-        """How many slices away an input slice can change the output, if slices are related."""
-        return REACH * (len(self.multipliers) * (2 * self.blocks + 1) + 2)
+    def layers_along_z(self) -> int:
+        """How many layers relate slices, if any do."""
+        return len(self.multipliers) * (2 * self.blocks + 1) + 2
 
     @property
     def forward(self) -> "UNet":
@@ -65,42 +85,47 @@ class UNet(nn.Module):
         x: Float[Array, "b h w c"],
         noise: Float[Array, " b"] | None = None,
         keys: Key[Array, " b"] | None = None,
+        at: Position | None = None,
     ) -> Float[Array, "b h w 1"]:
         """The output for a batch of images.
 
         Args:
-          x: the images.
+          x: the images. If the network relates slices, the slices of volumes of the same depth, one
+            volume after the other.
           noise: the label of the noise level; None for a CNN or GAN.
           keys: one for each image, to choose the maps that dropout leaves out; None: no dropout.
+          at: given if `x` is one chunk of each volume in a stream, see `stream.streamed`.
         """
         features, keys = None, keys if self.dropout else None
         if noise is not None:
             features = NoiseFeatures(4 * self.channels, self.noise_scale, name="noise")(noise)
             features = features.astype(self.dtype)
         h = space_to_depth(x.astype(self.dtype), self.patch)
-        h = Conv3x3(self.channels, self.dtype, name="stem")(h)
-        h, skips = self._down(h, features, keys)
-        h = self._level(h, features, keys, len(self.multipliers) - 1, "middle_in")
-        h = self._level(h, features, keys, len(self.multipliers) - 1, "middle_out")
-        h = self._up(h, skips, features, keys)
+        h = only_inside(Conv3x3(self.channels, self.dtype, name="stem"), at, h)
+        h, given, skips = self._down(h, Given(features, keys, at))
+        h, given = self._level(h, given, len(self.multipliers) - 1, "middle_in")
+        h, given = self._level(h, given, len(self.multipliers) - 1, "middle_out")
+        h, given = self._up(h, given, skips)
         h = nn.swish(GroupNorm(self.groups, name="head_norm")(h))
         zeros = nn.initializers.zeros
         out = Conv3x3(self.patch**2, self.dtype, kernel_init=zeros, name="head")(h)
         return depth_to_space(out, self.patch).astype(jnp.float32)
 
-    def _level(
-        self, h: Array, features: Array | None, keys: Array | None, level: int, name: str
-    ) -> Array:
+    def _level(self, h: Array, given: Given, level: int, name: str) -> tuple[Array, Given]:
+        features, keys, at = given
         width = self.channels * self.multipliers[level]
         block = self._recomputed(ResidualBlock) if self.gradients else ResidualBlock
         if keys is not None:
             keys = jax.vmap(jax.random.fold_in, (0, None))(keys, zlib.crc32(name.encode()))
-        h = block(width, self.groups, self.dtype, self.dropout, name=name)(h, features, keys)
+        layer = block(width, self.groups, self.dtype, self.dropout, name=name)
+        h = only_inside(layer, at, h, features, keys)
         if level in self.attention:
-            h = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")(h)
+            layer = SelfAttention(self.groups, self.dtype, name=f"{name}_attention")
+            h = only_inside(layer, at, h)
         if self.depth:
-            h = AlongZ(self.groups, self.dtype, self.depth, name=name + ALONG_Z)(h)
-        return h
+            h = AlongZ(self.groups, self.dtype, self.depth, name=name + ALONG_Z)(h, at)
+            given = given.behind()
+        return h, given
 
     def _recomputed(self, block: type[nn.Module]) -> type[nn.Module]:
         """`block`, whose norms and activations are recomputed in the backward pass.
@@ -110,27 +135,26 @@ class UNet(nn.Module):
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))
 
-    def _down(
-        self, h: Array, features: Array | None, keys: Array | None
-    ) -> tuple[Array, list[Array]]:
-        skips = [h]
+    def _down(self, h: Array, given: Given) -> tuple[Array, Given, list[tuple[Array, Given]]]:
+        skips = [(h, given)]
         for level, multiplier in enumerate(self.multipliers):
             for block in range(self.blocks):
-                h = self._level(h, features, keys, level, f"down_{level}_{block}")
-                skips.append(h)
+                h, given = self._level(h, given, level, f"down_{level}_{block}")
+                skips.append((h, given))
             if level + 1 < len(self.multipliers):
                 width = self.channels * multiplier
-                h = Conv3x3(width, self.dtype, shrink=True, name=f"shrink_{level}")(h)
-                skips.append(h)
-        return h, skips
+                shrink = Conv3x3(width, self.dtype, shrink=True, name=f"shrink_{level}")
+                h = only_inside(shrink, given.at, h)
+                skips.append((h, given))
+        return h, given, skips
 
-    def _up(
-        self, h: Array, skips: list[Array], features: Array | None, keys: Array | None
-    ) -> Array:
+    def _up(self, h: Array, given: Given, skips: list[tuple[Array, Given]]) -> tuple[Array, Given]:
         for level in reversed(range(len(self.multipliers))):
             for block in range(self.blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._level(h, features, keys, level, f"up_{level}_{block}")
+                name = f"up_{level}_{block}"
+                h = jnp.concatenate([h, given.delayed(*skips.pop(), f"{name}_delay")], axis=-1)
+                h, given = self._level(h, given, level, name)
             if level > 0:
-                h = Conv3x3(h.shape[-1], self.dtype, grow=True, name=f"grow_{level}")(h)
-        return h
+                grow = Conv3x3(h.shape[-1], self.dtype, grow=True, name=f"grow_{level}")
+                h = only_inside(grow, given.at, h)
+        return h, given

@@ -9,7 +9,7 @@ import pytest
 
 from sde_ct import VPSDE
 from sde_ct.data.through_plane import factor
-from sde_ct.methods import build_method, windows
+from sde_ct.methods import build_method, joint
 from sde_ct.methods.decomposition import Shape
 from sde_ct.methods.patient_effect import no_effect
 from sde_ct.methods.samplers import sampler_fn
@@ -108,17 +108,17 @@ def test_a_state_has_the_same_arrays_whatever_its_teacher():
     assert all(one == without for one in given)
 
 
-def test_large_volumes_are_drawn_in_windows_without_seams(monkeypatch):
-    """40 slices in windows of 24, with random weights of the layers between slices."""
+def test_large_volumes_are_drawn_as_a_stream_without_seams(monkeypatch):
+    """22 slices in chunks of four, with random weights of the layers between slices."""
     method = build_method(experiment("joint"), sampler="unipc")
     params, batch = random_weights(), coins(jax.random.key(0), 1)
     params = method.weights(parallel.seldom(method.init)(jax.random.key(0), batch, params))
     params = params._replace(along_z=with_noise(params.along_z, 0.3))
-    mr = jax.random.uniform(jax.random.key(2), (1, 40, SIDE, SIDE, 1))
-    keys, along_z = slice_keys(0, 0, jnp.zeros(1, int), jnp.arange(1)), factor([9.0] * 5, 4.0, 40)
+    mr = jax.random.uniform(jax.random.key(2), (1, 22, SIDE, SIDE, 1))
+    keys, along_z = slice_keys(0, 0, jnp.zeros(1, int), jnp.arange(1)), factor([9.0] * 5, 4.0, 22)
 
     def drawn_with(largest: int) -> np.ndarray:
-        monkeypatch.setattr(windows, "LARGE", largest)
+        monkeypatch.setattr(joint, "LARGE", largest)
         return np.asarray(jax.jit(method.draw)(params, keys, mr, along_z).x)
 
     whole = drawn_with(10**9)
