@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from sde_ct.methods.slices import SLICES
-from sde_ct.runtime import parallel
+from sde_ct.runtime import host_memory, parallel
+from sde_ct.runtime.bars import say
 from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.types import Method, Samples
@@ -47,17 +48,25 @@ class Batched:
             means = [shown[..., channels:]] if shown.shape[-1] > channels else []
             return method.draw(shared[0], keys, shown[..., :channels], shared[1], *means)
 
-        self._devices, self._batch = list(devices), batch
-        self._draw = parallel.shared_out(draw, self._devices)
-        if method.means is not None:
-            self._means = parallel.shared_out(method.means, self._devices)
-        self._params = parallel.replicate(params, self._devices)
+        self._functions, self._batch = (draw, method.means), batch
+        self._use(list(devices), params)
+
+    def _use(self, devices: list[jax.Device], params: Any) -> None:
+        """Use these devices, for which nothing is compiled yet."""
+        self._devices, (draw, means) = devices, self._functions
+        self._draw = parallel.shared_out(draw, devices)
+        if means is not None:
+            self._means = parallel.shared_out(means, devices)
+        self._params = parallel.replicate(params, devices)
         self._fitting: dict[Shape, int] = {}  # samples per device
         self._compiled: dict[tuple[Shape, int], jax.stages.Compiled] = {}
         self._compiled_means: dict[Shape, jax.stages.Compiled] = {}
 
     def prepare(self, shape: Shape, samples: int, along_z: Factor | None) -> int:
         """Compile the function of a batch, and return how many samples it holds.
+
+        On a CPU, whose devices share one memory, from now on only as many devices are used as have
+        enough of it.
 
         Args:
           shape: the shape of a sample's MR, [z, h, w, k].
@@ -69,7 +78,11 @@ class Batched:
         most = self._batch_that_fits(shape, along_z)
         each = most if shape[0] == 1 else min(most, -(-samples // len(self._devices)))
         if (shape, each) not in self._compiled:
-            self._compiled[shape, each] = self._compile(shape, each, along_z)
+            program = self._compile(shape, each, along_z)
+            if (count := self._devices_that_fit(program)) < len(self._devices):
+                self._use(self._devices[:count], jax.device_get(self._params))
+                return self.prepare(shape, samples, along_z)
+            self._compiled[shape, each] = program
         return each * len(self._devices)
 
     def __call__(
@@ -116,6 +129,19 @@ class Batched:
         keys = slice_keys(0, 0, np.zeros(total, int), np.arange(total))
         sharded = parallel.shard((keys, np.zeros((total, *shape), np.float32)), len(self._devices))
         return self._draw.lower((self._params, along_z), sharded).compile()
+
+    def _devices_that_fit(self, program: jax.stages.Compiled) -> int:
+        """How many devices can run a program at the same time; at least one."""
+        count, needed = len(self._devices), program.memory_analysis()
+        on_cpu = self._devices[0].platform == "cpu"
+        free = host_memory.available() if on_cpu and count > 1 else None
+        if free is None or needed is None:
+            return count
+        each = needed.temp_size_in_bytes + needed.argument_size_in_bytes
+        fitting = max(1, min(count, int(SHARE * free // max(each, 1))))
+        if fitting < count:
+            say(f"{fitting} of {count} cores draw: each takes {each / 1e9:.1f} GB of memory.")
+        return fitting
 
     def _batch_that_fits(self, shape: Shape, along_z: Factor | None) -> int:
         """Samples per device. A network sees at most `SLICES` slices of each volume at once."""

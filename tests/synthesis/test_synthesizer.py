@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
+from sde_ct.runtime import host_memory
 from sde_ct.synthesis import Synthesizer, load
 from sde_ct.synthesis.batched import LARGEST, Batched, samples_that_fit
 from sde_ct.synthesis.synthetic_ct import combine
@@ -278,6 +279,19 @@ def test_a_batch_of_another_size_gives_the_same_ct(draws_of, runs, mr_file):
     one_by_one = Synthesizer(load(runs("diffusion")), "em", jax.devices()[:1], batch=3)
     found, expected = one_by_one(mr, case="knee", draws=2), draws_of(draws=2)
     for a, b in zip(found.draws, expected.draws, strict=True):
+        assert np.abs(a.array.astype(int) - b.array.astype(int)).max() <= 1
+
+
+def test_on_a_cpu_only_as_many_devices_draw_as_the_memory_holds(
+    draws_of, runs, mr_file, monkeypatch, capsys
+):
+    assert len(jax.local_devices()) > 1
+    monkeypatch.setattr(host_memory, "available", lambda: 1000)
+    mr, expected = read_volume(mr_file, "a.u."), draws_of(draws=2)
+    found = Synthesizer(load(runs("diffusion")), "em")(mr, case="knee", draws=2)
+    shown = f"1 of {len(jax.local_devices())} cores draw: each takes 0.0 GB of memory.\n"
+    assert capsys.readouterr().out == shown
+    for a, b in zip(found.draws, expected.draws, strict=True):  # sums in another order
         assert np.abs(a.array.astype(int) - b.array.astype(int)).max() <= 1
 
 
