@@ -16,6 +16,7 @@ from sde_ct.methods.decomposition import Params
 from sde_ct.methods.residual import residual
 from sde_ct.methods.residual_plan import Plan
 from sde_ct.methods.samplers import MEAN, SAMPLERS, with_evaluations
+from sde_ct.methods.slices import evaluator
 from sde_ct.methods.validated_scale import scale_of_draws
 from sde_ct.models import UNet
 from sde_ct.runtime import parallel
@@ -253,6 +254,7 @@ def test_a_range_of_the_ct_cannot_be_kept_by_a_difference():
 
 def test_a_program_traces_the_network_of_regression_and_denoiser_once(monkeypatch):
     """Each trace of the paper's network takes a second of the start of a synthesis."""
+    evaluator.cache_clear()  # other tests may have traced the same network
     traces, down = [], UNet._down
     monkeypatch.setattr(UNet, "_down", lambda *args: traces.append(1) or down(*args))
     method = build_method(CONFIG, sampler="dpm_sde")  # its last evaluation is outside the loop
