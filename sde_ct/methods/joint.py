@@ -50,7 +50,9 @@ from sde_ct.models.unet import ALONG_Z
 from sde_ct.sde import SDE, expand
 from sde_ct.types import Batch, Method, ScoreFn
 
-LARGE = 16 * 512**2  # voxels of the largest volume that a network sees at once
+# Voxels and slices of the largest volume that a network sees at once. In deeper volumes, the
+# matrices of `along_z.py` would consist of zeros for the most part.
+LARGE, DEEP = 16 * 512**2, 64
 
 
 class Extended(NamedTuple):
@@ -160,7 +162,7 @@ def of_volumes(
     """
     n, depth, *image = volumes[0].shape[:4]
     related = network.clone(depth=depth)
-    if math.prod(image) * depth > LARGE:
+    if math.prod(image) * depth > LARGE or depth > DEEP:
         return streamed(related.forward, related.layers_along_z, variables, inputs, *volumes)
     shown = inputs(*(v.reshape(-1, *v.shape[2:]) for v in volumes))
     return evaluator(related)(variables, *shown).reshape(n, depth, *image, 1)

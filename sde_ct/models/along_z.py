@@ -53,13 +53,13 @@ class ConvAlongZ(Layer):
         kernel = self.param("kernel", initial, (taps, channels, channels)).astype(self.dtype)
         if self.is_initializing():  # only shapes matter then, see `parameters.py`
             return x
-        depth = self.depth if at is None else CHUNK
-        volumes = x.reshape(-1, depth, *x.shape[1:])
         if at is None:
-            padded = jnp.pad(volumes, [(0, 0), (REACH, REACH)] + 3 * [(0, 0)])
+            volumes = x.reshape(-1, self.depth, *x.shape[1:])
+            matrix = _band(kernel, self.depth, self.depth, REACH)
         else:
-            padded = self._with_slices_before(volumes, at)
-        return sum(padded[:, i : i + depth] @ kernel[i] for i in range(taps)).reshape(x.shape)
+            volumes = self._with_slices_before(x.reshape(-1, CHUNK, *x.shape[1:]), at)
+            matrix = _band(kernel, volumes.shape[1], CHUNK, 0)
+        return jnp.einsum("nzhwc,zycd->nyhwd", volumes, matrix).reshape(x.shape)
 
     def _with_slices_before(
         self, chunks: Float[Array, "n s h w c"], at: Position
@@ -71,3 +71,17 @@ class ConvAlongZ(Layer):
         joined = jnp.concatenate([before.value, chunks], axis=1)
         before.value = joined[:, CHUNK:]
         return joined
+
+
+def _band(
+    kernel: Float[Array, "taps c d"], slices: int, outputs: int, first: int
+) -> Float[Array, "z y c d"]:
+    """The convolution of some slices as a matrix, whose product is several times as fast.
+
+    Args:
+      slices, outputs: how many slices the matrix takes and makes.
+      first: the tap by which the first slice enters the first output.
+    """
+    tap = jnp.arange(slices)[:, None] - jnp.arange(outputs) + first
+    inside = (tap >= 0) & (tap < len(kernel))
+    return jnp.where(inside[..., None, None], kernel[tap.clip(0, len(kernel) - 1)], 0)
