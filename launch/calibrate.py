@@ -138,7 +138,9 @@ def _targets(prepared) -> dict[str, Path]:
     from sde_ct.volumes.target import read_target
 
     if not Path(TARGETS.value).is_dir():
-        raise InputError(f"--targets={TARGETS.value} is no folder: give the folder of the masks.")
+        raise InputError(
+            f"--targets={TARGETS.value} is not a folder: give the folder of the masks."
+        )
     targets = volumes_in(Path(TARGETS.value))
     for case in prepared.of("validation"):
         if case.id not in targets:

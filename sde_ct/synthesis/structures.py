@@ -82,8 +82,8 @@ def structures_for(request: Request, draws: int, fitted: Recalibration | None) -
         return None
     if not request.structures.is_dir():
         raise InputError(
-            f"--structures={request.structures} is no folder: give one that holds a folder NAME of "
-            "masks or RTSTRUCT files for each MR."
+            f"--structures={request.structures} is not a folder: give one that holds a folder NAME "
+            "of masks or RTSTRUCT files for each MR."
         )
     if draws < 2:
         raise InputError(

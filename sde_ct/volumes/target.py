@@ -26,7 +26,7 @@ def read_target(given: str, like: Volume, image: str, frame: str = "") -> Volume
     if is_structure_set(path):
         target = _contoured(path, roi, like, image, frame)
     elif roi:
-        raise InputError(f"{path} is no RTSTRUCT and has no ROI '{roi}': leave out ':{roi}'.")
+        raise InputError(f"{path} is not an RTSTRUCT and has no ROI '{roi}': leave out ':{roi}'.")
     else:
         target = read_on_grid(path, "mask", like, image)
     if not target.array.any():
@@ -58,7 +58,7 @@ def _contoured(path: Path, name: str, like: Volume, image: str, frame: str) -> V
         return rasterise(roi.polygons, like)
     except InputError as error:
         raise InputError(
-            f"ROI '{printable(roi.name)}' of {path} is no target in {image}: {error}."
+            f"ROI '{printable(roi.name)}' of {path} is not a target in {image}: {error}."
         ) from error
 
 

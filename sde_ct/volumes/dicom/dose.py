@@ -28,7 +28,7 @@ def read_rtdose(file: Path) -> Volume:
     with decoding(file):
         image = pydicom.dcmread(io.BytesIO(file.read_bytes()))
         if image.get("Modality") != "RTDOSE":
-            raise InputError(f"{file} is no RTDOSE: give an RTDOSE file in Gy")
+            raise InputError(f"{file} is not an RTDOSE: give an RTDOSE file in Gy")
         if lacking := [keyword for keyword in REQUIRED if image.get(keyword) in (None, "", [])]:
             raise InputError(f"{file} lacks {', '.join(lacking)}: export the dose again")
         if image.DoseUnits != "GY":
