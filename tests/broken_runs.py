@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from sde_ct.volumes.formats import either_format
+
 MR, CT, SCT, REF = (
     "in/bert/mr.nii.gz",
     "in/bert/ct.nii.gz",
@@ -160,10 +162,10 @@ PREPARE = {
     "the MR twice": ("", "ct.nii.gz is not in HU .*give the original CT", copied(MR, CT)),
     "a CT upside down": ("", "is not in HU", voxels(CT, lambda a: -a)),
     "a windowed CT": ("", "is not in HU", voxels(CT, lambda a: np.clip(a, -160, 240))),
-    "NRRD": (
+    "a picture": (
         "",
-        r"bert/mr.nrrd matches 'mr\*' and is not NIfTI",
-        lambda r: (r / MR).rename(r / "in/bert/mr.nrrd"),
+        rf"bert/mr.png matches 'mr\*' and is not {either_format()}",
+        lambda r: (r / MR).rename(r / "in/bert/mr.png"),
     ),
     "a folder as a file": ("", "holds no CT that matches", folder(CT)),
     "a named pipe": ("", "holds no CT", lambda r: ((r / CT).unlink(), os.mkfifo(r / CT))),
@@ -631,7 +633,7 @@ CALIBRATE = {
 }
 DOCTOR = {
     "a named pipe": ("{root}/f.nii.gz", "does not exist", lambda r: os.mkfifo(r / "f.nii.gz")),
-    "a recipe": ("{recipe}", "is not NIfTI, MetaImage or DICOM"),
+    "a recipe": ("{recipe}", f"is not {either_format()}"),
     "an empty folder": ("{root}/e", "holds no images", folder("e")),
     "an index of brackets": ("{data}", "dataset.json is damaged", text(INDEX, "[" * 100_000)),
     "a record of brackets": ("{cnn}", "experiment.json is damaged", text(RUN, "[" * 100_000)),
