@@ -73,8 +73,8 @@ def _lines(axes: Axes, curves: Mapping[str, Curve], cost: str, score: str) -> No
             if known and (kind == "single" or score == "mae"):
                 points = sorted(known, key=lambda p: p[cost])
                 x, y = ([p[key] for p in points] for key in (cost, score))
-                look = {"color": colour, "marker": symbol, "markersize": 2.5, "linewidth": 1}
-                axes.plot(x, y, line, label=label, **look)
+                style = f"{symbol}{line}"
+                axes.plot(x, y, style, color=colour, markersize=2.5, linewidth=1, label=label)
 
 
 def _ticks_and_grid(axes: Axes) -> None:
