@@ -35,6 +35,7 @@ from pathlib import Path
 from absl import flags
 
 from sde_ct.errors import InputError
+from sde_ct.evaluation.protocol_names import PROTOCOL_NAMES
 from sde_ct.runtime.bars import bar
 from sde_ct.runtime.cli import run
 
@@ -57,8 +58,8 @@ _DRAWS = flags.DEFINE_multi_string(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for metrics.csv, metrics.json, report.html and so on."
 )
-_PROTOCOL = flags.DEFINE_string(
-    "protocol", "volume", "Protocol of the scores: volume, paper, synthrad2023 or synthrad2025."
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "volume", PROTOCOL_NAMES, "Protocol of the scores, see docs/evaluation.md."
 )
 _Z_SLICES = flags.DEFINE_string("z_slices", ":", "Axial slices to evaluate, such as 1::2.")
 _METHOD = flags.DEFINE_multi_string(
@@ -110,9 +111,7 @@ def main() -> None:
     from sde_ct.uncertainty.intervals import caveat
     from sde_ct.uncertainty.ray_plan import plan_of_flags
 
-    output, protocol = Path(_OUTPUT.value), PROTOCOLS.get(_PROTOCOL.value)
-    if protocol is None:
-        raise InputError(f"--protocol={_PROTOCOL.value}: give one of {', '.join(PROTOCOLS)}.")
+    output, protocol = Path(_OUTPUT.value), PROTOCOLS[_PROTOCOL.value]
     plan = plan_of_flags(_RAYS.value, _STOPPING_POWER.value, target=_TARGET.value)
     written = {judgement.NAME: any(_draws()), dose.NAME: _GAMMA.value, REPORT: True}
     written |= dict.fromkeys(sum_tables.NAMES, plan)

@@ -9,7 +9,7 @@ its folder, or one of its files if the folder holds several series. --dicom adds
 out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on, which join the MR's
 study. For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
 --dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
-refuse tilted ones. --sampler=mean writes the regression of a residual network, without a spread.
+refuse tilted ones. --sampler=mean writes the regression of a network, which has no spread.
 
 For several networks, trained from different seeds, repeat --workdir. The networks share the draws.
 out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
@@ -63,8 +63,8 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tru
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    f"Sampler of a diffusion or residual network: {', '.join(SAMPLER_NAMES)}; or mean, which gives "
-    "a residual or distilled network's regression without a spread.",
+    f"Sampler of a diffusion, residual or joint network: {', '.join(SAMPLER_NAMES)}; or mean, for "
+    "the regression of a residual, joint or distilled network, which has no spread.",
 )
 DRAWS = flags.DEFINE_integer(
     "draws",
@@ -74,8 +74,8 @@ DRAWS = flags.DEFINE_integer(
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations",
     None,
-    "Network evaluations of the sampler per draw, besides those of a residual network's "
-    "regression, which all draws share; default: as in the recipe.",
+    "Network evaluations of the sampler per draw, besides those of a regression, which all draws "
+    "share; default: as in the recipe.",
 )
 SDE = flags.DEFINE_enum(
     "sde",
@@ -97,10 +97,10 @@ SAVE_DRAWS = flags.DEFINE_bool("save_draws", False, "Write every draw to OUTPUT/
 CALIBRATED = flags.DEFINE_bool("calibrated", False, "Correct the spread and write intervals.")
 DICOM = flags.DEFINE_bool("dicom", False, "Write a CT series and maps to OUTPUT/dicom too.")
 PATIENT_ID = flags.DEFINE_string(
-    "patient_id", "", "PatientID of the CT series, if the MR has none or is no DICOM."
+    "patient_id", "", "PatientID of the CT series, if the MR has none or is not DICOM."
 )
 STUDY = flags.DEFINE_string(
-    "study", None, "Folder of the DICOM series whose study the CT joins, if --mr is no DICOM."
+    "study", None, "Folder of the DICOM series whose study the CT joins, if --mr is not DICOM."
 )
 AXIAL = flags.DEFINE_bool(
     "dicom_axial", False, "As --dicom, and also write a CT series in straight axial slices."

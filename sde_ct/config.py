@@ -161,7 +161,7 @@ class Experiment:
 
 
 def validate(config: Experiment) -> Experiment:
-    """The configuration itself, if it can be run; else InputError naming the field."""
+    """Return the configuration, or raise InputError if it cannot be run."""
     if not isinstance(config, Experiment):
         raise InputError(
             f"The recipe gives a {type(config).__name__}: let get_config() return an Experiment."

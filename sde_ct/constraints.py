@@ -48,7 +48,7 @@ def check(section: Any, prefix: str = "config.") -> None:
     hints = typing.get_type_hints(type(section))
     # Python accepts attributes that are not fields, such as misspelt ones in a recipe.
     if unknown := vars(section).keys() - {item.name for item in dataclasses.fields(section)}:
-        raise InputError(f"{prefix}{min(unknown)} is no field: check its name in the recipe.")
+        raise InputError(f"{prefix}{min(unknown)} is not a field: check its name in the recipe.")
     for item in dataclasses.fields(section):
         name, value, hint = prefix + item.name, getattr(section, item.name), hints[item.name]
         _check_type(name, value, hint)

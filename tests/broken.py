@@ -203,8 +203,8 @@ METAIMAGE = {
         ),
         "export it as plain binary data",
     ),
-    "voxels elsewhere": (lambda p: renamed(p, "../../secret.raw"), "outside its folder"),
-    "voxels anywhere": (lambda p: renamed(p, "/etc/passwd"), "outside its folder"),
+    "voxels elsewhere": (lambda p: renamed(p, "../../secret.raw"), "path or with '..': name"),
+    "voxels anywhere": (lambda p: renamed(p, "/etc/passwd"), "by an absolute path or"),
     "a list of slices": (lambda p: renamed(p, "LIST"), "needs its voxels"),
     "spacing in metres": (
         lambda p: test_metaimage.header(

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from sde_ct.volumes.formats import either_format
+
 MR, CT, SCT, REF = (
     "in/bert/mr.nii.gz",
     "in/bert/ct.nii.gz",
@@ -160,16 +162,16 @@ PREPARE = {
     "the MR twice": ("", "ct.nii.gz is not in HU .*give the original CT", copied(MR, CT)),
     "a CT upside down": ("", "is not in HU", voxels(CT, lambda a: -a)),
     "a windowed CT": ("", "is not in HU", voxels(CT, lambda a: np.clip(a, -160, 240))),
-    "NRRD": (
+    "a picture": (
         "",
-        r"bert/mr.nrrd matches 'mr\*' and is not NIfTI",
-        lambda r: (r / MR).rename(r / "in/bert/mr.nrrd"),
+        rf"bert/mr.png matches 'mr\*' and is not {either_format()}",
+        lambda r: (r / MR).rename(r / "in/bert/mr.png"),
     ),
     "a folder as a file": ("", "holds no CT that matches", folder(CT)),
     "a named pipe": ("", "holds no CT", lambda r: ((r / CT).unlink(), os.mkfifo(r / CT))),
     "a page in place of the file": ("", "ct.nii.gz is damaged", text(CT, "<html>Log in</html>")),
     "a pointer to the file": ("", "is damaged", text(CT, "version https://git-lfs.github.com/\n")),
-    "a mask that is an image": ("--mask=ct*", "ct.nii.gz is no mask"),
+    "a mask that is an image": ("--mask=ct*", "ct.nii.gz is not a mask"),
     "a mask with holes of NaN": (
         "--mask=m*k*",
         "not finite",
@@ -297,7 +299,7 @@ TRAIN = {
     "data as recipe": ("--config={data}/dataset.json", "cannot be run .NameError"),
     "an unknown field": ("--config.training.stepz=3", "no field .stepz.: did you mean .steps."),
     "a field of a value": ("--config.sde.kind.x=1", "check the field's name"),
-    "a rate that is no number": ("--config.training.learning_rate=nan", "give a finite number"),
+    "a rate that is not a number": ("--config.training.learning_rate=nan", "give a finite number"),
     "a window upside down": ("--config.data.hu_low=3000", "must be below config.data.hu_high"),
     "the data as workdir": ("--workdir={data}", "is a prepared data set: give another folder"),
     "the workdir of another method": ("--workdir={score}", "with another configuration"),
@@ -306,14 +308,14 @@ TRAIN = {
     "one process of none": ("--process=3", "go together: give all three"),
 }
 SYNTHESIZE = {
-    "data as workdir": ("--workdir={data}", "is no work directory"),
+    "data as workdir": ("--workdir={data}", "is not a work directory"),
     "data as study": ("--dicom --study={data}", "is damaged or not DICOM"),
     "a study without DICOM": ("--study={data}", "add --dicom"),
     "an empty record": ("", "is damaged .it lacks 'config'", text(RUN, "{}")),
     "a record of nothing": ("", "is damaged .it is None, not an object", text(RUN, "null")),
     "a record of numbers that are none": (
         "",
-        "is damaged .NaN is no number",
+        "is damaged .NaN is not a number",
         record(RUN, lambda v: v["data"].update(size=[float("nan"), 8])),
     ),
     "an impossible setting": (
@@ -464,7 +466,7 @@ SYNTHESIZE = {
     "rays without a target": (DRAWN + "--rays=90", "--rays needs a target: give --target"),
     "a target without rays": (DRAWN + "--target={mr}", "--target works only with --rays"),
     "a table without rays": (DRAWN + "--stopping_power=matrad", "works only with --rays"),
-    "a gantry angle in words": (DRAWN + RAYS.replace("90", "left"), "'left' is no gantry angle"),
+    "a gantry angle in words": (DRAWN + RAYS.replace("90", "left"), "'left' is not a gantry angle"),
     "a gantry angle twice": (DRAWN + RAYS.replace("90", "90,90"), "gantry angle 90 twice"),
     "a table of text": (
         DRAWN + RAYS + " --stopping_power={root}/t.csv",
@@ -481,7 +483,7 @@ SYNTHESIZE = {
         "--target=.*/e holds no target for anna, bert: name each mask or RTSTRUCT file after its",
         folder("e"),
     ),
-    "no structures there": (DRAWN + "--structures={root}/e", "--structures=.*/e is no folder"),
+    "no structures there": (DRAWN + "--structures={root}/e", "--structures=.*/e is not a folder"),
     "structures of others": (
         DRAWN + "--structures={in}/anna",
         "--structures=.*/anna holds no folder for bert: put the masks or RTSTRUCT files of each",
@@ -492,7 +494,7 @@ SYNTHESIZE = {
         "--mask=.*/e holds no mask for anna, bert: name each mask after its MR",
         folder("e"),
     ),
-    "an MR as target": (DRAWN + "--rays=90 --target={mr}", "mr.nii.gz is no mask"),
+    "an MR as target": (DRAWN + "--rays=90 --target={mr}", "mr.nii.gz is not a mask"),
     "an empty target": (
         DRAWN + RAYS,
         "t.nii.gz is empty: mark the target",
@@ -505,7 +507,7 @@ SYNTHESIZE = {
     ),
     "an ROI of a mask": (
         DRAWN + RAYS + ":PTV",
-        "is no RTSTRUCT and has no ROI 'PTV'",
+        "is not an RTSTRUCT and has no ROI 'PTV'",
         voxels(MR, lambda a: (a > a.mean()).astype("u1"), "t.nii.gz"),
     ),
     "rays in a single draw": (RAYS, "and a single draw has none"),
@@ -548,7 +550,7 @@ EVALUATE = {
         "m.nii.gz is empty",
         voxels(REF, lambda a: np.zeros(a.shape, "u1"), "m.nii.gz"),
     ),
-    "labels as mask": (MASK, "m.nii.gz is no mask", voxels(REF, labels, "m.nii.gz")),
+    "labels as mask": (MASK, "m.nii.gz is not a mask", voxels(REF, labels, "m.nii.gz")),
     "a mask of other slices": (
         MASK,
         "another grid",
@@ -605,7 +607,7 @@ EVALUATE = {
     ),
     "no structures there": (
         BERT + "--draws={root}/d --structures={root}/o",
-        "--structures=.*/o is no folder: give one that holds, for each case, a folder",
+        "--structures=.*/o is not a folder: give one that holds, for each case, a folder",
         draws(2),
     ),
     "structures of others": (
@@ -632,7 +634,7 @@ EVALUATE = {
     ),
     "an image as structure": (
         BERT + "--export-dose={root}/x --structures={root}/o",
-        "is no mask",
+        "is not a mask",
         copied(REF, "o/bert/bladder.nii.gz"),
     ),
     "a damaged RTSTRUCT": (
@@ -661,10 +663,10 @@ CALIBRATE = {
     ),
     "targets without rays": ("--targets={root}/t", "--targets works only with --rays"),
     "a table without rays": ("--stopping_power=matrad", "--stopping_power works only with --rays"),
-    "a gantry angle of 400": ("--rays=0,400", "'400' is no gantry angle: give degrees from 0"),
-    "a file as targets": ("--rays=0 --targets={mr}", "mr.nii.gz is no folder: give the folder"),
+    "a gantry angle of 400": ("--rays=0,400", "'400' is not a gantry angle: give degrees from 0"),
+    "a file as targets": ("--rays=0 --targets={mr}", "mr.nii.gz is not a folder: give the folder"),
     "no targets there": ("--rays=0 --targets={root}/t", "--targets=.*/t does not exist: give a"),
-    "no structures there": ("--structures={root}/o", "--structures=.*/o is no folder: give one"),
+    "no structures there": ("--structures={root}/o", "--structures=.*/o is not a folder: give one"),
     "structures of others": (
         "--structures={in}",
         "--structures=.*/in holds no folder for 1PA004: put the masks or RTSTRUCT files of each",
@@ -687,7 +689,7 @@ CALIBRATE = {
 }
 DOCTOR = {
     "a named pipe": ("{root}/f.nii.gz", "does not exist", lambda r: os.mkfifo(r / "f.nii.gz")),
-    "a recipe": ("{recipe}", "is not NIfTI, MetaImage or DICOM"),
+    "a recipe": ("{recipe}", f"is not {either_format()}"),
     "an empty folder": ("{root}/e", "holds no images", folder("e")),
     "a patient's name with a backslash": (
         "{in}",

@@ -10,11 +10,11 @@ def test_misspelt_fields_of_a_recipe_are_refused():
     """Python sets them as attributes that nothing reads."""
     config = Experiment()
     config.training.stepz = 7
-    with pytest.raises(InputError, match=r"config\.training\.stepz is no field: check its name"):
+    with pytest.raises(InputError, match=r"config\.training\.stepz is not a field: check its name"):
         validate(config)
     config = Experiment()
     config.trainig = 1
-    with pytest.raises(InputError, match=r"config\.trainig is no field"):
+    with pytest.raises(InputError, match=r"config\.trainig is not a field"):
         validate(config)
 
 

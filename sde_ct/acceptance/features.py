@@ -51,7 +51,7 @@ REASONS = {
     "contrast": "other grey values than in the training",
     "anatomy": "an anatomy unlike the training",
     "seams": "seams between slices of the CT",
-    "air": "air outside the body that is no air in the CT",
+    "air": "air outside the body that is not air in the CT",
     "tissue": "other bone or soft tissue than in patients of like build",
     "spread": "a spread that is unusually small or large",
     "error": "a high predicted error",

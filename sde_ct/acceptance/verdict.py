@@ -163,7 +163,10 @@ def _causes(
 
 
 def _place(reason: Reason, weights: Mapping[str, float]) -> tuple[float, float]:
-    """The key for sorting: facts, then causes, then consequences, each by falling weight."""
+    """The sorting key: facts, then each of `GROUPS` in turn, by falling weight within a group.
+
+    A fact of the last group leads that group. `MILD` and `LATER` place weights of at most 1.
+    """
     if reason.weight is None:
         return (_group(reason.name), -np.inf) if reason.name in GROUPS[-1] else (-1, 0.0)
     weight = weights[reason.name]  # not rounded

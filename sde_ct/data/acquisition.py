@@ -16,7 +16,9 @@ from sde_ct.volumes.dicom.series import Series
 # one.
 LONG_TE, SHORT_TE = 60.0, 30.0
 LONG_TR, SHORT_TR = 2000.0, 1200.0
-PREPARED = {"EP", "IR"}  # the echo times of diffusion, FLAIR and STIR say nothing about T1 or T2
+# With these scanning sequences (echo-planar, inversion recovery), TE and TR alone do not show
+# whether an MR is T1- or T2-weighted.
+PREPARED = {"EP", "IR"}
 NOT = r"(?<!no)(?<!non)(?<!no[ _-])(?<!non[ _-])(?<!without[ _-])(?<!w/o[ _-])"
 NO_FAT = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
 # The largest relative difference in field strength, and the largest factor in bandwidth, without a

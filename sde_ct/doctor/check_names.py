@@ -51,7 +51,7 @@ def _naming(path: Path, secrets: Collection[str]) -> Iterator[str]:
         with suppress(InputError):  # a damaged header is reported elsewhere, when the file is read
             text = FORMATS[format_of(path)].text(path)
             if TAG_LINES.search(text) or names(text):
-                yield f"a {format_of(path)} header"
+                yield f"a file's {format_of(path)} header"
     if path.suffix in TEXT and path.stat().st_size < LARGEST:
         text = path.read_text("utf-8", errors="replace")
         if names(text) or (path.suffix == ".json" and _has_field(text)):

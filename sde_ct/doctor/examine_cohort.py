@@ -142,7 +142,7 @@ def _loose(folder: Path, progress: Progress) -> tuple[Report, int]:
     images = _images(folder, folder)
     if not images:
         raise InputError(
-            f"{folder} holds no images and is no prepared set or work directory: check the path"
+            f"{folder} holds no images and is not a prepared set or work directory: check the path"
         )
     findings, volumes, _ = _examined(progress(images))
     findings += check_names(folder, ())

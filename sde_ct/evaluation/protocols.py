@@ -6,8 +6,9 @@ the training. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole sli
 challenges of those years and are comparable with their results. `synthrad2023` gives 3D SSIM in the
 column `ssim`, and `synthrad2025` gives 3D MS-SSIM in the column `ms_ssim` (see `ssim3d`).
 
-To add a protocol, add an entry to `PROTOCOLS`. To give it a metric of its own, write a function in
-a new file and add a `Column` with this function to the entry's `columns`.
+To add a protocol, add an entry to `PROTOCOLS` and its name to `protocol_names`. To give it a metric
+of its own, write a function in a new file and add a `Column` with this function to the entry's
+`columns`.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Conditional diffusion: the paper's DDPM and score model, and the preconditioned form of both.
+"""Conditional diffusion: the paper's DDPM, its score model, and the preconditioned form of EDM.
 
 Noised data are x = α x₀ + σ z. For a network F, a `Form` defines the input, the noise label, the
 target F*, and how a score follows from the output. The loss is mean |F - F*|² in every form.

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-PATCHES = (3, 9)  # sides in pixels; patches overlap by half
+PATCHES = (3, 9)  # sides in pixels; a patch begins every side // 2 pixels
 DETAIL_PATCH, DETAIL_WEIGHT = 5, 2.0
 SMALL = 1e-6  # keeps the gradient of a root finite at 0
 

@@ -1,7 +1,7 @@
 """The charts of the benchmarks: quality against cost, and draws against known probabilities."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from math import ceil
 from typing import Any
 
@@ -17,6 +17,8 @@ from sde_ct.uncertainty.reliability import Reliability
 PALETTE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
+# The symbol and colour of each curve. With more curves than colours, the symbol tells them apart.
+LOOKS = tuple(product("o^s", PALETTE))
 Curve = Mapping[str, Sequence[Mapping[str, float]]]  # "single", "average" -> points
 FRONTIER_TOP = 3.0  # times the lowest error
 FRONTIER = {
@@ -65,12 +67,13 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
 
 def _lines(axes: Axes, curves: Mapping[str, Curve], cost: str, score: str) -> None:
     """Draw a score of each sampler against a cost, and the MAE also for averages of draws."""
-    for (name, curve), colour in zip(curves.items(), cycle(PALETTE), strict=False):
-        for kind, style, label in (("single", "o-", name), ("average", "o--", None)):
+    for (name, curve), (symbol, colour) in zip(curves.items(), cycle(LOOKS), strict=False):
+        for kind, line, label in (("single", "-", name), ("average", "--", None)):
             known = [p for p in curve.get(kind, ()) if p[score] > 0]  # false for NaN
             if known and (kind == "single" or score == "mae"):
                 points = sorted(known, key=lambda p: p[cost])
                 x, y = ([p[key] for p in points] for key in (cost, score))
+                style = f"{symbol}{line}"
                 axes.plot(x, y, style, color=colour, markersize=2.5, linewidth=1, label=label)
 
 
@@ -92,14 +95,14 @@ def reliability(samplers: Mapping[str, Reliability], title: str = "") -> Figure:
     if trained := next((r for r in samplers.values() if r.seen), None):
         shares = [o.share for o in trained.seen]  # type: ignore[union-attr]
         axes.plot(trained.priors, shares, "s", color="0.6", markersize=5, label="training patients")
-    for number, ((name, r), colour) in enumerate(
-        zip(samplers.items(), cycle(PALETTE), strict=False)
+    for number, ((name, r), (symbol, colour)) in enumerate(
+        zip(samplers.items(), cycle(LOOKS), strict=False)
     ):
         x = r.priors + 0.012 * (number - (len(samplers) - 1) / 2)  # separates the intervals
         y = np.array([o.share for o in r.outcomes])
         ends = np.array([(o.share - o.low, o.high - o.share) for o in r.outcomes]).T
         style: dict[str, Any] = {"markersize": 3, "linewidth": 1, "capsize": 2, "label": name}
-        axes.errorbar(x, y, ends, fmt="o-", color=colour, **style)
+        axes.errorbar(x, y, ends, fmt=f"{symbol}-", color=colour, **style)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     axes.set_xlabel("probability of bone, given the MR", fontsize=FONT)
     axes.set_ylabel("share of bone-like draws", fontsize=FONT)

@@ -38,7 +38,7 @@ def fault(folder: Path, *names: str) -> str | None:
     files are ignored, because network drives add their own.
     """
     if not folder.is_dir():
-        return "it is no folder"
+        return "it is not a folder"
     if not any(folder.iterdir()):
         return "it is empty"
     try:

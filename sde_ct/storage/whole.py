@@ -62,7 +62,7 @@ def read_json(path: Path) -> Any:
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def write_json(path: Path, value: Any, indent: int = 1) -> None:

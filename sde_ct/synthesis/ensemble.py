@@ -32,7 +32,7 @@ class DeepEnsemble:
         if draws == count and member.is_random:
             raise InputError(
                 f"draws={draws} for {count} networks: give 2 draws per network or more, because "
-                "with 1 the ambiguity that a network leaves looks like disagreement."
+                "one draw of each network cannot separate ambiguity from disagreement."
             )
 
     def __call__(self, mr: Volume, *, case: str, draws: int = 10, **options: Any) -> SyntheticCT:

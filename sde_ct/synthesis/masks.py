@@ -16,7 +16,7 @@ def mask_of(path: Path, mr: Volume, frame: str) -> tuple[Volume, tuple[str, ...]
       path: a mask that `read_mask` reads, or an RTSTRUCT with an outline of the body (see
         `body_contour`).
       mr: the volume on whose grid contours become a mask.
-      frame: the frame of reference of `mr`; empty if it is no DICOM.
+      frame: the frame of reference of `mr`; empty if it is not DICOM.
 
     Raises:
       InputError: the mask cannot be used, or the RTSTRUCT holds no outline of the body on the MR.

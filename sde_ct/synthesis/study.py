@@ -22,7 +22,7 @@ def open_study(study: Path, choices: Sequence[Choice] = ()) -> Series:
     Raises InputError as `open_series` does, or if the path is not DICOM or the series is not MR.
     """
     if format_of(study) != "DICOM":
-        raise InputError(f"--study={study} is no DICOM: give the folder of the MR series")
+        raise InputError(f"--study={study} is not DICOM: give the folder of the MR series")
     series = open_series(study, choices)
     if series.modality != MODALITIES["a.u."]:
         raise InputError(f"--study={study} holds a series of {series.modality}: give one of MR")

@@ -193,7 +193,7 @@ class Checkpoints:
             raise _unreadable(folder, error) from error
 
     def weights(self, step: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The weights for synthesis of one of `steps`, as dictionaries of arrays, and its progress.
+        """The weights for synthesis at `step`, as dictionaries of arrays, and the step's progress.
 
         None if the checkpoint has no file of weights, as in earlier versions.
 

@@ -114,7 +114,9 @@ def read_experiment(workdir: Path) -> tuple[Experiment, dict[str, Any]]:
     """The configuration of a work directory and the description of its training data."""
     path = Path(workdir) / "experiment.json"
     if not path.is_file():
-        raise InputError(f"{workdir} is no work directory: it has no experiment.json; train first.")
+        raise InputError(
+            f"{workdir} is not a work directory: it has no experiment.json; train first."
+        )
     try:
         content = read_json(path)
         built(Record, content)

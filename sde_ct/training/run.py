@@ -190,7 +190,7 @@ class Run:
         return loss < best
 
     def _save(self, state: Any, progress: Progress, telemetry: Telemetry, final: bool) -> None:
-        """Save. If that fails, warn; after the last step, raise InputError in all processes."""
+        """Save. A failure gives a warning or, after the last step, InputError in all processes."""
         if progress.step % self.config.training.checkpoint_every == 0:
             progress.lately = 0
         with peers.agreed() if final else contextlib.nullcontext():

@@ -45,7 +45,7 @@ def choose(workdir: Path, checkpoint: str) -> tuple[int, str]:
 
     Where no validation loss was measured, the best is the newest.
 
-    Raises InputError if the folder is no work directory, or holds no checkpoint.
+    Raises InputError if the folder is not a work directory, or holds no checkpoint.
     """
     read_experiment(workdir)
     checkpoints = Checkpoints(workdir)
@@ -84,7 +84,7 @@ def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = Tru
         found = checkpoints.weights(step)
     if found is not None:
         params, stored = method.params(**found[0]), found[1]
-    else:  # The checkpoint is of an earlier version, or of another network: `restore` refuses that.
+    else:  # The checkpoint is older, or of another network, which `restore` refuses.
         state, stored = checkpoints.restore(lambda: fresh_state(method, config, size), step)
         params = parallel.seldom(method.weights)(state)
     if validated and (losses := stored.get("validation")):

@@ -181,7 +181,7 @@ def warnings(judgements: Judgements) -> list[str]:
 def record(judgements: Judgements) -> dict[str, Any]:
     """The content of `uncertainty.json`: the fields of `JudgedMethod` for each method.
 
-    `nominal` in a coverage is the share that calibrated draws would have.
+    In a coverage, `nominal` is the share of voxels that the intervals of calibrated draws hold.
     """
     patients = {patient for of_method in judgements.values() for patient in of_method.patients}
     return {

@@ -39,7 +39,7 @@ def _shown(value: float | None, form: str) -> str:
 
 
 def csv_text(rows: Mapping[Any, Sequence[RangeRow]], keys: Sequence[str] = ()) -> str:
-    """Rows as CSV, mm; figures that were not measured are empty.
+    """The rows as CSV, lengths in mm. A value that is missing or not finite is an empty cell.
 
     Args:
         rows: by a tuple of the values of `keys`, such as method and patient.

@@ -70,7 +70,7 @@ def plan_of_flags(
             angle = float("nan")
         if not 0 <= angle < 360:
             raise InputError(
-                f"--rays: '{word}' is no gantry angle: give degrees from 0 to below 360, with "
+                f"--rays: '{word}' is not a gantry angle: give degrees from 0 to below 360, with "
                 "commas between them."
             )
         if any(abs(angle - one) < 1e-3 for one in angles):  # rows are named by six digits

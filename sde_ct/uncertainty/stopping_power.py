@@ -86,7 +86,7 @@ def read_table(path: str | os.PathLike) -> StoppingPower:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV file: save the table as plain text.") from error
+        raise InputError(f"{path} is not a CSV file: save the table as plain text.") from error
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         raise InputError(f"{path} does not begin with the line {','.join(HEADER)}: add it.")
     nodes = []

@@ -121,7 +121,7 @@ def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
         return open_series(path, choices)
     if choices:
         raise InputError(
-            f"{path} is no DICOM, but --choose selects by DICOM tags: leave the flag out"
+            f"{path} is not DICOM, but --choose selects by DICOM tags: leave the flag out"
         )
     return path
 

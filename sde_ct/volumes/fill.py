@@ -95,9 +95,9 @@ def hull(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Remove border voxels that have the value by chance: those outside every 2 x 2 plate."""
-    plates = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
-    return np.logical_or.reduce([ndimage.binary_opening(part, plate) for plate in plates])
+    """Remove voxels that have the value by chance: those in no 2 x 2 square of `part`."""
+    squares = [np.ones(shape, bool) for shape in ((2, 2, 1), (2, 1, 2), (1, 2, 2))]
+    return np.logical_or.reduce([ndimage.binary_opening(part, square) for square in squares])
 
 
 def _edges(array: Shaped[np.ndarray, "x y z"], axis: int) -> Shaped[np.ndarray, " n"]:

@@ -37,7 +37,7 @@ def inside(array: np.ndarray, name: str) -> Mask:
     edge = (share > 0.25) & (share < 0.75)
     if labels or high <= 0 or low < -0.25 * high or edge.sum() >= (share >= 0.75).sum():
         raise InputError(
-            f"{name} is no mask, because its voxels hold more than two values, from {low:g} to "
+            f"{name} is not a mask, because its voxels hold more than two values, from {low:g} to "
             f"{high:g}: write 1 inside and 0 outside"
         )
     return share > 0.5

@@ -66,7 +66,8 @@ def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.nd
     direction = np.reshape(image.GetDirection(), (3, 3))
     if not np.allclose(direction.T @ direction, np.eye(3), rtol=0, atol=100 * GRID_TOLERANCE):
         raise InputError(
-            f"{path} has a TransformMatrix that is no rotation: export it again with its geometry"
+            f"{path} has a TransformMatrix that is not a rotation: export it again with its "
+            "geometry"
         )
     affine = nib.affines.from_matvec(direction * image.GetSpacing(), image.GetOrigin())
     return sitk.GetArrayFromImage(image).T, swap_lps_ras(affine)
@@ -131,7 +132,9 @@ def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
     """The files of header and voxels, which share a folder. A link to a header is followed."""
     name = fields["ElementDataFile"]
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{path} names voxels outside its folder: keep both files in one folder")
+        raise InputError(
+            f"{path} gives its voxels by an absolute path or with '..': name a file in its folder"
+        )
     if name.upper() == "LOCAL":
         return path, path
     for header in (path, path.resolve()):

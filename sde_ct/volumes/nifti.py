@@ -42,7 +42,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_sizes(header: Any, path: Path) -> None:
-    """Raise InputError if only the qform gives the position and a voxel has no size.
+    """Raise InputError if only the qform gives the position and a voxel size is 0.
 
     nibabel reads a size of 0 as 1 mm.
     """

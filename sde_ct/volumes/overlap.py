@@ -8,7 +8,7 @@ from sde_ct.volumes.couch import without_couch
 from sde_ct.volumes.fill import plain_fill
 from sde_ct.volumes.volume import Volume, canonical, restore
 
-TISSUE_ABOVE = -400.0  # HU, roughly half-way between air and fat
+TISSUE_ABOVE = -400.0  # HU, between air (-1000) and fat (about -100)
 
 
 def ct_body(ct: Volume) -> Volume:

@@ -54,12 +54,12 @@ def targets_in(given: str, flag: str = "target") -> dict[str, str]:
     """The targets in a folder by case, each in a form that `read_target` reads.
 
     `given` is a folder of masks and RTSTRUCT files that are named after their cases, followed by
-    `:ROI` if its RTSTRUCT files hold several ROIs. Raises InputError if it is no folder, or if two
+    `:ROI` if its RTSTRUCT files hold several ROIs. Raises InputError if it is not a folder, or if two
     files have the same name.
     """
     folder, roi = _parts(given, flag)
     if not folder.is_dir():
-        raise InputError(f"--{flag}={given} is no folder: give the folder of the targets.")
+        raise InputError(f"--{flag}={given} is not a folder: give the folder of the targets.")
     files = files_by_name(folder)
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix.lower() in SUFFIXES and path.name[0] != ".":
@@ -87,7 +87,7 @@ def read_target(given: str, like: Volume, image: str, frame: str = "") -> Volume
     if is_structure_set(path):
         target = _contoured(path, roi, like, image, frame)
     elif roi:
-        raise InputError(f"{path} is no RTSTRUCT and has no ROI '{roi}': leave out ':{roi}'.")
+        raise InputError(f"{path} is not an RTSTRUCT and has no ROI '{roi}': leave out ':{roi}'.")
     else:
         target = read_on_grid(path, "mask", like, image)
     if not target.array.any():
@@ -126,7 +126,7 @@ def _contoured(path: Path, name: str, like: Volume, image: str, frame: str) -> V
         return rasterise(roi.polygons, like)
     except InputError as error:
         raise InputError(
-            f"ROI '{printable(roi.name)}' of {path} is no target in {image}: {error}."
+            f"ROI '{printable(roi.name)}' of {path} is not a target in {image}: {error}."
         ) from error
 
 

@@ -19,6 +19,7 @@ from ml_collections.config_flags import get_config_filename
 
 from sde_ct.config import Experiment
 from sde_ct.config_record import flatten
+from sde_ct.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -122,6 +123,19 @@ def test_a_wrong_command_is_detected(wrong):
 @pytest.mark.parametrize(("page", "code"), blocks("python"), ids=lambda value: value[:20])
 def test_python_blocks_run(page, code):
     exec(compile(code, page, "exec"), {})
+
+
+def test_the_source_of_the_guide_leaves_no_patient_out_unsaid(tmp_path):
+    (code,) = [code for page, code in blocks("python") if "def find(folder" in code]
+    for name in ("P1_mr", "P1_ct", "P2_mr", "P3_ct", "P4_mask"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    found: dict = {}
+    exec(compile(code, "extending.md", "exec"), found)
+    whole, *others = found["find"](tmp_path)
+    assert (whole.id, *(other.id for other in others)) == ("P1", "P2", "P3")
+    for other, kind in zip(others, ("CT", "MR"), strict=True):
+        with pytest.raises(InputError, match=f"has no {kind}"):
+            other.read()
 
 
 def test_flags_fields_and_paths_in_the_text_exist():

@@ -19,6 +19,7 @@ from sde_ct.doctor.check_names import check_names
 from sde_ct.doctor.examine_volume import examine
 from sde_ct.lab.phantom.pelvis import pelvis_patient
 from sde_ct.volumes.files import write_volume
+from sde_ct.volumes.formats import FORMATS, Format
 from sde_ct.volumes.volume import Volume, left_posterior_superior
 
 GRIDS = [((64, 48, 8), (6.25, 6.25, 10.0)), ((24, 20, 6), (16.0, 16.0, 16.0))]
@@ -243,17 +244,24 @@ def dicom_extension(path):
 
 LEFT = {
     "description": (
-        "a.nii", lambda p: write_nifti(p, descrip=b"Doe^Jane t2"), "a NIfTI header: a.nii"
+        "a.nii", lambda p: write_nifti(p, descrip=b"Doe^Jane t2"), "a file's NIfTI header: a.nii"
     ),
-    "extension": ("a.nii.gz", dicom_extension, "a NIfTI header"),
-    "known ID": ("b.nii", lambda p: write_nifti(p, db_name=b"j-17"), "a NIfTI header"),
+    "extension": ("a.nii.gz", dicom_extension, "a file's NIfTI header"),
+    "known ID": ("b.nii", lambda p: write_nifti(p, db_name=b"j-17"), "a file's NIfTI header"),
     "file name": ("t2_DOE_1.txt", lambda p: p.write_text(""), "folder: t2_[name]_1.txt"),
     "JSON": ("a.json", lambda p: p.write_text(json.dumps({"x": [{"PatientName": "Miller"}]})),
              "text or JSON: a.json"),
     "table": ("a.csv", lambda p: p.write_text("case,mae\ndoe,3\n"), "text or JSON"),
     "MetaImage": ("a.mha", lambda p: p.write_bytes(b"NDims = 3\n0010|0010 = Miller\n"),
-                  "a MetaImage header"),
+                  "a file's MetaImage header"),
 }  # fmt: skip
+
+
+def test_the_header_of_every_format_with_free_text_is_searched():
+    silent = Format._field_defaults["text"]
+    sentences = [sentence for _, _, sentence in LEFT.values()]
+    for name, row in FORMATS.items():
+        assert row.text is silent or any(f"{name} header" in one for one in sentences), name
 
 
 @pytest.mark.parametrize("case", LEFT)

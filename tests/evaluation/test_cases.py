@@ -15,7 +15,7 @@ import pytest
 from sde_ct.errors import InputError
 from sde_ct.evaluation.cases import evaluate_files, evaluate_methods
 from sde_ct.evaluation.matching import match_cases
-from sde_ct.evaluation.protocols import VOLUME
+from sde_ct.evaluation.protocols import PROTOCOLS, VOLUME
 
 from ..programs import call
 
@@ -458,7 +458,7 @@ def test_a_prediction_without_draws_stands_beside_one_with(drawn):
     assert not (drawn / "alone/uncertainty.json").exists()
 
 
-@pytest.mark.parametrize("protocol", ["synthrad2023", "synthrad2025", "paper"])
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_the_program_scores_by_every_protocol(protocol, tmp_path):
     shape = (24, 22, 12)
     rng = np.random.default_rng(3)
@@ -468,23 +468,25 @@ def test_the_program_scores_by_every_protocol(protocol, tmp_path):
         _write(tmp_path / f"ref/p{i}.nii.gz", ct)
         _write(tmp_path / f"sct/p{i}.nii.gz", ct + 40 * (i + 1) * (ct > -1000))
         _write(tmp_path / f"mask/p{i}.nii.gz", ct > -1000)
-    options = (f"--mask={tmp_path / 'mask'}", f"--protocol={protocol}")
+    options = (f"--mask={tmp_path / 'mask'}", f"--protocol={protocol.name}")
     done = call("evaluate", *_arguments(tmp_path, *options, f"--output={tmp_path / 'out'}"))
     assert done.status == 0, done.err
     record = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert record["protocol"]["name"] == protocol
+    assert record["protocol"]["name"] == protocol.name
     assert record["settings"]["masks"] == {"p0": "given", "p1": "given"}
     first, second = record["cases"]
     assert (first["mae"], second["mae"]) == (40, 80)
-    name, other = ("ms_ssim", "ssim") if protocol == "synthrad2025" else ("ssim", "ms_ssim")
+    is_multiscale = protocol.similarity == "ms_ssim_3d"
+    name, other = ("ms_ssim", "ssim") if is_multiscale else ("ssim", "ms_ssim")
     assert first[name] > second[name] > 0.5 and first["psnr"] > second["psnr"]
     # Each figure has its own name in the table, the files and the report.
     head = (tmp_path / "out/metrics.csv").read_text().splitlines()[0].split(",")
     assert name in head and other not in head + list(first)
+    assert {column.name for column in protocol.columns} <= set(head)
     assert name in record["summary"]["prediction"] and name in record["comparisons"]
     titles = re.split(" {2,}", done.out.splitlines()[0])
-    assert {"SSIM", "MS-SSIM"} & {*titles} == {"MS-SSIM" if name == "ms_ssim" else "SSIM"}
-    assert ("MS-SSIM" in (tmp_path / "out/report.html").read_text()) == (name == "ms_ssim")
+    assert {"SSIM", "MS-SSIM"} & {*titles} == {"MS-SSIM" if is_multiscale else "SSIM"}
+    assert ("MS-SSIM" in (tmp_path / "out/report.html").read_text()) == is_multiscale
 
 
 def test_a_case_may_have_a_backslash_in_its_name(cohort):

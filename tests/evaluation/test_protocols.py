@@ -9,6 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sde_ct.errors import InputError
 from sde_ct.evaluation import metrics, ssim3d, table
 from sde_ct.evaluation.columns import Column
+from sde_ct.evaluation.protocol_names import PROTOCOL_NAMES
 from sde_ct.evaluation.protocols import (
     PAPER,
     PROTOCOLS,
@@ -20,6 +21,8 @@ from sde_ct.evaluation.protocols import (
 )
 from sde_ct.evaluation.results import write_metrics
 from sde_ct.report.html import metric_tables
+
+from ..programs import ROOT
 
 
 def _case():
@@ -77,6 +80,12 @@ def test_paper_refuses_what_it_cannot_scale():
         evaluate_case(PAPER, ct, np.where(mask, sct, np.nan), mask)
 
 
+def test_names_of_protocols_are_those_of_the_help_and_of_the_page():
+    assert tuple(PROTOCOLS) == PROTOCOL_NAMES
+    page = (ROOT / "docs/evaluation.md").read_text()
+    assert all(f"| `{name}`" in page for name in PROTOCOL_NAMES)
+
+
 def test_constants_state_the_whole_protocol():
     record = json.loads(json.dumps(constants(VOLUME)))
     assert record["name"] == "volume" and record["version"] == 1
@@ -108,10 +117,13 @@ def test_the_challenges_clip_psnr_and_not_the_mae(protocol, high):
 
 def test_every_protocol_is_stamped_with_its_own_constants():
     records = {name: json.loads(json.dumps(constants(p))) for name, p in PROTOCOLS.items()}
-    assert {name: r["data_range"] for name, r in records.items()} == {
-        "volume": 3000, "paper": None, "synthrad2023": 4024, "synthrad2025": 4095
-    }  # fmt: skip
-    assert [r["similarity"] for r in records.values()] == ["ssim", "ssim", "ssim_3d", "ms_ssim_3d"]
+    for name, expected in {
+        "volume": (3000, "ssim"),
+        "paper": (None, "ssim"),
+        "synthrad2023": (4024, "ssim_3d"),
+        "synthrad2025": (4095, "ms_ssim_3d"),
+    }.items():
+        assert (records[name]["data_range"], records[name]["similarity"]) == expected
     for name in ("synthrad2023", "synthrad2025"):
         record = records[name]
         assert (record["ssim_crop_voxels"], record["ssim_side"]) == (3, 7)

@@ -200,19 +200,22 @@ def test_a_sampler_keeps_to_its_evaluations(row, further):
 def test_the_fewest_evaluations_of_a_fast_solver_are_stable(name, sde):
     """Data of unit scale and others: draws have at most twice their standard deviation.
 
-    Of 4000 draws it is known to 1.1 %. The margin is 16 %, with Heun's widest.
+    Of 4000 draws it is known to 1.1 %, and the margin is 5 %. The next three numbers of steps must
+    be stable too, because an unstable solver may be right by chance.
     """
     widths = jnp.array([0.1, 0.3, 1.0, 2.0])
-    least = SAMPLERS[name].least(SAMPLING, sde)
-    options = with_evaluations(SamplingConfig(), name, least, sde)
-    run = sampler_fn(name, Experiment(sampling=options), sde)
+    sampler = SAMPLERS[name]
 
     def score(x, t):
         alpha, std = (value[:, None] for value in sde.marginal(t))
         return -x / ((alpha * widths) ** 2 + std**2)
 
-    draws = jax.jit(lambda key: run(key, sde, score, (4000, 4)))(jax.random.key(0)).x
-    assert (draws.std(0) <= 2 * widths).all()
+    for steps in range(4):
+        evaluations = sampler.least(SAMPLING, sde) + steps * sampler.stages(SAMPLING)
+        options = with_evaluations(SamplingConfig(), name, evaluations, sde)
+        run = sampler_fn(name, Experiment(sampling=options), sde)
+        draws = jax.jit(lambda key, run=run: run(key, sde, score, (4000, 4)))(jax.random.key(0)).x
+        assert (1.05 * draws.std(0) <= 2 * widths).all(), evaluations
 
 
 def test_a_network_of_few_noise_levels_is_trained_and_sampled_there(batch):

@@ -2,6 +2,7 @@
 
 import math
 
+from sde_ct.config import SAMPLER_NAMES
 from sde_ct.report.charts import COSTS, FRONTIER, FRONTIER_TOP, frontier
 
 
@@ -31,3 +32,11 @@ def test_every_figure_is_shown_against_every_cost():
         assert len(panel.get_lines()) == {"mae": 3, "crps": 2}.get(score, 1)
     # The error of too few evaluations does not flatten the others.
     assert panels["seconds", "crps"].get_ylim()[1] < 1.1 * FRONTIER_TOP * 20
+
+
+def test_no_two_of_all_samplers_look_alike():
+    """And a curve of a second network for each."""
+    names = [f"{number} {name}" for number in (1, 2) for name in SAMPLER_NAMES]
+    panel = frontier({name: {"single": [point(4, 30.0)]} for name in names}).axes[0]
+    looks = {(line.get_color(), line.get_marker()) for line in panel.get_lines()}
+    assert len(looks) == len(names)

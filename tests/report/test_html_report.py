@@ -211,7 +211,7 @@ def test_draws_go_first_then_slices(monkeypatch):
     assert middle(12, 5) == slice(3, 8)
     first = encode_patient(view, sizes[Plan(8, 2)] + 1)
     assert first.data["first"] == 2 and first.data["depth"] == 12
-    assert first.left_out == "p: the middle 8 of 12 slices and 2 of 4 draws"
+    assert first.shown == "p: the middle 8 of 12 slices and 2 of 4 draws"
 
 
 def test_tables_sort_by_what_they_show():

@@ -298,10 +298,8 @@ def test_a_score_of_another_shape_is_refused(sampler):
         sampler(jax.random.key(0), SDE, lambda x, t: -x[:, :1], (3, 2))
 
 
-@pytest.mark.parametrize(
-    "sampler", [ddim, dpm_solver, euler_maruyama, heun, predictor_corrector, unipc]
-)
-def test_a_grid_of_another_length_is_refused(sampler, gaussian):
+@every_chain
+def test_a_grid_of_another_length_is_refused(sampler, nfe, gaussian):
     """`nfe` would count evaluations that were not made."""
     run = partial(sampler, jax.random.key(0), SDE, gaussian(0.3, 0.5).score(SDE), (2,), steps=9)
     with pytest.raises(InputError, match=r"grid: must give 10 times for steps=9, gave \(6,\)"):

@@ -80,7 +80,7 @@ def test_a_ct_that_shows_tissue_in_the_air_is_reviewed(fitted, phantoms, tmp_pat
     ask = [f"--workdir={workdir}", *mr, f"--output={tmp_path}", "--draws=3", "--accept", "--dicom"]
     for program in (ask, ask):
         done = call("synthesize", *program)
-        assert done.status == 3 and "air outside the body that is no air in the CT" in done.out
+        assert done.status == 3 and "air outside the body that is not air in the CT" in done.out
     record = json.loads((tmp_path / f"{name}.json").read_text())
     (reason,) = (one for one in record["acceptance"]["reasons"] if one["name"] == "air")
     assert reason["sentence"] in record["warnings"] and "do not use this CT" in reason["sentence"]

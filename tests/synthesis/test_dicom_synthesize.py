@@ -132,7 +132,7 @@ def test_a_metaimage_is_taken_too_and_its_new_identity_is_said(runs, mr_folder, 
     out, case = tmp_path / "out", name.split(".")[0].split("/")[0]
     done = synthesize(runs("cnn"), tmp_path / name, out, "--dicom")
     notes = json.loads((out / f"{case}.json").read_text())["notes"]
-    assert "The MR is no DICOM" in notes[0] and "PatientPosition" in notes[1]
+    assert "The MR is not DICOM" in notes[0] and "PatientPosition" in notes[1]
     assert all(f"note: {note}" in done.out for note in notes)
     mr, ct = read_volume(tmp_path / name, "a.u."), read_volume(out / "dicom" / case / "sct", "HU")
     assert same_grid(left_posterior_superior(mr), ct)

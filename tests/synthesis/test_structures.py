@@ -92,7 +92,7 @@ def test_calibrated_bounds_are_fitted_and_shown(synthesize, folder, workdir, pha
 
 def test_what_cannot_be_measured_is_refused(synthesize, folder, tmp_path):
     error = synthesize("--structures=nowhere")[0].error
-    assert "--structures=nowhere is no folder" in error
+    assert "--structures=nowhere is not a folder" in error
     assert "a single draw has none" in synthesize(f"--structures={folder}", "--draws=1")[0].error
     path = synthesize("--structures=nowhere")[1]
     (tmp_path / "none" / path.stem).mkdir(parents=True)

@@ -53,7 +53,7 @@ def test_a_nifti_with_flipped_rows_joins_the_study_of_its_series(runs, study, tm
     flipped = cut(mr, slice(None), slice(16, None, -1), slice(None))
     write_volume(tmp_path / "mine.nii.gz", flipped)
     done = synthesize(runs("cnn"), tmp_path / "mine.nii.gz", out, "--dicom", f"--study={study}")
-    assert "MR is no DICOM" not in done.out and "resampled" not in done.out
+    assert "MR is not DICOM" not in done.out and "resampled" not in done.out
     images, slices = tags_of(out), open_series(study).slices
     for image, original in zip(images, sorted(study.iterdir()), strict=True):
         source = pydicom.dcmread(original)
@@ -102,7 +102,7 @@ REFUSED = {
     "elsewhere": (["--dicom"], "does not lie within .*in t2 but reaches .*30 mm"),
     "without DICOM": ([], "--study affects only DICOM outputs: add --dicom"),
     "two MRs": (["--dicom", "--mr={mr}"], "--study is for one MR: give one --mr, not 2"),
-    "a NIfTI": (["--dicom", "--study={mr}"], r"mr.nii.gz is no DICOM: give the folder of the MR"),
+    "a NIfTI": (["--dicom", "--study={mr}"], r"mr.nii.gz is not DICOM: give the folder of the MR"),
     "a CT": (["--dicom", "--study={ct}"], "holds a series of CT: give one of MR"),
     "a DICOM MR": (["--dicom", "--mr={study}"], "is DICOM with its own study: leave out --study"),
 }

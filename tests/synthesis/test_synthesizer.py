@@ -230,7 +230,7 @@ REFUSED = {
         ["--sampler=milstein"],
         "Unknown sampler 'milstein': give one of ddpm, em, pc",
     ),
-    "no workdir": (["--workdir=nowhere"], "nowhere is no work directory"),
+    "no workdir": (["--workdir=nowhere"], "nowhere is not a work directory"),
     "no MR": (["--mr=nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
     "no mask": (["--mask=nowhere.nii.gz"], "nowhere.nii.gz does not exist"),
 }

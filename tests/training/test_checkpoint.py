@@ -132,7 +132,7 @@ DAMAGE = {
     "without digest": (lambda f: (f / "digest.json").unlink(), "no digest.json"),
     "bad digest": (lambda f: (f / "digest.json").write_text("{"), "digest.json can't be read"),
     "empty digest": (lambda f: (f / "digest.json").write_text("{}"), "digest.json names no"),
-    "file": (lambda f: (shutil.rmtree(f), f.write_text("")), "is no folder"),
+    "file": (lambda f: (shutil.rmtree(f), f.write_text("")), "is not a folder"),
 }
 
 

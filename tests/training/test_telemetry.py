@@ -47,7 +47,7 @@ def test_what_is_not_finite_is_null_and_each_line_json(tmp_path):
     with Telemetry(tmp_path, "cnn", 0, 2, batch=4, show=False) as telemetry:
         telemetry.scalars(1, "train", FIGURES | {"loss": float("nan")})
     [line] = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    found = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    found = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert found["loss"] is None and found["gradient_norm"] == 2.0
 
 

@@ -106,7 +106,7 @@ def test_unfit_weights_are_refused_before_anything_is_written(runs, phantoms, tm
     for other, init, sentence in (
         (wide, runs("diffusion"), shape),
         (config, runs("gan"), r"another shape \(method: gan -> diffusion\)"),
-        (config, empty, "empty is no work directory"),
+        (config, empty, "empty is not a work directory"),
         (config, tmp_path / "run", "is the --workdir: give the folder of another"),
     ):
         for start in (tiny.train, dry_run):

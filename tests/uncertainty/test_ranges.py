@@ -119,9 +119,9 @@ def test_a_plan_from_flags(tmp_path):
 
 
 REFUSED = {
-    "text": (["0", "left"], None, "t", "--rays: 'left' is no gantry angle: give degrees from 0"),
-    "too far": (["360"], None, "t", "'360' is no gantry angle"),
-    "nan": (["nan"], None, "t", "'nan' is no gantry angle"),
+    "text": (["0", "left"], None, "t", "--rays: 'left' is not a gantry angle: give degrees from 0"),
+    "too far": (["360"], None, "t", "'360' is not a gantry angle"),
+    "nan": (["nan"], None, "t", "'nan' is not a gantry angle"),
     "twice": (["90", "90.0"], None, "t", "holds the gantry angle 90 twice"),
     "one name": (["10.00001", "10.00002"], None, "t", "holds the gantry angle 10 twice"),
     "no target": (["90"], None, None, "--rays needs a target: give --target"),

@@ -56,7 +56,7 @@ FILES = {
     "only a header": (b"HU,RSP\n", "two nodes"),
     "three columns": (b"HU,RSP\n-1000,0,1\n", "line 2: '-1000,0,1' is not two numbers"),
     "decimal commas": (b"HU,RSP\n-1000;0,001\n", "line 2: '-1000;0,001' is not two numbers"),
-    "not text": (b"\xff\xfe\x00\x80", "is no CSV file"),
+    "not text": (b"\xff\xfe\x00\x80", "is not a CSV file"),
     "falling": (b"HU,RSP\n-1000,0\n-2000,1\n", "-2000 HU does not exceed"),
 }
 

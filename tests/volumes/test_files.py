@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sde_ct.errors import InputError
 from sde_ct.volumes import nifti
 from sde_ct.volumes.files import read_volume, write_volume
+from sde_ct.volumes.formats import either_format
 from sde_ct.volumes.volume import Volume
 
 from .fuzz import MUTATIONS, count_refused
@@ -156,7 +157,7 @@ def test_a_sheared_volume_is_written_so_that_it_can_be_read(tmp_path):
 def test_other_formats_are_refused(tmp_path):
     path = tmp_path / "scan.png"
     path.write_bytes(b"anything")
-    with pytest.raises(InputError, match="is not NIfTI, MetaImage or DICOM: convert it"):
+    with pytest.raises(InputError, match=f"is not {either_format()}: convert it"):
         read_volume(path, "a.u.")
 
 

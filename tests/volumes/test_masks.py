@@ -46,7 +46,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_other_values_are_refused(name):
     with pytest.raises(
-        InputError, match=r"m\.nii is no mask, because its voxels hold more than two values"
+        InputError, match=r"m\.nii is not a mask, because its voxels hold more than two values"
     ):
         inside(REFUSED[name], "m.nii")
 

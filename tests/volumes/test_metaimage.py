@@ -137,7 +137,7 @@ BAD = {
     "zero spacing": (lambda p: header(p, r"^ElementSpacing.*$", "ElementSpacing = 0 1 1"), "."),
     "sheared": (
         lambda p: header(p, r"^TransformM.*$", "TransformMatrix = 1 0 0 0.5 1 0 0 0 1"),
-        "no rotation",
+        "not a rotation",
     ),
     "huge": (lambda p: header(p, r"^DimSize.*$", "DimSize = 90000 90000 90000"), "or is damaged"),
     "not one": (lambda p: header(p, r"^DimSize.*$", "DimSize = 12 10 0"), "damaged"),

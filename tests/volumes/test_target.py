@@ -54,12 +54,12 @@ REFUSED = {
         "holds 2 ROIs: end the target with .*: 'PTV: 1', 'Rectum'",
     ),
     "an unknown ROI": ("RTSTRUCT00001.dcm:GTV", "holds 0 ROIs 'GTV': .*'PTV: 1', 'Rectum'"),
-    "an ROI of a mask": ("t.nii.gz:PTV", "is no RTSTRUCT and has no ROI 'PTV'"),
+    "an ROI of a mask": ("t.nii.gz:PTV", "is not an RTSTRUCT and has no ROI 'PTV'"),
     "text": ("text.nii.gz", "text.nii.gz is damaged"),
     "empty": ("empty.nii.gz", "empty.nii.gz is empty: mark the target"),
     "full": ("full.nii.gz", "full.nii.gz marks every voxel: mark the target alone"),
     "elsewhere": ("moved.nii.gz", r"moved.nii.gz \(.*\) lies on another grid than the MR"),
-    "outside": ("RTSTRUCT00003.dcm", "ROI 'PTV' of .* is no target in the MR: the contours lie"),
+    "outside": ("RTSTRUCT00003.dcm", "ROI 'PTV' of .* is not a target in the MR: the contours lie"),
 }
 
 

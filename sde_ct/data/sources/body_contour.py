@@ -13,7 +13,7 @@ from sde_ct.volumes.dicom.rtstruct import Roi, rasterise, read_structures
 from sde_ct.volumes.overlap import dice
 from sde_ct.volumes.volume import Volume
 
-# The pattern matches whole names only, so that "External iliac nodes" is no body.
+# The pattern matches whole names only, so that "External iliac nodes" is not a body.
 BODY = re.compile(
     r"\W*(external|body|skin|outer[ _.-]?contour)"
     r"([ _.-]*(contour|outline|surface|observer|obs|consensus|staple|\d+))*\W*$",

@@ -88,5 +88,5 @@ def stamp_of(paths: Iterable[Path | None]) -> str:
 def _going_with(path: Path) -> list[Path]:
     if path.is_dir() or format_of(path) == "DICOM":
         folder = path if path.is_dir() else path.parent
-        return [file for file in folder.iterdir() if file.is_file()]  # a broken link is no file
+        return [file for file in folder.iterdir() if file.is_file()]  # a broken link is not a file
     return files_of(path)

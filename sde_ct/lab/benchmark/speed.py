@@ -110,7 +110,7 @@ def measure(network: NetworkConfig, size: int, *, batch: int, torch: bool, repea
     }
     theirs = 0
     if torch:
-        from sde_ct.lab.benchmark import torch_side  # an extra, and slow to import
+        from sde_ct.lab.benchmark import torch_side  # needs the extra `bench`; slow to import
 
         more, theirs = torch_side.contenders(network, size, batch)
         calls |= more

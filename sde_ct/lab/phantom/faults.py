@@ -13,7 +13,7 @@ from sde_ct.volumes.volume import Volume
 
 
 class Fault(NamedTuple):
-    """The reasons of which a verdict may name any first, and how a patient's MR is made faulty."""
+    """The reasons that are right as a verdict's first, and what makes a patient's MR faulty."""
 
     reasons: tuple[str, ...]  # of `acceptance.features.REASONS`
     # None if the fault is one of the synthesis, or needs another phantom.

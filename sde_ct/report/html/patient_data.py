@@ -29,10 +29,10 @@ class Plan(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A patient on the page: data as JSON types, what was left out (or ""), and hashes."""
+    """A patient on the page: JSON data, the part of the volumes shown ("" if all), and hashes."""
 
     data: dict[str, Any]
-    left_out: str
+    shown: str
     hashes: dict[str, str]
 
 
@@ -47,7 +47,7 @@ def encode_patient(view: PatientView, budget: float) -> Encoded:
         chosen = plan(view, allowed)
         data, size = _data(view, chosen)
         if size <= budget or chosen == Plan(1, 0):
-            return Encoded(data, _left_out(view, chosen), _hashes(view))
+            return Encoded(data, _shown(view, chosen), _hashes(view))
         allowed *= TIGHTER
 
 
@@ -166,7 +166,7 @@ def _spread_top(view: PatientView) -> float:
     return 100.0 * max(1, math.ceil(top / 100))
 
 
-def _left_out(view: PatientView, chosen: Plan) -> str:
+def _shown(view: PatientView, chosen: Plan) -> str:
     depth, draws = depth_of(view), _most_draws(view)
     parts = []
     if chosen.slices < depth:

@@ -44,7 +44,7 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
     provenance = dict(report.provenance)
     if hashes := {patient.data["name"]: patient.hashes for patient in encoded}:
         provenance["Volumes shown: SHA-256 of the MR and of rounded HU"] = hashes
-    notes = [*filter(None, [report.choice]), *_left_out(encoded, list(report.patients))]
+    notes = [*filter(None, [report.choice]), *_parts_shown(encoded, list(report.patients))]
     text = render(report, static, [patient.data for patient in encoded], notes, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
@@ -74,8 +74,9 @@ def _within(patients: Mapping[str, Callable[[], PatientView]], budget: float) ->
     return encoded + [encode_patient(load(), budget / count) for load in others[: count - 1]]
 
 
-def _left_out(encoded: list[Encoded], names: list[str]) -> list[str]:
-    parts = [patient.left_out for patient in encoded if patient.left_out]
+def _parts_shown(encoded: list[Encoded], names: list[str]) -> list[str]:
+    """A sentence on what the page shows of the volumes, in a list; empty if it shows all."""
+    parts = [patient.shown for patient in encoded if patient.shown]
     if len(encoded) < len(names):
         parts.append(f"not shown: {', '.join(names[len(encoded) :])}")
     if not parts:

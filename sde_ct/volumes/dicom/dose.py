@@ -34,7 +34,7 @@ def read_rtdose(file: Path) -> Volume:
     with decoding(file):
         image = pydicom.dcmread(io.BytesIO(file.read_bytes()))
         if image.get("Modality", "RTDOSE") not in ("", None, "RTDOSE"):
-            raise InputError(f"{file} is no RTDOSE: give an RTDOSE file in Gy")
+            raise InputError(f"{file} is not an RTDOSE: give an RTDOSE file in Gy")
         lacking = [keyword for keyword in REQUIRED if is_empty(image, keyword)]
         if is_empty(image.file_meta, "TransferSyntaxUID"):
             lacking.append("TransferSyntaxUID")

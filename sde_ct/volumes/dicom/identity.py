@@ -94,7 +94,7 @@ def new_identity(mr: Volume, patient_id: str = "") -> Identity:
     header.PatientID, header.PatientName = patient_id or made, f"MR^{origin[:12]}"
     patient = "the patient's name" if patient_id else f"patient {made}"
     note = (
-        f"The MR is no DICOM: {patient}, study and frame of reference are new, so "
+        f"The MR is not DICOM: {patient}, study and frame of reference are new, so "
         "that a planning system does not join them with the patient's other images."
     )
     return _completed(header, mr.affine, (), [note], origin)

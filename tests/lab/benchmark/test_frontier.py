@@ -108,7 +108,7 @@ BAD = {
         "--evaluations=1: give larger numbers, because",
     ),
     "workdir": ({"workdir": ""}, "give --workdir=RUN and --data=PREPARED"),
-    "no workdir": ({"workdir": "nowhere"}, "nowhere is no work directory"),
+    "no workdir": ({"workdir": "nowhere"}, "nowhere is not a work directory"),
 }
 
 

@@ -132,5 +132,5 @@ def test_a_choice_that_names_no_volume_is_refused(echoes, case):
 
 def test_a_choice_is_of_dicom_alone(tmp_path):
     (tmp_path / "mr.nii.gz").touch()
-    with pytest.raises(InputError, match="is no DICOM, but --choose selects by"):
+    with pytest.raises(InputError, match="is not DICOM, but --choose selects by"):
         open_source(tmp_path / "mr.nii.gz", (("EchoTime", "100"),))

@@ -52,7 +52,7 @@ def test_offsets_may_be_places_along_z_and_run_downwards(tmp_path):
 
 
 REFUSED = {
-    "plan": ({"Modality": "RTPLAN"}, "is no RTDOSE"),
+    "plan": ({"Modality": "RTPLAN"}, "is not an RTDOSE"),
     "relative": ({"DoseUnits": "RELATIVE"}, "is in RELATIVE: export the dose in Gy"),
     "no modality": ({"Modality": ""}, "lacks Modality: export the dose again"),
     "no voxels": ({"PixelData": b""}, "lacks PixelData"),

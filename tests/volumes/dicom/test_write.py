@@ -220,7 +220,7 @@ def test_pixels_that_are_not_square_are_told_as_they_are_written(name, tmp_path)
 def test_an_mr_that_is_no_dicom_gets_an_identity_of_its_own_and_says_so(tmp_path):
     volume = Volume(voxels(), AFFINE, "HU")
     identity = new_identity(volume)
-    assert any("no DICOM" in note for note in identity.notes)
+    assert any("not DICOM" in note for note in identity.notes)
     assert any("PatientPosition: HFS was written" in note for note in identity.notes)
     one = images(write_ct_series(tmp_path / "sct", volume, identity))[0]
     assert one.PatientID != "" and one.PatientName != ""
