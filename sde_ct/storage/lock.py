@@ -49,7 +49,7 @@ def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting while another process holds it, then remove the file.
 
     Args:
-      path: if its folder is absent, it is created, and removed at the end if it is empty.
+      path: an absent folder of the file is created, and removed at the end if it is empty.
       notify: called with the holder ("process 12 on host") before waiting.
     """
     new = not path.parent.exists()
