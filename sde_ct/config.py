@@ -1,7 +1,7 @@
 """The typed configuration of an experiment: what a recipe in `configs/` returns.
 
 The dataclasses are mutable because `ml_collections.config_flags` sets their fields from the command
-line (`--config.sde.sigma_max=20`); nothing in the package changes them after `validate`. Fields are
+line (`--config.sde.sigma_max=20`); nothing in the package changes them after `validate`. Values are
 str, int, float, bool or a tuple of int: `config_flags` 1.1.0 can neither override a `Literal` field
 nor set an optional one back to None.
 """

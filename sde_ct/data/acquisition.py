@@ -93,7 +93,7 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]:
-    """A sentence for each known fact of an MR that differs from the training.
+    """A sentence for each known fact of an MR that does not fit the training.
 
     Args:
       seen: a checkpoint's record of the training MRs; older checkpoints have no `acquisition`.

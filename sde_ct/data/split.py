@@ -78,7 +78,9 @@ def check_split(
         for name in names:
             if name not in patients:
                 raise InputError(f"split {key} names patient {name}, who is not in the data")
-            if (other := part_of.setdefault(name, key)) != key or names.count(name) > 1:
+            if names.count(name) > 1:
+                raise InputError(f"patient {name} is twice in {key}: name the patient once")
+            if (other := part_of.setdefault(name, key)) != key:
                 raise InputError(f"patient {name} is in {other} and in {key}: keep one of them")
     if complete:
         if lost := sorted(set(patients) - set(part_of)):

@@ -21,7 +21,8 @@ from sde_ct.storage.whole import naming
 
 @contextlib.contextmanager
 def locked(folder: Path, doing: str, flag: str) -> Iterator[None]:
-    """Hold the lock file `folder/lock`. Raises InputError if another process holds it.
+    """Hold the lock file `folder/lock`. Raises InputError if another process holds it,
+    or if `folder` is a file.
 
     Args:
       folder: created if it is absent.
