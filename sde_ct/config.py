@@ -1,7 +1,7 @@
 """The typed configuration of an experiment: what a recipe in `configs/` returns.
 
 The dataclasses are mutable because `ml_collections.config_flags` sets their fields from the command
-line (`--config.sde.sigma_max=20`); nothing in the package changes them after `validate`. Fields are
+line (`--config.sde.sigma_max=20`); nothing in the package changes them after `validate`. Values are
 str, int, float, bool or a tuple of int: `config_flags` 1.1.0 can neither override a `Literal` field
 nor set an optional one back to None.
 """
@@ -15,8 +15,8 @@ from sde_ct.constraints import at_least, check, choice, number, positive
 from sde_ct.errors import InputError
 
 LARGEST_SEED = 2**32 - 1  # JAX wraps larger seeds of a key without a warning
-# The values of --sampler, in the order of `methods.samplers.TABLE`, whose import takes seconds. The
-# fast ones take `SamplingConfig.fast_evaluations`.
+# The values of --sampler, apart from "mean", in the order of `methods.samplers.TABLE`, whose import
+# takes seconds. The fast samplers make `SamplingConfig.fast_evaluations`.
 FAST_SAMPLERS = ("ddim", "dpm", "dpm_sde", "unipc", "heun")
 SAMPLER_NAMES = ("ddpm", "em", "pc", "ode", *FAST_SAMPLERS)
 
@@ -51,7 +51,8 @@ class DiffusionConfig:
     log_mean: float = number(-1.2)  # mean of log(std / alpha), for lognormal
     log_std: float = positive(1.2)
     time_min: float = positive(1e-4, below=1)  # smallest time, for lognormal and uniform
-    steps: int = positive(1000)  # of the discretised process, for discrete and listed
+    # Steps of the discretised process, for discrete and listed times and for the form epsilon.
+    steps: int = positive(1000)
     listed: tuple[int, ...] = ()  # the steps, counted from 0, that are trained and sampled
 
 
@@ -88,7 +89,7 @@ class DataConfig:
         return self.batch_size * self.slab
 
     @property
-    def channels(self) -> int:  # MR slices that a network sees at once
+    def channels(self) -> int:  # of the MR in the input for one slice
         return self.contrasts * (1 + 2 * self.neighbours)
 
     @property
@@ -133,13 +134,13 @@ class SamplingConfig:
     # the paper does.
     ode_denoise: bool = number(True, earlier=False)
     fast_evaluations: int = at_least(3, 20)  # of `FAST_SAMPLERS`, denoising included
-    # Noise levels of the fast solvers except UniPC, which always follows `log_snr`, but has levels
-    # of its own with 4 to 8 evaluations.
+    # Noise levels of the fast solvers except UniPC. UniPC has levels of its own with 4 to 8
+    # evaluations, and otherwise those of `log_snr`.
     fast_grid: str = choice("log_snr", "karras", earlier="karras")
-    # Noise level std / alpha at which solvers denoise and end. With `log_snr` it is in units of the
-    # data's standard deviation.
+    # Noise level std / alpha at which the fast solvers, and the ODE with `ode_denoise`, denoise and
+    # end. With `log_snr` it is in units of the data's standard deviation.
     fast_end: float = positive(0.01)
-    few_width: float = positive(1.0)  # factor on these noise levels of UniPC
+    few_width: float = positive(1.0)  # factor on UniPC's own levels, with 4 to 8 evaluations
     clip_denoised: bool = False  # keep the denoised estimate in the data's range, in any sampler
     shared_noise: bool = False  # the same noise in all slices of a draw: smoother along z
     correlated_noise: bool = False  # noise as correlated along z as the training CTs
@@ -184,8 +185,8 @@ def _check_together(config: Experiment) -> None:
     rising = sorted(set(listed)) == listed and listed[:1] >= [0] and listed[-1:] == [last]
     if config.diffusion.times == "listed" and not rising:
         raise InputError(
-            f"config.diffusion.listed={tuple(listed)}: give rising steps from 0 to {last}, which "
-            "must be the last."
+            f"config.diffusion.listed={tuple(listed)}: give rising steps that "
+            f"begin with 0 and end with {last}."
         )
     training = config.training
     if training.decay and not training.warmup < training.steps:
@@ -220,8 +221,8 @@ def _check_together(config: Experiment) -> None:
         )
     if not config.sampling.fast_end < (most := _noisiest(config.sde)):
         raise InputError(
-            f"config.sampling.fast_end={config.sampling.fast_end} must be below the noise level "
-            f"that sampling begins at, {most:.4g} by config.sde."
+            f"config.sampling.fast_end={config.sampling.fast_end} must be below "
+            f"{most:.4g}, the noise level of config.sde at which sampling begins."
         )
 
 

@@ -23,5 +23,5 @@ class Interrupted(Exception):
 
 
 def first_of(names: Sequence[str], most: int = 8) -> str:
-    """The names for a message, of which it shows at most this many."""
+    """The first `most` names as a text for a message, which ends in "…" if there are more."""
     return ", ".join(names[:most]) + ", …" * (len(names) > most)

@@ -33,7 +33,7 @@ def standard_normal(key: Key[Array, "..."], shape: tuple[int, ...]) -> Float[Arr
 
 
 class SDE(Protocol):
-    """A linear forward SDE. Every method takes t in [0, 1], of any shape."""
+    """A linear forward SDE. Times are in [0, 1], and of any shape except in `drift`."""
 
     def drift(self, x: Float[Array, "b *d"], t: Float[Array, " b"]) -> Float[Array, "b *d"]:
         """f(x, t)."""
@@ -54,8 +54,8 @@ class SDE(Protocol):
         """x(1) ~ N(0, std(1)² I), from one key or from one key for each sample.
 
         The prior ignores the mean alpha(1) E[x(0)] of the true x(1). Samples of the ODE therefore
-        have a bias of -alpha(1)/std(1) · E[x(0)] times the data's standard deviation, and the modes
-        of multimodal data get other shares. Data with a mean of 0 has neither error.
+        have a bias of about -alpha(1)/std(1) · E[x(0)] times the data's standard deviation, and the
+        modes of multimodal data get other shares. Data with a mean of 0 has neither error.
         """
         return self.marginal(1.0)[1] * standard_normal(key, shape)
 
@@ -182,7 +182,7 @@ def probability_flow(sde: SDE, score: ScoreFn) -> Velocity:
 
 
 def _of_shape(value: Float[Array, "b *d"], x: Float[Array, "b *d"]) -> Float[Array, "b *d"]:
-    """The value of a score. Raises InputError unless it has the shape of x; it would broadcast."""
+    """The value of a score. Raises InputError for another shape than that of x."""
     if jnp.shape(value) != jnp.shape(x):
         raise InputError(
             f"score: must return the shape of x, {jnp.shape(x)}, but returned {jnp.shape(value)}."

@@ -78,13 +78,13 @@ class Method(NamedTuple):
     params(**items) -> these parameters, rebuilt from their fields or items in a checkpoint.
     draw(params, keys, mr, along_z=None) -> Samples: a synthetic CT in model units, [n, z, h, w, 1],
       for each of n keys and MR volumes [n, z, h, w, k], from the parameters of `weights`. It runs
-      under jit and pmap. z is 1 for independent slices; above 8 it must be a multiple of 8.
+      under jit and pmap. z is 1 for independent slices.
       `along_z`, [z, z] or [f, z, z], is the triangular factor of the noise's covariance between
       slices, see `sampling.along_z`; None draws them independently. If the method has `means`,
       their result for these MRs may be given as a fifth argument; without it, `draw` computes them.
     is_random: whether different keys give different draws of a volume.
-    comparison: how validation compares draws with the CTs if the loss is finite; None if it does
-      not.
+    comparison: how validation compares draws with the CTs if the loss is finite; None for no
+      comparison.
     validated(params, losses) -> the parameters for synthesis, adjusted by the losses and
       measurements of the same validation. The default leaves them as they are.
     needs_teacher: whether training must begin with the weights of another training.

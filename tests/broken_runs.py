@@ -227,7 +227,7 @@ TRAIN = {
     ),
     "a patient twice in a part": (
         "",
-        "1PA001 is in train and in train",
+        "1PA001 is twice in train",
         record(INDEX, lambda v: v["split"]["train"].append("1PA001")),
     ),
     "a patient elsewhere": (

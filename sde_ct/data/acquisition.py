@@ -20,7 +20,7 @@ LONG_TR, SHORT_TR = 2000.0, 1200.0
 # whether an MR is T1- or T2-weighted.
 PREPARED = {"EP", "IR"}
 NOT = r"(?<!no)(?<!non)(?<!no[ _-])(?<!non[ _-])(?<!without[ _-])(?<!w/o[ _-])"
-NO_FAT = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
+FAT_SUPPRESSED = re.compile(f"{NOT}fat[ _-]?(sat|sup)", re.IGNORECASE)
 # The largest relative difference in field strength, and the largest factor in bandwidth, without a
 # warning.
 FIELD, BANDWIDTH = 0.2, 2.0
@@ -87,7 +87,7 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The distinct values of each fact over the training patients, sorted, as plain JSON.
 
     Args:
-      cases: the `facts` of each patient; empty if nothing is known.
+      cases: the `facts` of each patient, {} for a patient of whom nothing is known.
     """
     names = [*CATEGORIES, "field", "bandwidth"]
     values = {name: sorted({one[name] for one in cases if name in one}) for name in names}
@@ -95,7 +95,7 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]:
-    """A sentence for each known fact of an MR that differs from the training.
+    """A sentence for each known fact of an MR that does not fit the training.
 
     Args:
       seen: a checkpoint's record of the training MRs; older checkpoints have no `acquisition`.
@@ -128,22 +128,27 @@ def warnings(seen: Mapping[str, Any] | None, mr: Mapping[str, Any]) -> list[str]
 
 
 def _fat_suppression(mr: Series) -> bool | None:
-    if NO_FAT.search(" ".join((*_texts(mr, "SequenceName"), *_texts(mr, "SeriesDescription")))):
+    texts = *_texts(mr, "SequenceName"), *_texts(mr, "SeriesDescription")
+    if FAT_SUPPRESSED.search(" ".join(texts)):
         return True
     enhanced = _texts(mr, "SpectrallySelectedSuppression")  # a tag of enhanced MR
     options = _texts(mr, "ScanOptions")
     if "FS" in options or any("FAT" in value for value in enhanced):
         return True
+    if _is_damaged(mr, "ScanOptions", "SpectrallySelectedSuppression"):
+        return None
     # The standard requires Scan Options, which may be empty. Only a header that was stripped of
     # tags lacks it.
     return False if "ScanOptions" in mr.header or enhanced else None
 
 
 def _agent(mr: Series) -> bool | None:
-    """Whether the header names a contrast agent; None if even its echo time was removed."""
+    """Whether the header names a contrast agent; None if it is damaged or has no echo time."""
     # ContrastBolusAgentSequence is a tag of enhanced MR.
     if _texts(mr, "ContrastBolusAgent") or _texts(mr, "ContrastBolusAgentSequence"):
         return True
+    if _is_damaged(mr, "ContrastBolusAgent", "ContrastBolusAgentSequence"):
+        return None
     return False if _number(mr, "EchoTime") else None
 
 
@@ -166,6 +171,15 @@ def _texts(mr: Series, keyword: str) -> list[str]:
         several = [value] if isinstance(value, str) or value is None else list(value)
         return [text for one in several if (text := str(one or "").strip())]
     return []
+
+
+def _is_damaged(mr: Series, *keywords: str) -> bool:
+    """Whether a value of these tags cannot be decoded."""
+    with suppress(InputError), decoding(mr.slices[0].file):
+        for keyword in keywords:
+            mr.header.get(keyword)
+        return False
+    return True
 
 
 def _number(mr: Series, keyword: str) -> float | None:

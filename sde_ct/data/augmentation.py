@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 
-# The fields of `sde_ct.types.Batch`, which is not imported, because that would import JAX.
+# The fields of `sde_ct.types.Batch`, whose import would also import JAX.
 Example = Mapping[str, Float[np.ndarray, "..."]]
 
 IMAGES = ("mr", "ct", "valid")  # the fields of an example that are images
@@ -51,7 +51,7 @@ def deformed(example: Example, rng: np.random.Generator, strength: float = 1.0) 
     """Rotate, scale, shift and warp all images [h, w, ·] of an example by one smooth random map.
 
     Cubic splines keep the fine detail and the noise of the images. They also overshoot at edges, so
-    values are clipped to the range of their image. Pixels that come from outside the slice repeat
+    values are clipped to the range of their channel. Pixels that come from outside the slice repeat
     its border and are not valid. Any other pixel is valid if it is interpolated from valid pixels
     only.
 

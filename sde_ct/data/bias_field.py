@@ -5,7 +5,7 @@ import numpy as np
 from sde_ct.errors import InputError
 from sde_ct.volumes.volume import Volume
 
-WORKING_MM = 6.0  # the field is fitted on voxels of this size, within which it hardly changes
+WORKING_MM = 6.0  # voxel size for fitting the field; volumes of few voxels keep finer voxels
 ITERATIONS = (50, 50, 50)  # one for each level; the control points become finer at each level
 FEWEST = 4  # voxels along an axis; shorter axes, which N4 refuses or fits badly, are padded
 

@@ -89,5 +89,5 @@ def cut(
 
 
 def stacked(contrasts: Sequence[Shaped[np.ndarray, "n k h w"]]) -> Float[np.ndarray, "n h w c"]:
-    """Slices whose channels are k neighbours of each contrast, in the order of the contrasts."""
+    """Slices whose channels are k neighbouring slices of each contrast, contrast by contrast."""
     return np.ascontiguousarray(np.moveaxis(np.concatenate(contrasts, axis=1), 1, -1))

@@ -52,8 +52,8 @@ class Slices:
             ones. A slice that is left out may still be a neighbour of another one.
 
         Raises:
-          InputError: the split or the notation is unknown, a case has fewer slices than 1 +
-            2·neighbours, or nothing is selected.
+          InputError: the split is unknown, `z_slices` is not in this notation, `neighbours` is
+            negative, a case has fewer slices than 1 + 2·neighbours, or nothing is selected.
         """
         if split not in prepared.split:
             raise InputError(f"split {split!r} is unknown: use {', '.join(prepared.split)}")
@@ -68,8 +68,8 @@ class Slices:
             self._index += [(number, z) for z in range(len(case))[chosen] if z not in unmeasured]
         if not self._index:
             raise InputError(
-                f"{prepared.folder}: split {split!r} has no slices in {z_slices!r}: "
-                "prepare more patients or select other slices"
+                f"{prepared.folder}: split {split!r} has no measured slices in "
+                f"z_slices={z_slices!r}: prepare more patients or select other slices"
             )
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Slices:
         return self._cases[self._index[i][0]].grid.slice_mm
 
     def __getitem__(self, i: int) -> Example:
-        """Raises InputError if an array holds NaN or infinite values."""
+        """Raises InputError if the MR holds NaN or infinite values."""
         number, z = self._index[i]
         # Memory maps are closed at once, because a cohort may have more files than a process may
         # open.
@@ -135,7 +135,7 @@ def train_iterator(
     shard_index: int = 0,
     shard_count: int = 1,
 ) -> grain.DatasetIterator:
-    """Endless shuffled batches, each field [b, h, w, ·]; every epoch has its own order.
+    """Endless shuffled batches, with images [b, h, w, ·]; every epoch has its own order.
 
     The seed fixes one endless stream of examples, whatever the number of hosts. Batch `step` begins
     at example step·batch_size of this stream, and shard i of n gets the i-th of n equal parts of
@@ -156,7 +156,10 @@ def train_iterator(
       it, so that the next batch is the same as without an interruption.
     """
     if batch_size < 1 or batch_size % shard_count:
-        raise InputError(f"batch_size = {batch_size}: give a multiple of the {shard_count} hosts")
+        raise InputError(
+            f"batch_size = {batch_size}: give a positive multiple of {shard_count}, the number of "
+            "hosts"
+        )
     height, width = source[0]["ct"].shape[:2]
     if rotate90 and height != width:
         raise InputError(
@@ -176,7 +179,7 @@ def train_iterator(
 
 
 def eval_batches(source: RandomAccessDataSource[Example], batch_size: int) -> Iterator[Example]:
-    """All examples once, in order, in batches [batch_size, h, w, ·]; the last may be smaller."""
+    """All examples once, in order, in batches of `batch_size`; the last may be smaller."""
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}: give 1 or more")
     for first in range(0, len(source), batch_size):
@@ -187,7 +190,7 @@ def fit_intensity(intensity: Intensity, prepared: Prepared) -> Intensity:
     """The intensity maps with the values that are fitted to the training patients.
 
     Only the inverse of a per-slice CT map needs such values: `low` and `high` become the medians,
-    over the training slices, of the minimum and maximum of a slice in HU.
+    over all slices of the training patients, of the minimum and maximum of a slice in HU.
     """
     if not isinstance(intensity.ct, SliceMinMax):
         return intensity

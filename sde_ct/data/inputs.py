@@ -30,7 +30,7 @@ class CutMR(NamedTuple):
 class NetworkInput(NamedTuple):
     """The arrays on which a network is conditioned, and the grid and regions of the MR."""
 
-    mr: Float[np.ndarray, "z h w k"]  # [-1, 1]; k = contrasts·(1 + 2·neighbours)
+    mr: Float[np.ndarray, "z h w k"]  # model units; k = contrasts·(1 + 2·neighbours)
     body: UInt8[np.ndarray, "z h w"]  # 1 inside the body
     mask: UInt8[np.ndarray, "z h w"]  # 1 where draws are judged: the given mask, or else the body
     air: Bool[np.ndarray, "z h w"]  # voxels that the MR shows to be air
@@ -61,7 +61,7 @@ def cut_mr(
       name: the name of the MR in errors, usually its path.
 
     Raises:
-      InputError: the MR shows no body, or N4 cannot fit a field.
+      InputError: the MR shows no body, N4 cannot fit a field, or as for `slice_grid`.
     """
     body = body_mask(mr)
     if not body.array.any():
@@ -114,8 +114,8 @@ def network_input(
       neighbours: slices on each side of a slice, as in training.
 
     Raises:
-      InputError: as for `cut_mr`; or the mask is empty or lies on another grid; or the volume has
-        fewer than 1 + 2·neighbours slices.
+      InputError: as for `cut_mr`; the mask is empty or lies on another grid; the volume has fewer
+        than 1 + 2·neighbours slices; or another contrast does not cover the body.
     """
     if mask is not None and not same_grid(mr, mask := reordered(mask, mr.affine)):
         raise InputError(

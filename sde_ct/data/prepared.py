@@ -70,7 +70,7 @@ class Index(TypedDict):
     size: tuple[Count, Count]
     n4: NotRequired[bool]
     split: dict[str, list[str]]
-    # The part of every patient who was ever drawn, refused ones included; older sets lack it.
+    # The part of the split of every patient so far, refused ones included; older sets lack it.
     sides: NotRequired[dict[str, str]]
     cases: dict[str, dict[str, Any]]
 
@@ -163,7 +163,7 @@ def read_prepared(folder: str | os.PathLike) -> Prepared:
 
     Raises:
       InputError: the folder or a file in it is missing, damaged or of another version, or a
-        patient is in two splits.
+        patient is in two parts of the split.
     """
     folder = Path(folder)
     path = folder / INDEX

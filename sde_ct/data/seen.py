@@ -64,10 +64,11 @@ FIGURES = {
 UPWARDS = ("body_z",)
 DARK, BRIGHT = 0.5, 99.5  # the percentiles at 0 and 100 % of the scaled MR
 FEWEST = 5  # a limit of the contrast needs at least this many training patients
-# With the two values below and 35 training patients, the rate of false warnings is 1.5 % for 100
-# phantoms and 0.6 % for 25 heads.
-DEVIATIONS = 3.0  # in standard deviations
-ROUNDING = 1.0  # in percent of the span from dark to bright
+# How far the limit of the contrast lies above the mean distance of the training patients. With both
+# values and 35 patients, the rate of false warnings is 1.5 % for 100 phantoms and 0.6 % for 25
+# heads.
+DEVIATIONS = 3.0  # in standard deviations of these distances
+ROUNDING = 1.0  # in addition, in percent of the span from dark to bright
 SPREAD = 0.25  # a new patient may exceed a range by this fraction of its width
 
 
@@ -112,7 +113,7 @@ def figures(
 
 
 def ranges(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The smallest and largest value of each figure over the training patients, as plain JSON."""
+    """The number of training patients, and the range of each figure over them, as plain JSON."""
     spans = {}
     for name in FIGURES:
         values = np.concatenate([case[name] for case in cases])
@@ -123,7 +124,7 @@ def ranges(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def warnings(
     seen: Mapping[str, Any] | None, mr: Mapping[str, Float[np.ndarray, " n"]]
 ) -> list[str]:
-    """A sentence for every figure of an MR that lies outside the training's range.
+    """A sentence for every figure of an MR that lies clearly outside the training's range.
 
     Args:
       seen: from `ranges`; None, for a checkpoint without these figures, gives a warning.
@@ -145,11 +146,11 @@ def warnings(
 def contrast(cases: Sequence[Percentiles]) -> dict[str, Any] | None:
     """The mean histogram of the training's MRs and the limit for a new MR, as plain JSON.
 
-    The distance of two histograms is the mean difference of their `HISTOGRAM` percentiles, in
-    percent of the span from dark to bright: the first Wasserstein distance. The limit is the mean
-    distance of a training patient from the mean of the other patients, plus `DEVIATIONS` standard
-    deviations and `ROUNDING`. The result is None for fewer than `FEWEST` patients, or if these
-    percentiles were not recorded for all of them.
+    The distance of two histograms is the mean absolute difference of their `HISTOGRAM` percentiles,
+    in percent of the span from dark to bright: nearly the first Wasserstein distance. The limit is
+    the mean distance of a training patient from the mean of the other patients, plus `DEVIATIONS`
+    standard deviations and `ROUNDING`. The result is None for fewer than `FEWEST` patients, or if
+    these percentiles were not recorded for all of them.
     """
     shapes = [shape for one in cases if (shape := _shape(one)) is not None]
     if len(shapes) < max(FEWEST, len(cases)):
@@ -225,7 +226,7 @@ def _range(low: float, high: float, unit: str) -> str:
 
 
 def _extent(profile: Shaped[np.ndarray, "z n"]) -> Shaped[np.ndarray, " z"]:
-    """The distance from the first to the last true pixel of every row."""
+    """The number of pixels from the first to the last true one of every row; 0 without any."""
     length = profile.shape[1]
     first, last = profile.argmax(axis=1), length - 1 - profile[:, ::-1].argmax(axis=1)
     return np.where(profile.any(axis=1), last - first + 1, 0)

@@ -39,8 +39,8 @@ class Slabs:
         if not self._first:
             raise InputError(
                 f"config.data.slab={size}: no {source.split} patient has that many neighbouring "
-                "slices with a measured CT: give a smaller number, or prepare the data again with "
-                f"{source.split} patients who have more slices."
+                "slices with a measured CT among config.data.z_slices: give a smaller number, "
+                f"select more slices, or prepare {source.split} patients who have more."
             )
 
     def __len__(self) -> int:

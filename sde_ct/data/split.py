@@ -25,14 +25,15 @@ def split_patients(
 ) -> Split:
     """Divide patients between the three parts. The order of the names has no effect.
 
-    A fraction is rounded to whole patients; if it is above 0, it gives at least one patient.
-    Training always keeps one patient. With few patients, validation becomes empty first, then test.
+    A fraction is rounded to whole patients, and one above 0 to at least one patient. But fractions
+    leave one patient for training: with few patients, validation becomes empty first, then test.
 
     Args:
       patients: their names.
       validation, test: fractions of all patients, or names.
       seed: seed of the random choice.
-      before: the part of each patient in an earlier split; these patients keep their part.
+      before: the part of each patient in an earlier split. Patients keep it, unless `validation`
+        or `test` is a list of names that changes it.
 
     Raises:
       InputError: there are no patients, a fraction lies outside [0, 1), a name is unknown, a
@@ -67,8 +68,8 @@ def check_split(
 ) -> Split:
     """Check that no patient is in two parts of the split and none is unknown.
 
-    With `complete`, every patient must be in a part, and at least one must be in training. The
-    InputError names the patient and the parts.
+    With `complete`, every patient must be in a part, and at least one must be in training. Raises
+    InputError otherwise.
     """
     part_of: dict[str, str] = {}
     for key, names in split.items():
@@ -77,7 +78,9 @@ def check_split(
         for name in names:
             if name not in patients:
                 raise InputError(f"split {key} names patient {name}, who is not in the data")
-            if (other := part_of.setdefault(name, key)) != key or names.count(name) > 1:
+            if names.count(name) > 1:
+                raise InputError(f"patient {name} is twice in {key}: name the patient once")
+            if (other := part_of.setdefault(name, key)) != key:
                 raise InputError(f"patient {name} is in {other} and in {key}: keep one of them")
     if complete:
         if lost := sorted(set(patients) - set(part_of)):

@@ -31,7 +31,7 @@ def correlation_lengths(cases: Sequence[PreparedCase]) -> list[float] | None:
     """For each of `FREQUENCIES`, the length l in mm with which exp(-d / l) fits best.
 
     It is fitted by least squares to the logarithms of the correlations at distances d. None is
-    returned if no case has two neighbouring slices with a body.
+    returned if no case with two or more slices has a body.
     """
     products: dict[float, Float[np.ndarray, "2 f"]] = {}
     for case in cases[:: -(-len(cases) // PATIENTS)]:

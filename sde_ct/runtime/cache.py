@@ -1,4 +1,4 @@
-"""The package's cache folder, where JAX keeps compiled programs from one start to the next."""
+"""The package's cache folder, which keeps compiled programs from one start to the next."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def remove_truncated(programs: Path) -> None:
 
 
 def _is_whole(content: bytes) -> bool:
-    """Whether a compressed stream reaches its end. A stream of unknown format counts as whole."""
+    """Whether a compressed stream reaches its end; in an unknown format, whether it has bytes."""
     stream: Any
     if content[:1] == b"\x78":
         stream, error = zlib.decompressobj(), zlib.error

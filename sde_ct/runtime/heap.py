@@ -23,7 +23,7 @@ def keep() -> None:
 
 
 def give_back() -> None:
-    """Return the pages that are free now, and have the heap use huge pages, which clear faster.
+    """Return the pages that are free now, and use huge pages, which are cleared faster.
 
     Called between long steps, this prevents a heap that keeps its pages from growing.
     """

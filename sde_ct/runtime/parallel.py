@@ -15,16 +15,16 @@ import numpy as np
 from sde_ct.runtime import cache, heap
 
 AXIS = "devices"
-CORES = 8  # most CPU cores that are used as devices, because each device holds its own batch
+CORES = 8  # most CPU cores that are used as devices, because each device needs memory
 
 
 def set_up(*, keep_memory: bool = False) -> None:
-    """Configure JAX before it looks for devices, and keep settings that exist already.
+    """Configure JAX before it looks for devices.
 
-    Compiled programs are kept on disk from one start to the next. On a CPU each core becomes a
-    device, because inside a loop XLA runs a network on only one core. Random numbers are those of
-    JAX's default, whatever JAX_THREEFRY_PARTITIONABLE says, so that the same seed gives the same
-    result.
+    Compiled programs are kept on disk from one start to the next. On a CPU up to `CORES` cores
+    become devices, because inside a loop XLA runs a network on only one core. Settings of the user
+    for both take precedence. Random numbers are those of JAX's default, whatever
+    JAX_THREEFRY_PARTITIONABLE says, so that the same seed gives the same result.
 
     Args:
       keep_memory: whether freed memory is kept for the next array, see `heap`. A training is then
@@ -94,7 +94,7 @@ def data_parallel(step: Callable, devices: Sequence[jax.Device]) -> Any:
     The state is on the devices of this process (see `replicate`) and is donated. State and metrics
     have no leading device axis, but keys and batch have one (see `shard`). `step` must average
     gradients and metrics over the axis name `AXIS`. Otherwise the devices drift apart without an
-    error; `replicas_agree` detects this.
+    error; `replicas_agree` detects this within a process.
     """
     return jax.pmap(
         step, AXIS, in_axes=(None, 0, 0), out_axes=None, donate_argnums=0, devices=devices
@@ -102,7 +102,7 @@ def data_parallel(step: Callable, devices: Sequence[jax.Device]) -> Any:
 
 
 def shared_out(function: Callable, devices: Sequence[jax.Device]) -> Any:
-    """`function(shared, *rest)` over devices, called as `mapped(shared, rest)`.
+    """The function `mapped(shared, rest)`, which runs `function(shared, *rest)` over devices.
 
     `shared` is replicated; the leaves of `rest` and the result have a leading device axis.
     `mapped.lower(shared, rest).compile()` compiles it without running it.
@@ -133,7 +133,7 @@ def shard(tree: Any, count: int) -> Any:
 
 
 def replicas_agree(tree: Any) -> bool:
-    """Whether every device holds the same values, bit for bit."""
+    """Whether all devices of this process hold the same values, bit for bit, random keys aside."""
 
     def agree(x: jax.Array) -> bool:
         first, *others = [np.asarray(s.data) for s in x.addressable_shards]

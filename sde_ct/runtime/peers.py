@@ -27,7 +27,7 @@ HEARTBEAT = 30  # seconds; a process without a sign of life for so long counts a
 LOST = 69  # exit status (EX_UNAVAILABLE) when a peer is lost: the same command may succeed
 LONGEST = 2000  # most bytes of a message between processes
 MEETING = 3600  # seconds to wait for the slowest process
-REMEDY = "start all of them again, and they continue from the last save."
+REMEDY = "start all processes again, and they continue from the last save."
 
 # Texts by which errors of JAX are recognised. `_NETWORK` and `_STATUS` match failures of the
 # network between the processes. Among these, `_STATUS` and `_GONE` show that a process is gone.
@@ -58,7 +58,7 @@ def way_to_start(
       index: the number of this process, from 0.
 
     Raises:
-      InputError: only some of the arguments are given, or one is out of range.
+      InputError: only some of the arguments are given, or one has a wrong value.
     """
     if coordinator is not None and count is not None and index is not None:
         if not re.fullmatch(r".+:\d+", coordinator):
@@ -188,8 +188,9 @@ _meetings = itertools.count()  # the same number in every process
 def agreed() -> Iterator[None]:
     """Run a block in every process, and end all processes if one raises InputError or OSError.
 
-    Otherwise the other processes would wait in their next collective, end as if a machine had been
-    lost, and be restarted by the scheduler. Raises Agreed, or the error itself in a single process.
+    Without this, the other processes would wait in their next collective, end as if a machine had
+    been lost, and be restarted by the scheduler. Raises Agreed, or the error itself in a single
+    process.
     """
     trouble = ""
     try:
@@ -226,10 +227,10 @@ def from_primary(number: int | None) -> int | None:
 
 
 def stop_requested(step: int) -> bool:
-    """Whether any process of the run received SIGTERM, so that all stop after `step`.
+    """Whether any process of the run received SIGTERM, so that all stop before `step`.
 
-    All processes must call this after every step, and get the same answer. A single process handles
-    signals itself and always gets False.
+    All processes must call this before every step, and get the same answer. A single process
+    handles signals itself and always gets False.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 

@@ -52,7 +52,7 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
 
     Raises:
       InputError: a command failed. It has printed why, and the others are asked to end.
-      Interrupted: SIGTERM or Ctrl-C came, and was passed on to the commands.
+      Interrupted: SIGTERM or Ctrl-C came, and the commands were sent SIGTERM and have ended.
     """
     cores, waiting = lanes(), collections.deque(list(chain) for chain in chains)
     running: dict[subprocess.Popen, _Running] = {}
@@ -67,7 +67,7 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
         running[_started(chain[0], line, cores[lane])] = _Running(lane, line, chain)
 
     def share_out() -> None:
-        """Start chains on idle lanes, or let them take over a program that shares a lane."""
+        """Start chains on idle lanes, and move programs that share a lane to idle ones."""
         free = idle()
         for lane in free[: len(waiting)]:
             start(lane)
@@ -95,7 +95,9 @@ def side_by_side(chains: Sequence[Sequence[Command]]) -> None:
                         waiting.appendleft(chain[1:])
                 if interruption.signal is not None:
                     name = interruption.signal.name
-                    raise Interrupted(f"{name}; the same command goes on.", interruption.signal)
+                    raise Interrupted(
+                        f"{name}; the same command continues the work.", interruption.signal
+                    )
         finally:
             for program in running:
                 program.send_signal(signal.SIGTERM)
@@ -114,7 +116,7 @@ def lanes() -> Sequence[int | None]:
     """The cores that this process may use; each is None where programs can't be bound to cores.
 
     With an accelerator there is a single None, which stands for the whole machine. JAX looks for
-    one in another process, because this process would keep the accelerator for itself.
+    the accelerator in another process, because this process would keep it for itself.
     """
     asked = "import jax; print(jax.default_backend())"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)

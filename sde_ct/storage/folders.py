@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
 def is_path(name: str) -> bool:
-    """Whether a name is no name of one file on every system, as `a/b`, `a\\b`, `c:a` and `..`."""
+    """Whether some system reads a name as a path, such as `a/b`, `a\\b`, `c:a`, `..` and ""."""
     return name in ("", "..") or any(p(name).name != name for p in (PurePosixPath, PureWindowsPath))
 
 

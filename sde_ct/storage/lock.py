@@ -21,7 +21,8 @@ from sde_ct.storage.whole import naming
 
 @contextlib.contextmanager
 def locked(folder: Path, doing: str, flag: str) -> Iterator[None]:
-    """Hold the lock file `folder/lock`. Raises InputError if another process holds it.
+    """Hold the lock file `folder/lock`. Raises InputError if another process holds it,
+    or if `folder` is a file.
 
     Args:
       folder: created if it is absent.
@@ -49,7 +50,7 @@ def awaited(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting while another process holds it, then remove the file.
 
     Args:
-      path: if its folder is absent, it is created, and removed at the end if it is empty.
+      path: an absent folder of the file is created, and removed at the end if it is empty.
       notify: called with the holder ("process 12 on host") before waiting.
     """
     new = not path.parent.exists()

@@ -40,7 +40,7 @@ LARGEST = 1e300  # a number beyond is infinite or comes from damage; no measurem
 def restored(hint: Any, value: Any, name: str = "it") -> Any:
     """Convert a JSON value to the type `hint`.
 
-    `hint` is a type of `PLAIN`, an `Annotated` type with a `Limit`, a union, a literal, a
+    `hint` is `Any`, a type of `PLAIN`, an `Annotated` type with a `Limit`, a union, a literal, a
     container, an array of jaxtyping, or a class with fields. A class is read by its method
     `from_json` if it has one, and otherwise by `built`.
 

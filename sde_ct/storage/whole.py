@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError in the block that names no file, such as that of a full disk."""
+    """Add `path` to an OSError of the block if the error names no file, as on a full disk."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises OSError, or ValueError for invalid JSON, NaN and infinite numbers."""
+    """Read JSON. Raises OSError, or ValueError for invalid JSON and the words NaN and Infinity."""
     try:
         return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except RecursionError:

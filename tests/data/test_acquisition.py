@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from sde_ct.data import acquisition
 from sde_ct.volumes.dicom.series import open_series
@@ -125,6 +127,17 @@ def test_damaged_values_are_unknown(tmp_path):
         assert data.count(b"21.75") == 1
         file.write_bytes(data.replace(b"21.75", b"2x.75"))
     assert acquisition.facts(open_series(folder)) == {}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "fact"), [("ScanOptions", "fat_suppression"), ("ContrastBolusAgent", "agent")]
+)
+def test_a_damaged_tag_does_not_say_no(tmp_path, keyword, fact):
+    series = open_series(write_series(tmp_path / "mr", np.zeros((4, 4, 3), np.int16), **T2))
+    assert acquisition.facts(series)[fact] is False
+    tag = Tag(keyword)
+    series.header._dict[tag] = RawDataElement(tag, "FD", 3, b"abc", 0, False, True)
+    assert fact not in acquisition.facts(series)
 
 
 def test_a_manufacturer_that_names_the_patient_is_left_out(tmp_path):

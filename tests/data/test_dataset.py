@@ -211,10 +211,10 @@ def test_the_per_slice_inverse_learns_the_median_range_of_training_slices(data):
 
 BAD = {
     "split": (lambda d, s: Slices(d, "dev", Intensity()), "split 'dev' is unknown"),
-    "empty": (lambda d, s: Slices(d, "validation", Intensity()), "'validation' has no slices"),
+    "empty": (lambda d, s: Slices(d, "validation", Intensity()), "'validation' has no measured"),
     "none left": (
         lambda d, s: Slices(d, "train", Intensity(), z_slices="9:"),
-        "has no slices in '9:'",
+        "has no measured slices in z_slices='9:'",
     ),
     "few": (
         lambda d, s: Slices(d, "train", Intensity(), neighbours=4),
@@ -232,7 +232,7 @@ BAD = {
     "batch": (lambda d, s: train_iterator(s, batch_size=0, seed=0), "batch_size = 0"),
     "shards": (
         lambda d, s: train_iterator(s, batch_size=3, seed=0, shard_count=2),
-        "a multiple of the 2 hosts",
+        "a positive multiple of 2, the number of hosts",
     ),
     "no body": (
         lambda d, s: network_input(Volume(np.zeros((4, 4, 4)), AFFINE, "a.u."), RobustMR()),

@@ -111,7 +111,7 @@ def test_slices_that_a_registration_filled_do_not_teach(tmp_path, fill):
     assert share == pytest.approx(body[..., 5:].sum() / body.sum(), abs=1e-4)
     assert share == pytest.approx(0.38, rel=0.1)
     assert (
-        f"{100 * share:.1f} % of the body lies outside the field of view of MR or CT and is masked"
+        f"{100 * share:.1f} % of the body lies outside the field of view of MR or CT and is unused"
         in str(case.record["warnings"])
     )
 

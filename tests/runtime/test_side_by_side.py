@@ -126,7 +126,7 @@ def test_a_signal_is_passed_on_once_and_waits_for_all(tmp_path, monkeypatch, num
         sleep = staticmethod(pause)
 
     monkeypatch.setattr(module, "time", Time)
-    with pytest.raises(Interrupted, match="the same command goes on") as error:
+    with pytest.raises(Interrupted, match="the same command continues the work") as error:
         side_by_side([[program(PATIENT, name)] for name in names])
     assert error.value.signal == number and all(name.exists() for name in names)
 

@@ -52,7 +52,7 @@ def aligned(patient: Patient, kind: Kind | None) -> Aligned:
 
 
 def _with_contrasts(patient: Patient) -> Patient:
-    """Put all contrasts on the grid of the first. Voxels that one lacks count as unmeasured."""
+    """Put all contrasts on the grid of the first. Voxels that a contrast lacks are unmeasured."""
     for name, volume in patient.further.items():
         path = str(patient.files[file_name(name)])
         volume, there = on_first(volume, patient.mr, path)
@@ -100,7 +100,7 @@ def _judged(patient: Patient) -> Aligned:
         )
     share = round(1 - float(inside.sum() / mask.sum()), 4)
     warned = (
-        f"{100 * share:.1f} % of the body lies outside the field of view of MR or CT and is masked"
+        f"{100 * share:.1f} % of the body lies outside the field of view of MR or CT and is unused"
     )
     empty = signal.warnings(signal.empty_slices(patient.mr), "the body in them is not used")
     patient = patient._replace(

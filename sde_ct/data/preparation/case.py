@@ -31,7 +31,7 @@ SOFT_TISSUE, AIR = 0, -1000  # HU of voxels that the CT did not measure, in trai
 HU = (-1024, 3071)  # the range of 12 bits; padding lies below it, and metal above
 RECORD = "case.json"
 LEAST_OVERLAP = 0.9  # Dice of the bodies; aligned scans of one patient usually exceed it
-LEAST_INSIDE = 0.999  # share of the body's voxels that the slices must hold
+LEAST_INSIDE = 0.999  # share of the body; slices that hold less of it get a warning
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Settings:
     spacing: tuple[float, float] | None = None
     size: tuple[int, int] | None = None  # (h, w) of the slices; None requires MRs of the same size
     crop_to_body: bool = False  # centre the slices on the body instead of the image
-    # How to register a CT that is not registered yet; None for no registration.
+    # How to register a CT that is not known to be registered; None for no registration.
     register: Kind | None = None
     n4: bool = False  # correct the bias field of the MR that a network sees
     pictures: bool = False  # draw qc/ID.png
 
     def require_sound(self) -> None:
-        """Raise InputError for sizes that no slice can have."""
+        """Raise InputError for impossible sizes, and for `crop_to_body` without a size."""
         for name in ("spacing", "size"):
             values = getattr(self, name)
             if values is not None and (len(values) != 2 or not all(0 < v < inf for v in values)):
@@ -167,7 +167,10 @@ def _sliced(
     )
     mask = cut_mask(judged, cut.grid)
     if not (mask.any() and cut.body.any()):
-        raise InputError(f"{patient.files['mr']}: slices of {size} miss the body: enlarge --size")
+        raise InputError(
+            f"{patient.files['mr']}: the slices miss the body: enlarge --size, or give "
+            "--crop_to_body"
+        )
     further = {
         name: cut_contrast(
             volume, cut.grid, cut.outline, str(patient.files[file_name(name)]), n4=settings.n4

@@ -18,7 +18,7 @@ SETTINGS = {
     "Metric1Weight": (f"{BENDING}",),
     "FinalGridSpacingInPhysicalUnits": (f"{CONTROL_MM}",),
     "GridSpacingSchedule": ("2", "1"),
-    # Volumes of few slices are smoothed in plane and not downsampled.
+    # Images are smoothed in plane and not downsampled, because many have few slices.
     "FixedImagePyramid": ("FixedSmoothingImagePyramid",),
     "MovingImagePyramid": ("MovingSmoothingImagePyramid",),
     "ImagePyramidSchedule": ("2", "2", "1", "1", "1", "1"),
@@ -66,7 +66,7 @@ def deformation(
             number_of_threads=1,  # several patients are processed at once
             log_to_console=False,
         )
-        # Otherwise elastix writes to the current folder.
+        # Without `output_directory`, elastix writes to the current folder.
         with tempfile.TemporaryDirectory() as folder:
             field = itk.transformix_deformation_field(
                 moving, found, output_directory=folder, log_to_console=False

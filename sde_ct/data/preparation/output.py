@@ -49,7 +49,7 @@ def claim(output: Path, request: dict[str, Any]) -> bool:
 
 
 def sweep(output: Path) -> None:
-    """Remove partly written files of a killed run; only the process with the lock may do so."""
+    """Remove partly written patients of a killed run; only the process with the lock may do so."""
     for leftover in (output / CASES).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -64,7 +64,7 @@ def index_of(output: Path) -> dict[str, Any]:
 
 
 def sides(output: Path) -> dict[str, str]:
-    """The part of the split of every patient who was ever drawn, refused patients included."""
+    """The part of the split of every patient so far, refused patients included."""
     index = index_of(output)
     try:
         split = {name: part for part, names in index.get("split", {}).items() for name in names}

@@ -11,7 +11,7 @@ from scipy import ndimage
 DPI = 150
 WIDTH, EDGE, TITLE = 9.0, 0.08, 0.34  # inches
 FONT = 9  # points
-LEVELS = (0.25, 0.5, 0.75)  # fractions of the body's length along z
+LEVELS = (0.25, 0.5, 0.75)  # fractions of the judged region's length along z
 FIELDS = 6  # fields of the checkerboard along the longer side of a slice
 CT_WINDOW = (-250.0, 750.0)  # HU
 OUTLINE = np.array([1.0, 0.75, 0.0])
@@ -31,7 +31,7 @@ def overview(
     The patient's right is on the left, and anterior is up.
 
     Args:
-      mr: a.u., shown from its 1st to its 99.5th percentile in the body.
+      mr: a.u., shown from its 1st to its 99.5th percentile in the mask.
       ct: HU.
       mask: 1 where results are judged; at least one voxel is 1.
       pixel: size (y, x), mm.

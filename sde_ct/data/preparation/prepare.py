@@ -72,8 +72,8 @@ def prepare(
     Raises:
       InputError: `output` holds something else, holds patients who are not among the cases, or is
         in use by another process; there are no cases; no case is usable or left for training; or
-        slices differ in size. In all these cases a new `output` is removed, and an old one stays as
-        it was.
+        slices differ in size. In all these cases a new `output` is removed, and an old one keeps
+        its index and report.
     """
     output = Path(output)
     if not cases:
@@ -211,7 +211,7 @@ def _require_one_size(outcomes: Mapping[str, dict[str, Any] | str], output: Path
 
 
 def _nobody(refused: dict[str, str], patients: int) -> str:
-    """Why no patient is left for training; the reason of a refusal if it is the only one."""
+    """Why no patient is left for training; for a single patient, the reason of its refusal."""
     name, reason = next(iter(refused.items()))
     if len(refused) == patients == 1:
         return reason

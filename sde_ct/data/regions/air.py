@@ -22,9 +22,9 @@ def air_around(
 ) -> Bool[np.ndarray, "z h w"]:
     """Voxels beside the body that are surely air, more than `MARGIN_MM` from anything else.
 
-    Voxels with signal, such as arms outside the outline, are left out. Rows below the body, above
-    it, or within `MARGIN_MM` of its lowest and highest rows are left out too, because a couch may
-    lie there that the MR does not show.
+    Voxels with signal, such as arms outside the outline, and slices without body are left out. Rows
+    below the body, above it, or within `MARGIN_MM` of its lowest and highest rows are left out too,
+    because a couch may lie there that the MR does not show.
 
     Args:
       mr: a.u.

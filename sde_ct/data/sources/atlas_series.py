@@ -102,7 +102,7 @@ def scan(folder: Path) -> Found:
 
 
 def _is_synthetic(header: Dataset) -> bool:
-    """Whether a CT was made from an MR, by its maker or its description; it must not teach."""
+    """Whether the maker or description of a CT says that it was made from an MR."""
     return str(header.get("Manufacturer")) == MANUFACTURER or bool(
         SYNTHETIC.search(str(header.get("SeriesDescription") or ""))
     )
@@ -139,9 +139,9 @@ def choose_mr(found: Found, wanted: str) -> tuple[Image, str]:
     matches = [image for image in candidates if weighting(image)[0] == wanted]
     if len(matches) != 1:
         listed = ", ".join(image.text for image in matches or candidates) or "none"
+        remedy = "keep one in the folder" if matches else "export one into the folder too"
         raise InputError(
-            f"{len(matches)} of its MR series are {wanted}-weighted ({listed}): "
-            "keep one in the folder"
+            f"{len(matches)} of its MR series are {wanted}-weighted ({listed}): {remedy}"
         )
     return matches[0], f"{matches[0].text}: {weighting(matches[0])[1]}"
 

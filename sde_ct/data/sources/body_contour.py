@@ -129,7 +129,7 @@ def _agreed(drawn: Sequence[tuple[Roi, Volume]], why: str, body: Volume) -> tupl
     alike = [mask for mask in masks if dice(mask, most) >= ALIKE]
     if len(alike) >= MAJORITY:
         agreed = (np.mean(alike, axis=0) > 0.5).astype(np.uint8)
-        return body.with_array(agreed), f"the majority of {len(masks)} outlines"
+        return body.with_array(agreed), f"the majority of {len(alike)} similar outlines"
     roi, mask = max(drawn, key=lambda pair: dice(pair[1].array, body.array))
     if len(drawn) > 1:
         why = f"the most similar of {len(drawn)} outlines to the body that the MR shows"

@@ -88,12 +88,12 @@ def case_of(
         return Unusable(name, f"{name} has no {'MR' if mr is None else 'CT'}: add the file")
     if mr == ct:
         return Unusable(name, f"{mr} matches the patterns of both MR and CT: fix the patterns")
+    role = {mr: contrasts[0], ct: "CT"}
     for contrast, path in zip(contrasts[1:], further, strict=True):
         if path is None:
             return Unusable(name, f"{name} has no {contrast}: add the file")
-        if path in (mr, ct):
-            return Unusable(
-                name,
-                f"{path} matches the patterns of both {contrast} and MR or CT: fix the patterns",
-            )
+        if path in role:
+            both = f"{role[path]} and {contrast}"
+            return Unusable(name, f"{path} matches the patterns of both {both}: fix the patterns")
+        role[path] = contrast
     return Case(name, mr, ct, files["mask"], contrasts, tuple(path for path in further if path))

@@ -49,7 +49,8 @@ def find_cases(
       t1: keep the T1 too, for "gold_atlas".
 
     Raises:
-      InputError: there is no such folder, it holds no patients, or two patients have the same name.
+      InputError: there is no such source or folder, the folder holds no patients or none with a
+        mask for `patterns.mask`, or two patients have the same name.
     """
     folder = Path(folder).absolute()
     if source not in SOURCES:

@@ -58,7 +58,7 @@ class AtlasCase:
         return withhold(text, secrets_in(folders(self.folder)), self.id)
 
     def read(self) -> Patient:
-        """T2, CT, body mask and notes, none of which holds the patient's name or ID."""
+        """T2, CT, body mask, and notes without the patient's names and IDs except those in `id`."""
         try:
             found = scan(self.folder)
             return _without_names(self._read(found), found.secrets, self.id)
@@ -151,7 +151,7 @@ def find_atlas(folder: Path, *, t1: bool = False) -> list[Source]:
 def literature_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The most common split in the literature: the patients left out, and the test patients.
 
-    Raises InputError if a test patient is missing.
+    Raises InputError if a test patient is missing or not unique.
     """
     test = []
     for number in LITERATURE_TEST:
@@ -198,7 +198,9 @@ def _on_grid(
     depth, ct_depth = mr.array.shape[2], hu.array.shape[2]
     first, last = max(0, -shift), min(depth, ct_depth - shift)
     if last - first < 2:
-        raise InputError("T2 and deformed CT have fewer than two slices in common")
+        raise InputError(
+            "T2 and deformed CT have fewer than two slices in common: leave the patient out"
+        )
     notes = []
     if (first, last) != (0, depth):
         notes.append(f"the CT has only {last - first} of the {depth} slices of the T2")

@@ -27,8 +27,8 @@ def find(folder: Path) -> tuple[tuple[str, ...], dict[str, dict[str, Path | None
     the name of a mask or else `masksTr/X`.
 
     Raises:
-      InputError: there is no dataset.json or no image, the channels' names do not determine the MR
-        or the CT, or two MR contrasts have the same name.
+      InputError: there is no dataset.json or no image, the channels' names do not determine the MR,
+        the CT or the mask, or two MR contrasts have the same name.
     """
     path = folder / "dataset.json"
     if not path.is_file():

@@ -22,7 +22,8 @@ class Patient(NamedTuple):
     mr: Volume  # a.u.
     ct: Volume  # HU, on any grid
     mask: Volume | None  # body, on the MR's grid; None if it must be computed
-    # "mr", "ct" and "mask"; each is a file or a folder of one series.
+    # By kind: "mr", "ct", "mask" and `file_name` of each further contrast. Each is a file or a
+    # folder of one series, and the mask may be None.
     files: Mapping[str, Path | None]
     # Whether the source registered the CT to the MR; None if unknown.
     registered: bool | None = None
@@ -72,7 +73,7 @@ class Unusable(NamedTuple):
 
 
 def stamp_of(paths: Iterable[Path | None]) -> str:
-    """A digest of the names, sizes and times of files and of all files that belong to them.
+    """A digest of the paths, sizes and times of files and of all files that belong to them.
 
     The files of a folder belong to it, the file of voxels belongs to its header, and all files in
     the folder of a DICOM file belong to that file. No DICOM header is read.

@@ -210,6 +210,17 @@ def test_patterns_name_the_contrasts(tmp_path):
         find_cases("pairs", tmp_path, Patterns("t2*", "ct*", "", ("t2_[t]*", "t2*")))
 
 
+@pytest.mark.parametrize(
+    ("further", "both"),
+    [(("*t2_tse*",), "t2 and t2_tse"), (("ct.*",), "CT and ct"), (("t1*", "t1w*"), "t1 and t1w")],
+)
+def test_a_file_is_no_two_contrasts(tmp_path, further, both):
+    touch(tmp_path, *(f"a/{k}.nii" for k in ("t2_tse", "t1w", "ct")))
+    (case,) = find_cases("pairs", tmp_path, Patterns("t2*", "ct*", "", further))
+    with pytest.raises(InputError, match=f"patterns of both {both}: fix"):
+        case.read()
+
+
 NO_NNUNET = {
     "no description": ({}, "dataset.json does not exist"),
     "two CTs": ({"channel_names": {"0": "CT", "1": "sCT"}}, "2 channels have the name of a CT"),

@@ -137,7 +137,7 @@ def test_the_report_says_what_was_found_chosen_and_left_out(prepared):
     assert plain["other_files"] == {"REG": 1, "RTSTRUCT": 3}
     assert plain["body_overlap_dice"] > 0.97 and plain["mask"] == "contour"
     assert "1 of 9 slices of the CT lie beyond the T2" in narrow["warnings"][0]
-    assert 0.02 < narrow["body_outside_field_of_view"] < 0.4 and "masked" in narrow["warnings"][1]
+    assert 0.02 < narrow["body_outside_field_of_view"] < 0.4 and "unused" in narrow["warnings"][1]
     assert "the CT has only 7 of the 8 slices of the T2" in short["warnings"][0]
     assert short["hu_range_in_file"][1] == 19000 and short["hu_range"][1] == 3071
     # The implant is a ball of 22 mm, of which whole voxels count.
@@ -269,7 +269,10 @@ def truncate(folder, modality, description):
 UNITS = (("ct", "HU"), ("mask", "mask"))
 T2, CT = ("MR", "t2_tse_tra"), ("CT", "CTtoMR DIR")
 REFUSED = {
-    "no T2": (lambda f: remove(f, *T2), "0 of its MR series are T2-weighted ('t1_tse_tra'"),
+    "no T2": (
+        lambda f: remove(f, *T2),
+        "0 of its MR series are T2-weighted ('t1_tse_tra' (MR, 7 slices)): export one",
+    ),
     "two T2": (
         lambda f: copy_series(f, *T2, SeriesDescription="T2 again"),
         "2 of its MR series are T2-weighted",
@@ -294,7 +297,7 @@ REFUSED = {
     "CT misses a slice": (lambda f: lose(f, *CT, 4), "lacks 1 slices"),
     "nothing in common": (
         lambda f: [remove(f, *CT, slice(0, 2)), remove(f, *T2, slice(6, 8))],
-        "fewer than two slices in common",
+        "fewer than two slices in common: leave",
     ),
     "T2 twice": (
         lambda f: shutil.copy(series_of(f, *T2)[0], f / "again.dcm"),
@@ -403,7 +406,7 @@ def test_beyond_the_grid_of_the_deformed_ct_nothing_is_trained_as_air(patient, t
     report = json.loads((tmp_path / "d" / "report.json").read_text())["patients"]["2_04_P"]
     assert report["body_outside_field_of_view"] > 0.2
     assert any(
-        "outside the field of view of MR or CT and is masked" in warning
+        "outside the field of view of MR or CT and is unused" in warning
         for warning in report["warnings"]
     )
 
