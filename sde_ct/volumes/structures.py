@@ -33,11 +33,11 @@ Structure = Path | Contours  # a mask file, or contours
 
 
 def require_structures(folder: Path, cases: Sequence[str]) -> None:
-    """Raise InputError if --structures is not a folder, or holds no folder for any of these cases."""
+    """Raise InputError unless --structures is a folder that holds a folder of one of these cases."""
     if not folder.is_dir():
         raise InputError(
-            f"--structures={folder} is not a folder: give one that holds, for each case, a folder of "
-            "masks or RTSTRUCT files."
+            f"--structures={folder} is not a folder: give one that holds, for each case, a "
+            "folder of masks or RTSTRUCT files."
         )
     if not any((folder / case).is_dir() for case in cases):
         raise InputError(

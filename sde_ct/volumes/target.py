@@ -54,8 +54,8 @@ def targets_in(given: str, flag: str = "target") -> dict[str, str]:
     """The targets in a folder by case, each in a form that `read_target` reads.
 
     `given` is a folder of masks and RTSTRUCT files that are named after their cases, followed by
-    `:ROI` if its RTSTRUCT files hold several ROIs. Raises InputError if it is not a folder, or if two
-    files have the same name.
+    `:ROI` if its RTSTRUCT files hold several ROIs. Raises InputError if it is not a folder, or if
+    two files have the same name.
     """
     folder, roi = _parts(given, flag)
     if not folder.is_dir():
