@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-PATCHES = (3, 9)  # sides in pixels; patches overlap by half
+PATCHES = (3, 9)  # sides in pixels; patches overlap by half or more
 DETAIL_PATCH, DETAIL_WEIGHT = 5, 2.0
 SMALL = 1e-6  # keeps the gradient of a root finite at 0
 
@@ -31,7 +31,7 @@ def energy_score(draws: Float[Array, "2 b h w 1"], images: Images, valid: Images
 
 
 def distance(difference: Images) -> Array:
-    """The mean norm of pixels, of patches, and of the fine detail in patches."""
+    """The weighted sum of the mean norms of pixels, patches, and the fine detail in patches."""
     norms = [jnp.abs(difference).mean()]
     norms += [_norm(difference, side) for side in PATCHES]
     if min(difference.shape[1:3]) > 2:  # smaller images have no inner pixels

@@ -46,7 +46,7 @@ class Described(TypedDict):
 
 
 class Record(TypedDict):
-    """The content of experiment.json."""
+    """The content of experiment.json that is checked when it is read."""
 
     config: dict[str, Any]
     data: Described
@@ -59,7 +59,7 @@ OTHER_DATA = "{} was trained on other data: give another --workdir, or the same 
 def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> Experiment | None:
     """Record configuration and data, or check them against those of an earlier start.
 
-    Returns the configuration of the earlier start, which may have had fewer steps.
+    Returns the configuration of the earlier start, which may have had fewer steps, or None.
 
     Raises InputError if the directory belongs to another experiment.
     """

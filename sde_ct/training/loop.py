@@ -45,7 +45,7 @@ def train(
         `metrics.jsonl`.
       devices: the devices of all processes; by default those of `parallel.devices_for`.
       init: another work directory; the training starts from the averaged weights of its best
-        checkpoint. It has no effect once `workdir` has a checkpoint.
+        checkpoint. Once `workdir` has a checkpoint, only that of its first start is accepted.
       stop_at: save and stop after this step; the learning rate keeps the whole run's schedule.
       show: whether to show a progress bar.
       report: called with step and figures, {"train/loss": …}, in the primary process.
