@@ -98,14 +98,17 @@ def train(
 
 
 def prolonged(workdir: Path, before: Experiment, config: Experiment, step: int) -> str:
-    """A sentence on what changes if a training at `step` is given more steps than `before`."""
+    """What changes if a training at `step` is given more steps than `before`, in two sentences."""
     old, new = (
         float(schedule(c.training, c.training.learning_rate)(step)) for c in (before, config)
     )
+    rates = f": it is {new:.3g} there, and {old:.3g} by the shorter schedule"
+    if config.method == "residual":  # each of its networks has a schedule of its own
+        rates = ""
     return (
         f"{workdir} is now trained to step {config.training.steps} instead of "
         f"{before.training.steps}. From step {step} on, the learning rate follows the schedule of "
-        f"the longer run: it is {new:.3g} there, and {old:.3g} by the shorter schedule."
+        f"the longer run{rates}."
     )
 
 
