@@ -134,10 +134,11 @@ def record_start(
 ) -> None:
     """Append this start, which continues from `step`, to run.json.
 
-    Raises InputError if the data differ in any byte from those of the previous start.
+    Raises InputError if a training that goes on gets data that differ in any byte from those of the
+    previous start. At step 0 nothing was learnt from them.
     """
     path, starts, data = Path(workdir) / RUN, _starts(workdir), data_sha256(prepared)
-    if starts and starts[-1].get("data_sha256", data) != data:
+    if step and starts and starts[-1].get("data_sha256", data) != data:
         raise InputError(OTHER_DATA.format(workdir))
     starts.append(
         {
