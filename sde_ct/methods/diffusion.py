@@ -57,7 +57,7 @@ def edm_form(data_mean: float, sigma_data: float) -> Form:
 
 
 def epsilon_form(steps: int) -> Form:
-    """The paper's DDPM (Ho et al. 2020): F predicts the noise, and t = (n + 1)/steps is labelled n."""
+    """The paper's DDPM (Ho et al. 2020): F predicts the noise; t = (n + 1)/steps is labelled n."""
     return Form(
         inputs=lambda x, alpha, std: x,
         label=lambda t, alpha, std: t * steps - 1,
