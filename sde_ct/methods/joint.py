@@ -5,8 +5,7 @@ open, its slices decide independently of each other. Here layers between those o
 relate each slice to its neighbours. Only these layers are trained, by denoising score matching on
 slabs of neighbouring slices. Regression, denoiser, patient effect, and the residual's scale,
 spectrum and tails stay as they are, because the distribution of a single slice should not change.
-Video models are made from image models in the same way (Blattmann et al., arXiv
-2304.08818).
+Video models are made from image models in the same way (Blattmann et al., arXiv 2304.08818).
 """
 
 import math

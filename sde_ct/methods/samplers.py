@@ -106,8 +106,8 @@ def _fast(
     Args:
       stages: network evaluations in a step. Denoising takes one more at the end.
       least: the fewest evaluations with which the solver is stable: it draws Gaussian data that are
-        0.1 to 2 times as wide as the recipe's data at most twice too wide, for `VPSDE()` and
-        `VESDE()`. None stands for one step and the denoising.
+        0.1 to 2 times as wide as the recipe's data with at most twice their standard deviation, for
+        `VPSDE()` and `VESDE()`. None stands for one step and the denoising.
       grid: the field of `Levels` that holds the solver's grid.
     """
 

@@ -1,4 +1,4 @@
-"""The UNet that all methods share: denoiser, regression network and GAN generator."""
+"""The UNet that all methods share: denoiser, regression network and generator."""
 
 import zlib
 from typing import NamedTuple
