@@ -1,6 +1,6 @@
 """Variance-exploding score model for real pelves: 256 x 256 slices at 1.75 mm, bfloat16.
 
-The same network and training as `ddpm.py`; sampled by EM, PC or ODE.
+The network and the training are those of `ddpm.py`. All samplers can draw from it.
 
   python launch/prepare.py --source=pairs --input=DIR --output=data --spacing=1.75 --size=256
   python launch/train.py --config=configs/gold_atlas/score.py --data=data --workdir=runs/score

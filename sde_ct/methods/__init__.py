@@ -1,4 +1,4 @@
-"""The paper's diffusion (DDPM and score model), CNN and GAN, and diffusion of a residual."""
+"""The methods: the paper's diffusion, CNN and GAN, and three that draw a residual."""
 
 from sde_ct.methods.build import (
     build_method,

@@ -14,7 +14,7 @@ from sde_ct.types import Batch, Method
 
 
 class AdversarialState(NamedTuple):
-    """Both networks in training. Synthesis uses the moving average of the generator."""
+    """What training carries from step to step. Synthesis uses only the generator."""
 
     generator: TrainState
     discriminator: TrainState

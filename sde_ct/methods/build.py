@@ -43,15 +43,16 @@ def takes_sampler(config: Experiment) -> bool:
 def build_method(
     config: Experiment, axis_name: str | None = None, *, sampler: str | None = None
 ) -> Method:
-    """The method that a configuration names. Only this function compares a method's name.
+    """The method that a configuration names.
 
     Args:
       axis_name: the device axis over which gradients are averaged; None for one device.
       sampler: one of `methods.samplers.SAMPLERS` for a diffusion, residual or joint network,
-        where None is "ddpm"; for all but a diffusion also `methods.samplers.MEAN`, the regression.
+        where None is "ddpm". `methods.samplers.MEAN` gives the regression of a residual, joint or
+        distilled network.
 
     Raises:
-      InputError: an unknown sampler, or a sampler for a method that has none.
+      InputError: a sampler that is unknown, or that this network cannot use.
     """
     network = build_network(config)
     if config.method == "diffusion" and sampler == MEAN:

@@ -26,7 +26,7 @@ from sde_ct.sampling.cosine import IN_PLANE, Images, filtered
 
 SMALL = 1e-12  # keeps 0 / 0 finite
 MEMORY = 0.95  # decay of the moving average of the residual's scale
-# HU of the regression at which validation draws set the scale; it is linear between two of them.
+# Validation draws set the scale at these HU of the regression. It is linear in between.
 KNOTS = (-600, -200, -90, 30, 150, 400)
 
 

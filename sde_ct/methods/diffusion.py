@@ -22,10 +22,10 @@ from sde_ct.types import Batch, Method, Samples, ScoreFn
 
 
 class Form(NamedTuple):
-    """Functions in which t, α and σ broadcast against x [b h w 1]."""
+    """Functions of images [b h w 1]; α and σ broadcast against them, but in `label` against t."""
 
     inputs: Callable  # (x, α, σ) -> network input
-    label: Callable  # (t, α, σ) -> noise label, [b]
+    label: Callable  # (t, α, σ) -> noise label, with the shape of t
     target: Callable  # (x₀, z, α, σ) -> F*
     score: Callable  # (x, F, α, σ) -> ∇ log p_t(x)
 
@@ -57,7 +57,7 @@ def edm_form(data_mean: float, sigma_data: float) -> Form:
 
 
 def epsilon_form(steps: int) -> Form:
-    """The paper's DDPM (Ho et al. 2020): F predicts the noise; the label is the integer step."""
+    """The paper's DDPM (Ho et al. 2020): F predicts the noise; t = (n + 1)/steps is labelled n."""
     return Form(
         inputs=lambda x, alpha, std: x,
         label=lambda t, alpha, std: t * steps - 1,

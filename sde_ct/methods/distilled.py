@@ -2,9 +2,9 @@
 
 The student starts with the decomposition CT = m(MR) + s·r and the weights of its teacher. Its
 network turns noise, m and MR into a draw of r in one evaluation. It is evaluated at the teacher's
-noisiest time, where the noised residual carries no information. It learns from training images by
-`energy_score`, which is smallest for draws from their distribution. A least-squares loss would
-instead teach it the mean, and matching the teacher's draws would teach it their errors.
+noisiest time, where the noised residual holds next to no information. It learns from training
+images by `energy_score`, which is smallest for draws from their distribution. A least-squares loss
+would instead teach it the mean, and matching the teacher's draws would teach it their errors.
 
 De Bortoli et al. (arXiv 2502.02483) train denoisers by energy scores at all noise levels, to sample
 in few steps. Here only the noisiest level is trained, and one step makes a draw.

@@ -18,8 +18,8 @@ def coarse_features(
 
     Args:
       network: from `build_network`.
-      params: the weights that any method has for synthesis. Of a residual network, the regression
-        is taken. A denoiser sees zeros in place of the noised CT, and the noise label 0.
+      params: the weights that any method has for synthesis. If they are `Params`, the regression
+        is taken. All channels but those of the MR are 0, and so is the noise label.
       mr: in model units.
     """
     weights = params.mean if isinstance(params, Params) else params

@@ -31,7 +31,7 @@ def energy_score(draws: Float[Array, "2 b h w 1"], images: Images, valid: Images
 
 
 def distance(difference: Images) -> Array:
-    """The mean norm of pixels, of patches, and of the fine detail in patches."""
+    """The weighted sum of the mean norms of pixels, patches, and the fine detail in patches."""
     norms = [jnp.abs(difference).mean()]
     norms += [_norm(difference, side) for side in PATCHES]
     if min(difference.shape[1:3]) > 2:  # smaller images have no inner pixels

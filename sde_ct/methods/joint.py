@@ -3,10 +3,9 @@
 The denoiser of a trained residual network sees one slice at a time. Where the MR leaves something
 open, its slices decide independently of each other. Here layers between those of the denoiser
 relate each slice to its neighbours. Only these layers are trained, by denoising score matching on
-slabs of neighbouring slices. All else stays as it is, because the distribution of a single slice
-should not change: regression, denoiser, the residual's scale, spectrum and tails, and the patient
-effect. Video models are made from image models in the same way (Blattmann et al., arXiv
-2304.08818).
+slabs of neighbouring slices. Regression, denoiser, patient effect, and the residual's scale,
+spectrum and tails stay as they are, because the distribution of a single slice should not change.
+Video models are made from image models in the same way (Blattmann et al., arXiv 2304.08818).
 """
 
 import math
@@ -158,7 +157,7 @@ def of_volumes(
     """The output of a network that relates slices; large volumes pass through it as a stream.
 
     Args:
-      inputs: what the network sees of slices, from the slices of each of `volumes`.
+      inputs: makes the network's channels and noise label from slices of each of `volumes`.
     """
     n, depth, *image = volumes[0].shape[:4]
     related = network.clone(depth=depth)

@@ -50,7 +50,7 @@ def by_turned_slices(
     curves: Array,
     *means: Array,
 ) -> Float[Array, "n z h w 1"]:
-    """`by_slices` of `function`, (mr, noise, curves, *means) -> CT, which sees two orientations.
+    """`by_slices` of `function`, (mr, noise, curves, *means) -> CT, which sees some MRs mirrored.
 
     The result is that of `either_orientation`. But slices are mirrored a few at a time, so that no
     mirror image of a whole volume is held in memory.

@@ -2,13 +2,14 @@
 
 The bones of one patient may be denser than those of another with the same MR. The regression then
 errs by the same number of HU in all of them. A denoiser of single slices does not draw such errors,
-because it draws each slice on its own, and layers that relate neighbouring slices hardly do.
-Without them the mean HU of a bone varies too little between draws. Statisticians call such a
-common error a random effect of the patient.
+because it draws each slice on its own, and layers that relate neighbouring slices hardly draw them.
+The mean HU of a bone then varies too little between draws. Statisticians call such a common error a
+random effect of the patient.
 
 If there are enough validation patients, their slices show the covariance of these offsets at
 `LEVELS`. Each draw of a volume then gets its own curve from a normal distribution with this
-covariance, and its residual varies less by as much. A slice that is drawn alone gets no curve.
+covariance, and the variance of its residual falls by as much. A slice that is drawn alone gets no
+curve.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from sde_ct.sampling.keys import fold
 
-# HU of the regression at which a curve has its own offsets. It is linear between two of them, has
-# the last offset above them, and is 0 from `ZERO_BELOW` downwards.
+# HU of the regression at which a curve has its own offsets. A curve is linear between these HU, and
+# from the lowest down to `ZERO_BELOW`, where it reaches 0. Above the highest it is constant.
 LEVELS = (-90, 30, 150, 300)
 ZERO_BELOW = -200
 AXIS = (ZERO_BELOW, *LEVELS)
@@ -57,7 +58,7 @@ def measured_effect(
     valid: Float[np.ndarray, "n h w 1"],
     patient: Int[np.ndarray, " n"],
 ) -> dict[str, float]:
-    """The covariance of the offsets and their shares, for `effect_of`; {} if too few patients.
+    """The covariance of the offsets and their shares, for `effect_of`; {} if the data are too few.
 
     One draw of a slice and another draw of another slice of the same patient have no randomness in
     common. The mean product of their errors is therefore the mean square of what the patient's
@@ -93,7 +94,7 @@ def measured_effect(
 def _sums(
     hats: Sequence[Float[np.ndarray, "n h w 1"]], image: Float[np.ndarray, "n h w 1"]
 ) -> Float[np.ndarray, "levels n"]:
-    """The sum over each slice of an image, weighted by each hat."""
+    """The sum over each slice of `image` with the weights of each level, `hats`."""
     return np.stack([np.einsum("nhwc,nhwc->n", hat, image, dtype=np.float64) for hat in hats])
 
 
@@ -107,7 +108,7 @@ def _of_other_slices(
 
 
 def effect_of(figures: Mapping[str, float]) -> PatientEffect | None:
-    """The effect with the covariance nearest to the measured one; None if a record has none."""
+    """The effect with the nearest positive semi-definite covariance; None if `figures` lack it."""
     if not {*NAMES.values(), *SHARES} <= set(figures):
         return None
     covariance = np.zeros((len(LEVELS), len(LEVELS)))
@@ -131,7 +132,7 @@ def drawn_curves(
 
 
 def narrowed(effect: PatientEffect, axis: Float[Array, " axis"], mean: Array) -> Array:
-    """The factor on the residual that leaves room for the curves, where m has the value `mean`."""
+    """The factor on the residual that makes room for curves where the regression is `mean`."""
     return jnp.sqrt(1 - jnp.interp(mean, axis, jnp.pad(effect.share, (1, 0))))
 
 

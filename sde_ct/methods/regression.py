@@ -23,7 +23,7 @@ def predict(
     network: UNet,
     data: DataConfig,
 ) -> Float[Array, "b h w 1"]:
-    """The CT in model units, ct_mean + ct_std · F(mr), where F has unit variance (GAN and CNN).
+    """The CT of a CNN or GAN in model units: ct_mean + ct_std · F(mr), where F is the network.
 
     Keys choose the feature maps that dropout leaves out in each image; None turns dropout off.
     """

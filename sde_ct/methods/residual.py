@@ -91,7 +91,7 @@ def residual(
     def loss(state: Networks, keys, batch: Batch):
         """The denoiser's loss, and the regression's loss and mean |error|.
 
-        While the denoiser is untrained, its loss is NaN: no checkpoint without draws is the best.
+        While the denoiser is untrained, its loss is NaN, so checkpoints with draws are preferred.
         """
         params = for_synthesis(state)
         mean = parts.mean(params.mean, batch.mr)

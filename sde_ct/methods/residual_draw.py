@@ -29,7 +29,7 @@ def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Dra
     Args:
       parts: makes the mean.
       sde: the forward process of the residual.
-      score_of: the score of the residual, from the parameters and what the network sees of them.
+      score_of: the score of the residual, from the parameters and the channels of mean and MR.
       run: a sampler.
       finish: `parts.ct` or `as_channels`.
     """

@@ -105,9 +105,9 @@ def _fast(
 
     Args:
       stages: network evaluations in a step. Denoising takes one more at the end.
-      least: the fewest evaluations with which the solver is stable: of Gaussian data, 0.1 to 2
-        times as wide as the recipe's data, its draws have at most twice the standard deviation,
-        for `VPSDE()` and `VESDE()`. None stands for one step and the denoising.
+      least: the fewest evaluations with which the solver is stable: it draws Gaussian data that are
+        0.1 to 2 times as wide as the recipe's data with at most twice their standard deviation, for
+        `VPSDE()` and `VESDE()`. None stands for one step and the denoising.
       grid: the field of `Levels` that holds the solver's grid.
     """
 
@@ -162,7 +162,7 @@ TABLE = (
     _fast("heun", "Heun", heun, stages=2, least=13),
 )  # fmt: skip
 SAMPLERS = {sampler.name: sampler for sampler in TABLE}
-MOST = 100_000  # evaluations; a paper's chains make a few thousand
+MOST = 100_000  # evaluations; the paper's longest chain makes 11,000
 FEW = 4  # evaluations of `few_steps`
 MEAN = "mean"  # the value of --sampler that returns a method's regression alone, without draws
 
@@ -188,7 +188,7 @@ def sampler_fn(
 
 
 def few_steps(config: Experiment, sde: SDE) -> Callable[..., Samples]:
-    """A sampler of few evaluations: UniPC with 4, or the chain that the network is made for."""
+    """UniPC with `FEW` evaluations, or DDPM at the listed times if training had only these."""
     if config.diffusion.times == "listed":
         return sampler_fn("ddpm", config, sde)
     options = with_evaluations(config.sampling, "unipc", FEW, sde)

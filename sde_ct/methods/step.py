@@ -1,4 +1,4 @@
-"""The training step that all methods share, and its parts."""
+"""The training step of the CNN and of a diffusion, and the parts that all methods share."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
     params: Any
     ema: Float[Array, " n"] | None  # None where no average is kept
     optimiser: optax.OptState
-    step: Int[Array, ""]  # updates made; skipped ones are not
+    step: Int[Array, ""]  # updates made, without skipped ones
 
 
 def fresh(params: Any, optimiser: optax.GradientTransformation, ema: float) -> TrainState:

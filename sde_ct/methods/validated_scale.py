@@ -55,9 +55,10 @@ def measured(
     The scale at each of `KNOTS` gives the right spread to pixels weighted by 1 where m has this HU,
     falling linearly to 0 at the next knot. The gain at a frequency does so for the cosine transform
     of the body alone, because the air around it, which has hardly any errors, would change the
-    spectrum. The gains leave the total power as it is. The exponent is the one with the lowest
-    CRPS, each tried with the scale that gives the right spread. Exponent and scale change the
-    spectrum too, so the gains are fitted a second time, and then exponent and scale.
+    spectrum. The gains, until they are clipped, leave the total power as it is. The exponent is the
+    one with the lowest CRPS, each tried with the scale that gives the right spread. Exponent and
+    scale change the spectrum too, so the gains are fitted a second time, and then exponent and
+    scale.
 
     Args:
       drawn: the channels m and r. m belongs to a draw, because a draw may have the mirrored MR.
@@ -106,7 +107,10 @@ def _filled(tissue: Bool[np.ndarray, "n h w 1"]) -> Bool[np.ndarray, "n h w 1"]:
 def _lacking(
     error: Two, added: Two, body: Images
 ) -> tuple[Float[np.ndarray, " frequencies"], Float[np.ndarray, " frequencies"]]:
-    """At each frequency, the factor by which the power of draws is too low, and this power."""
+    """At each frequency, the factor by which the power of draws is too low, and q of its equation.
+
+    If two draws do not correlate, q is -1 times their power, see `spread_equation.py`.
+    """
     error, added = (np.asarray(_transformed(body * images)) for images in (error, added))
     equations = coefficients(error, added, shares(*error.shape[2:4])[..., None])
     return roots(equations) ** 2, equations[:, 2]

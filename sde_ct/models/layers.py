@@ -1,4 +1,4 @@
-"""Building blocks of the networks: group normalisation, convolutions, residual blocks."""
+"""The layers of the networks, except those between slices (`along_z.py`)."""
 
 import functools
 import math
@@ -86,8 +86,8 @@ def _normals(count: int) -> np.ndarray:
 class ResidualBlock(nn.Module):
     """Norm, swish and 3 x 3 convolution, twice. The noise features are added in between.
 
-    With keys, the share `dropout` of the second convolution's input maps is set to zero, at random
-    for each image, and the others are scaled up to keep the expectation (Tompson et al. 2015).
+    With keys, each input map of the second convolution is set to zero with probability `dropout` in
+    each image, and the others are scaled up to keep the expectation (Tompson et al. 2015).
     """
 
     channels: int
@@ -119,7 +119,10 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over pixels with heads of 64 or more channels; it adds 0 at initialisation."""
+    """Self-attention over pixels; it adds 0 at initialisation.
+
+    Heads have 64 or more channels. Fewer than 64 channels are one head.
+    """
 
     groups: int
     dtype: DType
@@ -154,7 +157,7 @@ class Conv3x3(Layer):
             size = (int(factor * side) for side in x.shape[1:3])
             return jnp.zeros((len(x), *size, self.channels), self.dtype)
         x, bias = x.astype(self.dtype), bias.astype(self.dtype)
-        # The kernels compute in float32, which on a CPU is faster than XLA's bfloat16.
+        # Winograd's kernels compute in float32, which on a CPU is faster than XLA's bfloat16.
         if winograd.applies(x.astype(jnp.float32), kernel, self.grow):
             h = winograd.convolve(x.astype(jnp.float32), kernel, self.grow).astype(x.dtype)
             # With stride 2 this computes four times as many pixels as needed, each with a quarter

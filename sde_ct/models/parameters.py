@@ -1,7 +1,7 @@
 """Layers that do not check their parameters, so that networks are traced in half the time.
 
-The layers of `layers.py` also compute nothing while their parameters are initialised, because the
-parameters depend only on the shapes of the activations.
+Group normalisation and convolutions of the UNet also compute nothing while their parameters are
+initialised, because the parameters depend only on the shapes of the activations.
 """
 
 from typing import Any

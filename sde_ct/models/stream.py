@@ -45,13 +45,13 @@ class Position(NamedTuple):
 
 
 class Delay(nn.Module):
-    """Returns the slices that it got some steps before."""
+    """Returns the slices that it got `steps` steps before."""
 
     steps: int
 
     @nn.compact
     def __call__(self, x: Slices, at: Position) -> Slices:
-        """The slices of a previous step; zeros in the first steps."""
+        """The slices of the earlier step; zeros in the first `steps` steps."""
         # Written before it is read, so that the compiler does not copy it.
         places = self.steps + 1
         kept = self.variable(KEPT, "kept", jnp.zeros, (places, *x.shape), x.dtype)

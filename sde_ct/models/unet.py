@@ -1,4 +1,4 @@
-"""The UNet that all methods share: denoiser, regression network and GAN generator."""
+"""The UNet that all methods share: denoiser, regression network and generator."""
 
 import zlib
 from typing import NamedTuple
@@ -26,7 +26,7 @@ ALONG_Z = "_along_z"  # the end of the names of the layers that relate slices
 
 
 class Given(NamedTuple):
-    """What a layer sees beside the images, in the order of a residual block's arguments."""
+    """What a layer sees beside the images."""
 
     features: Float[Array, "b f"] | None
     keys: Key[Array, " b"] | None
@@ -37,7 +37,7 @@ class Given(NamedTuple):
         return self if self.at is None else self._replace(at=self.at.later())
 
     def delayed(self, skip: Array, before: "Given", name: str) -> Array:
-        """A skip connection from where `before` was given. In a stream it waits for its slices."""
+        """`skip`, from where `before` was given. A stream delays it to match the slices here."""
         if self.at is None or before.at is None:
             return skip
         return Delay(self.at.delay - before.at.delay, name=name)(skip, before.at)

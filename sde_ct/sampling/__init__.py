@@ -4,7 +4,7 @@
 `vmap` and `pmap`. Call it under `jit`; outside, each call compiles again. All noise of a sample
 comes from that sample's own key, so a sample is the same alone and in a batch.
 
-All samplers share these arguments:
+Samplers share these arguments, but the ODE has neither `steps` nor `grid`, and `ddpm` no `denoise`:
 
 - `key`: one key, or [b] keys, one for each sample.
 - `sde`: the forward SDE.

@@ -1,4 +1,4 @@
-"""Heun's method at Karras's noise levels, with churn (EDM)."""
+"""Heun's method, by default at Karras's noise levels and without churn (EDM)."""
 
 import math
 

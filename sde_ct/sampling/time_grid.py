@@ -71,7 +71,8 @@ def chosen_for_few(
     4 to 8 evaluations.
 
     Args:
-      otherwise: the grid for other numbers of steps, and for an SDE that begins below these levels.
+      otherwise: the grid for other numbers of steps, and for an SDE that begins below these levels
+        or whose times `least` would make equal.
       data_std: the unit of the levels.
       least: a lower bound on all times.
     """

@@ -4,7 +4,7 @@ A work directory holds `checkpoints/<step>/` with
 
 state/            parameters, moving averages and optimisers, written by Orbax
 weights.msgpack   the weights for synthesis, so that it need not read all of the state
-progress.json     the data iterator, the validation loss after this step, and counters
+progress.json     the data iterator, the figures of a validation after this step, and counters
 digest.json       the SHA-256 of every other file
 
 The newest checkpoints are kept, and so is the best one, with the smallest validation loss.

@@ -4,8 +4,8 @@
 evaluation; a training step takes three times as many (the forward pass, and the gradients with
 respect to activations and weights). Seconds are the FLOPs divided by the rate measured here for the
 network's first level. Bytes are an upper estimate, because XLA shares and fuses some of the arrays
-that the backward pass keeps. The estimate for a training step of the demo's DDPM is 4.1 GFLOP and
-58 MB; the compiled step takes 4.5 GFLOP and 52 MB.
+that the backward pass keeps. The estimate for a training step of the demo's DDPM is 3.7 GFLOP and
+57 MB; the step that XLA compiles for one CPU core takes 4.0 GFLOP and 39 MB.
 
 `measure` compiles a training step and runs it a few times.
 """
@@ -39,19 +39,21 @@ class Cost(NamedTuple):
     evaluations: int  # in a draw with one step of the sampler
     evaluation_flops: float  # of one evaluation, per slice
     rate: float  # FLOP/s measured here, all devices together
-    state_bytes: float  # parameters, moving average, optimiser and gradients of one network
+    state_bytes: float  # the training state, and the gradients of one network
     kept_bytes: float  # per slice, for the backward pass
 
     def training_bytes(self, slices: int) -> float:
-        """Memory of a training step on this number of slices."""
+        """Memory of one device in a training step on this number of slices."""
         return self.state_bytes + slices * self.kept_bytes
 
     def training(self, config: Experiment) -> str:
         steps, batch = config.training.steps, config.data.slices
         seconds = TRAINING * steps * batch * self.evaluation_flops / self.rate
+        devices = len(parallel.devices_for(config.data.batch_size))
+        memory = devices * self.state_bytes + batch * self.kept_bytes  # each holds the whole state
         return (
             f"about {duration(seconds)} for {steps} steps of {batch} slices, at most "
-            f"{in_bytes(self.training_bytes(batch))} over all devices"
+            f"{in_bytes(memory)} over all devices"
         )
 
     def synthesis(self, slices: int, evaluations: float, draws: int) -> str:
@@ -89,7 +91,7 @@ def _shapes(config: Experiment, size: tuple[int, int]) -> tuple[Any, Any]:
 
 
 def _evaluation(config: Experiment, size: tuple[int, int]) -> Any:
-    """f(weights, *inputs(batch)) -> (draw of a single DDPM step, its network evaluations)."""
+    """`f` and `inputs`; f(weights, *inputs(batch)) makes a draw by one DDPM step and counts it."""
     one = dataclasses.replace(config.sampling, ddpm_steps=1)
     free = dataclasses.replace(config.diffusion, times="uniform")  # listed times fix the steps
     draw = build_method(dataclasses.replace(config, sampling=one, diffusion=free)).draw
@@ -151,7 +153,7 @@ def measure(update: Any, state: Any, *arguments: Any, steps: int) -> Measured:
 
 
 def _seconds(update: Any, state: Any, arguments: Any) -> tuple[float, Any]:
-    """The seconds of the shortest of a few steps, without the first, and the last state."""
+    """The seconds of the shortest of `STEPS` steps after a first one, and the last state."""
     seconds = []
     for _ in range(1 + STEPS):
         then = time.perf_counter()

@@ -105,10 +105,11 @@ def other_patients(described: dict[str, Any], prepared: Prepared) -> list[str]:
 def _may_be_those(
     described: dict[str, Any], prepared: Prepared, cases: Sequence[PreparedCase]
 ) -> bool:
-    """Whether patients can be those of a record from before the hashes of the MRs were recorded.
+    """Whether patients can be those of a record without hashes of the MRs, from earlier versions.
 
     It holds the medians of percentiles over all training patients, which depend on the settings of
-    the preparation. Data without some of these patients, or with other settings, can't be compared.
+    the preparation. Data without some of these patients, or with other settings, can't be
+    compared, and may be those.
     """
     settings = {"size": prepared.size, "spacing": prepared.spacing, "n4": prepared.n4}
     recorded = {name: described.get(name, False) for name in settings}

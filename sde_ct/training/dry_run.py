@@ -33,7 +33,8 @@ def dry_run(
 
     The step is compiled and run a few times; nothing is written to `workdir`.
 
-    Raises InputError in every case in which `train` would before its first step.
+    Raises InputError where `train` would before its first step, and if the disk is too small. But
+    it takes no lock, compares no bytes of the data and reads no weights from checkpoints.
     """
     validate(config)
     with peers.agreed():
@@ -67,7 +68,7 @@ def dry_run(
 
     done = Checkpoints(workdir).latest or 0
     left = max(config.training.steps - done, 0)
-    # The disk also needs room for the best one, and for the newest before an older one is removed.
+    # The best checkpoint is kept too, and the newest is written before an older one is removed.
     kept, free = (config.training.keep_checkpoints + 2) * checkpoint, shutil.disk_usage(place).free
     sizes = {name: prepared.of(name) for name in prepared.split}
     memory = local[0].memory_stats() or {}
@@ -102,7 +103,7 @@ def dry_run(
 
 
 def writable(workdir: Path) -> Path:
-    """`workdir`, or the deepest existing folder above it; InputError if that is read-only."""
+    """`workdir`, or the deepest existing folder above it; InputError if it can't be used."""
     place = Path(workdir).absolute()
     while not place.exists():
         place = place.parent

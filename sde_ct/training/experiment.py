@@ -46,7 +46,7 @@ class Described(TypedDict):
 
 
 class Record(TypedDict):
-    """The content of experiment.json."""
+    """The content of experiment.json that is checked when it is read."""
 
     config: dict[str, Any]
     data: Described
@@ -59,7 +59,7 @@ OTHER_DATA = "{} was trained on other data: give another --workdir, or the same 
 def write_experiment(workdir: Path, config: Experiment, data: dict[str, Any]) -> Experiment | None:
     """Record configuration and data, or check them against those of an earlier start.
 
-    Returns the configuration of the earlier start, which may have had fewer steps.
+    Returns the configuration of the earlier start, which may have had fewer steps, or None.
 
     Raises InputError if the directory belongs to another experiment.
     """
@@ -136,10 +136,11 @@ def record_start(
 ) -> None:
     """Append this start, which continues from `step`, to run.json.
 
-    Raises InputError if the data differ in any byte from those of the previous start.
+    Raises InputError if a training that goes on gets data that differ in any byte from those of the
+    previous start. At step 0 nothing was learnt from them.
     """
     path, starts, data = Path(workdir) / RUN, _starts(workdir), data_sha256(prepared)
-    if starts and starts[-1].get("data_sha256", data) != data:
+    if step and starts and starts[-1].get("data_sha256", data) != data:
         raise InputError(OTHER_DATA.format(workdir))
     starts.append(
         {

@@ -45,7 +45,7 @@ def train(
         `metrics.jsonl`.
       devices: the devices of all processes; by default those of `parallel.devices_for`.
       init: another work directory; the training starts from the averaged weights of its best
-        checkpoint. It has no effect once `workdir` has a checkpoint.
+        checkpoint. Once `workdir` has a checkpoint, only that of its first start is accepted.
       stop_at: save and stop after this step; the learning rate keeps the whole run's schedule.
       show: whether to show a progress bar.
       report: called with step and figures, {"train/loss": …}, in the primary process.
@@ -98,14 +98,17 @@ def train(
 
 
 def prolonged(workdir: Path, before: Experiment, config: Experiment, step: int) -> str:
-    """A sentence on what changes if a training at `step` is given more steps than `before`."""
+    """What changes if a training at `step` is given more steps than `before`, in two sentences."""
     old, new = (
         float(schedule(c.training, c.training.learning_rate)(step)) for c in (before, config)
     )
+    rates = f": it is {new:.3g} there, and {old:.3g} by the shorter schedule"
+    if config.method == "residual":  # each of its networks has a schedule of its own
+        rates = ""
     return (
         f"{workdir} is now trained to step {config.training.steps} instead of "
         f"{before.training.steps}. From step {step} on, the learning rate follows the schedule of "
-        f"the longer run: it is {new:.3g} there, and {old:.3g} by the shorter schedule."
+        f"the longer run{rates}."
     )
 
 

@@ -91,7 +91,7 @@ class Telemetry:
             self._report(step, named)
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show the step's figures beside the bar; write the pace and the memory in use."""
+        """Show the step's figures beside the bar; write the pace and the peak memory."""
         before, then = self._since
         self._since = (step, time.perf_counter())
         pace = (step - before) / max(self._since[1] - then, 1e-9)
@@ -155,7 +155,7 @@ def memory_in_use() -> int:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, except one that a kill or a full disk truncated."""
+    """The lines of `metrics.jsonl`, except those that a kill or a full disk truncated."""
     lines = []
     if Path(path).is_file():
         for text in Path(path).read_text("utf-8", errors="replace").splitlines():

@@ -32,6 +32,8 @@ KEY = 1 << 30  # takes the place of the step, so that the noise is the same at e
 def validation_batches(config: Experiment, prepared: Prepared, devices: int) -> list[Batch]:
     """The slices that every validation uses, in batches as large as one device's in training.
 
+    A batch of slabs holds one slab.
+
     Each validation patient gives the same number of evenly spaced slices, or all if it has fewer.
     The list is empty if there is no validation patient.
     """

@@ -85,7 +85,7 @@ class Watch:
             return []
         recognised = "every CT" if game == "won" else "no CT"
         return [
-            f"step {step}: the discriminator is dead: its loss was {loss:.4f} for {WINDOW} steps, "
-            f"because it distinguishes {recognised} from a synthetic one; change "
+            f"step {step}: the discriminator is dead: for {WINDOW} steps it has distinguished "
+            f"{recognised} from a synthetic one (loss {loss:.4f}); change "
             "config.adversarial.learning_rate"
         ]

@@ -84,7 +84,7 @@ def read_weights(workdir: Path, step: int, chosen: str, *, validated: bool = Tru
         found = checkpoints.weights(step)
     if found is not None:
         params, stored = method.params(**found[0]), found[1]
-    else:  # The checkpoint is older, or of another network, which `restore` refuses.
+    else:  # `restore` reads a checkpoint of an earlier version, and refuses one of another network.
         state, stored = checkpoints.restore(lambda: fresh_state(method, config, size), step)
         params = parallel.seldom(method.weights)(state)
     if validated and (losses := stored.get("validation")):
@@ -207,7 +207,7 @@ def starting_weights(
 
 
 def _shapes(config: Experiment, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight of a network, by its name."""
+    """The shape of every weight by its name, apart from those `MEASURED`."""
     method = build_method(config)
     params = jax.eval_shape(lambda: method.weights(fresh_state(method, config, size)))
     leaves = jax.tree_util.tree_leaves_with_path(params)

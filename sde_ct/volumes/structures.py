@@ -33,7 +33,7 @@ Structure = Path | Contours  # a mask file, or contours
 
 
 def require_structures(folder: Path, cases: Sequence[str]) -> None:
-    """Raise InputError unless --structures is a folder that holds a folder of one of these cases."""
+    """Raise InputError unless --structures is a folder that has a folder of one of these cases."""
     if not folder.is_dir():
         raise InputError(
             f"--structures={folder} is not a folder: give one that holds, for each case, a "

@@ -9,7 +9,8 @@ import pytest
 
 from sde_ct.methods import build_network
 from sde_ct.models.flops import flops, lowered
-from sde_ct.training.cost import estimate, measure
+from sde_ct.runtime import parallel
+from sde_ct.training.cost import Cost, estimate, measure
 
 from .. import tiny
 
@@ -36,6 +37,15 @@ def test_listed_times_do_not_change_the_cost():
     config.diffusion.times, config.diffusion.listed = "listed", (99, 499, 999)
     one, other = estimate(config, (24, 20)), estimate(tiny.experiment(), (24, 20))
     assert one.evaluations == 1 and one.evaluation_flops == other.evaluation_flops
+
+
+@pytest.mark.parametrize(("devices", "memory"), [(1, "14 MB"), (4, "44 MB")])
+def test_every_device_holds_the_whole_state(devices, memory, monkeypatch):
+    monkeypatch.setattr(parallel, "devices_for", lambda batch_size: [None] * devices)
+    config = tiny.experiment()
+    config.data.batch_size = 4
+    cost = Cost(1, 1, 1.0, 1.0, state_bytes=10e6, kept_bytes=1e6)
+    assert cost.training(config).endswith(f"at most {memory} over all devices")
 
 
 def test_the_last_steps_are_measured_too():

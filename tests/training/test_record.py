@@ -41,6 +41,8 @@ def test_every_start_is_recorded_and_other_voxels_are_refused(phantoms, tmp_path
     with pytest.raises(InputError, match=r"other data.*--workdir"):
         record_start(tmp_path, config, data, devices, 12)
     assert len(starts(tmp_path)) == 2
+    record_start(tmp_path, config, data, devices, 0)  # the starts before saved nothing
+    assert len(starts(tmp_path)) == 3
     (tmp_path / "run.json").write_text("{")  # a record: its damage keeps nobody from training
     record_start(tmp_path, config, data, devices, 12)
     assert len(starts(tmp_path)) == 1

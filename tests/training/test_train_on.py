@@ -1,6 +1,7 @@
 """Training on: more steps in a work directory, and a start from another one's weights."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from sde_ct.synthesis import load
 from sde_ct.training.checkpoint import Checkpoints
 from sde_ct.training.dry_run import dry_run
 from sde_ct.training.experiment import read_experiment
+from sde_ct.training.loop import prolonged
 from sde_ct.training.telemetry import read_metrics
 
 from .. import tiny
@@ -52,6 +54,13 @@ def test_the_learning_rate_follows_the_longer_schedule(phantoms, tmp_path, caplo
     np.testing.assert_allclose(rates(tmp_path), by_short[:6] + by_long[6:], rtol=1e-5)
     assert by_short[6] == 0 < by_long[6]
     assert f"it is {by_long[6]:.3g} there, and 0 by the shorter schedule" in caplog.messages[0]
+
+
+def test_no_rate_is_told_of_a_network_with_two_schedules():
+    short, long = (cheap.experiment(steps=n, decay=True) for n in (6, 12))
+    assert "0 by the shorter schedule" in prolonged(Path("run"), short, long, 6)
+    short.method = long.method = "residual"
+    assert prolonged(Path("run"), short, long, 6).endswith("the schedule of the longer run.")
 
 
 def test_only_more_steps_are_taken(phantoms, tmp_path):

@@ -27,7 +27,7 @@ def ready() -> bool:
     """Whether the kernels can be called. The first call builds them and registers them with JAX."""
     if os.environ.get("SDE_CT_WINOGRAD") == "0":
         return False
-    reason = "No C++ compiler (g++, clang++ or $CXX) was found"
+    reason = "No C++ compiler ($CXX, g++, clang++ or c++) was found"
     if compiler := _compiler():
         try:
             register(build(cache.folder("winograd"), compiler))

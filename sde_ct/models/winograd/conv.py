@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from sde_ct.models.winograd.compilation import ready
 
 PIXELS = 144  # in smaller images, transforming the kernel takes longer than it saves
-LANES = 16  # the kernels process channels in groups of this size
+LANES = 16  # the kernels process channels in groups of this size, or a half or quarter of it
 
 _direct = jax.make_user_context(False)
 

@@ -45,8 +45,8 @@ inline float* scratch(int slot, int64_t floats) {
   return own.data;
 }
 
-// Transformed tiles: [kPoints][channels / kLanes][tiles][kLanes]. The points lie an odd number of
-// cache lines apart. Otherwise the 36 numbers of a tile would share one set of the cache.
+// Transformed tiles: [kPoints][channels / kLanes][tiles][kLanes]. The points lie kLanes floats
+// further apart than needed. Otherwise the 36 numbers of a tile would share one set of the cache.
 struct Points {
   float* data;
   int64_t point, block;  // floats from one point, or one block of channels, to the next
