@@ -20,6 +20,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe, as for train.p
 DATA = flags.DEFINE_string("data", None, "Prepared data set.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where to train.", required=True)
 INIT = flags.DEFINE_string("init", None, "As for train.py.")
+flags.DEFINE_alias("teacher", "init")
 flags.DEFINE_string("wandb_project", None, "As for train.py; it is not checked.")
 DEVICES = flags.DEFINE_integer("devices", None, "Number of devices.", required=True, lower_bound=1)
 MEMORY = flags.DEFINE_float("memory", 80.0, "Memory of each device, GB.", lower_bound=0.0)
@@ -33,17 +34,19 @@ def main() -> None:
     from sde_ct.training.dry_run import writable
     from sde_ct.training.experiment import check_experiment
     from sde_ct.training.loop import check_fit
-    from sde_ct.training.weights import check_init
+    from sde_ct.training.weights import check_init, require_teacher
 
     require_recipe(Path(config_flags.get_config_filename(flags.FLAGS["config"])))
     config, devices = validate(CONFIG.value), DEVICES.value
+    workdir, init = Path(WORKDIR.value), Path(INIT.value) if INIT.value else None
     prepared = read_prepared(DATA.value)
     check_fit(config, prepared, devices)
-    check_experiment(Path(WORKDIR.value), config, describe(config.data, prepared))
-    if INIT.value:
-        check_init(Path(INIT.value), Path(WORKDIR.value), config, prepared.size)
-    writable(Path(WORKDIR.value))
-    each = config.data.batch_size // devices
+    check_experiment(workdir, config, describe(config.data, prepared))
+    if init is not None:
+        check_init(init, workdir, config, prepared.size)
+    require_teacher(init, workdir, config)
+    writable(workdir)
+    each = config.data.slices // devices
     needed = estimate(config, prepared.size).training_bytes(each)
     share = (
         f"{each} slices on each of {devices} devices, about {in_bytes(needed)} of "
@@ -57,7 +60,7 @@ def main() -> None:
     height, width = prepared.size
     print(f"{DATA.value}: {len(prepared.of('train'))} training patients, {height} x {width}")
     print(share)
-    print(f"{WORKDIR.value}: {config.training.steps} steps")
+    print(f"{workdir}: {config.training.steps} steps")
 
 
 if __name__ == "__main__":

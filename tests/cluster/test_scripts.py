@@ -134,6 +134,17 @@ def test_the_check_tells_of_a_good_plan_and_writes_nothing(phantoms, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.py"]
 
 
+def test_the_check_knows_teachers_and_counts_slabs(phantoms, runs, tmp_path):
+    config = tiny.experiment("joint")  # slabs of three slices
+    assert (
+        "give its work directory as --teacher"
+        in check(config, phantoms, tmp_path / "run", tmp_path, "--devices=4").error
+    )
+    teacher = f"--teacher={runs('residual')}"
+    done = check(config, phantoms, tmp_path / "run", tmp_path, "--devices=4", teacher)
+    assert done.status == 0 and "6 slices on each of 4 devices, about " in done.out
+
+
 def test_the_check_refuses_what_would_fail_on_the_cluster(phantoms, tmp_path):
     config, workdir = tiny.experiment(), tmp_path / "run"
     other = tiny.experiment()
