@@ -193,7 +193,7 @@ def test_the_best_checkpoint_stays_and_synthesis_takes_it(phantoms, tmp_path, mo
 UNFIT = {
     "batch": ({"batch_size": 6}, r"config\.data\.batch_size=6 .* 4 devices"),
     "neighbours": ({"neighbours": 3}, r"1PA001 has 6 slices, but the network needs 7"),
-    "slices": ({"z_slices": "9:"}, r"no slices in '9:'"),
+    "slices": ({"z_slices": "9:"}, r"no measured slices in z_slices='9:'"),
     "notation": ({"z_slices": "even"}, r"z_slices = 'even'"),
     "turns": ({"rotate90": True}, "rotate90 needs square slices"),
 }
