@@ -137,29 +137,32 @@ def noised(
     times, z = jax.vmap(noise)(keys, along_z)
     t, z = times.ravel(), z.reshape(ct.shape)
     alpha, std = (expand(value, z) for value in sde.marginal(t))
-    shown = shown_to_network(form, alpha * ct + std * z, mr, t, alpha, std)
+    shown = shown_to_network(form, t, alpha, std, alpha * ct + std * z, mr)
     return Noised(*shown, form.target(ct, z, alpha, std))
 
 
-def shown_to_network(form: Form, x, mr, t, alpha, std) -> tuple[Array, Array]:
-    """The input channels and the noise label of the network."""
-    inputs = jnp.concatenate([form.inputs(x, alpha, std), mr], axis=-1)
+def shown_to_network(form: Form, t, alpha, std, x, *seen: Array) -> tuple[Array, Array]:
+    """The input channels and the noise label of the network; `seen` are the channels beside x."""
+    inputs = jnp.concatenate([form.inputs(x, alpha, std), *seen], axis=-1)
     return inputs, form.label(t, alpha.reshape(t.shape), std.reshape(t.shape))
 
 
 def score_fn(
-    params, mr: Float[Array, "n z h w k"], *, sde: SDE, network: UNet, form: Form
+    params, *seen: Float[Array, "n z h w _"], sde: SDE, network: UNet, form: Form
 ) -> ScoreFn:
-    """The score ∇ log p_t(ct | mr) of each slice; the network gets the MR as further channels."""
+    """The score ∇ log p_t(ct | seen) of each slice.
+
+    The network gets the MR, and what else is `seen`, as further channels.
+    """
 
     def score(x: Float[Array, "n z h w 1"], t: Float[Array, " n"]) -> Float[Array, "n z h w 1"]:
-        def of_slices(x: Float[Array, "b h w 1"], mr: Float[Array, "b h w k"], t):
+        def of_slices(x: Float[Array, "b h w 1"], t, *seen: Float[Array, "b h w _"]):
             t = t.ravel()
             alpha, std = (expand(value, x) for value in sde.marginal(t))
-            output = evaluator(network)(params, *shown_to_network(form, x, mr, t, alpha, std))
+            output = evaluator(network)(params, *shown_to_network(form, t, alpha, std, x, *seen))
             return form.score(x, output, alpha, std)
 
-        return by_slices(of_slices, x, mr, jnp.broadcast_to(t[:, None], x.shape[:2]))
+        return by_slices(of_slices, x, jnp.broadcast_to(t[:, None], x.shape[:2]), *seen)
 
     return score
 

@@ -120,16 +120,16 @@ def joint(
     def for_synthesis(state: Extended) -> Params:
         return state.params._replace(along_z=weights(state.along_z))
 
-    def score_of(params: Params, shown: Float[Array, "n z h w c"]) -> ScoreFn:
+    def score_of(params: Params, *seen: Float[Array, "n z h w _"]) -> ScoreFn:
         related = united(params.denoiser, params.along_z)
 
         def score(x: Float[Array, "n z h w 1"], t: Float[Array, " n"]) -> Array:
-            def inputs(slices: Float[Array, "b h w 1"], seen: Float[Array, "b h w c"]):
+            def inputs(slices: Float[Array, "b h w 1"], *seen: Float[Array, "b h w _"]):
                 times = jnp.repeat(t, len(slices) // len(t))
                 alpha, std = (expand(value, slices) for value in sde.marginal(times))
-                return shown_to_network(form, slices, seen, times, alpha, std)
+                return shown_to_network(form, times, alpha, std, slices, *seen)
 
-            output = of_volumes(network, related, inputs, x, shown)
+            output = of_volumes(network, related, inputs, x, *seen)
             return form.score(x, output, *(expand(value, x) for value in sde.marginal(t)))
 
         return score

@@ -111,8 +111,8 @@ def residual(
         untrained = state.warm & (state.denoised < 0)
         return Params(*plan.trained(state), jnp.where(untrained, jnp.nan, state.scale))
 
-    def score_of(params: Params, shown: Float[Array, "n z h w c"]) -> ScoreFn:
-        return score_fn(params.denoiser, shown, sde=sde, network=network, form=form)
+    def score_of(params: Params, *seen: Float[Array, "n z h w _"]) -> ScoreFn:
+        return score_fn(params.denoiser, *seen, sde=sde, network=network, form=form)
 
     to_draw = parts, sde, score_of
     if sampler == MEAN:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sde_ct.methods.decomposition import Decomposition, Params
@@ -16,8 +15,8 @@ from sde_ct.sampling.chain import all_finite
 from sde_ct.sde import SDE
 from sde_ct.types import Samples, ScoreFn
 
-# (params, mean and MR as channels) -> the score of the residual
-ScoreOf = Callable[[Params, Float[Array, "n z h w c"]], ScoreFn]
+# (params, mean, MR) -> the score of the residual
+ScoreOf = Callable[[Params, Float[Array, "n z h w 1"], Float[Array, "n z h w k"]], ScoreFn]
 
 
 def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Draw:
@@ -29,7 +28,7 @@ def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Dra
     Args:
       parts: makes the mean.
       sde: the forward process of the residual.
-      score_of: the score of the residual, from the parameters and the channels of mean and MR.
+      score_of: the score of the residual, from the parameters, the mean and the MR.
       run: a sampler.
       finish: `parts.ct` or `as_channels`.
     """
@@ -39,7 +38,7 @@ def drawn(parts: Decomposition, sde: SDE, score_of: ScoreOf, run, finish) -> Dra
     ) -> Samples:
         params = params.of_depth(mr.shape[1])
         mean = parts.mean_of_volumes(params.mean, mr) if means is None else means
-        score = score_of(params, jnp.concatenate([mean, mr], axis=-1))
+        score = score_of(params, mean, mr)
         sample = run if along_z is None else correlated_along_z(run, along_z)
         rest = sample(keys, sde, score, mean.shape)
         curves = drawn_curves(params.patient_effect, keys, mr.shape[1])

@@ -52,6 +52,10 @@ class Delay(nn.Module):
     @nn.compact
     def __call__(self, x: Slices, at: Position) -> Slices:
         """The slices of the earlier step; zeros in the first `steps` steps."""
+        if self.steps == 1:  # one place is enough
+            last = self.variable(KEPT, "last", jnp.zeros_like, x)
+            before, last.value = last.value, x
+            return before
         # Written before it is read, so that the compiler does not copy it.
         places = self.steps + 1
         kept = self.variable(KEPT, "kept", jnp.zeros, (places, *x.shape), x.dtype)

@@ -36,11 +36,27 @@ class Given(NamedTuple):
         """What the layers behind a layer between slices see."""
         return self if self.at is None else self._replace(at=self.at.later())
 
-    def delayed(self, skip: Array, before: "Given", name: str) -> Array:
-        """`skip`, from where `before` was given. A stream delays it to match the slices here."""
-        if self.at is None or before.at is None:
-            return skip
-        return Delay(self.at.delay - before.at.delay, name=name)(skip, before.at)
+
+class Skip(NamedTuple):
+    """A skip connection; for the first one, also the layer that made it and what this layer saw."""
+
+    images: Array
+    given: Given
+    origin: tuple[nn.Module, Array] | None = None
+
+    def at(self, given: Given, name: str) -> Array:
+        """The images for a layer that sees `given`. A stream delays them to match its slices.
+
+        Instead of the first ones it delays what their layer saw, which has fewer channels.
+        """
+        before, now = self.given.at, given.at
+        if before is None or now is None:
+            return self.images
+        delay = Delay(now.delay - before.delay, name=name)
+        if self.origin is None:
+            return delay(self.images, before)
+        layer, seen = self.origin
+        return only_inside(layer, now, delay(seen, before))
 
 
 class UNet(nn.Module):
@@ -100,9 +116,10 @@ class UNet(nn.Module):
         if noise is not None:
             features = NoiseFeatures(4 * self.channels, self.noise_scale, name="noise")(noise)
             features = features.astype(self.dtype)
-        h = space_to_depth(x.astype(self.dtype), self.patch)
-        h = only_inside(Conv3x3(self.channels, self.dtype, name="stem"), at, h)
-        h, given, skips = self._down(h, Given(features, keys, at))
+        x = space_to_depth(x.astype(self.dtype), self.patch)
+        stem = Conv3x3(self.channels, self.dtype, name="stem")
+        first = Skip(only_inside(stem, at, x), Given(features, keys, at), (stem, x))
+        h, given, skips = self._down(first)
         h, given = self._level(h, given, len(self.multipliers) - 1, "middle_in")
         h, given = self._level(h, given, len(self.multipliers) - 1, "middle_out")
         h, given = self._up(h, given, skips)
@@ -135,24 +152,24 @@ class UNet(nn.Module):
         kept = [] if self.remat else [CONVOLVED]
         return nn.remat(block, policy=jax.checkpoint_policies.save_only_these_names(*kept))
 
-    def _down(self, h: Array, given: Given) -> tuple[Array, Given, list[tuple[Array, Given]]]:
-        skips = [(h, given)]
+    def _down(self, first: Skip) -> tuple[Array, Given, list[Skip]]:
+        h, given, skips = first.images, first.given, [first]
         for level, multiplier in enumerate(self.multipliers):
             for block in range(self.blocks):
                 h, given = self._level(h, given, level, f"down_{level}_{block}")
-                skips.append((h, given))
+                skips.append(Skip(h, given))
             if level + 1 < len(self.multipliers):
                 width = self.channels * multiplier
                 shrink = Conv3x3(width, self.dtype, shrink=True, name=f"shrink_{level}")
                 h = only_inside(shrink, given.at, h)
-                skips.append((h, given))
+                skips.append(Skip(h, given))
         return h, given, skips
 
-    def _up(self, h: Array, given: Given, skips: list[tuple[Array, Given]]) -> tuple[Array, Given]:
+    def _up(self, h: Array, given: Given, skips: list[Skip]) -> tuple[Array, Given]:
         for level in reversed(range(len(self.multipliers))):
             for block in range(self.blocks + 1):
                 name = f"up_{level}_{block}"
-                h = jnp.concatenate([h, given.delayed(*skips.pop(), f"{name}_delay")], axis=-1)
+                h = jnp.concatenate([h, skips.pop().at(given, f"{name}_delay")], axis=-1)
                 h, given = self._level(h, given, level, name)
             if level > 0:
                 grow = Conv3x3(h.shape[-1], self.dtype, grow=True, name=f"grow_{level}")

@@ -142,7 +142,7 @@ def draws():
     def zeros(keys, sde, score, shape) -> Samples:
         return Samples(jnp.zeros(shape), jnp.ones(shape[0], int), jnp.ones(shape[0], bool))
 
-    solver = drawn(parts, VPSDE(), lambda params, shown: None, zeros, parts.ct)
+    solver = drawn(parts, VPSDE(), lambda params, mean, mr: None, zeros, parts.ct)
     methods = {"solver": solver, "student": distilled(config, VPSDE(), parts.network).draw}
 
     def make(name: str, depth: int, params: Params = params) -> np.ndarray:
