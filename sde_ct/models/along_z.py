@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from sde_ct.models.layers import DType, GroupNorm
 from sde_ct.models.parameters import Dense, Layer
-from sde_ct.models.stream import CHUNK, KEPT, Delay, Position
+from sde_ct.models.stream import CHUNK, KEPT, Delay, Position, only_inside
 
 REACH = CHUNK  # slices on each side that a layer sees
 # Inside a layer, the channels are divided by `NARROW`, to be cheap, but are at least `LEAST`.
@@ -32,12 +32,15 @@ class AlongZ(nn.Module):
         In a stream `x` holds one chunk of each volume. The output is that of the chunk before.
         """
         narrow, zeros = max(LEAST, x.shape[-1] // NARROW), nn.initializers.zeros
-        h = Dense(narrow, dtype=self.dtype, name="in")(x)
+        h = only_inside(Dense(narrow, dtype=self.dtype, name="in"), at, x)
         # Groups have at least two channels, because the norm removes the mean of each group.
-        h = nn.swish(GroupNorm(min(self.groups, narrow // 2), name="norm")(h))
+        norm = GroupNorm(min(self.groups, narrow // 2), name="norm")
+        h = nn.swish(only_inside(norm, at, h))
         h = nn.swish(ConvAlongZ(self.dtype, self.depth, name="conv")(h, at))
-        x = x if at is None else Delay(1, name="delay")(x, at)
-        return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")(h)
+        if at is not None:
+            x, at = Delay(1, name="delay")(x, at), at.later()
+        out = Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros, name="out")
+        return x + only_inside(out, at, h)
 
 
 class ConvAlongZ(Layer):

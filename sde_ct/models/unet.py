@@ -123,9 +123,10 @@ class UNet(nn.Module):
         h, given = self._level(h, given, len(self.multipliers) - 1, "middle_in")
         h, given = self._level(h, given, len(self.multipliers) - 1, "middle_out")
         h, given = self._up(h, given, skips)
-        h = nn.swish(GroupNorm(self.groups, name="head_norm")(h))
+        h = nn.swish(only_inside(GroupNorm(self.groups, name="head_norm"), given.at, h))
         zeros = nn.initializers.zeros
-        out = Conv3x3(self.patch**2, self.dtype, kernel_init=zeros, name="head")(h)
+        head = Conv3x3(self.patch**2, self.dtype, kernel_init=zeros, name="head")
+        out = only_inside(head, given.at, h)
         return depth_to_space(out, self.patch).astype(jnp.float32)
 
     def _level(self, h: Array, given: Given, level: int, name: str) -> tuple[Array, Given]:
