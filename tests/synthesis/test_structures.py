@@ -32,19 +32,22 @@ def folder(phantoms, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def workdir(runs, tmp_path_factory):
-    """A copy, because the session's must not change."""
-    return shutil.copytree(runs("diffusion"), tmp_path_factory.mktemp("run") / "run")
+def fitted(runs, folder, phantoms, tmp_path_factory):
+    """What `calibrate --structures` said, and the work directory with its calibration."""
+    run = shutil.copytree(runs("diffusion"), tmp_path_factory.mktemp("fitted") / "run")
+    usual = [f"--workdir={run}", f"--data={phantoms.folder}", "--sampler=em"]
+    flags = [f"--draws={DRAWS}", "--coverage=0.5", f"--structures={folder}"]
+    return call("calibrate", *usual, *flags), run
 
 
 @pytest.fixture
-def synthesize(phantoms, workdir, tmp_path):
+def synthesize(phantoms, runs, tmp_path):
     """`synthesize(*flags)`: the test patient, and the file of its structures."""
     (case,) = phantoms.of("test")
-    usual = [f"--workdir={workdir}", f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
+    usual = [f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
     usual += [f"--draws={DRAWS}", f"--output={tmp_path / 'out'}"]
-    return lambda *flags: (
-        call("synthesize", *usual, *flags),
+    return lambda *flags, run=runs("diffusion"): (
+        call("synthesize", f"--workdir={run}", *usual, *flags),
         tmp_path / "out" / "structures" / f"{case.id}.json",
     )
 
@@ -69,16 +72,14 @@ def test_the_means_are_those_of_the_draws_that_are_written(synthesize, folder, t
     assert "is complete: nothing to do" in again.out and listing(tmp_path / "out") == before
 
 
-def test_calibrated_bounds_are_fitted_and_shown(synthesize, folder, workdir, phantoms):
-    usual = [f"--workdir={workdir}", f"--data={phantoms.folder}", "--sampler=em"]
-    flags = [f"--draws={DRAWS}", "--coverage=0.5", f"--structures={folder}"]
-    fitted = call("calibrate", *usual, *flags)
-    assert fitted.status == 0, fitted.err
-    assert "values (mean HU of bladder) lie within the bounds" in fitted.out
-    assert "In 1 test patient, " in fitted.out
-    record = recalibration.read(workdir / recalibration.NAME).structures
+def test_calibrated_bounds_are_fitted_and_shown(synthesize, folder, fitted):
+    said, run = fitted
+    assert said.status == 0, said.err
+    assert "values (mean HU of bladder) lie within the bounds" in said.out
+    assert "In 1 test patient, " in said.out
+    record = recalibration.read(run / recalibration.NAME).structures
     bounds = StructureBounds.from_json(record).fitted
-    done, path = synthesize(f"--structures={folder}", "--calibrated")
+    done, path = synthesize(f"--structures={folder}", "--calibrated", run=run)
     assert done.status == 0, done.err
     values = json.loads(path.read_text())["structures"]
     for name in BLOCKS:
@@ -145,12 +146,13 @@ def test_patients_without_structures_are_refused_before_they_are_synthesized(
     assert not (workdir / recalibration.NAME).exists()
 
 
-def test_an_older_calibration_without_younger_options_fits(synthesize, folder, workdir):
+def test_an_older_calibration_without_younger_options_fits(synthesize, folder, fitted, tmp_path):
     """`few_width` and `structures` are younger than the first calibrations."""
-    path = workdir / recalibration.NAME
+    run = shutil.copytree(fitted[1], tmp_path / "run")
+    path = run / recalibration.NAME
     record = json.loads(path.read_text())
     del record["network"]["sampling"]["few_width"], record["structures"]
     path.write_text(json.dumps(record))
-    done, _ = synthesize("--calibrated", f"--structures={folder}")
+    done, _ = synthesize("--calibrated", f"--structures={folder}", run=run)
     assert done.status == 0, done.err
     assert "holds no bounds of bladder, sacrum, so the interval is the range" in done.out

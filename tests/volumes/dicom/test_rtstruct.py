@@ -181,7 +181,7 @@ SETS = {
         "consensus",
     ),
     "staple": ({"a": OBSERVERS, "staple": {"BODY": 12}}, 12, "staple"),
-    "most": ({"a": OBSERVERS}, 19, "majority of 5 outlines"),
+    "most": ({"a": OBSERVERS}, 19, "majority of 5 similar outlines"),
     "only": ({"a": {"Skin": 16, "Rectum": 4}}, 16, "only outline"),
 }
 
