@@ -105,10 +105,10 @@ def streamed(
         return (kept, carry[1].at[:, jnp.maximum(step - delay, 0)].set(parts)), None
 
     out, kept = jax.eval_shape(evaluate, {}, jnp.zeros((), jnp.int32))
-    made = jnp.zeros((count, chunks, CHUNK, *out.shape[1:]), out.dtype)
+    made = jax.ShapeDtypeStruct((count, chunks, CHUNK, *out.shape[1:]), out.dtype)
     # A zero that the compiler does not know to be constant. Arrays of constants would take their
     # memory from the start of a program that evaluates the network later.
     zero = (volumes[0].ravel()[0] > jnp.inf).astype(jnp.float32)
-    begin = jax.tree.map(lambda x: jnp.full(x.shape, zero, x.dtype), kept)
-    (_, made), _ = jax.lax.scan(advance, (begin, made), jnp.arange(chunks + delay))
+    begin = jax.tree.map(lambda x: jnp.full(x.shape, zero, x.dtype), (kept, made))
+    (_, made), _ = jax.lax.scan(advance, begin, jnp.arange(chunks + delay))
     return made.reshape(count, -1, *out.shape[1:])[:, :depth]

@@ -22,13 +22,19 @@ def keep() -> None:
         library.mallopt(-8, 1)
 
 
+def trim() -> None:
+    """Return the pages that are free now. The compiler leaves hundreds of MB of them."""
+    if library := _glibc():
+        library.malloc_trim(0)
+
+
 def give_back() -> None:
     """Return the pages that are free now, and use huge pages, which are cleared faster.
 
     Called between long steps, this prevents a heap that keeps its pages from growing.
     """
+    trim()
     if library := _glibc():
-        library.malloc_trim(0)
         for line in MAPS.read_text().splitlines():
             if line.endswith("[heap]"):
                 first, end = (int(address, 16) for address in line.split()[0].split("-"))

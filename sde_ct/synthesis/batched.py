@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from sde_ct.methods.slices import SLICES
-from sde_ct.runtime import host_memory, parallel
+from sde_ct.runtime import heap, host_memory, parallel
 from sde_ct.runtime.bars import say
 from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
@@ -83,6 +83,7 @@ class Batched:
                 self._use(self._devices[:count], jax.device_get(self._params))
                 return self.prepare(shape, samples, along_z)
             self._compiled[shape, each] = program
+            heap.trim()
         return each * len(self._devices)
 
     def __call__(
