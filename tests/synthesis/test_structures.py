@@ -46,8 +46,8 @@ def synthesize(phantoms, runs, tmp_path):
     (case,) = phantoms.of("test")
     usual = [f"--mr={case.folder / 'mr.nii.gz'}", "--sampler=em"]
     usual += [f"--draws={DRAWS}", f"--output={tmp_path / 'out'}"]
-    return lambda *flags, run=runs("diffusion"): (
-        call("synthesize", f"--workdir={run}", *usual, *flags),
+    return lambda *flags, run=None: (
+        call("synthesize", f"--workdir={run or runs('diffusion')}", *usual, *flags),
         tmp_path / "out" / "structures" / f"{case.id}.json",
     )
 
