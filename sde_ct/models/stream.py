@@ -105,10 +105,10 @@ def streamed(
         return (kept, carry[1].at[:, jnp.maximum(step - delay, 0)].set(parts)), None
 
     out, kept = jax.eval_shape(evaluate, {}, jnp.zeros((), jnp.int32))
-    made = jax.ShapeDtypeStruct((count, chunks, CHUNK, *out.shape[1:]), out.dtype)
+    whole = jax.ShapeDtypeStruct((count, chunks, CHUNK, *out.shape[1:]), out.dtype)
     # A zero that the compiler does not know to be constant. Arrays of constants would take their
     # memory from the start of a program that evaluates the network later.
     zero = (volumes[0].ravel()[0] > jnp.inf).astype(jnp.float32)
-    begin = jax.tree.map(lambda x: jnp.full(x.shape, zero, x.dtype), (kept, made))
+    begin = jax.tree.map(lambda x: jnp.full(x.shape, zero, x.dtype), (kept, whole))
     (_, made), _ = jax.lax.scan(advance, begin, jnp.arange(chunks + delay))
     return made.reshape(count, -1, *out.shape[1:])[:, :depth]
