@@ -63,12 +63,14 @@ REGISTER = flags.DEFINE_enum(
     "register",
     None,
     ["rigid", "deformable"],
-    "Register every CT to its MR, unless it is already deformed onto the MR.",
+    "Register every CT to its MR, except the CTs of Gold Atlas that are deformed onto their MRs.",
 )
 N4 = flags.DEFINE_boolean(
-    "n4", False, "Correct the bias field of every MR by N4; synthesis then corrects it too."
+    "n4", False, "Correct the bias field of every MR by N4, in later syntheses too."
 )
-T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (gold_atlas).")
+T1 = flags.DEFINE_boolean(
+    "t1", False, "Write the T1, resampled to the T2's grid, as NIfTI too (gold_atlas)."
+)
 WORKERS = flags.DEFINE_integer(
     "workers",
     None,
@@ -77,7 +79,7 @@ WORKERS = flags.DEFINE_integer(
     upper_bound=1024,
 )
 PATIENTS = flags.DEFINE_integer(
-    "patients", 8, "Number of phantoms to generate in --input, if that folder is absent (phantom)."
+    "patients", 8, "Number of phantoms in --input; missing ones are generated (phantom)."
 )
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 

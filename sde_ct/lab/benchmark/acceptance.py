@@ -71,7 +71,7 @@ class Judge:
         ct: Volume | None = None,
         mask: Volume | None = None,
     ) -> Judged:
-        """Synthesize and judge one MR. `SETTINGS` and `FAILED` spoil the synthesis."""
+        """Synthesize and judge one MR; the groups `SETTINGS` and `FAILED` spoil the synthesis."""
         network, synthesize = self._usual, self._synthesize
         if group == SETTINGS:
             network = with_budget(self._usual, SAMPLER, FEW)
@@ -112,7 +112,7 @@ def shifted(seed: int) -> list[tuple[str, str, Volume, Volume, Volume]]:
 
 
 def faulty(seed: int) -> list[tuple]:
-    """The arguments of a `Judge` for patients with each fault, with the CT if in `TRUE_CT`."""
+    """The arguments of a `Judge` for patients with each fault; `TRUE_CT` names those with a CT."""
     asked: list[tuple] = []
     for number in range(FAULTY):
         own = _phantom(seed, FIRST_FAULTY + number, t1=True)
