@@ -112,7 +112,7 @@ def _one(
 def _moment(
     wanted: str, workdir: Path, lines: Path, rng: random.Random, saving: float
 ) -> Callable[[], bool]:
-    """A function that becomes true at a random moment of the kind `wanted`.
+    """A function that returns true from a random moment of the kind `wanted` on.
 
     Args:
         saving: seconds that may pass from the start of a save to its kill.

@@ -26,8 +26,8 @@ from sde_ct.volumes.volume import Volume
 
 PATIENTS = {"train": 40, "validation": 40, "test": 40}
 SAMPLER, DRAWS, EVALUATIONS = "dpm_sde", 4, 8
-FEW = 3  # evaluations where the fault is that there are too few
-STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from scanner A to scanner B
+FEW = 3  # evaluations for the fault `SETTINGS`
+STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # shares of the way from scanner A to scanner B
 EACH = 8  # patients for each strength
 FAULTY = 3  # patients with each fault
 FIRST_FAULTY, FIRST_SHIFTED = 70_000, 80_000  # numbers that no patient of the cohort has

@@ -31,7 +31,7 @@ from sde_ct.uncertainty.reliability import (
 )
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
-# With 500 patients, the shares of bone-like ones that the network sees are near the priors.
+# With 500 training patients, the share of bone-like patients with a prior is near this prior.
 PATIENTS = {"train": 500, "validation": 5, "test": 40}
 STEPS = 20_000
 # These put most of the training at the noise levels at which a draw becomes bone-like or air-like.
