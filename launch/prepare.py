@@ -79,7 +79,10 @@ WORKERS = flags.DEFINE_integer(
     upper_bound=1024,
 )
 PATIENTS = flags.DEFINE_integer(
-    "patients", 8, "Number of phantoms in --input; missing ones are generated (phantom)."
+    "patients",
+    None,
+    "Number of phantoms; those missing in --input are generated. Default: 8, or all that --input "
+    "holds if these are more (phantom).",
 )
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 
@@ -171,7 +174,10 @@ def _cases() -> list:
 
     if SOURCE.value == "phantom":
         progress = partial(bar, desc="phantoms", unit="patient")
-        return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)
+        count = PATIENTS.value
+        if count is None:
+            count = max(8, len([*Path(INPUT.value).glob("Task1/pelvis/1PA*")]))
+        return phantom_cases(INPUT.value, count, PHANTOM_SEED.value, progress=progress)
     patterns = Patterns(
         MR.value[0], CT.value, MASK.value, tuple(MR.value[1:]), parse_choices(CHOOSE.value)
     )
