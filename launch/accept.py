@@ -1,4 +1,4 @@
-"""Judge synthetic CTs without real ones. The verdict is PASS, or REVIEW with reasons, causes first.
+"""Judge synthetic CTs without real ones. The verdict is PASS, or REVIEW with reasons.
 
     python launch/accept.py --workdir=out/own/residual --data=out/own/data --sampler=dpm_sde --fit
     python launch/synthesize.py --workdir=out/own/residual --mr=mr.nii.gz --output=out/ct \\
@@ -34,7 +34,8 @@ MR = flags.DEFINE_multi_string("mr", [], "The MRs of volumes that were synthesiz
 RANGE_LIMIT = flags.DEFINE_float(
     "range_limit",
     None,
-    "Widest interval of a path length that passes, mm; default: that of the volume's last verdict.",
+    "Widest interval of a path length that passes, mm; default: the limit of the volume's last "
+    "verdict, or none.",
     lower_bound=0.001,
 )
 FIT = flags.DEFINE_bool("fit", False, "Fit acceptance.json instead of judging.")

@@ -1,5 +1,6 @@
-"""Measure networks and their samplers (frontier), this machine (speed), training on several devices
-(scaling), the share of draws that show bone (reliability), or verdicts without a CT (acceptance).
+"""Measure the quality of samplers by cost (frontier), the speed of networks (speed), training on
+several devices (scaling), the share of draws that show bone (reliability), or verdicts without a CT
+(acceptance).
 
 python launch/benchmark.py --mode=frontier --workdir=out/demo/runs/ddpm --data=out/demo/data \
     --output=out/frontier
@@ -40,7 +41,10 @@ REGRESSION = flags.DEFINE_string(
 DATA = flags.DEFINE_string("data", None, "frontier: prepared data with validation patients.")
 PATIENTS = flags.DEFINE_integer("patients", 0, "frontier: validation patients; 0 takes all.", 0)
 CHOSEN = flags.DEFINE_list(
-    "samplers", [], "Samplers; default: all (frontier), or those of the demo's table (reliability)."
+    "samplers",
+    [],
+    "frontier, reliability: samplers; default: all (frontier), or ddpm, em, pc, ode and dpm_sde "
+    "(reliability). distil takes none.",
 )
 BUDGETS = flags.DEFINE_list(
     "evaluations",
@@ -48,7 +52,7 @@ BUDGETS = flags.DEFINE_list(
     "frontier: network evaluations for each draw.",
 )
 REFERENCE = flags.DEFINE_integer(
-    "reference", 1000, "frontier: evaluations of the reference DDPM.", lower_bound=1
+    "reference", 1000, "frontier: a further number of evaluations for ddpm.", lower_bound=1
 )
 RECIPE = flags.DEFINE_enum(
     "recipe",

@@ -2,15 +2,17 @@
 
     python launch/calibrate.py --workdir=out/demo/runs/ddpm --data=out/demo/data --sampler=ddpm
 
-This synthesizes the validation patients of the data that the network was trained on, fits the
-corrections, and writes them to calibration.json in the work directory. It reports the share of the
-test patients' voxels that the intervals cover before and after the correction. The corrections hold
-for this sampler, this number of draws and this checkpoint.
+This synthesizes the validation and test patients of the data that the network was trained on, fits
+corrections to the validation patients, and writes them to calibration.json in the work directory.
+It reports the share of the test patients' voxels that the intervals cover before and after the
+correction, or that of the validation patients if there is no test patient. The corrections hold for
+this sampler, this number of draws and this checkpoint.
 
 --rays=0,90 --targets=DIR also fits bounds of the water-equivalent path lengths (mm) from these
 gantry angles to the targets DIR/<patient>.nii.gz, masks on the MRs' grids, or DIR/<patient>.dcm,
-RTSTRUCT files. If these hold several ROIs, --targets=DIR:ROI names one. Without --targets the rays
-lead to the centre of each body. launch/synthesize.py --rays --calibrated prints these bounds.
+RTSTRUCT files. If the RTSTRUCT files hold several ROIs, --targets=DIR:ROI names one. Without
+--targets the rays lead to the centre of each body. launch/synthesize.py --rays --calibrated prints
+these bounds.
 
 --structures=DIR also fits bounds of the mean HU of the structures in DIR/<patient>/: masks on the
 grids of the prepared MRs, or RTSTRUCT files. launch/synthesize.py --structures --calibrated prints
@@ -35,7 +37,8 @@ DATA = flags.DEFINE_string("data", None, "The prepared data of the training.", r
 SAMPLER = flags.DEFINE_string(
     "sampler",
     None,
-    "Sampler whose spread is calibrated, e.g. ddpm or dpm_sde; leave it out for other methods.",
+    "Sampler whose spread is calibrated, as in launch/synthesize.py; networks that draw without a "
+    "sampler need none.",
 )
 DRAWS = flags.DEFINE_integer("draws", 10, "Monte-Carlo draws.", lower_bound=2)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, LARGEST_SEED)
@@ -183,11 +186,10 @@ def _structures(prepared) -> dict[str, dict]:
 
 
 def _synthesized(synthesize, cases, plan, targets, masks):
-    """Synthesize patients of the prepared set, and judge the measured part of each body.
+    """Synthesize patients of the prepared set, and measure their draws against their CTs.
 
-    Returns the data to which the corrections are fitted, the path lengths if there is a plan, and
-    the mean HU of the structures in `masks`. If there are targets, only patients with a target have
-    path lengths.
+    Returns what `fit` and `verify` take, the path lengths if there is a plan, and the mean HU of
+    the structures in `masks`. If there are targets, only patients with a target have path lengths.
     """
     from sde_ct.synthesis.structures import means_in
     from sde_ct.uncertainty.recalibration_fit import Validation

@@ -179,7 +179,8 @@ def _print(rows: list, ambiguity: dict, settings: dict) -> None:
         f"Updates of each network: {updates}.\n"
         f"Steps: DDPM {steps['ddpm']}, EM {steps['em']}, PC {steps['pc']} with "
         f"{steps['pc_corrector']} correction each, ODE adaptive at tolerance "
-        f"{steps['ode_tolerance']:g}, DPM-Solver++ {steps['dpm']}, direct DDPM {steps['direct']}.\n"
+        f"{steps['ode_tolerance']:g}, direct DDPM {steps['direct']}; DPM-Solver++ makes "
+        f"{steps['dpm']} evaluations.\n"
     )
     print(text_table(summarise(rows)))
     print("The paper's findings, checked against these figures:")

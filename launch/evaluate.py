@@ -9,7 +9,8 @@ cases.
 
 Predictions are `<case>.nii.gz`. References and masks are `<case>.nii.gz` or, in SynthRAD's layout,
 `<case>/ct.nii.gz` and `<case>/mask.nii.gz` at any depth. `.nii`, `.mha` and `.mhd` are read too.
-Every path may be a single file. Several predictions are compared pair by pair on the same patients.
+Each of these paths may be a single file. Several predictions are compared pair by pair on the same
+patients.
 --draws takes a folder of `<case>_00.nii.gz` and so on, or of folders `<case>`; uncertainty.json
 then reports the calibration of the draws by tissue, how many draws are enough, and scores of sums
 over voxels. With --structures=DIR it also holds the mean HU of the structures in DIR/<case>/.
@@ -24,9 +25,10 @@ dose grids in Gy (RTDOSE, NIfTI or MetaImage; extra `dose`) and writes gamma.jso
 
 A case that cannot be used (NaN, another grid, an empty mask, a missing file, no reference of its
 name) is named on stderr and in metrics.json under `refused`. The others are evaluated, and the exit
-status is 0. A prediction that does not look like HU is evaluated with a warning, but it is not
-exported for dose. If no case is left, nothing is written and the status is 2. The same files and
-flags give the same bytes, wherever the folders are.
+status is 0. A case is evaluated with a warning, but not exported for dose, if its prediction or a
+draw does not look like HU, or if the prediction is not the mean of the draws. If no case is left,
+nothing is written and the status is 2. The same files and flags give the same bytes, wherever the
+folders are.
 """
 
 import sys

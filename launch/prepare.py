@@ -63,12 +63,14 @@ REGISTER = flags.DEFINE_enum(
     "register",
     None,
     ["rigid", "deformable"],
-    "Register every CT to its MR, unless it is already deformed onto the MR.",
+    "Register every CT to its MR, except the CTs of Gold Atlas that are deformed onto their MRs.",
 )
 N4 = flags.DEFINE_boolean(
-    "n4", False, "Correct the bias field of every MR by N4; synthesis then corrects it too."
+    "n4", False, "Correct the bias field of every MR by N4, in later syntheses too."
 )
-T1 = flags.DEFINE_boolean("t1", False, "Keep the T1 on the T2's grid, as NIfTI (gold_atlas).")
+T1 = flags.DEFINE_boolean(
+    "t1", False, "Write the T1, resampled to the T2's grid, as NIfTI too (gold_atlas)."
+)
 WORKERS = flags.DEFINE_integer(
     "workers",
     None,
@@ -77,7 +79,10 @@ WORKERS = flags.DEFINE_integer(
     upper_bound=1024,
 )
 PATIENTS = flags.DEFINE_integer(
-    "patients", 8, "Number of phantoms to generate in --input, if that folder is absent (phantom)."
+    "patients",
+    None,
+    "Number of phantoms; those missing in --input are generated. Default: 8, or all that --input "
+    "holds if these are more (phantom).",
 )
 PHANTOM_SEED = flags.DEFINE_integer("phantom_seed", 0, "Seed of the phantoms.", lower_bound=0)
 
@@ -169,7 +174,10 @@ def _cases() -> list:
 
     if SOURCE.value == "phantom":
         progress = partial(bar, desc="phantoms", unit="patient")
-        return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)
+        count = PATIENTS.value
+        if count is None:
+            count = max(8, len([*Path(INPUT.value).glob("Task1/pelvis/1PA*")]))
+        return phantom_cases(INPUT.value, count, PHANTOM_SEED.value, progress=progress)
     patterns = Patterns(
         MR.value[0], CT.value, MASK.value, tuple(MR.value[1:]), parse_choices(CHOOSE.value)
     )

@@ -7,13 +7,13 @@ This writes out/sct/NAME.nii.gz and, for two draws or more, out/sct_std/NAME.nii
 out/NAME.json records how the outputs were made. --mr takes a NIfTI, a MetaImage or a DICOM series:
 its folder, or one of its files if the folder holds several series. --dicom adds a CT series,
 out/dicom/NAME/sct/, and Parametric Maps, out/dicom/NAME/sct_std.dcm and so on, which join the MR's
-study. For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER gives that series.
+study. For a NIfTI or MetaImage made from a DICOM series, --study=FOLDER names the series.
 --dicom_axial adds straight axial slices, out/dicom/NAME/sct_axial/, for planning systems that
-refuse tilted ones. --sampler=mean writes the regression of a network, which has no spread.
+refuse tilted ones. --sampler=mean writes the regression of a network, without a spread.
 
-For several networks, trained from different seeds, repeat --workdir. The networks share the draws.
-out/sct_std_within/ holds the ambiguity that each network leaves, and out/sct_std_between/ holds the
-disagreement of the networks.
+For several networks, trained from different seeds, repeat --workdir. The draws are divided equally
+among the networks. out/sct_std_within/ holds the spread of the draws of one network, and
+out/sct_std_between/ holds the disagreement of the networks.
 
 --calibrated applies calibration.json of the work directory (launch/calibrate.py): out/sct_std/ is
 corrected, and out/sct_lower/ and out/sct_upper/ hold bounds of every voxel. out/NAME.json states
@@ -41,7 +41,8 @@ Several processes share the volumes. Under SLURM's `srun` and on a TPU pod they 
 elsewhere give each process --coordinator=HOST:PORT --processes=N --process=I.
 
 NAME is the name of the file, of its folder if the file is called mr.nii.gz as in SynthRAD, or of
-the DICOM folder. If this name contains the patient's name, NAME is a hash of the voxels.
+the DICOM folder. If this name contains the PatientName of a DICOM series, NAME is a hash of the
+voxels.
 """
 
 import sys
@@ -150,7 +151,7 @@ def main() -> int:
     parallel.set_up()
     with peers.together(COORDINATOR.value, PROCESSES.value, PROCESS.value, PATIENCE):
         refused, total, passed = _synthesize()
-    # Errors are raised after the processes have disconnected, because they concern only this one.
+    # A refused volume must not end the other processes, so it is raised after disconnecting.
     if refused and total == 1:
         raise next(iter(refused.values()))
     if refused:
@@ -164,7 +165,8 @@ def main() -> int:
 def _synthesize() -> tuple[dict[str, InputError], int, bool]:
     """Synthesize this process's share of the volumes.
 
-    Returns the refused volumes with their errors, the number of volumes, and whether all passed.
+    Returns the refused volumes of this share with their errors, the number of volumes in the share,
+    and whether no verdict asks for a review.
     """
     import jax
 

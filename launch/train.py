@@ -9,7 +9,7 @@ python launch/train.py --config=configs/demo/score.py --data=data/other --workdi
 The newest checkpoints and the one with the smallest validation loss, which synthesize.py uses, are
 kept. With more config.training.steps, a training continues at the learning rates of the longer
 schedule. --init starts from the best weights of another work directory, for example on a new
-scanner's data; --teacher is the same flag, for a recipe like configs/demo/distil.py.
+scanner's data; --teacher is another name of --init, for distilled and joint networks.
 
 After SIGTERM or Ctrl-C, the training finishes and saves the current step. It exits with status 75,
 or with 130 if Ctrl-C stopped a single process. --dry_run runs a few steps and prints the size of
@@ -33,8 +33,8 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.
 INIT = flags.DEFINE_string(
     "init",
     None,
-    "Work directory whose best weights the training starts from; for a distilled network, its "
-    "teacher.",
+    "Work directory whose best weights the training starts from; for a distilled or joint network, "
+    "its teacher.",
 )
 flags.DEFINE_alias("teacher", "init")
 COORDINATOR = flags.DEFINE_string(

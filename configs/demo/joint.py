@@ -24,8 +24,8 @@ the demo, because slices can agree on an outcome only if each draw shows one cle
 The layers that relate slices need many phantoms, because each phantom shows only one of the two
 outcomes of a region. With --data=out/thin/data they learn from the residual network's phantoms.
 
-Cost: half an hour on one CPU core, after an hour for the residual network. What it changes is
-measured in docs/experiments.md.
+Cost: half an hour on one CPU core, after an hour for the residual network. docs/experiments.md
+measures what the layers change.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """What the recipes for real pelves share: 256 x 256 slices at 1.75 mm, one GPU, bfloat16.
 
-They have a fixed HU window, unit-variance inputs and targets, deformed slices, smooth noise
+The recipes have a fixed HU window, unit-variance inputs and targets, deformed slices, smooth noise
 features, a moving average of the weights, and attention on the coarsest level.
 """
 

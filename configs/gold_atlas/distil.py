@@ -1,7 +1,7 @@
 """Distils the default for real pelves: a draw takes one evaluation instead of twenty.
 
-The student learns from a network that `residual.py` trained, in a quarter of its updates. The
-evaluations of the regression come on top.
+The evaluations of the regression, which all draws share, are not counted here. The student starts
+from a network that `residual.py` trained, and has a quarter of its updates.
 
   python launch/train.py --config=configs/gold_atlas/distil.py --teacher=runs/residual \\
       --data=data --workdir=runs/distilled

@@ -3,8 +3,8 @@
 python launch/cluster/check.py --devices=16 --memory=80 --config=configs/gold_atlas/ddpm.py \
     --data=data --workdir=runs/ddpm
 
-It checks the recipe, the data and the work directory, whether the batch divides over the devices,
-and whether the batch fits into their memory.
+It checks the recipe, the data, the work directory and --init, whether the batch divides over the
+devices, and whether the batch fits into their memory.
 """
 
 from pathlib import Path

@@ -4,8 +4,9 @@
 #   bash launch/cluster/node.sh --dry_run --config=... --data=... --workdir=...
 #   bash launch/cluster/node.sh --config=... --data=... --workdir=...
 #
-# Variables: PYTHON; RESTARTS, the largest number of restarts (3); and for the dry run GPUS, the
-# number of GPUs (by default those of this machine), and MEMORY, the memory of each in GB.
+# Variables: PYTHON; IMAGE, an Apptainer image to run in; RESTARTS, the largest number of restarts
+# (3); and for the dry run GPUS, the number of GPUs (by default those of this machine), and MEMORY,
+# the memory of each GPU in GB (80).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . launch/cluster/requeue.sh

@@ -5,7 +5,8 @@
 python=("${PYTHON:-.venv/bin/python}")
 [ -z "${IMAGE-}" ] || python=(apptainer exec --nv "$IMAGE" python)
 
-# Calls the dry run: check DEVICES GB_PER_DEVICE FLAGS... MEMORY, if set, replaces GB_PER_DEVICE.
+# Checks a training with check.py. Arguments: DEVICES GB_PER_DEVICE FLAGS... The variable MEMORY
+# replaces GB_PER_DEVICE.
 check() {
   "${python[@]}" launch/cluster/check.py --devices="$1" --memory="${MEMORY:-$2}" "${@:3}"
 }
@@ -36,7 +37,7 @@ run_and_forward() {
 
 # Queues the job again unless the command succeeded (0) or its input is unusable (2). 75 means that
 # the command saved its state and can continue. After any other status, for example if a host died,
-# the job is queued again at most RESTARTS times.
+# the job is not queued again once it was restarted RESTARTS times, restarts after 75 included.
 run_and_requeue() {
   local status=0
   run_and_forward "$@" || status=$?

@@ -7,7 +7,8 @@
 # IMAGE is built from the Dockerfile with --build-arg=EXTRA=tpu. --data and --workdir are paths in
 # the pods, on the xpk storage STORAGE if it is given. The dry run checks these paths on the machine
 # where it is started, and writes the JobSet to jobset.yaml. Pods restart if they were preempted
-# (75), lost another pod (69), or were killed or aborted. Unusable input (2) ends the job.
+# (75), lost another pod (69), failed with a Python error (1), or were killed or aborted. Unusable
+# input (2) ends the job.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . launch/cluster/requeue.sh

@@ -29,7 +29,7 @@ from sde_ct.training.telemetry import METRICS, read_metrics
 KINDS = ("first save", "save", "step", "start")
 PAUSE = 0.001  # seconds between two looks at the files
 SAVING = 0.05  # seconds: the longest wait between the start of a save and its kill
-TRIES = 10  # at the first save, each at half the wait of the one before
+TRIES = 10  # to kill in the first save; each try halves the longest wait
 
 
 class Fate(NamedTuple):
@@ -112,7 +112,7 @@ def _one(
 def _moment(
     wanted: str, workdir: Path, lines: Path, rng: random.Random, saving: float
 ) -> Callable[[], bool]:
-    """A function that becomes true at a random moment of the kind `wanted`.
+    """A function that returns true from a random moment of the kind `wanted` on.
 
     Args:
         saving: seconds that may pass from the start of a save to its kill.

@@ -17,7 +17,7 @@ KINDS = {  # of points: label, colour and marker
 
 
 def chart(found: Mapping[str, Any]) -> Figure:
-    """True against predicted MAE of every patient, and the share that passes against scanner shift.
+    """True against predicted MAE where the CT is known, and the share passed against scanner shift.
 
     Args:
       found: the record of `lab.benchmark.acceptance_results.record`.

@@ -34,9 +34,9 @@ def frontier(curves: Mapping[str, Curve], title: str = "") -> Figure:
     """The figures of `FRONTIER` against each of the `COSTS`, with one line for each sampler.
 
     Args:
-        curves: sampler -> {"single": points, "average": points}, drawn solid and dashed. A point
-            has the keys of `FRONTIER` and of `COSTS`. Its costs are those of one draw, or of all
-            draws that are averaged. A score of 0 or NaN is not drawn, such as the spread of a CNN.
+        curves: sampler -> {"single": points, "average": points}, drawn solid and, only for the MAE,
+            dashed. A point has the keys of `FRONTIER` and of `COSTS`. Its costs are those of one
+            draw, or of all draws that are averaged. Scores of 0 or NaN, as of a CNN, are not drawn.
 
     Returns:
         A figure at 200 dpi, with errors up to `FRONTIER_TOP` times the lowest.

@@ -36,8 +36,8 @@ def comparison(
 ) -> Figure:
     """The MR, the CT and every method's CT, with each method's signed error below it.
 
-    Averages ("DDPM-M") form a block of their own below the single draws ("DDPM"). Each block begins
-    with the real CT. The figure has 200 dpi.
+    Averages ("DDPM-M") form blocks of their own below the single draws ("DDPM"). Each block begins
+    with the real CT, and the first block with the MR before it. The figure has 200 dpi.
 
     Args:
         mr: any units, shown from its 1st to its 99.5th percentile in the body.

@@ -1,4 +1,4 @@
-"""Functions of this folder that import Matplotlib, which takes a second, only when called."""
+"""Functions of this folder that import Matplotlib only when called, because that takes a second."""
 
 from typing import Any
 

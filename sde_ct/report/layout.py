@@ -63,7 +63,7 @@ def mark_sides(axes: Axes) -> None:
 
 
 class Page:
-    """A grid of equal cells, filled row by row from the top; the last row may hold plots."""
+    """A grid of cells for images of equal size, with a further row of cells if `plots` is true."""
 
     def __init__(self, columns: int, image_rows: int, height_to_width: float, plots: bool = False):
         self._heights = [CELL * height_to_width] * image_rows + [PLOT_HEIGHT] * plots

@@ -26,8 +26,8 @@ from sde_ct.volumes.volume import Volume
 
 PATIENTS = {"train": 40, "validation": 40, "test": 40}
 SAMPLER, DRAWS, EVALUATIONS = "dpm_sde", 4, 8
-FEW = 3  # evaluations where the fault is that there are too few
-STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from scanner A to scanner B
+FEW = 3  # evaluations for the fault `SETTINGS`
+STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)  # shares of the way from scanner A to scanner B
 EACH = 8  # patients for each strength
 FAULTY = 3  # patients with each fault
 FIRST_FAULTY, FIRST_SHIFTED = 70_000, 80_000  # numbers that no patient of the cohort has
@@ -71,7 +71,7 @@ class Judge:
         ct: Volume | None = None,
         mask: Volume | None = None,
     ) -> Judged:
-        """Synthesize and judge one MR. `SETTINGS` and `FAILED` spoil the synthesis."""
+        """Synthesize and judge one MR; the groups `SETTINGS` and `FAILED` spoil the synthesis."""
         network, synthesize = self._usual, self._synthesize
         if group == SETTINGS:
             network = with_budget(self._usual, SAMPLER, FEW)
@@ -112,7 +112,7 @@ def shifted(seed: int) -> list[tuple[str, str, Volume, Volume, Volume]]:
 
 
 def faulty(seed: int) -> list[tuple]:
-    """The arguments of a `Judge` for patients with each fault, with the CT if in `TRUE_CT`."""
+    """The arguments of a `Judge` for patients with each fault; `TRUE_CT` names those with a CT."""
     asked: list[tuple] = []
     for number in range(FAULTY):
         own = _phantom(seed, FIRST_FAULTY + number, t1=True)

@@ -109,7 +109,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"The MAE lay below its bound: {held}. {found['bound']}",
         *aligned(ranks),
         f"Refused: {refused} of {total}; right first reason: {right} of {total}. For {every} of "
-        f"{len(found['refusals'])} faults it was right in every patient.",
+        f"{len(found['refusals'])} faults the first reason was right in every patient.",
         *aligned(table),
         *aligned(shift),
     ]

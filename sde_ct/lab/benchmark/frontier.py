@@ -1,4 +1,4 @@
-"""Quality against cost: the samplers of one or several networks at many network evaluations."""
+"""Quality against cost: samplers of one or several networks at many numbers of evaluations."""
 
 import csv
 import dataclasses
@@ -28,7 +28,7 @@ WITHIN = {"mae": 0.01, "ssim": 0.01, "spread": 0.10}  # relative to the referenc
 
 
 class Point(NamedTuple):
-    """One sampler at one cost. Figures are means over patients, in HU over the body."""
+    """One sampler at one cost. Figures are means over patients; those in HU are of the body."""
 
     network: str  # the name of its work directory
     sampler: str  # or the method, if the network has no sampler
@@ -80,10 +80,10 @@ def frontier(
 ) -> Iterator[Point]:
     """Yield the points of every sampler and budget, all drawn with the same seeds.
 
-    A distilled network has no sampler; it gives one point for each number of draws.
+    A network without samplers, such as a distilled one, gives one point for each number of draws.
 
     Args:
-      reference: budget of the reference sampler.
+      reference: a further budget of the sampler `REFERENCE`.
       name: the network's name in the points.
     """
     if trained.config.diffusion.times == "listed":
@@ -202,7 +202,7 @@ def record(points: Sequence[Point], about: dict[str, Any]) -> dict[str, Any]:
 
 
 def curves(points: Sequence[Point]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Points for the figure: {label: {"single": […], "average": […], over the most draws}}."""
+    """Points for the figure: {label: {"single": points, "average": points with the most draws}}."""
     most, several = max(p.draws for p in points), len({p.network for p in points}) > 1
     by_sampler: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for p in points:

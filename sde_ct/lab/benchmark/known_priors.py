@@ -31,7 +31,7 @@ from sde_ct.uncertainty.reliability import (
 )
 
 PRIORS = (0.1, 0.3, 0.5, 0.7, 0.9)
-# With 500 patients, the shares of bone-like ones that the network sees are near the priors.
+# With 500 training patients, the share of bone-like patients with a prior is near this prior.
 PATIENTS = {"train": 500, "validation": 5, "test": 40}
 STEPS = 20_000
 # These put most of the training at the noise levels at which a draw becomes bone-like or air-like.
@@ -39,7 +39,7 @@ STEPS = 20_000
 DIRECT: dict[str, Any] = {"log_mean": -0.4}
 RESIDUAL: dict[str, Any] = {"times": "uniform"}
 NOISE_LEVELS = {"residual": RESIDUAL, "distil": RESIDUAL}
-# Whether a draw decides is learnt by the denoiser alone, so it gets more of a residual's updates.
+# Only the denoiser learns to draw clear outcomes, so it gets more updates than the regression.
 DENOISER_SHARE = 0.6
 SAMPLING: dict[str, Any] = {"em_steps": 100, "pc_steps": 50, "ode_rtol": 0.1, "ode_atol": 0.1}
 
@@ -145,7 +145,7 @@ def report(
 
 
 def record(measured: Mapping[str, Reliability], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `reliability.json`: priors, outcomes and verdict of every sampler."""
+    """The content of `reliability.json`: `about`, and the fields of every sampler's reliability."""
     samplers = {
         name: {
             "priors": one.priors.tolist(),

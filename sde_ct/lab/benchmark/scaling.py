@@ -14,8 +14,8 @@ The prediction for n devices with equal batches (weak scaling) is
 It assumes a ring all-reduce (Patarasuk & Yuan, J. Parallel Distrib. Comput. 69(2), 2009) over equal
 links with the bandwidth of the data sheet, after the last gradient and not overlapped with the
 computation. It ignores data loading, slow devices and other jobs on the network. Trees and
-reductions in the switch need fewer hops than 2 (n - 1), so where latency dominates, 512 devices are
-more efficient than predicted.
+reductions in the switch need fewer hops than 2 (n - 1). With them, many devices are more efficient
+than predicted where latency dominates.
 """
 
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ def predict(config: Experiment, name: str, size: int, batch: int) -> dict[str, A
 
 
 def run(recipes: Path) -> dict[str, Any]:
-    """Predict the scaling of the recipe gold_atlas/ddpm, and measure it on the devices present.
+    """Predict the scaling of the recipe gold_atlas/ddpm, and measure it on 1 to 8 local devices.
 
     On a CPU, whose cores are the devices, demo/ddpm is measured instead.
     """

@@ -44,7 +44,10 @@ def forward(config: Experiment, params: Any, batch: Batch) -> tuple[Callable, tu
 
 
 def ddpm_loop(config: Experiment, params: Any, batch: Batch) -> Callable[[], Any]:
-    """`LOOP` steps of DDPM as `Synthesizer` runs them, with the batch divided over all devices."""
+    """`LOOP` steps of DDPM as `Synthesizer` runs them.
+
+    As many devices share the batch as the greatest common divisor of its size and their number.
+    """
     count = math.gcd(len(batch.mr), len(jax.local_devices()))
     devices = jax.local_devices()[:count]
     few = dataclasses.replace(config, sampling=SamplingConfig(ddpm_steps=LOOP))
@@ -152,7 +155,8 @@ def run(
 ) -> dict[str, Any]:
     """Measure `network` at every size, and the samplers with the network `small`.
 
-    The record is written to `path` after every size. `options` are those of `measure`.
+    The record is written to `path` after every size and at the end. `small` also gives the number
+    of all-reduces. `options` are those of `measure`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {

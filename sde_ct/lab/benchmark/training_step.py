@@ -44,7 +44,10 @@ def initial_state(config: Experiment, size: int) -> Any:
 def timed(
     config: Experiment, size: int, batch: int, devices: Sequence[jax.Device] | None
 ) -> Callable[[], Any]:
-    """A function that trains one step of `batch` slices per device, jitted if `devices` is None."""
+    """A function that trains one step of `batch` slices per device.
+
+    It runs on `devices` by pmap, or on one device by jit if `devices` is None.
+    """
     state, count = initial_state(config, size), len(devices or [None])
     keys, slices = example_keys(0, 0, count * batch), example(config, size, count * batch)
     inputs = keys, jax.device_put(slices)
@@ -95,7 +98,7 @@ def count(config: Experiment, size: int, batch: int) -> Counted:
 
 
 def bytes_reduced(text: str) -> int:
-    """Bytes of the results of all all-reduces in a StableHLO program."""
+    """Bytes of the floating-point results of all all-reduces in a StableHLO program."""
     total = 0
     results = re.findall(r'"stablehlo\.all_reduce".*?\}\) : \([^)]*\) -> ([^\n]*)', text, re.DOTALL)
     for dimensions, bits in re.findall(r"tensor<((?:\d+x)*)b?f(\d+)>", " ".join(results)):

@@ -20,7 +20,7 @@ def rows_of(
     protocol: Protocol,
     judgements: Judgements,
 ) -> list[Row]:
-    """One row per method and patient; samplers have one for a first draw and one for the mean."""
+    """A row of the first draw for each method and patient, and one of the mean for samplers."""
     singles, averages = [], []
     for name, by_patient in results.items():
         for patient in patients:

@@ -45,7 +45,7 @@ def synthesize_all(
 
     Args:
       runs: the folder with the work directories `residual`, `ddpm`, `distilled`, `cnn` and `gan`.
-      progress: wraps the batches of one volume; its second argument names the volume.
+      progress: wraps the batches of one volume; its second argument is "METHOD PATIENT".
     """
     results: Results = {}
     networks = {run: load(runs / run) for run in {entry.run for entry in ENTRIES.values()}}

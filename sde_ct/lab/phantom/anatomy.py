@@ -22,7 +22,8 @@ def label(
 ) -> UInt8[np.ndarray, "x y z"]:
     """The `Tissue` at every sample. `rng` varies muscles and vessels, and places gas in stool.
 
-    Left and right are alike on average, unless `sided` adds a caecum.
+    Left and right are alike on average, apart from the upper rectum and the caecum, which `sided`
+    adds on the right.
     """
     canvas = _Canvas(grid, habitus)
     for loop, gas in habitus.bowel:
@@ -47,8 +48,8 @@ def label(
 def body_distance(grid: Grid, habitus: Habitus) -> Float[np.ndarray, "x y z"]:
     """Signed distance to the skin in mm, exact to first order near the skin.
 
-    The outline is |x/a|^n + |(y - c)/b|^n = 1. b and n differ between front and back, which makes
-    the belly narrower than the flanks, and the buttocks flat.
+    The outline is |x/a|^n + |(y - c)/b|^n = 1, where a, b and c are in mm. b and n differ between
+    front and back: the belly is round, and the buttocks are flat. The front dips at the groin.
     """
     centre = -45.0
     lateral, anterior, posterior = habitus.fat

@@ -36,7 +36,7 @@ def _dataset(**tags: Any) -> Dataset:
 
 @dataclass(frozen=True)
 class Invented:
-    """The owner of the objects. UIDs are derived from the ID and the content."""
+    """The owner of the objects. UIDs are derived from the ID and the names of series and frames."""
 
     id: str
     name: str

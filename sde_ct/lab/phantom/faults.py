@@ -13,10 +13,10 @@ from sde_ct.volumes.volume import Volume
 
 
 class Fault(NamedTuple):
-    """The reasons that are right as a verdict's first, and what makes a patient's MR faulty."""
+    """The reasons one of which must come first in the verdict, and how the MR is made faulty."""
 
     reasons: tuple[str, ...]  # of `acceptance.features.REASONS`
-    # None if the fault is one of the synthesis, or needs another phantom.
+    # None if the synthesis has the fault, or if another phantom has it.
     mr: Callable[[PhantomPatient], Volume] | None
 
 

@@ -29,7 +29,7 @@ class Habitus:
 
 
 def draw_habitus(rng: np.random.Generator) -> Habitus:
-    """A random patient, about 330 to 400 mm wide and 210 to 290 mm deep."""
+    """A random patient, about 340 to 420 mm wide and 225 to 285 mm deep."""
     size, obesity = rng.normal(0, 0.025), rng.beta(2, 3)
     fill = rng.uniform(0.6, 1.05)  # scales a bladder about 45 mm in radius
     gland = rng.uniform(0.8, 1.2)

@@ -2,8 +2,8 @@
 
 The origin lies midway between the centres of the femoral heads; x is lateral (most organs are drawn
 on both sides), y anterior, z superior. The shapes simplify the cross-sectional anatomy of atlases
-between the ischial tuberosity (z ≈ -45) and the sacroiliac joint (z ≈ 65), and are constant beyond
-these levels.
+between the ischial tuberosity (z ≈ -45) and the sacroiliac joint (z ≈ 65). Each is constant beyond
+its first and last key level.
 
 In each table a line without a colon names an organ. The lines below it give, for each key level,
 `z: x y radius, x y radius, …`, the discs of a `Chain`; semicolons separate levels.

@@ -1,8 +1,9 @@
 """Pelvis phantoms: pairs of T2-weighted MR and CT whose true uncertainty is known in one region.
 
 Patients differ in build, organs and their filling, position, bone density and coil sensitivity. One
-ellipsoid deep in a buttock has no MR signal and is either bone-like or air-like in CT, with a
-recorded probability. The MR does not show which, so the spread of p(CT | MR) is known there.
+ellipsoid deep in a buttock is either bone-like or air-like in CT, with a recorded probability. Its
+MR has no signal, or shows this probability, but never the outcome. The spread of p(CT | MR) is
+therefore known there.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class PhantomPatient:
     mr: Volume  # a.u., float32, not negative
     ct: Volume  # HU, whole numbers in float32
     mask: Volume  # the body, uint8
-    labels: Volume  # the `Tissue` with the largest share of the voxel, uint8
+    labels: Volume  # the `Tissue` of every voxel, see `dominant`; uint8
     ambiguous: Volume  # uint8
     prior: float  # probability of the bone-like outcome
     bone_like: bool  # the outcome
@@ -83,7 +84,8 @@ def pelvis_patient(
       bone_like: the outcome; None draws it with probability `prior`.
       scanner: of the MR; the CT does not depend on it.
       t1: whether to make a T1-weighted MR too. Nothing else depends on it.
-      sided: whether one organ lies on the right only; if not, left and right are alike on average.
+      sided: whether one more organ, the caecum, lies on the right. Otherwise left and right are
+        alike on average, apart from the upper rectum.
 
     Raises:
       InputError: if seed, shape, spacing or prior is out of range, or the volume is taller than

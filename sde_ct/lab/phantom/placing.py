@@ -28,7 +28,7 @@ def place(rng: np.random.Generator, shape, spacing, scale) -> Placement:
     The scan is oblique by up to 4 degrees about each axis. Its centre lies up to 40 mm from the
     origin along each axis, and its voxel size is within 2 % of `spacing` (mm). As in a planned
     scan, the slices follow the anatomy: in the axial plane the patient is turned by up to 3 degrees
-    and shifted by up to 5 mm. Along z the shift is a few millimetres.
+    and shifted by up to 5 mm along each axis. Along z the shift is a few millimetres.
     """
     voxel = np.array(spacing) * (1 + rng.uniform(-0.02, 0.02, 2))[[0, 0, 1]]
     wanted = np.ceil(np.array(spacing) / SAMPLE_MM)

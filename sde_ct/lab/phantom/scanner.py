@@ -34,7 +34,7 @@ T1 = Scanner((500, 700), (8, 12))  # scanner A's T1-weighted protocol
 def dominant(
     samples: UInt8[np.ndarray, "X Y Z"], factors: tuple[int, int, int]
 ) -> UInt8[np.ndarray, "x y z"]:
-    """The tissue with the largest share of each voxel; AIR if the body fills less than half."""
+    """The body's commonest tissue in each voxel; AIR where the body fills less than half."""
     fx, fy, fz = factors
     nx, ny, nz = (n // f for n, f in zip(samples.shape, factors, strict=True))
     labels = np.empty((nx, ny, nz), dtype=np.uint8)

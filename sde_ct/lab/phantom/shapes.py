@@ -1,7 +1,7 @@
 """Signed distances to the simple shapes with which the phantom is drawn.
 
-Distances are in mm and negative inside. In the axial plane they are exact for chains of equal
-discs, approximate for tapered strips, and correct to first order for ellipsoids.
+Distances are in mm and negative inside. Those to chains are in the axial plane, exact for equal
+discs and approximate for tapered strips. Those to ellipsoids are correct to first order.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Grid:
         return columns, (self.y.min(axis=(0, 2)), self.y.max(axis=(0, 2)))
 
     def box(self, low: np.ndarray, high: np.ndarray, levels: np.ndarray) -> Index | None:
-        """The smallest index box that holds every sample with x, y in [low, high] and a true level.
+        """An index box that holds every sample with x, y in [low, high] and a true level.
 
         None if there is no such x, y or level.
         """

@@ -34,7 +34,7 @@ def save_page(
 
     Args:
       path: the file to write.
-      name: the patient's name, as in the outputs.
+      name: the name of the volume's outputs.
       verdict: the verdict on the patient.
       ct: file of the mean CT, HU.
       sidecar: the content of the volume's sidecar.

@@ -21,8 +21,8 @@ TITLES = {  # name and digits of each score over patients
 CAPTION = (
     "Are the draws calibrated? There is one line for each patient; dashed lines are those of "
     "calibrated draws. Above: share of voxels inside intervals of the draws, against the nominal "
-    "share. Middle: rank of the CT among the draws. Below: error of the mean of the first draws; "
-    "dotted: the estimate for infinitely many."
+    "share. Middle: rank of the CT among the draws. Below: error of the mean by number of draws; "
+    "dotted: the estimate for infinitely many draws."
 )
 LINE: dict[str, Any] = {"color": "#0072B2", "linewidth": 1.0, "alpha": 0.75}
 DOTS: dict[str, Any] = {"marker": "o", "markersize": 2.5, **LINE}

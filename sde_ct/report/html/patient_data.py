@@ -1,6 +1,7 @@
 """A patient's volumes as data for the page, reduced to fit a number of bytes.
 
-If the volumes do not fit, draws are left out first, and then slices far from the middle.
+If the volumes do not fit, draws are left out until `FEW_DRAWS` are left, then slices far from the
+middle until `FEW_SLICES` are left. If that does not fit, no draws are kept and more slices may fit.
 """
 
 import math

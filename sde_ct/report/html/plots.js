@@ -77,7 +77,7 @@ function drawProfile() {
   const text = `Black: CT. Blue, dashed: ${current.label}${band}.`;
   byId("profile-text").textContent = text;
   const mae = voxels.reduce((sum, i) => sum + Math.abs(current.sct[i] - current.ct[i]), 0) / n;
-  canvas.ariaLabel = `HU along the cross-hair from the ${from}. ${text} Mean difference along the line ${mae.toFixed(0)} HU.`;
+  canvas.ariaLabel = `HU along the cross-hair from the ${from}. ${text} Mean absolute difference along the line ${mae.toFixed(0)} HU.`;
 }
 
 // Counts the body voxels in bins of synthetic CT and CT over the page's slices, and compares the two.

@@ -54,7 +54,7 @@ class Report(NamedTuple):
 
     Attributes:
         rows: as in metrics.csv; the tables summarise them over patients.
-        findings: the paper's findings and their verdicts; empty for other methods.
+        findings: the paper's findings and their verdicts; left out if none was measured.
         patients: {name: a function that loads the volumes}. Each is called once, so that only one
             patient is in memory. The last patients are left out of a file that would be too large.
         choice: a sentence that says which patients are shown.

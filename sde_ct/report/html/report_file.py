@@ -23,9 +23,9 @@ def write_report(path: Path, report: Report, *, overwrite: bool = False) -> None
     """Write the page completely or not at all; the same report gives the same bytes.
 
     To stay below `LIMIT` bytes, the page leaves out the table of every patient if this table takes
-    half of the limit or leaves no room for volumes. Then the page leaves out draws, slices far from
-    the middle, and the last patients, in this order, and says so. The page exceeds the limit only
-    if its pictures or single slices are too large.
+    half of the limit or leaves no room for volumes. Then the page leaves out draws and slices far
+    from the middle (see `patient_data`), and the last patients (see `_within`), and says so. The
+    page exceeds the limit only if its tables, pictures or single slices are too large.
 
     Raises:
         InputError: the file exists and `overwrite` is false, volumes of a patient lie on

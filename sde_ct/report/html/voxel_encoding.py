@@ -1,4 +1,4 @@
-"""Volumes as text for a page: exact int16 voxels, deflated, in base64."""
+"""Volumes as text for a page: int16 voxels, deflated without loss, in base64."""
 
 import base64
 import zlib
@@ -26,7 +26,7 @@ def quantise_hu(volume: Volume, z: slice | np.ndarray = ALL) -> Int16[np.ndarray
 
 
 def quantise_mr(volume: Volume, z: slice | np.ndarray = ALL) -> Quantised:
-    """The axial slices `z`, unchanged if all voxels are whole numbers, else in `LEVELS` steps."""
+    """The axial slices `z`, unchanged if int16 holds all voxels exactly, else in `LEVELS` steps."""
     top = float(np.abs(volume.array).max(initial=0.0))
     whole = top <= np.iinfo(np.int16).max and np.array_equal(volume.array, np.rint(volume.array))
     scale = 1.0 if whole else top / LEVELS

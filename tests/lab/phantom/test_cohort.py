@@ -140,3 +140,10 @@ def test_a_cohort_has_a_bounded_number_of_patients(tmp_path, count):
     done = call("phantom", "--layout=synthrad2023", f"--output={tmp_path}", "--patients=10001")
     assert done.error == "patients=10001: give 1 to 10000."
     assert not list(tmp_path.iterdir())
+
+
+def test_all_phantoms_of_a_larger_cohort_are_prepared(tmp_path):
+    write_cohort(tmp_path / "cohort", 9, seed=0)
+    places = f"--input={tmp_path / 'cohort'}", f"--output={tmp_path / 'data'}"
+    done = call("prepare", "--source=phantom", *places, "--workers=1")
+    assert done.status == 0 and "9 of 9 patients" in done.out
