@@ -172,6 +172,8 @@ def _reliability(result: Path) -> list[str]:
 
     samplers: list[str | None] = [*_samplers(comparison.SDES)]
     if RECIPE.value == "distil":
+        if CHOSEN.value:
+            raise InputError("--samplers: distil draws without a sampler: leave the flag out.")
         samplers = [None]
     output = result.parent
     prepared = known_priors.phantoms(output, partial(bar, desc="phantoms", unit="patient"))

@@ -72,6 +72,8 @@ def test_the_page_names_a_sampler_that_fails_and_shows_the_diagram(runs, phantom
 def test_the_program_refuses_before_it_works(tmp_path):
     usual = ["benchmark", "--mode=reliability", f"--output={tmp_path / 'out'}"]
     assert "--samplers: unknown 'eulr'" in call(*usual, "--samplers=eulr").error
+    student = call(*usual, "--recipe=distil", "--samplers=ddpm").error
+    assert "--samplers: distil draws without a sampler: leave the flag out" in student
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/reliability.json").write_text("{}")
