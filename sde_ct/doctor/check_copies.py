@@ -61,5 +61,5 @@ def check_spacings(spacings: Mapping[str, np.ndarray]) -> Iterator[Finding]:
         usual_mm = millimetres(np.array(usual))
         yield warning(
             f"voxels of {', '.join(odd)} differ from the usual {usual_mm} by a factor above 1.5",
-            "prepare with one --spacing, which unites the sizes of pixels but not of slices",
+            "prepare with one --spacing, which makes pixel sizes equal, but not slice distances",
         )

@@ -1,4 +1,4 @@
-"""The figures of a case, which are the columns of every table and file.
+"""The figures of a case, which are the columns of the tables and of metrics.csv.
 
 To add a figure to all protocols, write a function of (ct, sct, mask) and add an entry here. To add
 a figure to one protocol, add the entry to the `columns` of this protocol (see `protocols`).

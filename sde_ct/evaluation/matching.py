@@ -120,7 +120,7 @@ def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
 
 
 def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | None) -> Path:
-    """The case's file of one kind: `place` itself without an index, that is, if it is a file."""
+    """The case's file of one kind. It is `place` if this is a file, whose `index` is None."""
     if index is None:
         return place
     if name not in index:

@@ -92,7 +92,7 @@ def offset_of(ct: Volume) -> int:
     else:
         return 0
     near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, _measured(ct))]
-    # `values` lacks the corners' usual value. If that is air, not padding, little air remains.
+    # `values` lacks the corners' usual value. If this value is air, `values` holds little air.
     air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
         return sign * OFFSETS[0]

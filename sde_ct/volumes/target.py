@@ -14,8 +14,8 @@ from sde_ct.volumes.volume import Volume
 def require_targets(given: str, cases: Sequence[str]) -> None:
     """Raise InputError if --target can't hold the targets of these cases.
 
-    It can't if it does not exist, is one target for several cases, or is a folder without a target
-    of any case.
+    This is so if the path does not exist, is one target for several cases, or is a folder without a
+    target of any of these cases.
     """
     if not path_of(given).is_dir():
         if len(cases) > 1:
