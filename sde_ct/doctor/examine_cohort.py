@@ -28,7 +28,7 @@ LABELS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
 class Patient(NamedTuple):
-    """The findings on one patient, the readable volumes by kind, and the patient's secrets."""
+    """The findings on one patient, the readable volumes by kind, and names and IDs."""
 
     findings: list[Finding]
     volumes: Mapping[str, Volume]
