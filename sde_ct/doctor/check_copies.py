@@ -18,7 +18,7 @@ def fingerprint(volume: Volume) -> str:
 
 
 def copies(prints: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """The names of patients that share a fingerprint."""
+    """The names of patients that share a fingerprint, together for each fingerprint."""
     same = defaultdict(list)
     for name, mark in prints.items():
         same[mark].append(name)
@@ -48,7 +48,10 @@ def check_split(split: Mapping[str, Sequence[str]], prints: Mapping[str, str]) -
 
 
 def check_spacings(spacings: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-    """Report patients whose voxel sizes (mm) differ by more than half from the usual ones."""
+    """Report patients whose voxel sizes (mm) differ from the usual ones by a factor above 1.5.
+
+    The usual size is the median of at least three patients; fewer are not compared.
+    """
     if len(spacings) < 3:
         return
     usual = sorted(map(tuple, spacings.values()))[len(spacings) // 2]
@@ -57,6 +60,6 @@ def check_spacings(spacings: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     if odd:
         usual_mm = millimetres(np.array(usual))
         yield warning(
-            f"voxels of {', '.join(odd)} differ by more than half from the usual {usual_mm}",
-            "prepare with one --spacing",
+            f"voxels of {', '.join(odd)} differ from the usual {usual_mm} by a factor above 1.5",
+            "prepare with one --spacing, which makes pixel sizes equal, but not slice distances",
         )

@@ -1,4 +1,4 @@
-"""Checks of a folder of DICOM files. They report every fault, not only the first one."""
+"""Checks of a folder of DICOM files. They report on every faulty file, not only on the first."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from sde_ct.volumes.dicom.slice import Slice, is_beside, read_header
 class Survey(NamedTuple):
     """The contents of a folder of DICOM files."""
 
-    series: dict[str, list[Slice]]  # readable images by SeriesInstanceUID
+    series: dict[str, list[Slice]]  # readable images, by SeriesInstanceUID of the series' first one
     findings: list[Finding]
-    secrets: frozenset[str]  # names and IDs of the patient, which are never shown
+    secrets: frozenset[str]  # words that name the patient, and IDs, which are never shown
     files: int  # number of files in the folder, or in the file's series
-    modalities: list[str]  # modalities of these files, readable or not
+    modalities: list[str]  # of the images among these files, even of images that cannot be used
 
     @property
     def is_volume(self) -> bool:

@@ -14,14 +14,14 @@ from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume, reordered, same_grid
 
 VOXEL_MM = (0.05, 25.0)  # smallest and largest voxels of scanners and of this package's phantoms
-BODY_MM = (40.0, 2500.0)  # least and largest in-plane extent
+BODY_MM = (40.0, 2500.0)  # least extent along the second-longest axis, and largest along any
 SHEAR = 0.01  # largest cosine of the angle between two voxel axes: 0.6 degrees off a right angle
 SHIFT_MM = 5.0  # largest distance between the bodies' centres, or half a voxel if that is larger
-COMMON = 0.2  # least share of the MR's body that the CT must show
+COMMON = 0.2  # least share of the MR's body that the CT must have measured
 
 
 def check_geometry(volume: Volume) -> list[Finding]:
-    """Report every fault in spacing, extent, axes and origin."""
+    """Report faults in spacing, extent, axes and origin."""
     return [*_size(volume), *_axes(volume), *_origin(volume)]
 
 
@@ -60,7 +60,7 @@ def _origin(volume: Volume) -> Iterator[Finding]:
 
 
 def check_alignment(mr: Volume, ct: Volume) -> Iterator[Finding]:
-    """Compare the bodies in an MR (a.u.) and a CT (HU, on any grid) where both were measured."""
+    """Compare the bodies in an MR (a.u.) and a CT (HU, on any grid) where the CT was measured."""
     if not same_grid(mr, reordered(ct, mr.affine)):
         yield error("MR and CT lie on different grids", "prepare with --register=rigid")
     in_mr = body_mask(mr).array > 0

@@ -46,7 +46,11 @@ def kind_of(name: str, volume: Volume) -> str:
 
 
 def check_intensities(volume: Volume, kind: str) -> list[Finding]:
-    """Report every fault in the voxels of an MR, CT or mask (`kind`)."""
+    """Report faults in the voxels of an MR, CT or mask (`kind`).
+
+    Voxels that are all equal or look like noise are not checked further, nor is an MR that looks
+    like a CT, a mask or labels.
+    """
     if kind == "mask":
         return list(_mask(volume))
     if unreadable := [*_constant(volume), *_scrambled(volume)]:
@@ -98,7 +102,11 @@ def _correlation(array: np.ndarray, axis: int) -> float:
 
 
 def _flat_slices(volume: Volume) -> Iterator[Finding]:
-    """Report slices of one value, across the axis whose spacing differs or else the upward axis."""
+    """Report slices that hold only one value.
+
+    The slices follow each other along the axis whose spacing differs from the others, or else along
+    the upward axis.
+    """
     apart = np.abs(volume.spacing - np.median(volume.spacing))
     differs = apart.max() > 0.1 * np.median(volume.spacing)
     axis = int(np.argmax(apart)) if differs else _upward(volume)

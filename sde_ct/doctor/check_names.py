@@ -19,7 +19,7 @@ LARGEST = 4_000_000  # bytes; larger text files are not searched
 
 
 def check_names(folder: Path, secrets: Collection[str]) -> list[Finding]:
-    """Report patients' names below a folder, except in DICOM headers, which always hold one.
+    """Report patients' names below a folder, except in DICOM headers, where they are expected.
 
     `secrets` are words that are known to name a patient.
     """

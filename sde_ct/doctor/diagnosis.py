@@ -26,7 +26,7 @@ def diagnose(path: Path, advised: Path | None, progress: Progress = iter) -> Rep
     Args:
       path: a volume, a folder of patients, a prepared set or a work directory.
       advised: the recipe whose cost is estimated for data; None omits all costs.
-      progress: wraps the iterator of patients.
+      progress: wraps the list of patients or of loose volumes.
 
     Raises:
       InputError: the path does not exist, cannot be read, or holds none of these.
@@ -64,7 +64,11 @@ def _diagnose(path: Path, advised: Path | None, progress: Progress) -> Report:
 
 
 def _is_series(folder: Path) -> bool:
-    """Whether a folder holds DICOM slices, which may all be damaged, and not only a README."""
+    """Whether a folder holds DICOM slices.
+
+    Files that do not look like DICOM, such as damaged slices or a README, count as slices only if
+    the folder holds no patients or volumes of another form.
+    """
     own = (INDEX, "request.json", "experiment.json")
     if any((folder / name).is_file() for name in own):
         return False

@@ -28,7 +28,7 @@ LABELS = {"mr": "MR", "ct": "CT", "mask": "mask"}
 
 
 class Patient(NamedTuple):
-    """The findings on one patient, the readable volumes by kind, and the patient's names."""
+    """The findings on one patient, the readable volumes by kind, and names and IDs."""
 
     findings: list[Finding]
     volumes: Mapping[str, Volume]
@@ -128,7 +128,10 @@ def _read(case: Source, root: Path) -> Patient:
 
 
 def _unpaired(folder: Path, root: Path) -> list[Finding]:
-    """Examine an unreadable patient's volumes, and compare CTs with the MR if there is only one."""
+    """Examine each volume of an unreadable patient, apart from DICOM.
+
+    The CTs are compared with the MR if there is exactly one MR.
+    """
     findings, volumes, _ = _examined(_images(folder, root))
     mrs = [volume for kind, volume in volumes.values() if kind == "MR"]
     for name, (kind, volume) in volumes.items():

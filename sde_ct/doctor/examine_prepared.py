@@ -41,7 +41,7 @@ UNLISTED = warning(
 
 
 def examine_prepared(folder: Path, progress: Progress) -> tuple[Report, Prepared | None]:
-    """The report on a prepared data set and, unless it cannot be opened, the data set itself."""
+    """The report on a prepared data set, and the data set, or None if it cannot be opened."""
     title = f"{folder.name}: a prepared data set"
     findings = check_names(folder, ())
     try:

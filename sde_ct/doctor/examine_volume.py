@@ -57,7 +57,7 @@ def examine(path: Path, kind: str | None = None) -> Examined:
 
 
 def check_volume(volume: Volume, kind: str) -> list[Finding]:
-    """Report every fault in geometry and voxels of an MR, CT or mask (`kind`)."""
+    """Report faults in the geometry and the voxels of an MR, CT or mask (`kind`)."""
     return [*check_geometry(volume), *check_intensities(volume, kind)]
 
 
@@ -67,7 +67,10 @@ def axial_slices(volume: Volume) -> int:
 
 
 def _dicom(path: Path) -> tuple[Report, str | None]:
-    """The report on DICOM headers, and the modality; None for a folder of no sound volume."""
+    """The report on DICOM headers, and the modality.
+
+    The modality is None if no image is readable, or if a folder is not one sound volume.
+    """
     folder = survey(path)
     modalities = sorted({images[0].modality for images in folder.series.values()})
     findings = folder.findings

@@ -19,7 +19,7 @@ class Finding(NamedTuple):
     severity: Literal["error", "warning"]
     what: str
     fix: str
-    where: str = ""  # a patient or file; empty if the finding concerns the whole
+    where: str = ""  # a patient or file; empty if the finding concerns the whole path
 
 
 class Report(NamedTuple):
@@ -57,7 +57,7 @@ def unnamed(text: str, secrets: Collection[str]) -> str:
 
 
 def screen(report: Report) -> str:
-    """The report as lines of at most `WIDTH` columns, errors first, without patients' names."""
+    """The report in lines wrapped at `WIDTH` columns, errors first, without patients' names."""
     lines = [report.title, *(f"  {fact}" for fact in report.facts)]
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in sorted(report.findings, key=lambda f: f.severity):
@@ -73,7 +73,7 @@ def screen(report: Report) -> str:
 
 
 def _lines(group: list[Finding]) -> list[str]:
-    """Lines for findings of one severity and fix. Equal findings share a line that names places."""
+    """Lines for findings of one severity and fix. Equal findings share a line with their places."""
     severity, _, fix, _ = group[0]
     places: dict[str, list[str]] = {}
     for finding in group:

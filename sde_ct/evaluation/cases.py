@@ -64,7 +64,9 @@ def evaluate_methods(
     *,
     further: Further | None = None,
 ) -> dict[str, Evaluated]:
-    """Evaluate every method on the patients that all methods have, so that means are comparable.
+    """Evaluate every method, and keep only patients for whom all methods have figures.
+
+    The means of the methods are therefore comparable.
 
     Args:
         progress: wraps the cases of one method, whose name is its second argument.
@@ -119,13 +121,13 @@ def evaluate_files(
 ) -> EvaluatedCase:
     """Read, check and evaluate one case, with its draws if there are any.
 
-    A prediction or draw that does not look like HU is named in `doubt`, as is a prediction that is
-    not the mean of the draws. The case still counts, because a method must not gain if its worst
+    `doubt` names the first prediction or draw that does not look like HU, or else a prediction that
+    is not the mean of the draws. The case still counts, because a method must not gain if its worst
     cases drop out. A reference that is not in HU is refused.
 
     Args:
         z_slices: the axial slices to evaluate, from inferior to superior. The body is outlined
-            on the whole volume first. Voxels that the real CT did not measure never count.
+            on the whole volume first. Voxels that the real CT did not measure never count as wrong.
         further: adds scores, such as those of `Planning`, to the scores of the draws.
 
     Raises:
@@ -197,7 +199,7 @@ def read_case(files: CaseFiles) -> tuple[Volume, Volume, Volume]:
     """The real CT, the prediction and the body on the CT's grid, with axes closest to RAS+.
 
     Raises:
-        InputError: a file cannot be used, grids differ, or the mask is empty.
+        InputError: a file cannot be used, grids differ, or the mask marks no voxel or every voxel.
     """
     ct = canonical(read_volume(files.reference, "HU"))
     sct = on_grid(files.prediction, read_sct(files.prediction), ct, files.reference)

@@ -1,4 +1,4 @@
-"""The figures of a case, which are the columns of every table and file.
+"""The figures of a case, which are the columns of the tables and of metrics.csv.
 
 To add a figure to all protocols, write a function of (ct, sct, mask) and add an entry here. To add
 a figure to one protocol, add the entry to the `columns` of this protocol (see `protocols`).
@@ -34,9 +34,10 @@ class Column(NamedTuple):
 
     @property
     def always(self) -> bool:
-        """True: tables and files have the column even if no case has the figure, as for `seconds`.
+        """Whether tables and files have the column even if no case has its figure.
 
-        False: only if a case has it. A protocol adds its own columns and one of SSIM and MS-SSIM.
+        Other columns appear if a case has the figure: SSIM or MS-SSIM, as the protocol says, and
+        the columns outside `SHARED`.
         """
         return self in SHARED and self.name not in ("ssim", "ms_ssim")
 
@@ -68,4 +69,5 @@ SHARED = (  # columns of all protocols, in the order of metrics.csv
     Column("histogram_distance", "histogram distance (HU)", 1, "more", metrics.histogram_distance),
     Column("through_plane", "change between slices", 2, "more", metrics.through_plane),
 )
-UNMEASURED = Column("unmeasured", "body that the CT did not measure (%)", 1)  # only if there is any
+# A case has this figure only if a part of the body was not measured.
+UNMEASURED = Column("unmeasured", "body that the CT did not measure (%)", 1)

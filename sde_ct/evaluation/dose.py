@@ -74,8 +74,8 @@ def plan_exports(
             for no structures.
 
     Raises:
-        InputError: a case was exported before, or its structures cannot be used (see
-            `find_structures`).
+        InputError: `place` is a file, a case was exported before, or its structures cannot be used
+            (see `find_structures`).
     """
     if place.exists() and not place.is_dir():
         raise InputError(f"{place} is a file: choose another --export-dose.")
@@ -146,10 +146,11 @@ def gamma(reference: Volume, evaluated: Volume) -> list[Gamma]:
 
     Args:
         reference: dose on the real CT, Gy.
-        evaluated: dose on the synthetic CT, Gy; its grid may differ, but not its axes.
+        evaluated: dose on the synthetic CT, Gy, on any grid with the same directions of the axes.
 
     Raises:
-        InputError: the axes differ in direction, or a dose is empty, negative or not finite.
+        InputError: the axes differ in direction, or a dose is 0 everywhere, negative somewhere or
+            not finite.
     """
     import pymedphys
 

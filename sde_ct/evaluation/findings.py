@@ -15,8 +15,10 @@ from sde_ct.evaluation.table import PAPER, PAPER_AVERAGES, Row, Summary, summari
 Answer = tuple[list[bool], str]  # whether each claim holds, and the figures
 Verdict = Literal["confirmed", "partly", "not confirmed", "not measured"]
 
-SMOOTH_BELOW = 0.8  # of the real CT's fine detail; resampling alone loses less than a fifth
-ARTEFACT_FACTOR = 1.1  # artefacts: a share of large errors above this multiple of the CNN's
+# A CT with less than this share of the real CT's fine detail is over-smooth. Resampling alone loses
+# less than a fifth.
+SMOOTH_BELOW = 0.8
+ARTEFACT_FACTOR = 1.1  # the GAN has artefacts if its large errors exceed this multiple of the CNN's
 SIMILARITY = (("PSNR", "psnr", 2), ("SSIM", "ssim", 4))  # title, figure, digits
 
 

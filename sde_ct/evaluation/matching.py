@@ -60,13 +60,13 @@ def match_cases(
             `<case>/ct.nii.gz`.
         mask: in the same form as `reference`, with `mask.nii.gz` instead of `ct.nii.gz`. If None,
             the `mask.nii.gz` beside the reference's `ct.nii.gz` is used, if there is one.
-        spread: standard deviations of the draws: a folder of `<case>.nii.gz`, or one file.
+        spread: standard deviations of the draws, in the same form with `spread.nii.gz`.
         draws: a folder of `<case>_00.nii.gz`, `<case>_01.nii.gz` …, or of folders `<case>` that
             contain the draws of that case and nothing else.
 
     Raises:
-        InputError: a path is missing, there is no prediction, or one file is given for several
-            predictions.
+        InputError: a path is missing, `draws` is a file, there is no prediction, or one file is
+            given for several predictions.
     """
     flags = {"prediction": prediction, "reference": reference, "mask": mask}
     for flag, path in (flags | {"spread": spread, "draws": draws}).items():
@@ -120,7 +120,7 @@ def _nested(place: Path, kind: str) -> dict[str, list[Path]]:
 
 
 def _file_of(name: str, kind: str, place: Path, index: dict[str, list[Path]] | None) -> Path:
-    """The case's file of one kind; `place` itself if it is a file and has no index."""
+    """The case's file of one kind. It is `place` if this is a file, whose `index` is None."""
     if index is None:
         return place
     if name not in index:

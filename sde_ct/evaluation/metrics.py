@@ -85,9 +85,9 @@ def detail_ratio(ct: CtVolume, sct: CtVolume, mask: Mask) -> float:
     """Fine detail of the prediction relative to the real CT; below 1 it is too smooth.
 
     The result is the ratio of Σ (v - G v)² over the mask, where G is the in-plane Gaussian of
-    `DETAIL_SIGMA` voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask do
-    not count, because the skin, which is alike in all predictions, would outweigh the anatomy. The
-    result is NaN if no voxel of the mask remains or the real CT has no detail.
+    `DETAIL_SIGMA` voxels and v is clipped to `DETAIL_WINDOW`. The outer three voxels of the mask in
+    plane do not count, because the skin, which is alike in all predictions, would outweigh the
+    anatomy. The result is NaN if no voxel of the mask remains or the real CT has no detail.
     """
     mask = as_mask(mask, ct, prediction=sct)
     cross = ndimage.generate_binary_structure(2, 1)[..., None]

@@ -36,7 +36,7 @@ class Planning(NamedTuple):
     structures: Path | None
 
     def require_files(self, cases: Sequence[CaseFiles]) -> None:
-        """Raise InputError as `require_targets` and `require_structures`."""
+        """Raise InputError as `require_targets` and `require_structures` do."""
         names = sorted({case.name for case in cases})
         if self.plan and names:
             require_targets(self.target, names)
@@ -49,7 +49,7 @@ class Planning(NamedTuple):
         return [*targets, *([self.structures] if self.structures else [])]
 
     def __call__(self, files: CaseFiles, judged: Judged, drawn: DrawnCase) -> Judged:
-        """The scores of a case with its path lengths and structures.
+        """The scores `judged`, completed with the path lengths and structures of the case.
 
         Raises InputError if the target or a structure cannot be used.
         """
@@ -92,5 +92,7 @@ class Planning(NamedTuple):
             if inside.any():
                 means[name] = structure_mean(drawn.draws, inside.astype(np.uint8), drawn.real)
             else:
-                left_out.append(f"{name}, because the real CT did not measure it")
+                left_out.append(
+                    f"{name}, because the real CT did not measure it in the chosen slices"
+                )
         return means, left_out

@@ -1,3 +1,3 @@
-"""The values of --protocol, apart from `protocols`, whose import takes long."""
+"""The values of --protocol, outside of `protocols`, because importing that module takes long."""
 
 PROTOCOL_NAMES = ("volume", "paper", "synthrad2023", "synthrad2025")

@@ -1,4 +1,4 @@
-"""Named evaluation protocols, with every constant behind a reported figure.
+"""Named evaluation protocols, and the constants behind the reported figures.
 
 `volume` is the protocol for comparing methods: it judges only the body, on the intensity window of
 the training. `paper` follows Lyu & Wang (arXiv 2209.12104), who score whole slices scaled to [0,
@@ -56,7 +56,7 @@ PROTOCOLS = {p.name: p for p in (VOLUME, PAPER, SYNTHRAD2023, SYNTHRAD2025)}
 
 
 def constants(protocol: Protocol) -> dict[str, Any]:
-    """The protocol and every constant behind its figures, JSON-ready."""
+    """The protocol and the constants behind its figures, JSON-ready."""
     window = protocol.window
     record = {name: value for name, value in vars(protocol).items() if name != "columns"} | {
         # Q in the equations of PSNR and SSIM.
@@ -82,7 +82,7 @@ def constants(protocol: Protocol) -> dict[str, Any]:
 
 
 def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -> dict[str, float]:
-    """All figures of one case by the names of their columns; NaN if a figure is not defined.
+    """The similarity and errors of one case, by column; NaN if a figure is not defined.
 
     Args:
         ct: the real CT [x, y, z], HU, axial slices along z.
@@ -90,7 +90,8 @@ def evaluate_case(protocol: Protocol, ct: CtVolume, sct: CtVolume, mask: Mask) -
         mask: the body, above 0.
 
     Raises:
-        InputError: shapes differ, the mask is empty, or voxels are not finite.
+        InputError: shapes differ, the mask is empty, voxels that count are not finite, the volume
+            is smaller than the window of SSIM, or a slice that gives its own range holds one value.
     """
     mask = masks.as_mask(mask, ct, prediction=sct)
     score = _body if protocol.region == "body" else _whole_slices

@@ -1,4 +1,4 @@
-"""Write the figures: `metrics.csv` with a line per case, and `metrics.json` with a summary."""
+"""Write the figures: `metrics.csv`, a line per method and case, and `metrics.json`, a summary."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def write_metrics(
 ) -> None:
     """Write both files; the same arguments give the same bytes.
 
-    `metrics.json` holds `protocol` with all its constants, `settings`, `cases` (as in the CSV),
+    `metrics.json` holds `protocol` with its constants, `settings`, `cases` (as in the CSV),
     `refused` and `warnings`. Its `summary` over patients holds mean, std, min, max, median, q25,
     q75, n and the interval of the mean per method and figure. `comparisons` compares the methods in
     the figures of group "main" except `COST`. `statistics` says how intervals and comparisons
@@ -49,7 +49,7 @@ def write_metrics(
         warnings: the cases whose prediction or draws may be wrong and why, JSON-ready.
 
     Raises:
-        InputError: a file already exists, or `summarise` refuses the rows.
+        InputError: one of the files exists, `directory` is a file, or `summarise` refuses the rows.
     """
     names = [column.name for column in columns_of(rows)]
     cases = [
@@ -109,7 +109,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
 
 
 def refuse_existing(directory: Path, others: Sequence[str] = ()) -> None:
-    """Raise an `InputError` if `write_metrics` or a file in `others` would overwrite a file."""
+    """Raise an `InputError` if `directory` is a file, or holds metrics or a file in `others`."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file: choose another output directory.")
     for name in (CSV_NAME, JSON_NAME, *others):

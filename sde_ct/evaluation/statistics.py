@@ -58,7 +58,7 @@ def _wilcoxon(differences: Float[np.ndarray, " patients"]) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p-values for the number of tests (Holm, Scand. J. Stat. 6, 1979), in the given order.
+    """Correct p-values for the number of tests (Holm, Scand. J. Stat. 6, 1979); keep their order.
 
     The k-th smallest of m values is multiplied by m - k + 1, raised to the largest corrected value
     of the smaller ones, and limited to 1.

@@ -14,13 +14,13 @@ from sde_ct.uncertainty.text import aligned
 PAPER = ("DDPM", "EM", "PC", "ODE")  # the paper's samplers
 PAPER_AVERAGES = tuple(f"{name}-M" for name in PAPER)
 DIRECT = "Direct"  # a diffusion of the CT itself, not of its residual to a predicted mean
-DISTILLED = "Distilled"  # a student of the residual diffusion, which draws in one evaluation
+DISTILLED = "Distilled"  # a network that draws the residual in one evaluation
 DRAWN = (*PAPER, "DPM++", "UniPC", DISTILLED, DIRECT)  # the methods whose draws differ
 AVERAGES = tuple(f"{name}-M" for name in DRAWN)
-METHODS = ("lookup", "CNN", "GAN", "Mean", *DRAWN, *AVERAGES)  # in order
+METHODS = ("lookup", "CNN", "GAN", "Mean", *DRAWN, *AVERAGES)  # in the order of the tables
 
 _ALL = (*SHARED, UNMEASURED, *(column for p in PROTOCOLS.values() for column in p.columns))
-# Two protocols may list the same column, of which tables and files need one.
+# If two protocols list the same column, tables and files hold it once.
 COLUMNS = tuple(c for i, c in enumerate(_ALL) if c.name not in {other.name for other in _ALL[:i]})
 
 

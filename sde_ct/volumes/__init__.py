@@ -6,6 +6,6 @@ to the head (RAS), as in NIfTI. DICOM and ITK use the opposite x and y (LPS). `l
 between the two for readers, writers and registration. Arrays keep the axis order of their file.
 
 A CT is in Hounsfield units (HU: water 0, air -1000), an MR in arbitrary units, a mask is 0 and 1.
-`formats.py` is the one table of file formats. `files.py` reads them all, and writes all but DICOM,
-which `dicom/write.py` writes.
+`formats.py` is the one table of file formats. `files.py` reads them all, and writes all but DICOM.
+`dicom/write.py` writes CTs as DICOM, and `dicom/parametric_map.py` writes other maps in HU.
 """

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 
 THICK_MM = 80.0  # a couch is at most this thick, and a patient is thicker
 WIDE_MM = 40.0  # the couch must be visible beside the body over this width
-FLAT_MM = 2.5  # distance from the fitted surface, or half a voxel if that is larger
+FLAT_MM = 2.5  # largest distance from the fitted surface; half a voxel is always allowed
 STEADY = 0.8  # fraction of the slices that must show the surface
 ROUNDS = 8  # iterations of the fit
 
@@ -35,7 +35,7 @@ def without_couch(
 def _below(
     tissue: Bool[np.ndarray, "x y z"], spacing: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "x y z"] | None:
-    """The voxels up to the upper surface of a couch at small y; None if there is no couch."""
+    """The voxels up to the upper surface of a couch at small y; None if no couch is found."""
     height = tissue.shape[1]
     has, low = tissue.any(axis=1), tissue.argmax(axis=1)
     top = height - 1 - tissue[:, ::-1].argmax(axis=1)

@@ -11,11 +11,12 @@ from sde_ct.errors import InputError
 
 @contextmanager
 def decoding(file: Path, kind: str = "DICOM") -> Iterator[None]:
-    """Turn any error in the block into an InputError that names the file and its `kind`.
+    """Turn any error in the block into an InputError that names the file.
 
     Libraries decode values when they are accessed, so any access to a damaged file may fail, with
-    any exception. The warnings and log messages of the libraries are silenced, because the
-    InputError replaces them.
+    any exception. The InputError says that the file may not be read, is damaged or is not of this
+    `kind`. The block's own InputErrors pass unchanged. Warnings and log messages of the libraries
+    are always silenced.
     """
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -9,10 +9,10 @@ from sde_ct.volumes.overlap import ct_body
 from sde_ct.volumes.resample import resample_on
 from sde_ct.volumes.volume import Volume, canonical, restore
 
-# Margin around the body, whose edge voxels hold both air and tissue.
+# Two voxels in plane around the body are left out, because its edge voxels hold air and tissue.
 AROUND = np.ones((5, 5, 1), bool)
 OTHER_AIR = 0.05  # fraction of the space around the body that must hold air of other values
-SOME = 0.2  # if a part mixes fill and air, at least this fraction is beyond the hull of the rest
+SOME = 0.2  # at least this fraction of a fill of air's value lies beyond the hull of the rest
 HIDDEN = 0.01  # fraction of the body that a fill must hide
 THICK_MM = 30.0  # side of a square that fits into a thick part of a slice
 
@@ -21,7 +21,7 @@ def known(volume: Volume) -> Bool[np.ndarray, "x y z"]:
     """The voxels that are not padding.
 
     Padding has the volume's smallest value and is connected, within a slice (the plane of the first
-    two axes), to a corner of the slice. Air in the field of view is noisy and therefore no padding.
+    two axes), to a corner of the slice. Noisy air is not padding, because its values differ.
     """
     array = np.asarray(volume.array)
     least = array == array.min()
@@ -38,8 +38,8 @@ def measured(ct: Volume, body: Volume | None = None) -> Bool[np.ndarray, "x y z"
 
     A constant near the HU of air, usually -1024 or -1000 HU, may be a fill or real air, because in
     some CTs all air was set to one value or clipped at it. The constant is a fill if air around the
-    body has other values too, and if the constant lies beyond the convex hull of all other voxels.
-    Clipped noise does not lie beyond this hull.
+    body has other values too, and if enough of its voxels (`SOME`) lie beyond the convex hull of
+    all other voxels. Clipped noise does not lie beyond this hull.
 
     Args:
       body: mask on the CT's grid, from another image. With it, a constant near the HU of air is a

@@ -37,8 +37,9 @@ def read_volume(source: VolumeSource, unit: Unit) -> Volume:
 
     Raises:
       InputError: the file is missing, damaged or of another format; it is not one 3D volume of
-        finite voxels with a possible position in the patient; a CT is plainly not in HU; or a DICOM
-        series is not one volume or has another modality (see `open_series`).
+        finite voxels with a possible position in the patient; a CT is plainly not in HU; the values
+        of a mask are not those of a mask; or a DICOM series is not one volume (see `open_series`)
+        or has another modality.
     """
     volume = read_any(source, MODALITIES.get(unit))
     if unit == "mask":
@@ -127,7 +128,7 @@ def open_source(path: Path, choices: Sequence[Choice] = ()) -> Path | Series:
 
 
 def files_of(path: Path | Series) -> list[Path]:
-    """Every file that `read_volume` reads for a path. Raises InputError if there is none."""
+    """Every file that holds a part of a volume. Raises InputError if these cannot be found."""
     if isinstance(path, Series):
         return sorted({image.file for image in path.slices})
     return FORMATS[format_of(path)].files(path)

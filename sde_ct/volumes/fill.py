@@ -14,7 +14,7 @@ from scipy import ndimage
 
 AIR = -850.0  # HU; air lies below this value
 LEAST_AIR = -1050.0  # HU; values below this one are padding, not air
-CANDIDATES = 4  # only the most common values on the box's edges are examined
+CANDIDATES = 4  # so many values are examined, the most common ones on the box's edges
 LEAST_EDGE = 0.01  # a fill holds at least this fraction of the voxels on the box's edges
 # A fill is at least this fraction of the volume; equal voxels in noise form smaller groups.
 LEAST_PART = 1e-3
@@ -51,8 +51,8 @@ def plain_fill(hu: Shaped[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
     If the CT's smallest value lies above the HU of air, it is not a fill but the air of a CT that
     was clipped at a lower limit. Tissue that was clipped at an upper limit is not a fill, because
-    it does not lie beyond the convex hull of the other voxels. The constant tissue of a phantom is
-    a fill only if it covers a whole face of the box.
+    it does not lie beyond the convex hull of the other voxels. In a phantom without noise, where
+    tissue is constant too, a value is a fill only if it covers a whole face of the box.
     """
     hu = np.rint(np.asarray(hu, np.float32))
     filled = np.zeros(hu.shape, bool)
@@ -101,7 +101,7 @@ def _without_spikes(part: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"
 
 
 def _edges(array: Shaped[np.ndarray, "x y z"], axis: int) -> Shaped[np.ndarray, " n"]:
-    """The voxels on the four edges of the box along an axis."""
+    """The voxels on the four edges of the box that are parallel to an axis."""
     return np.moveaxis(array, axis, 0)[:, [0, 0, -1, -1], [0, -1, 0, -1]].ravel()
 
 

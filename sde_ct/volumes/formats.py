@@ -45,8 +45,8 @@ FORMATS = {
         metaimage.files_of,
         metaimage.header_text,
     ),
-    # DICOM is a series with one slice per file. Its writer, `dicom/write.py`, needs the MR's
-    # identity.
+    # DICOM is a series of files, often with one slice each. Its writers in `dicom/` need the MR's
+    # identity, so `files.write_volume` does not call them.
     "DICOM": Format(SUFFIXES, series.read_series, None, series.files_of),
 }
 
@@ -57,16 +57,17 @@ def image_suffixes() -> tuple[str, ...]:
 
 
 def image_stem(path: Path) -> str | None:
-    """The file's name without one of `image_suffixes`; None if it has none of them."""
+    """The file's name without its suffix; None if this is not one of `image_suffixes`."""
     suffix = next((s for s in image_suffixes() if path.name.lower().endswith(s)), None)
     return suffix and path.name[: -len(suffix)]
 
 
 def format_of(path: Path) -> str:
-    """The name of a path's format, from its suffix.
+    """The name of a path's format.
 
-    Folders, and files that begin as DICOM files do, are DICOM. Raises InputError if the path does
-    not exist or the file has another format.
+    A folder is DICOM. The suffix gives the format of a file. A file with another suffix is DICOM if
+    it begins as DICOM files do or cannot be read. Raises InputError if the path does not exist or
+    the file has another format.
     """
     if path.is_dir():
         return "DICOM"

@@ -12,10 +12,11 @@ from sde_ct.volumes.fill import AIR, LEAST_AIR
 from sde_ct.volumes.volume import Volume
 
 OFFSETS = (1024, 1000)  # offsets with which CT numbers are stored as unsigned integers
-EXTREME = 0.5  # %; voxels beyond these percentiles, on either side, are ignored
+EXTREME = 0.5  # %; most checks ignore this share of the lowest and of the highest values
 PEAK = (-170, 130)  # HU of fat, muscle and water, widened by the 24 HU between the offsets
 DENSER = -700  # HU; only gas and most of a lung are less dense than this
-# Least share of soft tissue in a body; a head has 0.68 and at most 0.37 dense bone.
+# Least share of soft tissue in a body. In a head the share is 0.68, and that of dense bone 0.37 at
+# most.
 PEAK_SHARE = 0.5
 AIR_SHARE = 0.1  # least share of voxels in the peak of air
 NEAR_AIR = 150  # HU; half-width of this peak
@@ -65,22 +66,22 @@ def fault(ct: Volume) -> Fault | None:
         return Fault(f"its units look like HU {sign} {size}", f"{fix} {size}")
     if low >= NO_NEGATIVE:
         return Fault(
-            "it holds no negative values, and its air and soft tissue are not where an offset "
-            "would put them, as in an MR or in a CT that lost its negative values"
+            f"it holds almost no values below {NO_NEGATIVE}, and its air and soft tissue are not "
+            "where an offset would put them, as in an MR or in a CT that lost its negative values"
         )
     if low > -200 and high < 100:
-        return Fault("it holds no air or no bone")
+        return Fault("it holds neither air nor bone")
     if low >= AIR and not has_soft_tissue(values):
         return Fault(f"it holds no air below {AIR:g} HU and no peak of soft tissue near 0 HU")
     return None
 
 
 def offset_of(ct: Volume) -> int:
-    """The value to subtract to get HU: 1024, 1000, -1024, -1000 or, for a CT in HU, 0.
+    """The value to subtract to get HU: 1024, 1000, -1024, -1000 or, if none of these fits, 0.
 
-    The peaks of air and soft tissue determine the value, so that a few extreme voxels have no
-    effect. If two offsets fit the soft tissue, the one that brings air nearest to -1000 HU is
-    returned.
+    Peaks determine the value, so that a few extreme voxels have no effect. The peak of soft tissue
+    gives the sign. Of 1024 and 1000, the size is the one that brings air nearest to -1000 HU, or
+    1024 if there is no air.
     """
     values = _without_background(ct)
     middle = sum(OFFSETS) / 2
@@ -91,7 +92,7 @@ def offset_of(ct: Volume) -> int:
     else:
         return 0
     near_air = [v[np.abs(v - sign * middle + 1000) < 1000 + AIR] for v in (values, _measured(ct))]
-    # `values` lacks the corners' usual value. If that is air, not padding, little air remains.
+    # `values` lacks the corners' usual value. If this value is air, `values` holds little air.
     air = near_air[0] if near_air[0].size > 0.1 * values.size else near_air[1]
     if not air.size:
         return sign * OFFSETS[0]
@@ -133,7 +134,10 @@ def _peak(values: Shaped[np.ndarray, " n"], offset: float) -> float:
 
 
 def _without_background(ct: Volume) -> Shaped[np.ndarray, " n"]:
-    """The measured voxels without the value that most corners of the volume share."""
+    """The measured voxels without the commonest value of the volume's corners.
+
+    If all eight corners differ, or if no other voxel is left, no value is removed.
+    """
     values = _measured(ct)
     corners, counts = np.unique(_corners(ct), return_counts=True)
     rest = values[values != corners[np.argmax(counts)]] if counts.max() > 1 else values
@@ -147,7 +151,7 @@ def has_soft_tissue(hu: Shaped[np.ndarray, "*d"]) -> bool:
 
 
 def _measured(ct: Volume) -> Shaped[np.ndarray, " n"]:
-    """All voxels except padding with values below air."""
+    """All voxels except padding with a value below that of air."""
     array = np.asarray(ct.array)
     values = array[known(ct)] if array.min() < LEAST_AIR else array.ravel()
     return values if values.size else array.ravel()

@@ -1,4 +1,4 @@
-"""Read masks, and classify the voxels of a CT by tissue."""
+"""Find the voxels that a mask marks, and classify the voxels of a CT by tissue."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -7,7 +7,7 @@ from sde_ct.errors import InputError
 
 AIR_BELOW = -200.0  # HU; gas and lung lie below, and fat, near -100, is soft tissue
 BONE_ABOVE = 200.0  # HU; cortical and dense trabecular bone lie above
-ROUNDING = 1e-3  # fraction of a mask's range
+ROUNDING = 1e-3  # fraction of a mask's range; a mask of only smaller values is empty
 MOST_LABEL = 200  # whole numbers up to this one are labels; an interpolated 8-bit mask reaches 255
 
 CtVolume = Float[np.ndarray, "x y z"]
@@ -17,9 +17,9 @@ Mask = Bool[np.ndarray, "x y z"]
 def inside(array: np.ndarray, name: str) -> Mask:
     """The voxels that the mask in a file marks; errors call the file `name`.
 
-    If the file holds two values, within rounding, the higher one marks the inside. Interpolated
-    masks, from 0 to their maximum, are thresholded at half of it. In a file with only one value, 0
-    marks no voxel, and any other value marks every voxel.
+    If the file holds two values, within rounding, the higher one marks the inside. An interpolated
+    mask, from 0 to its maximum, is thresholded at half its maximum. In a file with only one value,
+    0 marks no voxel, and any other value marks every voxel.
 
     Raises:
         InputError: the values are not those of a mask, but for example several labels.

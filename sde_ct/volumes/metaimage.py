@@ -46,8 +46,8 @@ HEADER_BYTES = 65536
 def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
     """The voxels and the affine to RAS mm.
 
-    Raises InputError if the file is damaged, cut short, in colour or not 3D, or if its header does
-    not give its position.
+    Raises InputError if the file is damaged or cut short, or if its header lacks the position or
+    describes anything but a 3D volume of plain grey values in mm.
     """
     import SimpleITK as sitk
 
@@ -83,7 +83,10 @@ def write_metaimage(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of the header and the voxels, often one. Raises InputError as reading does."""
+    """The file of the header and, if it is another, that of the voxels.
+
+    Raises InputError if the header is damaged or the file of the voxels is missing.
+    """
     with decoding(path, "MetaImage"):
         return list(dict.fromkeys(_beside(_header(path)[0], path)))
 
@@ -129,7 +132,10 @@ def _require_plain(fields: dict[str, str], path: Path) -> None:
 
 
 def _beside(fields: dict[str, str], path: Path) -> tuple[Path, Path]:
-    """The files of header and voxels, which share a folder. A link to a header is followed."""
+    """The files of header and voxels.
+
+    The voxels are sought beside the header and, if the header is a link, beside its target.
+    """
     name = fields["ElementDataFile"]
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(

@@ -16,7 +16,7 @@ MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 KEPT_SPACES = (2, 3, 4)  # sform codes: the space of another image, of Talairach, and of MNI
 ITK_SHEAR = 1e-4  # cosine between axes; ITK 5.4 refuses sforms with a larger value
 EXACT_MM = 0.01  # largest error of a qform that ITK may read in place of the sform
-SAME_PLACE_MM = 0.1  # distance between the positions that sform and qform give to one voxel
+SAME_PLACE_MM = 0.1  # largest distance between the positions that sform and qform give a voxel
 # Rounding of b² + c² + d² in float32. If it makes a² negative, nibabel reads a as 0.
 ROUNDING = 3 * 2.0**-23
 
@@ -24,8 +24,8 @@ ROUNDING = 3 * 2.0**-23
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The voxels, scaled as the header says, and the affine to RAS mm.
 
-    Raises InputError if the file is damaged or no NIfTI volume, or if its header gives no position
-    or two different ones.
+    Raises InputError if the file is damaged or no NIfTI volume, or if its header gives no position,
+    two different positions or no voxel size.
     """
     with decoding(path, "NIfTI"):
         image = nib.load(path)

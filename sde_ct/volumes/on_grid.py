@@ -15,7 +15,7 @@ def read_on_grid(path: Path, unit: Unit, like: Volume, reference: Path | str) ->
 def on_grid(path: Path, volume: Volume, like: Volume, reference: Path | str) -> Volume:
     """The volume with its voxels in the order of `like`. Raises InputError if the grids differ.
 
-    The error calls the volume `path`, and `like` `reference`.
+    In the error, `path` is the name of the volume, and `reference` is that of `like`.
     """
     volume = reordered(volume, like.affine)
     if not same_grid(volume, like):

@@ -43,19 +43,19 @@ class SliceGrid:
 
     @property
     def frame(self) -> Volume:
-        """A volume with the right shape and affine, but without voxel values."""
+        """A mask of zeros with the shape and position of the volume."""
         nothing = np.broadcast_to(np.uint8(0), self.shape)
         return Volume(nothing, np.array(self.affine), "mask", self.space)
 
     @property
     def pixel_mm(self) -> Pair:
-        """Size of a pixel (y, x)."""
+        """Size of a pixel (y, x), mm."""
         voxel = canonical(self.frame).spacing
         return float(self.scale[0] * voxel[1]), float(self.scale[1] * voxel[0])
 
     @property
     def slice_mm(self) -> float:
-        """Distance between neighbouring slices."""
+        """Distance between neighbouring slices, mm."""
         return float(canonical(self.frame).spacing[2])
 
     def to_json(self) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def slice_grid(
       spacing: in-plane pixel size (y, x) in mm; None keeps the volume's own.
       size: (h, w) of the slices; None makes them as large as the volume.
       multiple: h and w are padded to a multiple of this number.
-      crop: cut slices to `size` about their centre. If false, `size` is a lower bound and nothing
-        is cut.
+      crop: cut slices to `size` about their centre. If false, `size` is a lower bound, and nothing
+        is cut unless `centre` shifts the slices.
       centre: (y, x) voxel index in the upright volume. The slices are shifted by whole pixels to
         bring their centre as near to this index as possible. None is the volume's centre.
 

@@ -51,10 +51,10 @@ def find_structures(
 ) -> tuple[dict[str, Structure], list[str]]:
     """The structures in a folder by name, and notes on omitted ones.
 
-    A mask has the name of its file, and an ROI its own name with the characters that files may
-    have. Outlines of the body are omitted, because the body mask takes their place: a mask called
-    `BODY`, and an ROI that is called `BODY` or `EXTERNAL` (in upper or lower case) or has the type
-    EXTERNAL.
+    A mask is named after its file. An ROI keeps its name, but with underscores for characters that
+    file names may not have. Outlines of the body are omitted, because the body mask takes their
+    place: a mask called `BODY`, and an ROI that is called `BODY` or `EXTERNAL` or has the type
+    EXTERNAL (all in upper or lower case).
 
     Args:
         folder: masks and RTSTRUCT files.
@@ -63,8 +63,8 @@ def find_structures(
             file if there are contours.
 
     Raises:
-        InputError: there are no structures, a file is damaged, two structures have the same name,
-            or contours lie in another frame of reference.
+        InputError: there are no structures, a DICOM file is damaged, two structures have the same
+            name, or contours lie in another frame of reference.
     """
     masks = volumes_in(folder) if folder.is_dir() else {}
     drawn = _contours_in(folder) if folder.is_dir() else []
@@ -126,7 +126,7 @@ def structures_on(
 ) -> tuple[dict[str, Volume], list[str]]:
     """The masks of a folder's structures on the grid of `like`, and notes on omitted ones.
 
-    Raises InputError as `find_structures` and `read_masks`, or if no structure has a voxel there.
+    Raises InputError as these two functions do, or if no structure has a voxel there.
     """
     found, notes = find_structures(folder, image, frame)
     masks, without = read_masks(found, like, image)
@@ -151,7 +151,7 @@ def _contours_in(folder: Path) -> list[Contours]:
 
 
 def frame_of(reference: Path) -> str:
-    """The frame of reference of a CT; empty if the format has none."""
+    """The frame of reference of an image; empty if its format has none."""
     return open_series(reference).slices[0].frame if format_of(reference) == "DICOM" else ""
 
 

@@ -14,8 +14,8 @@ from sde_ct.volumes.volume import Volume
 def require_targets(given: str, cases: Sequence[str]) -> None:
     """Raise InputError if --target can't hold the targets of these cases.
 
-    It can't if it does not exist, is one target for several cases, or is a folder without a target
-    of any case.
+    This is so if the path does not exist, is one target for several cases, or is a folder without a
+    target of any of these cases.
     """
     if not path_of(given).is_dir():
         if len(cases) > 1:
@@ -34,12 +34,13 @@ def find_target(given: str, case: str, flag: str = "target") -> str:
     """The target of one case in a form that `read_target` reads.
 
     Args:
-      given: such a form itself, or a folder as in `targets_in`.
+      given: a target in this form, or a folder of targets as in `targets_in`.
       case: the name of the case.
       flag: the flag that gave the target.
 
     Raises:
-      InputError: the target does not exist, or the folder holds none or several of this name.
+      InputError: the target does not exist, or the folder holds no target of this name or two
+        files of one name.
     """
     if not path_of(given, flag).is_dir():
         return given
@@ -69,7 +70,7 @@ def targets_in(given: str, flag: str = "target") -> dict[str, str]:
 
 
 def read_target(given: str, like: Volume, image: str, frame: str = "") -> Volume:
-    """The target as a mask on the grid of `like`, in its order of voxels.
+    """The target as a mask on the grid of `like`, with the voxels in the order of `like`.
 
     Args:
       given: path of a mask or an RTSTRUCT file, followed by `:ROI` if the file holds several ROIs.

@@ -49,7 +49,7 @@ def corners_apart(
 
 
 def same_grid(a: Volume, b: Volume) -> bool:
-    """Whether two volumes have the same voxels in the patient, up to rounding in file headers."""
+    """Whether two volumes have the same shape and affine, up to rounding in file headers."""
     shape = a.array.shape
     return shape == b.array.shape and corners_apart(a.affine, b.affine, shape) <= CORNER_MM
 

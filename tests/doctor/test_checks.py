@@ -93,7 +93,7 @@ CT_FAULTS = {
         lambda a: np.where(a < 0, a + 65536, a),
         "its negative values are 65536 too high, as if read without a sign",
     ),
-    "no air": (lambda a: np.maximum(a, 0), "it holds no negative values"),
+    "no air": (lambda a: np.maximum(a, 0), "it holds almost no values below -20"),
     "offset of 1000": (lambda a: np.maximum(a + 1000, 0), "its units look like HU + 1000"),
     "offset of 300": (lambda a: a + 300, "no peak of soft tissue near 0 HU"),
     "unrelated": (lambda a: noise(Volume(a, np.eye(4), "HU")), "neighbouring voxels"),

@@ -101,7 +101,7 @@ def test_names_become_safe_and_what_lies_outside_the_ct_is_left_out(place):
     done = evaluate(place)
     assert done.status == 0, done.err
     assert exported(place) == {"BODY", "Bladder", "Femoral_heads", "Muscle", "_PTV_70_35"}
-    assert "ROI 'Couch', because the contours lie outside the image" in done.err
+    assert "ROI 'Couch', because the contours contain no voxel of the image" in done.err
     for name in ("body", "Outer"):
         assert f"ROI '{name}', because the body mask takes the place of the outline" in done.err
 

@@ -84,7 +84,7 @@ BAD = {
     "unit range": (lambda path: save(path, (CT + 1024) / np.float32(3000)), "HU", "scaled to"),
     "model range": (lambda path: save(path, CT / np.float32(1500)), "HU", "scaled to"),
     "8 bit": (lambda path: save(path, CT.astype(np.uint8)), "HU", "lost its negative values"),
-    "no contrast": (lambda path: save(path, CT // 20), "HU", "no air or no bone"),
+    "no contrast": (lambda path: save(path, CT // 20), "HU", "neither air nor bone"),
 }
 
 

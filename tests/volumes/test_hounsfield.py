@@ -8,8 +8,8 @@ from sde_ct.volumes.files import read_any
 from sde_ct.volumes.hounsfield import ORIGINAL, fault, offset_of
 
 NO_NEGATIVES = (
-    "it holds no negative values, and its air and soft tissue are not where an offset would put "
-    "them, as in an MR or in a CT that lost its negative values"
+    "it holds almost no values below -20, and its air and soft tissue are not where an offset "
+    "would put them, as in an MR or in a CT that lost its negative values"
 )
 
 

@@ -59,7 +59,10 @@ REFUSED = {
     "empty": ("empty.nii.gz", "empty.nii.gz is empty: mark the target"),
     "full": ("full.nii.gz", "full.nii.gz marks every voxel: mark the target alone"),
     "elsewhere": ("moved.nii.gz", r"moved.nii.gz \(.*\) lies on another grid than the MR"),
-    "outside": ("RTSTRUCT00003.dcm", "ROI 'PTV' of .* is not a target in the MR: the contours lie"),
+    "outside": (
+        "RTSTRUCT00003.dcm",
+        "ROI 'PTV' of .* is not a target in the MR: the contours contain no",
+    ),
 }
 
 

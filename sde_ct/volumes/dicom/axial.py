@@ -15,10 +15,10 @@ ROUNDING = 1e-3  # voxels; rounding in a header must not add a slice, row or col
 def on_axial_slices(volume: Volume) -> Volume:
     """Interpolate HU linearly onto the smallest axial grid that contains the whole volume.
 
-    Pixels are square; their side is the smaller in-plane side of the volume's voxels. The slices
-    are as far apart as the volume's voxels along the axis nearest to the patient's long axis. The
-    grid is centred on the volume, so that a volume in straight axial slices of square pixels keeps
-    its grid.
+    Pixels are square. Their side is the smaller of the voxel sizes along the two axes that run
+    across the patient, and the slices are as far apart as the voxels along the third axis. The grid
+    is centred on the volume, so that a volume in straight axial slices of square pixels keeps its
+    grid.
     """
     near = left_posterior_superior(volume)
     step = np.array([near.spacing[:2].min()] * 2 + [near.spacing[2]])

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
@@ -19,13 +19,13 @@ from sde_ct.volumes.dicom.slice import Slice, printable
 Choice = tuple[str, str]  # a DICOM keyword and a value
 Image = tuple[Slice, Dataset]  # an image and its header
 LISTED = 8  # an error lists at most this many volumes or values
-MOST_TAGS = 12  # combinations of at most this many tags are tried
+MOST_TAGS = 12  # only so many of the tags that differ are tried, alone and combined
 # Tags that usually differ between the volumes of a series. These tags are tried first.
 TELLING = (
     *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
     *("TemporalPositionIdentifier", "FlipAngle", "StackID", "AcquisitionNumber", "EchoNumbers"),
 )
-# An error lists only values of these VRs, so no patient names, dates, times, UIDs or sequences.
+# Only tags of these VRs tell volumes apart, so no person names, dates, times, UIDs or sequences.
 LISTED_VR = {"CS", "DS", "FD", "FL", "IS", "LO", "LT", "SH", "SL", "SS", "ST", "UL", "US"}
 PATIENT_GROUP = 0x0010  # the group of tags that describe the patient
 PLACE = {"ImageOrientationPatient", "ImagePositionPatient"}
@@ -50,13 +50,19 @@ def parse_choices(texts: Sequence[str]) -> tuple[Choice, ...]:
 def chosen(images: Sequence[Image], choices: Sequence[Choice], folder: Path) -> list[Image]:
     """The images that have all the chosen values.
 
-    Raises InputError if no image has them; the error lists the values that exist.
+    Raises InputError if no image has them. The error lists the values that exist, unless the tag
+    describes a person.
     """
     kept = list(images)
     for keyword, value in choices:
         before = kept
         kept = [image for image in before if _has(image, keyword, value)]
         if before and not kept:
+            if _is_personal(keyword):
+                raise InputError(
+                    f"{folder} holds no image with {keyword}={value}: choose by a tag that does "
+                    "not describe a person"
+                )
             there = Counter(_value(image, keyword) for image in before)
             values = ", ".join(f"{v} ({n} images)" for v, n in there.most_common(LISTED))
             more = ", …" * (len(there) > LISTED)
@@ -64,6 +70,11 @@ def chosen(images: Sequence[Image], choices: Sequence[Choice], folder: Path) -> 
                 f"{folder} holds no image with {keyword}={value}: choose one of {values}{more}"
             )
     return kept
+
+
+def _is_personal(keyword: str) -> bool:
+    tag = tag_for_keyword(keyword)
+    return tag is not None and (tag >> 16 == PATIENT_GROUP or dictionary_VR(tag) == "PN")
 
 
 def require_one_volume(images: Sequence[Image], folder: Path) -> None:
@@ -106,7 +117,7 @@ def _is_volume(slices: Sequence[Slice], folder: Path) -> bool:
 
 
 def _keywords(images: Sequence[Image]) -> list[str]:
-    """The tags that may be listed; those of `TELLING` come first."""
+    """The tags that may tell volumes apart; those of `TELLING` come first."""
     header = images[0][1]
     with decoding(images[0][0].file):
         others = sorted(

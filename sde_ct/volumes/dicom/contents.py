@@ -22,7 +22,10 @@ AXIAL = Labels(
 
 
 def with_remark(labels: Labels, words: str, sentence: str) -> Labels:
-    """Labels with a remark at the end of both descriptions; unchanged if `words` is empty."""
+    """Labels with `words` after the description and `sentence` after the derivation.
+
+    The labels stay as they are if `words` is empty.
+    """
     if not words:
         return labels
     description = f"{labels.description}, {words}"[:64]

@@ -25,7 +25,7 @@ REQUIRED = (
 
 
 def read_rtdose(file: Path) -> Volume:
-    """The dose [column, row, frame] in Gy, and its affine to RAS mm.
+    """The dose [column, row, frame] in Gy, as a volume.
 
     Raises:
       InputError: the file is damaged or no RTDOSE, it lacks a tag, the dose is not in Gy, or the

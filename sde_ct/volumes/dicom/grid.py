@@ -32,9 +32,9 @@ def arrange(
     equation of DICOM PS3.3, C.7.6.2.1.1, and the third is the mean step from slice to slice.
 
     Raises:
-      InputError: there are fewer than two slices; slices differ in size, spacing or orientation;
-        two slices lie in the same place; a slice is missing; distances between slices differ; or
-        the slices are not stacked along their normal (gantry tilt).
+      InputError: there are fewer than two slices; slices differ in frame of reference, size,
+        spacing or orientation; two slices lie in the same place; a slice is missing; distances
+        between slices differ; or the slices are not stacked along their normal (gantry tilt).
     """
     if len(slices) < 2:
         raise InputError(f"{folder} holds one slice of its series: give the whole series")
@@ -77,7 +77,7 @@ def _require_like(image: Slice, first: Slice, same_frame: bool) -> None:
 
 
 def _require_distinct(ordered: Sequence[Slice], gaps: np.ndarray, folder: Path) -> None:
-    """Refuse slices in the same place. Two different images are named rather than two copies."""
+    """Refuse slices in the same place. The error names two copies only if all are copies."""
     pairs = [pair for pair, gap in zip(pairwise(ordered), gaps, strict=True) if gap < LEAST_MM]
     if not pairs:
         return
@@ -111,7 +111,7 @@ def _same_pixels(file: Path, other: Path) -> bool:
 def _require_even(
     ordered: Sequence[Slice], places: np.ndarray, normal: np.ndarray, folder: Path
 ) -> None:
-    """Refuse slices that do not lie on the least-squares line through all positions."""
+    """Refuse slices that are not evenly spaced on a straight line, fitted by least squares."""
     index = np.arange(len(places)) - (len(places) - 1) / 2
     step = index @ places / (index @ index)
     off = places - places.mean(0) - np.outer(index, step)

@@ -41,19 +41,22 @@ SUPINE = "HFS"  # head first, supine; the coordinates are the same in any patien
 
 @dataclass(frozen=True)
 class Identity:
-    """What a new series copies from the MR, and notes on what was made up."""
+    """What a new series copies from the MR, and notes on what the MR lacks."""
 
     header: Dataset = field(repr=False)  # tags of patient, study and frame of reference
     affine: Float[np.ndarray, "4 4"]  # from voxel indices of the MR to RAS mm
     sources: Sources  # the MR's slices; empty if the MR is not DICOM
-    notes: tuple[str, ...]  # a sentence for everything that was made up
+    notes: tuple[str, ...]  # a sentence for everything that was made up or stays empty
 
     def at(self, affine: Float[np.ndarray, "4 4"]) -> "Identity":
         """The same patient, study and frame of reference on a grid that is not the MR's."""
         return replace(self, affine=affine, sources=())
 
     def named_in(self, text: str) -> bool:
-        """Whether `text` contains a part of the patient's name; two letters must be a word."""
+        """Whether `text` contains a part of the patient's name.
+
+        A part of two letters counts only as a whole word.
+        """
         name, words = str(self.header.get("PatientName") or ""), words_of(text)
         return any(
             part in words or (len(part) > 2 and part in text.casefold()) for part in words_of(name)
@@ -94,8 +97,8 @@ def new_identity(mr: Volume, patient_id: str = "") -> Identity:
     header.PatientID, header.PatientName = patient_id or made, f"MR^{origin[:12]}"
     patient = "the patient's name" if patient_id else f"patient {made}"
     note = (
-        f"The MR is not DICOM: {patient}, study and frame of reference are new, so "
-        "that a planning system does not join them with the patient's other images."
+        f"The MR is not DICOM: {patient}, study and frame of reference are new, so that a planning "
+        "system does not join the new series with the patient's other images."
     )
     return _completed(header, mr.affine, (), [note], origin)
 

@@ -12,7 +12,7 @@ from sde_ct.storage.whole import whole
 from sde_ct.volumes.dicom.contents import Labels
 from sde_ct.volumes.dicom.identity import Identity, derived_uid
 from sde_ct.volumes.dicom.stack import place_hash, stacked
-from sde_ct.volumes.dicom.write import joined
+from sde_ct.volumes.dicom.write import MANUFACTURER, joined
 from sde_ct.volumes.volume import Volume, voxel_sha256
 
 UNDATED = "19000101"  # ContentDate if the study has no date, because the tag must have a value
@@ -79,8 +79,8 @@ def _image(
         series_number=labels.number,
         sop_instance_uid=derived_uid("image", series, "0"),
         instance_number=1,
-        manufacturer="sde_ct",
-        manufacturer_model_name="sde_ct",
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MANUFACTURER,
         software_versions=version,
         device_serial_number=version,
         contains_recognizable_visual_features=True,  # the bounds of a head show the face

@@ -1,6 +1,6 @@
 """Keep patients' names and IDs out of messages, reports and file names.
 
-The names and IDs in DICOM headers are called secrets; `withhold` removes them from a text.
+Names, IDs and birth dates in DICOM headers are called secrets. `withhold` removes them from a text.
 """
 
 import re
@@ -34,7 +34,7 @@ def words_of(text: str) -> set[str]:
 
 
 def secrets_of(header: Any) -> frozenset[str]:
-    """The words of the patient's name and the IDs in a DICOM header, in lower case."""
+    """The words of the patient's name, the IDs and the birth date in a DICOM header, lower case."""
     name, *others = (str(header.get(tag) or "") for tag in TAGS)
     secrets = words_of(name) | set(re.findall(r"\d+", name))
     secrets |= {unicodedata.normalize("NFC", text).strip().lower() for text in others}
@@ -53,7 +53,10 @@ def secrets_in(folders: Iterable[Path]) -> frozenset[str]:
 
 
 def withhold(text: str, secrets: Collection[str], keep: str = "") -> str:
-    """Replace secrets that are whole words in a text, except those that `keep` contains."""
+    """Replace secrets in a text, except those that `keep` contains.
+
+    A secret counts only as a whole word, except in scripts without spaces between words.
+    """
     text = unicodedata.normalize("NFC", text)
     for secret in sorted(secrets, key=len, reverse=True):
         if not re.search(_pattern(secret), keep, re.IGNORECASE):

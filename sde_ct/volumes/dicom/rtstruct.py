@@ -28,7 +28,7 @@ NUMBERS = {
 }
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"  # SOP class of an RTSTRUCT
 LEAST = 3  # points; a stroke of a drawing tool with fewer points has no area
-OFF_PLANE = 0.1  # slices; a contour may bend by this much or lie this far from a slice's centre
+OFF_PLANE = 0.1  # share of the slice distance; a contour may bend or miss a slice by this much
 GAP_MM = 15.0  # nothing is interpolated between contours that are farther apart
 SAME_MM = 0.1  # contours that are nearer to each other count as touching
 ALONG = 0.5  # a contour that follows another for more of its length than this is a copy
@@ -119,12 +119,12 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
 
     Each contour must lie in a plane parallel to the slices (the last axis is the slice index). In a
     plane, contours that cross or repeat each other are united. A contour inside another is a hole
-    (even-odd rule), as is the inner loop of a keyhole contour. For a slice between two planes, the
-    signed distances to the outlines in both are interpolated, and their zero level is the outline
-    (Raya & Udupa, IEEE Trans. Med. Imaging 9(1):32, 1990). A slice beyond the first or last plane
-    copies that plane's mask if it is at most half the distance between planes away.
+    (even-odd rule), as is the inner loop of a keyhole contour. For a slice between two planes, at
+    most `GAP_MM` apart, the signed distances to both outlines are interpolated, and their zero
+    level is the outline (Raya & Udupa, IEEE Trans. Med. Imaging 9(1):32, 1990). A slice beyond the
+    first or last plane copies its mask if it is at most half the distance between planes away.
 
-    Raises InputError if a contour is not parallel to the slices, or all lie outside `like`.
+    Raises InputError if a contour is not parallel to the slices, or no voxel is marked.
     """
     planes = _planes(polygons, like)
     places = np.array(sorted(planes))
@@ -143,7 +143,7 @@ def rasterise(polygons: Sequence[Polygon], like: Volume) -> Volume:
             share = (k - places[after - 1]) / (places[after] - places[after - 1])
             mask[..., k] = _between(masks[after - 1], masks[after], share, like.spacing[:2])
     if not mask.any():
-        raise InputError("the contours lie outside the image")
+        raise InputError("the contours contain no voxel of the image")
     return like.with_array(mask, "mask")
 
 

@@ -191,7 +191,11 @@ def _headers(folder: Path, wanted: Path | None) -> dict[Path, Dataset]:
 
 
 def belonging(headers: Mapping[Path, Dataset], wanted: Path) -> list[Path]:
-    """The files in the series of `wanted`, and the files without a SeriesInstanceUID."""
+    """The files in the series of `wanted`, and the files without a SeriesInstanceUID.
+
+    If this is `wanted` alone, `by_series` finds its series, because files may have their own UIDs.
+    The result is empty if `wanted` is not in `headers`.
+    """
     if wanted not in headers:
         return []
     uid = series_of(headers[wanted], wanted)

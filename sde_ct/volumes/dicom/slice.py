@@ -17,13 +17,16 @@ from sde_ct.volumes.decoding import decoding
 from sde_ct.volumes.volume import GRID_TOLERANCE
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-# Modalities and classes of objects that accompany a patient's images but are not images.
+# Modalities of objects that accompany a patient's images.
 COMPANIONS = ("REG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SEG", "SR", "PR", "KO", "DOC")
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR
 STORAGE = "1.2.840.10008.5.1.4.1.1."
-# These classes are spectra, presentations, parametric maps, raw data, reports, documents and RT.
+# These classes are spectra, presentations, parametric maps, raw data, registrations, segmentations,
+# reports, documents and RT.
 NO_IMAGES = tuple(STORAGE + end for end in ("4.2", "11.", "30", "66", "88.", "104.", "481."))
-PICTURE = f"{STORAGE}7"  # secondary capture; without a position it is a screenshot or a dose report
+# Secondary captures (7) and photographs (77). Without a position, a secondary capture is a
+# screenshot or a dose report.
+PICTURE = f"{STORAGE}7"
 REQUIRED = (
     *("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Rows", "Columns"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
@@ -156,7 +159,7 @@ def is_empty(header: Dataset, keyword: str) -> bool:
 
 
 def _person(header: Dataset) -> str:
-    """ID and name, without capitals, trailing separators and other scripts of the name."""
+    """The ID, and the name without capitals, separators and other scripts."""
     name = str(header.get("PatientName") or "").split("=")[0]
     return f"{_text(header, 'PatientID')}\n{' '.join(re.findall('[^^ ]+', name)).lower()}"
 
@@ -167,7 +170,7 @@ def _text(header: Dataset, keyword: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line, without control characters."""
+    """The text on one line, with "?" for each control character."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 

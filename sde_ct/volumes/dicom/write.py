@@ -18,7 +18,8 @@ from sde_ct.volumes.dicom.identity import Identity, derived_uid
 from sde_ct.volumes.dicom.stack import place_hash, plane, stacked
 from sde_ct.volumes.volume import Volume, rounded_hu, voxel_sha256
 
-MANUFACTURER = "sde_ct"  # in every series that this package writes, so that no CT of it is learnt
+# Every series of this package has this tag, so that preparation recognises its synthetic CTs.
+MANUFACTURER = "sde_ct"
 
 
 def write_ct_series(
@@ -28,8 +29,8 @@ def write_ct_series(
 
     The series joins the MR's patient, study and frame of reference. All other UIDs are new and
     depend only on the content, so that the same volume gives the same files. The slices are those
-    of the MR's series, numbered along their normal. If the MR is not DICOM, they are axial slices
-    from inferior to superior.
+    of the MR's series, numbered along their normal. If the MR is not DICOM, they are the slices
+    nearest to axial, from inferior to superior.
 
     Args:
       folder: path of the new folder, in which slices are named 0001.dcm and so on.
@@ -74,7 +75,7 @@ def _common(array: np.ndarray, affine: np.ndarray, identity: Identity, labels: L
     header.SOPClassUID, header.Modality = CTImageStorage, "CT"
     header.SeriesInstanceUID = derived_uid(
         *("series", joined(identity), "ct", place_hash(affine), voxel_sha256(array)),
-        *(labels.description, labels.derivation),  # another verdict makes another series
+        *(labels.description, labels.derivation),  # another remark makes another series
     )
     header.SeriesNumber, header.SeriesDescription = labels.number, labels.description
     header.ImageType = ["DERIVED", "SECONDARY", plane(affine)]

@@ -102,6 +102,14 @@ def test_patients_are_not_listed(tmp_path):
     assert "Patient" not in str(error.value)
 
 
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "OperatorsName"])
+def test_names_are_not_listed_even_if_chosen(tmp_path, keyword):
+    folder = write_series(tmp_path / "t2", MR, **{keyword: "Muster"})
+    with pytest.raises(InputError, match=f"no image with {keyword}=Doe: choose by") as error:
+        read(folder, f"{keyword}=Doe")
+    assert "Muster" not in str(error.value)
+
+
 def test_a_localizer_in_the_series_is_left_out_by_choice(tmp_path):
     folder = write_series(tmp_path / "t2", MR, ProtocolName="T2")
     write_series(folder, MR, prefix="L", axes=ACQUISITIONS["sagittal"], ProtocolName="localizer")

@@ -157,7 +157,7 @@ def test_contours_across_the_slices_or_apart_are_refused():
     tilted[:, 2] += 0.05 * tilted[:, 0]
     with pytest.raises(InputError, match="not drawn along the image's slices"):
         rasterise([tilted], like)
-    with pytest.raises(InputError, match="outside the image"):
+    with pytest.raises(InputError, match="contain no voxel"):
         rasterise([circle(like, 40, 15)], like)
 
 
