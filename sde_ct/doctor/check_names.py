@@ -52,9 +52,10 @@ def _naming(path: Path, secrets: Collection[str]) -> Iterator[str]:
             text = FORMATS[format_of(path)].text(path)
             if TAG_LINES.search(text) or names(text):
                 yield f"a file's {format_of(path)} header"
-    if path.suffix in TEXT and path.stat().st_size < LARGEST:
+    suffix = path.suffix.lower()
+    if suffix in TEXT and path.stat().st_size < LARGEST:
         text = path.read_text("utf-8", errors="replace")
-        if names(text) or (path.suffix == ".json" and _has_field(text)):
+        if names(text) or (suffix == ".json" and _has_field(text)):
             yield "text or JSON"
 
 

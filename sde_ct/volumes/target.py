@@ -137,6 +137,10 @@ def _chosen(path: Path, name: str) -> Roi:
     chosen = [roi for roi in rois if roi.name == name] if name else rois
     if len(chosen) == 1:
         return chosen[0]
+    if chosen and name:
+        raise InputError(
+            f"{path} holds {len(chosen)} ROIs '{printable(name)}': give each ROI a name of its own."
+        )
     names = ", ".join(f"'{printable(roi.name)}'" for roi in rois) or "none with closed contours"
     what = f"{len(chosen)} ROIs '{printable(name)}'" if name else f"{len(rois)} ROIs"
     raise InputError(

@@ -251,6 +251,8 @@ LEFT = {
     "file name": ("t2_DOE_1.txt", lambda p: p.write_text(""), "folder: t2_[name]_1.txt"),
     "JSON": ("a.json", lambda p: p.write_text(json.dumps({"x": [{"PatientName": "Miller"}]})),
              "text or JSON: a.json"),
+    "capitals": ("a.JSON", lambda p: p.write_text(json.dumps({"PatientID": "j-17"})),
+                 "text or JSON: a.JSON"),
     "table": ("a.csv", lambda p: p.write_text("case,mae\ndoe,3\n"), "text or JSON"),
     "MetaImage": ("a.mha", lambda p: p.write_bytes(b"NDims = 3\n0010|0010 = Miller\n"),
                   "a file's MetaImage header"),

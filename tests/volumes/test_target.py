@@ -2,6 +2,7 @@
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from sde_ct.errors import InputError
@@ -114,3 +115,13 @@ def test_a_target_that_fits_no_case_is_refused_at_once(plans):
     ):
         with pytest.raises(InputError, match=sentence):
             require_targets(given, cases)
+
+
+def test_rois_of_one_name_are_told_apart_by_no_target(plans):
+    path = plans / "RTSTRUCT00001.dcm"
+    plan = pydicom.dcmread(path)
+    for roi in plan.StructureSetROISequence:
+        roi.ROIName = "PTV"
+    plan.save_as(path)
+    with pytest.raises(InputError, match="holds 2 ROIs 'PTV': give each ROI a name of its own"):
+        read_target(f"{path}:PTV", MR, "the MR", OWNER.frame("MR"))
