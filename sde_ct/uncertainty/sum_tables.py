@@ -22,9 +22,9 @@ def lines(judgements: Judgements) -> list[str]:
         for method, of in judgements.items()
     ]
     sentence = (
-        "Sums over voxels, medians over patients: spread over error of the mean HU of lines, and "
-        "the change from slice to slice of a draw over that of the real CT (1 is right); energy "
-        "and variogram score in HU (lower is better)."
+        "Sums over voxels, medians over patients. Along x, y and z: spread over error of the mean "
+        "HU of lines. Slice change: the change from slice to slice of a draw over that of the real "
+        "CT. For these figures 1 is right. Energy and variogram score are in HU; lower is better."
     )
     structures = {m: of.structures for m, of in judgements.items() if of.structures}
     return [
