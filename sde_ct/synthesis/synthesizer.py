@@ -55,7 +55,7 @@ class Synthesizer:
         Args:
           trained: the network.
           sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for the regression
-            of a residual network; None for a CNN or GAN.
+            of a residual, joint or distilled network; None for methods that take no sampler.
           devices: devices of this process; None takes all of them.
           batch: samples per device; None takes as many as the memory holds. Another batch size
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each
