@@ -67,7 +67,7 @@ class Recalibration:
     """
 
     coverage: Share
-    sampler: str | None  # None for a distilled network
+    sampler: str | None  # None for a network that draws without a sampler
     draws: Count
     factors: ByTissue
     half_widths: ByTissue
