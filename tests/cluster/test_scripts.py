@@ -134,12 +134,14 @@ def test_the_check_tells_of_a_good_plan_and_writes_nothing(phantoms, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.py"]
 
 
-def test_the_check_knows_teachers_and_counts_slabs(phantoms, runs, tmp_path):
+def test_the_check_asks_for_a_teacher(phantoms, tmp_path):
+    done = check(tiny.experiment("joint"), phantoms, tmp_path / "run", tmp_path, "--devices=4")
+    assert "give its work directory as --teacher" in done.error
+
+
+@pytest.mark.slow  # it trains the teacher
+def test_the_check_counts_the_slices_of_slabs(phantoms, runs, tmp_path):
     config = tiny.experiment("joint")  # slabs of three slices
-    assert (
-        "give its work directory as --teacher"
-        in check(config, phantoms, tmp_path / "run", tmp_path, "--devices=4").error
-    )
     teacher = f"--teacher={runs('residual')}"
     done = check(config, phantoms, tmp_path / "run", tmp_path, "--devices=4", teacher)
     assert done.status == 0 and "6 slices on each of 4 devices, about " in done.out
