@@ -11,7 +11,7 @@ class Threshold(NamedTuple):
     """A limit that a new score of the same kind exceeds at a known rate."""
 
     value: float
-    promised: float  # highest rate, on average over sets of fitted patients; 1 promises nothing
+    promised: float  # highest rate, on average over sets of fitted patients
     sentence: str
 
 
@@ -41,7 +41,8 @@ def threshold(scores: Sequence[float], rate: float, others: Sequence[float] = ()
     If a new patient is exchangeable with the K fitted ones, his score exceeds the k-th smallest of
     theirs, k = ⌈(K + 1)(1 - rate)⌉, with a probability of at most `rate`. If k exceeds K, the
     patients are too few. Then the scores of `others`, which promise nothing, are added. The
-    threshold is at least the largest fitted score, which is exceeded with probability 1/(K + 1).
+    threshold is at least the largest fitted score, which is exceeded with a probability of at most
+    1 / (K + 1).
 
     Args:
       scores: of at least one patient; what the scores depend on was fitted without them.

@@ -20,7 +20,7 @@ def ct_features(
     spread: Volume | None,
     draws: Sequence[Volume] = (),
 ) -> dict[str, float]:
-    """The figures of `features.FEATURES` that a synthetic CT gives.
+    """The figures of a synthetic CT that `Reference.features` and `verdict.judge` use.
 
     `bone_volume` is in cm³ here. `Reference.features` divides it by the bone volume that is usual
     for `body_volume` (cm³).

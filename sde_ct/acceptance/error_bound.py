@@ -11,7 +11,8 @@ from sde_ct.acceptance.features import Features
 from sde_ct.storage.records import NotNegative, Positive
 
 LEVEL = 0.9  # share of patients whose error lies below the bound
-# Examples with more than this many times the largest error of a validation patient are left out.
+# Examples with more than this many times the largest error of a validation patient are left out,
+# except the half with the smallest errors.
 # Strong alterations of an MR would otherwise set the weights, and patients to be judged err less.
 FAR = 1.5
 # The figures of each fit; the weights are the mean over the fits of a tissue. A CT with less bone
@@ -92,7 +93,7 @@ def _weights(
 ) -> dict[str, float]:
     """The weights, of at least 0, with which these figures fit the log MAE y best.
 
-    A figure that an example lacks has none.
+    A figure that any example lacks gets no weight.
     """
     from scipy.optimize import nnls  # takes a sixth of a second to import
 

@@ -15,7 +15,7 @@ from sde_ct.acceptance.reference import Reference
 from sde_ct.errors import InputError
 
 RATE = 0.05
-FEWEST = 3  # training patients; fewer show no variation
+FEWEST = 3  # training patients; fewer show no variation once one is left out
 
 
 def fit(
@@ -30,9 +30,10 @@ def fit(
     """Fit the centre and scale of every figure, the predicted error, and the joint threshold.
 
     The training patients give the centre (their median) and the scale (their largest distance from
-    the median). Each training patient is compared only with the others. Altered copies of the MRs
-    show how errors grow. The threshold is fitted to each validation patient's largest score over
-    all figures, so the rate of false alarms is that of all reasons together.
+    the median). The anatomy, asymmetry and grey values of a training patient are compared only with
+    those of the others. Altered copies of the MRs show how errors grow. The threshold is fitted to
+    each validation patient's largest score over all figures, so the rate of false alarms is that of
+    all reasons together.
 
     Args:
       training, altered: training patients with their own and with altered MRs, and their errors;
@@ -104,7 +105,11 @@ def _unscaled(training: Sequence[Measured], rate: float, level: float) -> Refere
 
 
 def _variation(own: Sequence[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """The median of every figure over training patients, and the largest distance from it."""
+    """The centre and the scale of each figure that at least `FEWEST` training patients have.
+
+    The centre is the median. The scale is the largest distance from the median, or above it if only
+    high values are suspicious, and at least `Feature.resolution`.
+    """
     centre, scale = {}, {}
     for name, feature in FEATURES.items():
         known = (one.get(name, np.nan) for one in own)
@@ -129,7 +134,10 @@ def _known(
 def _without_himself(
     reference: Reference, patient: Measured, training: Sequence[Measured]
 ) -> dict[str, float]:
-    """The figures of a training patient, who is compared with the other training patients."""
+    """The figures of a training patient.
+
+    Only the anatomy, asymmetry and grey values of the other patients are compared with his.
+    """
     others = [one for one in training if one.name != patient.name]
     reference = replace(reference, grey_values=_grey_values(others))
     return reference.features(patient, without=patient.name)

@@ -73,7 +73,7 @@ def _grey_values(percentiles: Percentiles) -> Float[np.ndarray, " n"]:
 
 
 def _size(body: Bool[np.ndarray, "x y z"], voxel: np.ndarray) -> dict[str, float]:
-    """The width, depth and length (mm) and the area (cm²) of the body; 0 if it is empty."""
+    """The largest width and depth, the length (mm) and the median area (cm²); 0 without a body."""
     some = body.any(axis=(0, 1))
     widths = [_extent(body.any(axis=axis)) for axis in (1, 0)]
     area = np.median(body.sum(axis=(0, 1))[some]) if some.any() else 0.0
@@ -122,7 +122,7 @@ def _usual(
 
 
 def _smooth_variation(values: np.ndarray, core: np.ndarray) -> float:
-    """The standard deviation of the quadratic surface that fits the values in a mask best."""
+    """The standard deviation of the quadratic fit in a mask; NaN if the mask is small."""
     return float(_quadratic(values, core)[core].std()) if core.sum() >= FEWEST else float("nan")
 
 

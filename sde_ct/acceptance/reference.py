@@ -59,7 +59,10 @@ class Reference:
     network: Mapping[str, Any]
 
     def features(self, patient: Measured, without: str = "") -> dict[str, float]:
-        """All figures of a patient; `without` names a training patient who is left out."""
+        """All figures of a patient.
+
+        `without` names a training patient whose slices and asymmetry do not count.
+        """
         values = dict(patient.values)
         anatomy = self.atlas.distances(patient.flips, without)
         others = np.array([a for name, a in self.asymmetries.items() if name != without])

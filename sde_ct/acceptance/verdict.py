@@ -18,11 +18,12 @@ USEFUL = 0.5  # with a smaller promised share of patients, no bound is given
 class Reason(NamedTuple):
     """A reason for a review.
 
-    `weight` is its largest score divided by the threshold. A figure of the MR with a weight of at
-    most 1 causes no review by itself. It is named beside other reasons if no patient of the fit
-    had such a value, because it may be their cause. A fact, such as a header that no training
-    patient had, has no weight and comes first. Tissue in the air around the body is a fact about
-    the CT, which comes after the causes that the MR shows.
+    `weight` is its largest score divided by the threshold; for path lengths, the width of the
+    widest interval divided by its limit. A figure of the MR with a weight of at most 1 causes no
+    review by itself. It is named beside other reasons if no patient of the fit had such a value,
+    because it may be their cause. A fact, such as a header that no training patient had, has no
+    weight and comes first. Tissue in the air around the body is a fact about the CT, which comes
+    after the causes that the MR shows.
     """
 
     name: str  # a key of `features.REASONS`
@@ -36,9 +37,11 @@ class Verdict:
 
     Attributes:
       reasons: facts first, then by `features.GROUPS`, and by weight within each. Reasons with a
-        weight of at most 1 are placed as `features.MILD` says. A patient without a reason passes.
+        weight of at most 1 are placed as `features.MILD` and `LATER` say. A patient without
+        a reason passes.
       weights: the weight of every reason that was measured, whether it is given or not.
-      errors: by tissue the predicted MAE and its upper bound, HU; None if it would promise little.
+      errors: by tissue the predicted MAE and its upper bound, HU; the bound is None if it would
+        promise little.
       bound: a sentence on what the bound promises.
       promise: a sentence on what the threshold promises.
     """
@@ -56,7 +59,7 @@ class Verdict:
 
     @property
     def short(self) -> str:
-        """PASS, or REVIEW with its first reason or a fact that forbids the use of the CT."""
+        """PASS, or REVIEW with a fact that forbids the CT or, without one, the first reason."""
         if not self.reasons:
             return PASS
         facts = [one for one in self.reasons if one.weight is None and one.name in GROUPS[-1]]
@@ -66,7 +69,7 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in a sentence for a terminal and the description of a series."""
         if not self.reasons:
-            return f"{PASS}: nothing differs from the training by more than its own patients do."
+            return f"{PASS}: no figure differs from the training by more than the threshold."
         return f"{REVIEW}: " + "; ".join(REASONS[one.name] for one in self.reasons) + "."
 
     def lines(self) -> list[str]:

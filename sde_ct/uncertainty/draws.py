@@ -28,7 +28,7 @@ def moments(
 ) -> tuple[Float[np.ndarray, "*d"], Float[np.ndarray, "*d"]]:
     """Mean (HU) and variance (HU², M - 1 in the denominator) of M >= 2 draws, in float64.
 
-    Draws are added one after another, so that memory does not grow with M.
+    Draws are added one after another, so that the working memory does not grow with M.
     """
     require_draws(len(draws))
     zero = np.zeros(draws[0].shape)
@@ -96,7 +96,7 @@ def worst(figures: Sequence[AirFigures | None]) -> AirFigures | None:
 
 
 class Decomposition(NamedTuple):
-    """Variances of every voxel, HU². Their sum is the variance of a draw from a random network."""
+    """Variances of every voxel, HU². The sum estimates that of a draw from a random network."""
 
     within: Float[np.ndarray, "*d"]
     between: Float[np.ndarray, "*d"]

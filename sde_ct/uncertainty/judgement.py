@@ -25,7 +25,7 @@ from sde_ct.uncertainty.text import aligned
 from sde_ct.volumes.masks import CtVolume, Mask, as_mask, tissues
 
 NAME = "uncertainty.json"
-ELSEWHERE = ("figures", "ranges", "notes")  # of `Judged`, in metrics.csv, rays.json, `warnings`
+ELSEWHERE = ("figures", "ranges", "notes")  # held by metrics.csv, rays.json, `warnings`
 OVERCONFIDENT = 0.5  # spread-skill; a spread below this share of the error gives a warning
 
 
@@ -101,7 +101,7 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
         mask: above 0 where a voxel counts; it must have at least `scores.BINS` such voxels.
 
     Raises:
-        InputError: fewer than 2 draws or `scores.BINS` voxels, or `as_mask` refuses the mask.
+        InputError: fewer than 2 draws, or `judge_sums` refuses the mask.
     """
     mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
     sums = judge_sums(draws, ct, mask)

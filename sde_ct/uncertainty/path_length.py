@@ -53,7 +53,7 @@ def path_lengths(
     """The WEPL of every ray in every draw, mm.
 
     Args:
-        draws: M CTs, HU, on the grid of `matrix`. At most one more draw is held in memory.
+        draws: M CTs, HU, on the grid of `matrix`; they are read one after another.
         matrix: from `ray_matrix`.
 
     Raises:

@@ -21,7 +21,7 @@ class RangeBounds:
     Attributes:
         plan: `RayPlan.to_json` of the fit.
         centre: bounds of the rays to the target's centre.
-        surface: bounds of the rays to the target's surface; None if the fit had no targets.
+        surface: bounds of the rays to the target's surface; None if none was measured.
         verified: `patients`, the number of measured test patients, and `covered`, the mean over
             them of the share of rays to the centre within the bounds; empty without test patients.
     """

@@ -18,8 +18,8 @@ SURFACE = "surface"  # the name of the row of all rays to the target's surface
 class RangeRow(NamedTuple):
     """Path lengths in mm of the ray to the target's centre from one gantry angle.
 
-    If `gantry` is None, the lengths are means over all rays to the surface, and `spread` is a root
-    mean square. Without a real CT, `real` and `error` are None.
+    If `gantry` is None, the lengths are means over the measured rays to the surface, and `spread`
+    is a root mean square. Without a real CT, `real` and `error` are None.
     """
 
     gantry: float | None

@@ -48,7 +48,7 @@ def plan_of_flags(
 
     Args:
         target: the flag --target.
-        needs_target: whether the program has that flag, which --rays then needs.
+        needs_target: whether --rays needs --target.
 
     Raises:
         InputError: a flag has a wrong value, or a flag that it needs is missing.

@@ -37,11 +37,11 @@ def target_points(
 ) -> Float[np.ndarray, "p 3"]:
     """The points of a target to which rays lead, RAS mm.
 
-    The first is the target's centre: that of the voxel nearest to the mean of the target's voxels,
-    so that it lies inside a target of any shape. The others are centres of voxels on the target's
-    surface, where the shortest and the longest paths end: at most `most` of them, thinned evenly.
-    Voxels are sorted by z, y and x in RAS, so that the order of the axes in the file changes
-    neither the choice between equally near voxels nor the thinning.
+    The first is the target's centre: the centre of the voxel of the target that is nearest to the
+    mean of its voxels, and so inside a target of any shape. The others are centres of voxels on the
+    target's surface, where the shortest and the longest paths end: at most `most` of them, thinned
+    evenly. Voxels are sorted by z, y and x in RAS, so that the order of the axes in the file
+    changes neither the choice between equally near voxels nor the thinning.
 
     Raises:
         InputError: the target is empty.
@@ -78,8 +78,8 @@ def rays_to(
         distance: from the source to the isocentre, mm. Many proton gantries have 2000 or more.
 
     Raises:
-        InputError: no angle, or one that is not finite; a point outside the image; or a source that
-            is not outside it.
+        InputError: no angle, or one that is not finite; no point, or one outside the image; or a
+            distance that is not above 0 or leaves a source inside the image.
     """
     angles, points = np.asarray(gantry, float), np.asarray(points, float).reshape(-1, 3)
     if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():

@@ -61,7 +61,8 @@ class Recalibration:
         patients, voxels: how many each tissue was fitted on. A tissue with too few voxels for a
             quantile has 0 patients and the half-width of the whole body.
         network: the step, weights and sampling options of the network, as plain JSON values.
-        verified: the coverage on other patients, as plain JSON values.
+        verified: the coverage on test patients or, without any, on the fitted ones, as plain JSON
+            values.
         path_lengths: `RangeBounds.to_json`; empty where path lengths were not calibrated.
         structures: `StructureBounds.to_json`; empty where no structures were calibrated.
     """

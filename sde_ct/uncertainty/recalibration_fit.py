@@ -17,7 +17,7 @@ COVERAGE = 0.9
 
 
 class Validation(NamedTuple):
-    """Volumes [x, y, z] in HU of one patient of neither the training nor the test set."""
+    """Volumes [x, y, z] in HU, and the mask, of one patient who is not in the training set."""
 
     mean: CtVolume  # of the draws
     spread: CtVolume  # standard deviation of the draws
@@ -48,7 +48,8 @@ def fit(
 
     Raises:
         InputError: no patient, `draws` below 2, `coverage` outside (0, 1), fewer than
-            coverage / (1 - coverage) voxels, or a tissue in which all draws agree.
+            coverage / (1 - coverage) voxels, a tissue in which all draws agree, or a
+            mask that `as_mask` refuses.
     """
     require_coverage(coverage)
     require_draws(draws)
@@ -116,7 +117,7 @@ def patient_quantile(scores: Sequence[Voxels], level: float) -> float:
 
 
 class Verified(NamedTuple):
-    """Means of one tissue over patients who were not part of the fit."""
+    """Means of one tissue over patients, who should not be part of the fit."""
 
     before: float  # share of voxels within mean ± z √((M+1)/M) spread, as for normal errors
     after: float  # share of voxels within the fitted intervals
@@ -130,8 +131,8 @@ def verify(fitted: Recalibration, patients: Sequence[Validation]) -> dict[str, V
     """Coverage and spread-skill before and after the correction, for `all` and for each tissue.
 
     The corrections depend on the tissue in the mean of the draws, which is known for a new patient.
-    Rows named "real …" are by the tissue in the CT. Their coverage is lower, because they include
-    voxels whose tissue the mean misses. A tissue that no patient has is absent.
+    Rows named "real …" are by the tissue in the CT. Their coverage is usually lower, because they
+    include voxels whose tissue the mean misses. A tissue that no patient has is absent.
     """
     from scipy import stats  # takes half a second to import
 
@@ -170,7 +171,7 @@ def lines(fitted: Recalibration, verified: Mapping[str, Verified]) -> list[str]:
         *aligned(table),
         "The corrections depend on the tissue that the mean of the draws shows. Rows named real "
         "are by the tissue in the CT, which a new patient does not have.",
-        f"The intervals are made for a coverage of {fitted.coverage:.0%}. So few fitted patients "
+        f"The intervals are made for a coverage of {fitted.coverage:.0%}. The fitted patients "
         f"guarantee less for a new patient like them: at least {promise or 'nothing'}, on average "
         "over voxels and patients.",
         *filter(None, [caveat(max(v.patients for v in verified.values()), paired=False)]),

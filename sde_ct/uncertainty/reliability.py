@@ -45,7 +45,7 @@ class Outcomes(NamedTuple):
 
     @property
     def both(self) -> bool:
-        """Whether the two outcomes appear among the draws, of one patient if that is known."""
+        """Whether any patient's draws show both outcomes; without `within`, all draws together."""
         return bool(0 < self.bone_like < self.draws if self.within is None else self.within)
 
 

@@ -1,11 +1,11 @@
 """Scores of M draws against the real CT.
 
 If the draws and the real CT come from one distribution, p(CT | MR), the real CT has every rank
-among the sorted draws with the same probability. The scores test this. The spread of one network's
-draws shows the ambiguity of its data and not what the network never learnt, so a calibrated spread
-guarantees nothing on other scanners.
+among the sorted draws with the same probability. Rank histogram, coverage, spread-skill and ENCE
+test this. The spread of one network's draws shows the ambiguity of its data and not what the
+network never learnt, so a calibrated spread guarantees nothing on other scanners.
 
-In all functions, the voxels that count form one axis: `draws` [m, n], `ct` [n], `spread` [n] (the
+In the arguments, the voxels that count form one axis: `draws` [m, n], `ct` [n], `spread` [n] (the
 standard deviation of the draws) and `error` [n] (of their mean), all in HU.
 """
 
@@ -87,10 +87,10 @@ def rank_histogram(draws: Draws, ct: Voxels) -> RankHistogram:
 
 
 class Coverage(NamedTuple):
-    """Shares of voxels between the k-th lowest and the k-th highest of M draws, for k = 1, 2, …
+    """Shares of voxels whose real CT lies from the k-th lowest to the k-th highest of M draws.
 
-    For k = 1 the interval is the range of all draws. The nominal share is (M + 1 - 2 k) / (M + 1),
-    which is exact for any distribution.
+    The levels are k = 1, 2, …; for k = 1 the interval is the range of all draws. The nominal share
+    is (M + 1 - 2 k) / (M + 1), which is exact for any continuous distribution.
     """
 
     nominal: Float[np.ndarray, " levels"]
@@ -126,7 +126,7 @@ def spread_bins(spread: Voxels, error: Voxels, draws: int) -> SpreadBins:
     """
     require_draws(draws)
     if spread.size < BINS:
-        raise InputError(f"The mask holds {spread.size} voxels: {BINS} bins need at least as many.")
+        raise InputError(f"The mask holds {spread.size} voxels: give one with at least {BINS}.")
     order = np.argsort(spread, kind="stable")
     rmv, rmse = (
         np.sqrt([np.square(part).mean() for part in np.array_split(v[order], BINS)])
@@ -151,8 +151,8 @@ def sparsification(spread: Voxels, error: Voxels) -> Sparsification:
 
     AUSE is the area between this curve and that of an oracle that removes the largest errors
     first, over 0 to 95 % removed (Ilg et al., ECCV 2018). It is 0 if spread and error rank voxels
-    alike. Voxels of equal spread are removed together, so a collapsed spread gives a flat curve.
-    All values are NaN where the error is 0 everywhere.
+    alike. Voxels of equal spread count with their mean |error|, so a collapsed spread gives a flat
+    curve. The curves and AUSE are NaN if the error is 0 everywhere.
     """
     size = np.abs(error.astype(np.float64))
     _, group, count = np.unique(spread, return_inverse=True, return_counts=True)
@@ -163,7 +163,7 @@ def sparsification(spread: Voxels, error: Voxels) -> Sparsification:
 
 
 def _remaining(error: Voxels, by: Voxels, value: Voxels) -> Float[np.ndarray, " k"]:
-    """Mean `value` after removing each share in `REMOVED` of largest `by`, over the mean error."""
+    """Mean `value` without each share `REMOVED` of voxels of largest `by`, over the mean error."""
     lowest_first = value[np.argsort(by, kind="stable")]
     kept = np.maximum(1, np.rint((1 - REMOVED) * error.size).astype(int))
     with np.errstate(invalid="ignore"):

@@ -69,7 +69,7 @@ def structure_mean(draws: Volumes, mask: Weights, ct: CtVolume | None = None) ->
 
 
 class VolumeHistogram(NamedTuple):
-    """The shares of a structure's volume at or above each level of HU, falling from 1 to 0.
+    """The shares of a structure's volume at or above each level of HU, falling as levels rise.
 
     Attributes:
         levels: HU.
@@ -106,7 +106,8 @@ def volume_histogram(
 ) -> VolumeHistogram:
     """The cumulative histogram of HU in a structure, like a dose-volume histogram of dose.
 
-    Arguments and errors are those of `structure_mean`; `levels` are HU in rising order.
+    Arguments and errors are those of `structure_mean`. `levels` are finite HU in rising order;
+    others raise InputError.
     """
     levels = np.asarray(levels, np.float64)
     if levels.ndim != 1 or not levels.size or not np.isfinite(levels).all():

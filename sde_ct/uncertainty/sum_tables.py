@@ -35,7 +35,7 @@ def lines(judgements: Judgements) -> list[str]:
 
 
 def range_lines(judgements: Judgements) -> list[str]:
-    """Tables of path lengths for a terminal; the only patient of a method also has one."""
+    """Tables for a terminal: path lengths over patients, and of a method's only patient."""
     alone = [ranges for of in _rays(judgements).values() if len(of) == 1 for ranges in of.values()]
     return [
         *(line for ranges in alone for line in (*range_table.lines(ranges), "")),

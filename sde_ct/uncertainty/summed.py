@@ -56,7 +56,7 @@ def medians(patients: Sequence[Sums]) -> dict[str, float]:
 
 
 def of_structures(patients: Sequence[Mapping[str, StructureMean]]) -> dict[str, SpreadError]:
-    """The mean HU of each structure over the patients that have it."""
+    """Spread and error of each structure's mean HU over the patients that have it."""
     names = dict.fromkeys(name for of_one in patients for name in of_one)
     return {
         name: spread_error(
@@ -69,7 +69,7 @@ def of_structures(patients: Sequence[Mapping[str, StructureMean]]) -> dict[str, 
 
 
 def of_rays(patients: Sequence[TargetRanges]) -> dict[str, SpreadError]:
-    """The path lengths of the measured rays, by the name of their row, in mm."""
+    """Spread and error of the measured rays' path lengths, by the name of their row, in mm."""
     found: dict[str, tuple[list[Patient], list[int]]] = {}
     for ranges in patients:
         figures = ranges.figures
