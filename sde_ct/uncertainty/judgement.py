@@ -101,19 +101,20 @@ def judge(draws: Float[np.ndarray, "m x y z"], ct: CtVolume, mask: Mask) -> Judg
         mask: above 0 where a voxel counts; it must have at least `scores.BINS` such voxels.
 
     Raises:
-        InputError: fewer than 2 draws, or `judge_sums` refuses the mask.
+        InputError: fewer than 2 draws or `scores.BINS` voxels, or `judge_sums` refuses the mask.
     """
     mask = as_mask(mask, ct, **{f"draw {i}": draw for i, draw in enumerate(draws)})
+    scores.require_voxels(int(mask.sum()))
     sums = judge_sums(draws, ct, mask)
     draws, ct = np.stack([draw[mask] for draw in draws]), ct[mask]
     mean, variance = moments(draws)
     spread, error = np.sqrt(variance), mean - ct
     shown = {f"shown {name}": part for name, part in tissues(mean).items()}
     kinds = {"all": np.ones(ct.shape, bool), **tissues(ct), **shown}
-    parts = {name: part for name, part in kinds.items() if part.sum() >= scores.BINS}
     by_tissue = {
         name: _calibration(draws[:, part], ct[part], spread[part], error[part])
-        for name, part in parts.items()
+        for name, part in kinds.items()
+        if part.sum() >= scores.BINS
     }
     figures = {
         "spearman": scores.spearman(spread, error),

@@ -104,6 +104,12 @@ def coverage(histogram: RankHistogram) -> Coverage:
     return Coverage(1 - 2 * k / len(shares), np.array([shares[i:-i].sum() for i in k]))
 
 
+def require_voxels(count: int) -> None:
+    """Raise InputError for a mask of fewer than `BINS` voxels."""
+    if count < BINS:
+        raise InputError(f"The mask holds {count} voxels: give one with at least {BINS}.")
+
+
 class SpreadBins(NamedTuple):
     """Bins with equal numbers of voxels, ordered by spread, HU."""
 
@@ -125,8 +131,7 @@ def spread_bins(spread: Voxels, error: Voxels, draws: int) -> SpreadBins:
         InputError: fewer voxels than bins.
     """
     require_draws(draws)
-    if spread.size < BINS:
-        raise InputError(f"The mask holds {spread.size} voxels: give one with at least {BINS}.")
+    require_voxels(spread.size)
     order = np.argsort(spread, kind="stable")
     rmv, rmse = (
         np.sqrt([np.square(part).mean() for part in np.array_split(v[order], BINS)])

@@ -165,6 +165,10 @@ def test_what_cannot_be_judged():
         judge(draws[:1], ct, mask)
     with pytest.raises(InputError, match="mask is empty"):
         judge(draws, ct, ~mask & mask)
+    few = np.zeros_like(mask)
+    few[tuple(np.argwhere(mask)[:4].T)] = True
+    with pytest.raises(InputError, match="The mask holds 4 voxels: give one with at least 10"):
+        judge(draws, ct, few)
     third = np.arange(8)[:, None, None, None] == 3
     with pytest.raises(InputError, match="draw 3 holds NaN"):
         judge(np.where(third, np.nan, draws), ct, mask)
