@@ -77,14 +77,11 @@ class OverPatients(NamedTuple):
 
 
 class JudgedMethod(NamedTuple):
-    """The scores of one method's draws: over patients by tissue and figure, and per patient.
-
-    `sums` holds medians over patients.
-    """
+    """The scores of one method's draws: over patients by tissue and figure, and per patient."""
 
     over_patients: dict[str, dict[str, OverPatients]]
     error_by_draws: ErrorByDraws
-    sums: dict[str, float]
+    sums: dict[str, float]  # medians over patients
     structures: dict[str, SpreadError]
     patients: dict[str, Judged]
 
