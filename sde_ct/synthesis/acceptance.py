@@ -35,7 +35,7 @@ def settings_facts(fitted: Mapping[str, Any], used: Mapping[str, Any]) -> list[t
 def air_facts(ct: SyntheticCT) -> list[tuple[str, str]]:
     """A reason if the draws show tissue in the air around the body.
 
-    The thresholds can't see this: a network that always draws noise has learnt them from such CTs.
+    The thresholds can't show this if the network always draws noise: they were fitted to such CTs.
     """
     warning = ct.air.warning if ct.air else None
     return [("air", warning)] if warning else []

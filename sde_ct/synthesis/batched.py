@@ -1,4 +1,4 @@
-"""Draw any number of samples in batches, with one compiled function for each shape."""
+"""Draw any number of samples in batches, with one compiled function for each batch's shape."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.types import Method, Samples
 
-BATCH = 10  # samples per device if its free memory is unknown
+BATCH = 10  # slices per device if its free memory is unknown
 LARGEST = 256  # larger batches are not faster, even on the largest GPUs
 SHARE = 0.8  # fraction of the free memory that a batch may take
 
@@ -25,7 +25,8 @@ Shape = tuple[int, ...]
 class Batched:
     """`draw` and `means` of a Method on all devices of this process.
 
-    The program and the batch size are found once for each shape of a sample's MR, [z, h, w, k].
+    The batch size is found once for each shape of a sample's MR, [z, h, w, k]. A program is
+    compiled once for each such shape and batch size.
     Means that were computed before are passed as further channels of the MR.
     """
 
@@ -41,7 +42,8 @@ class Batched:
 
         Args:
           channels: number of channels of the MR, without its means.
-          batch: samples per device; None takes as many as the device's memory holds.
+          batch: slices per device that the network sees at once; None takes as many samples as the
+            device's memory holds.
         """
 
         def draw(shared: tuple[Any, Array | None], keys: Array, shown: Array) -> Samples:
@@ -65,8 +67,8 @@ class Batched:
     def prepare(self, shape: Shape, samples: int, along_z: Factor | None) -> int:
         """Compile the function of a batch, and return how many samples it holds.
 
-        On a CPU, whose devices share one memory, from now on only as many devices are used as have
-        enough of it.
+        The devices of a CPU share one memory. If it is too small for all of them, fewer are used
+        from now on.
 
         Args:
           shape: the shape of a sample's MR, [z, h, w, k].
@@ -157,6 +159,9 @@ class Batched:
 
 
 def samples_that_fit(free: float, each: float) -> int:
-    """The largest power of two, n, such that n samples of `each` bytes fit in `SHARE` · `free`."""
+    """The largest power of two up to `LARGEST` whose samples fit in `SHARE` · `free`; at least 1.
+
+    A sample takes `each` bytes.
+    """
     most = min(LARGEST, SHARE * free / max(each, 1.0))
     return 2 ** int(np.log2(max(most, 1.0)))

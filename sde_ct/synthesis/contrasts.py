@@ -26,8 +26,9 @@ def find_contrasts(
     nnU-Net's X_0000.nii.gz.
 
     Raises:
-      InputError: the arguments do not name every contrast once, a patient lacks a contrast, or
-        `output` lies in a folder that the arguments name.
+      InputError: the arguments do not name every contrast once, a patient lacks a contrast, images
+        or names of patients are ambiguous, several contrasts come with `choices`, `output` lies in
+        a folder that the arguments name, or as `find_sources`.
     """
     places = arguments if len(names) == 1 else _in_order(arguments, names)
     if output:
@@ -78,7 +79,8 @@ def _joined(first: Source, others: Sequence[Source], name: str) -> Source:
     further = tuple(source.path for source in others)
     if first.path in further or len(set(further)) < len(further):
         raise InputError(
-            f"{first.path} is given as two contrasts: give another image for one of them"
+            f"One image of {first.path} and its other contrasts is given as two contrasts: give "
+            "another image for one of them"
         )
     return first._replace(name=channel[1] if channel else name, further=further)
 

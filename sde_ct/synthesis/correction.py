@@ -29,7 +29,7 @@ def network(trained: Trained) -> dict[str, Any]:
 
 
 def read_calibration(path: Path) -> Recalibration:
-    """The correction in a file. Raises InputError if it or its bounds are missing or damaged."""
+    """The correction in a file. Raises InputError if the file is missing or damaged."""
     fitted = recalibration.read(path)
     try:
         if fitted.path_lengths:
@@ -44,7 +44,7 @@ def read_calibration(path: Path) -> Recalibration:
 def correction_for(
     request: Request, networks: Sequence[Trained], draws: int
 ) -> Recalibration | None:
-    """The correction for a request; None if it asks for none.
+    """The correction for a request; None if the request asks for none.
 
     Raises InputError if the correction is missing or does not fit the request.
     """

@@ -23,7 +23,7 @@ class DeepEnsemble:
         self._members = tuple(members)
 
     def require_draws(self, draws: int) -> None:
-        """Raise InputError if the networks cannot share the draws equally."""
+        """Raise InputError if the networks cannot share the draws, or random ones get one each."""
         count = len(self._members)
         if draws < 1 or draws % count:
             raise InputError(f"draws={draws} for {count} networks: give a multiple of {count}.")
@@ -36,7 +36,7 @@ class DeepEnsemble:
             )
 
     def __call__(self, mr: Volume, *, case: str, draws: int = 10, **options: Any) -> SyntheticCT:
-        """As `Synthesizer`, but the networks share `draws`, and the CT has `within` and `between`.
+        """As `Synthesizer`, but the networks share `draws`, and `combine` splits the spread.
 
         The draws are numbered across all networks, so that no two use the same noise. The first
         network gives the same draws as without the others.

@@ -42,7 +42,7 @@ def fit_acceptance(
       rate: the rate of false alarms that the threshold allows.
       level: share of patients whose MAE lies below the bound.
       most: the largest number of training patients, which are chosen evenly from the list of all.
-      progress: wraps the list of patients.
+      progress: wraps the list of syntheses; each training patient is in it twice, once altered.
 
     Raises:
       InputError: the network was trained on other data, or there are too few patients.
@@ -101,8 +101,8 @@ def require_patients(
 def require_data_of(trained: Trained, prepared: Prepared, *unseen: str) -> None:
     """Raise InputError unless `prepared` can be the data on which a network was trained.
 
-    It may hold further patients, and may lack some. `unseen` are the parts of its split that must
-    hold none of the training patients.
+    `prepared` may hold further patients, and may lack some. `unseen` are the parts of its split
+    that must hold none of the network's training patients.
     """
     if others := other_patients(trained.data, prepared):
         raise InputError(

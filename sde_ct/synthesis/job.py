@@ -87,7 +87,7 @@ class Job:
         ]
 
     def __call__(self, source: Source) -> Done:
-        """Synthesize one volume, unless its outputs are complete.
+        """Synthesize one volume unless its outputs are complete, and judge it if asked.
 
         If another process is synthesizing the same volume to the same place, this waits for it.
 
@@ -153,7 +153,7 @@ class Job:
                 progress=partial(_slices, name, self._draws // len(self._networks)),
             )
             ct = correction.apply(self._correction, drawn) if self._correction else drawn
-            # What an earlier call found in the header of the --study stays if none is given now.
+            # Without a header now, earlier warnings stay: they may be about a --study's header.
             earlier = () if opened else before.get("warnings") or ()
             details = {
                 "workdirs": list(request.workdirs),
@@ -236,7 +236,7 @@ class Job:
 
 
 def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
-    """Yield the batches, and show a bar that counts the finished slices."""
+    """Yield each batch's first index; a bar counts the finished slices, or whole volumes as one."""
     depth = batches.stop // draws
     with bar(total=depth, desc=name, unit="slice", leave=False) as progress:
         for first in batches:

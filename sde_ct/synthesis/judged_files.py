@@ -26,11 +26,11 @@ from sde_ct.volumes.dicom.series import Series
 from sde_ct.volumes.files import open_source, read_any, read_mr
 from sde_ct.volumes.volume import CORNER_MM, Volume, corners_apart, voxel_sha256
 
-MADE_BY = ("sampler", "draws", "checkpoints")  # what made a CT, in its sidecar
+MADE_BY = ("sampler", "draws", "checkpoints")  # keys of a sidecar that say what made the CT
 
 
 class Kept(TypedDict):
-    """The record of a patient that `Judging.record` makes."""
+    """The fields of a volume's record of acceptance that are read here."""
 
     reference: str
     features: dict[str, float]
@@ -106,8 +106,8 @@ class JudgedFolder:
     def __call__(self, name: str) -> Done:
         """Judge one volume, after waiting for another process that works on it.
 
-        Raises InputError if another network made it, it needs its MR, its sidecar was replaced
-        since this folder was read, or as `concluded`.
+        Raises InputError if another network made the volume, it cannot be measured from these
+        files, its sidecar was replaced since this folder was read, or as `concluded`.
         """
         with volume_locked(self._folder, name):
             return self._judged(name)
@@ -139,7 +139,7 @@ class JudgedFolder:
         return found
 
     def _again(self, path: Path) -> dict[str, Any]:
-        """A sidecar as it is now. Raises InputError if it describes another CT than before."""
+        """A sidecar as it is now. Raises InputError if it is gone or describes another CT."""
         record = _sidecar(path) if path.is_file() else None
         if record is None or _made_by(record) != _made_by(self._records[path.stem]):
             raise InputError(
@@ -150,7 +150,7 @@ class JudgedFolder:
     def _take(self, source: Source) -> None:
         """Keep an MR, with its series if it is DICOM, for the volumes that were made from it.
 
-        Raises InputError if there is none, or if theirs has other positions in the patient.
+        Raises InputError if no volume was made from these voxels, or none at these positions.
         """
         given = source.series or open_source(source.path)
         mr = read_mr(given)

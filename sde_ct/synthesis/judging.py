@@ -88,9 +88,9 @@ def limit_of(record: Record, asked: AcceptRequest) -> float | None:
 
 
 def judging_for(request: Request, networks: Sequence[Trained], draws: int) -> Judging | None:
-    """The network of a request with its reference; None without a usable reference.
+    """A request's network with its reference; None for several networks or no usable reference.
 
-    If the request asks for a verdict, raises InputError as `Judging.of`, or for several networks.
+    If the request asks for a verdict, both cases raise InputError.
     """
     workdir, asked = Path(request.workdirs[0]), request.accept is not None
     if len(networks) > 1:
@@ -160,7 +160,7 @@ def warnings_of(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def require_ct(folder: Path, name: str, sidecar: Record) -> None:
-    """Raise InputError if the CT or its spread is missing, or is not the one that was written."""
+    """Raise InputError if the CT or spread that the sidecar lists is missing or was changed."""
     for kind in ("sct", "sct_std"):
         unchanged(folder, f"{kind}/{name}.nii.gz", sidecar)
 
@@ -198,7 +198,7 @@ def unchanged(folder: Path, output: str, sidecar: Record) -> Path | None:
 
 
 def _widths(rays: Path) -> list[tuple[str, float]]:
-    """The name and the width (mm) of the interval of every row of a table of path lengths."""
+    """The name and the width (mm) of each interval in a table of path lengths."""
     try:
         rows = [RangeRow(**row) for row in read_json(rays)["rows"]]
     except (OSError, ValueError, KeyError, TypeError):

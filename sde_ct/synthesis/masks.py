@@ -16,7 +16,7 @@ def mask_of(path: Path, mr: Volume, frame: str) -> tuple[Volume, tuple[str, ...]
       path: a mask that `read_mask` reads, or an RTSTRUCT with an outline of the body (see
         `body_contour`).
       mr: the volume on whose grid contours become a mask.
-      frame: the frame of reference of `mr`; empty if it is not DICOM.
+      frame: the frame of reference of `mr`; empty if it is unknown.
 
     Raises:
       InputError: the mask cannot be used, or the RTSTRUCT holds no outline of the body on the MR.
@@ -26,5 +26,5 @@ def mask_of(path: Path, mr: Volume, frame: str) -> tuple[Volume, tuple[str, ...]
     outline = body_contour([path], mr, frame)
     if outline.mask is None:
         why = "; ".join(outline.warnings) or "no structure is of type EXTERNAL or called BODY"
-        raise InputError(f"{path} outlines no body on the MR ({why}): give its structure set")
+        raise InputError(f"{path} outlines no body on the MR ({why}): give the MR's structure set")
     return outline.mask, tuple(f"{path.name}: {warning}" for warning in outline.warnings)

@@ -36,7 +36,7 @@ def kinds(draws: int, networks: int, intervals: bool) -> list[str]:
 
 
 def paths(name: str, kinds: Sequence[str], draws: int, dicom: bool, axial: bool) -> tuple[str, ...]:
-    """The paths that `write` creates; `draws` counts the single draws, a CT series is a folder."""
+    """The paths that `write` creates with `draws` single draws; a CT series is a folder."""
     return (
         *(f"{kind}/{name}.nii.gz" for kind in kinds),
         *(_draw(name, number) for number in range(draws)),
@@ -54,7 +54,7 @@ def write(
     axial: bool,
     remark: tuple[str, str] = ("", ""),
 ) -> None:
-    """Write a synthetic CT as int16 HU; in DICOM, its maps are float32.
+    """Write a synthetic CT and its maps as int16 HU; the maps in DICOM are float32.
 
     Args:
       folder: the folder of all outputs.

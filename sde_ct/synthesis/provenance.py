@@ -20,7 +20,7 @@ def checkpoint(trained: Trained) -> dict[str, Any]:
 def image(
     mr: Volume, format: str, mask: Volume | None, further: Mapping[str, Volume]
 ) -> dict[str, Any]:
-    """The grid and hash of the MR, and the hashes of the mask and the further contrasts."""
+    """The format, grid and hash of the MR, and the hashes of the mask and further contrasts."""
     hashes = {name: voxel_sha256(volume.array) for name, volume in further.items()}
     return {
         "format": format,

@@ -34,14 +34,16 @@ class Request:
 
     workdirs: tuple[str, ...]  # of each network; several networks share the draws
     output: Path
-    sampler: str | None = None  # as in `Synthesizer`; None for a CNN or GAN
-    draws: int | None = None  # of all networks; None: about ten, or one each if draws do not differ
+    sampler: str | None = None  # as in `Synthesizer`; None if the method takes no sampler
+    # Of all networks; None: 10 or more, at least 2 per network, or 1 each if draws do not differ.
+    draws: int | None = None
     evaluations: int | None = None  # of the sampler in each draw; None takes those of the recipe
     sde: str | None = None  # SDE of the sampler, "vp" or "ve"; None takes that of the recipe
     seed: int = 0
-    mask: Path | None = None  # where collapse is checked: a mask or a folder of masks; None: body
+    # Where collapse is checked: a mask, an RTSTRUCT or a folder of masks; None: the body.
+    mask: Path | None = None
     calibrated: bool = False  # correct the spread and write intervals
-    batch: int | None = None  # samples per device; None means as many as the memory holds
+    batch: int | None = None  # slices per device; None means as many as the memory holds
     each: bool = False  # write every draw too
     dicom: bool = False  # also write a CT series and maps as DICOM
     choices: tuple[Choice, ...] = ()  # values of DICOM tags that select the MR's images
@@ -50,7 +52,7 @@ class Request:
     axial: bool = False  # also write a CT series in straight axial slices; needs `dicom`
     checkpoint: str = "best"  # "best" by validation loss, or "newest"
     rays: RayRequest | None = None  # path lengths that are measured in the draws
-    structures: Path | None = None  # holds a folder NAME of structures for each MR
+    structures: Path | None = None  # holds a folder of structures for each MR, named after the MR
     accept: AcceptRequest | None = None  # judge whether the CT passes or must be reviewed
 
     def require_fitting(self, sources: Sequence[Source]) -> None:
@@ -68,7 +70,7 @@ class Request:
 
 
 class Measured(NamedTuple):
-    """What is measured in the draws of one volume, besides the CT itself."""
+    """Further outputs for one volume, which are measured in its draws."""
 
     paths: tuple[str, ...]  # the outputs, relative to the output of the synthesis
     record: dict[str, Any]  # the settings for the sidecar
@@ -80,7 +82,7 @@ class Done(NamedTuple):
 
     name: str
     sentence: str
-    warnings: tuple[str, ...] = ()  # warnings about the MR or the spread
+    warnings: tuple[str, ...] = ()  # those of the sidecar, and of CT series
     notes: tuple[str, ...] = ()  # notes on what is unusual or was made up in the files
     lines: tuple[str, ...] = ()  # path lengths, structures and the verdict, as text
     passed: bool = True  # False if a verdict asks for a review

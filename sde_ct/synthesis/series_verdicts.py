@@ -22,7 +22,7 @@ def series_of(name: str) -> tuple[str, str]:
 def written(
     folder: Path, name: str, paths: Sequence[str], sidecar: Mapping[str, Any], words: str
 ) -> dict[str, str]:
-    """The verdicts for the sidecar when the missing ones of `paths` are written.
+    """The verdict of each CT series, for the sidecar; missing series are written with `words`.
 
     Args:
       folder: the folder of all outputs.

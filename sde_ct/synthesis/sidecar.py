@@ -46,7 +46,8 @@ class VolumeOutputs:
     def are_complete(self) -> bool:
         """Whether all outputs are in place, after completing the moves of a killed process.
 
-        Raises InputError if other files occupy the place of an output.
+        Raises InputError if other files occupy the place of an output, or if the sidecar is damaged
+        or describes another request.
         """
         self._move_into_place()
         return not self._missing(_read(self._sidecar))
@@ -121,7 +122,7 @@ class VolumeOutputs:
         return missing
 
     def _move_into_place(self) -> None:
-        """Move complete outputs to their places, the sidecar last, without overwriting files."""
+        """Move complete outputs to their places, overwriting none; then replace the sidecar."""
         try:
             record = _read(self._stage / self._sidecar.name)
         except InputError:

@@ -36,7 +36,7 @@ def find_sources(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> li
     `patient_series`. If a series holds several volumes, `choices` selects one.
 
     Raises:
-      InputError: an argument matches nothing, or two volumes have the same name.
+      InputError: an argument matches nothing or holds no MR, or two volumes have the same name.
     """
     by_name: dict[str, Source] = {}
     for source in volumes_of(arguments, choices):
@@ -60,7 +60,7 @@ def volumes_of(arguments: Sequence[str], choices: Sequence[Choice] = ()) -> list
 def require_outside(arguments: Sequence[str], output: Path) -> None:
     """Raise InputError if the output lies in a folder of MRs, where the next run would read it.
 
-    The folder of a DICOM file is one, because a series is read from its whole folder.
+    The folder of a DICOM file counts too, because a series is read from its whole folder.
     """
     above = {output.resolve(), *output.resolve().parents}
     for argument in filter(None, arguments):
@@ -200,7 +200,7 @@ def _is_slice(file: Path) -> bool:
 
 
 def _may_be_mr(folder: Path) -> bool:
-    """Whether the first slice in a folder belongs to an MR or cannot be read."""
+    """Whether the first slice in a folder is of an MR, names no modality, or cannot be read."""
     first = next(p for p in sorted(folder.iterdir()) if _is_slice(p))
     try:
         return str(read_header(first).get("Modality") or "MR") == "MR"

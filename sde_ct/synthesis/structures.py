@@ -76,7 +76,7 @@ def means_in(
 def structures_for(request: Request, draws: int, fitted: Recalibration | None) -> Structures | None:
     """The structures of a request, or None.
 
-    Raises InputError if there is no spread, or if the calibration is damaged.
+    Raises InputError if there is no spread.
     """
     if request.structures is None:
         return None

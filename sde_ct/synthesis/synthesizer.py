@@ -27,7 +27,7 @@ from sde_ct.uncertainty.draws import air_figures
 from sde_ct.volumes.volume import Volume
 
 MOST_DRAWS, MOST_BATCH = 10_000, 4096  # of one network, and on one device
-# Up to `ALONE` draws evaluate a residual network's regression once each. More draws share two
+# If the network has a regression, up to `ALONE` draws evaluate it once each. More draws share two
 # evaluations, of the MR and of its mirror image. But if a draw is a volume of more voxels than
 # `LARGE`, it evaluates the regression itself, because both means would need a third more memory.
 ALONE = 2
@@ -57,7 +57,7 @@ class Synthesizer:
           sampler: one of `methods.samplers.SAMPLERS`, or `methods.samplers.MEAN` for the regression
             of a residual, joint or distilled network; None for methods that take no sampler.
           devices: devices of this process; None takes all of them.
-          batch: samples per device; None takes as many as the memory holds. Another batch size
+          batch: slices per device; None takes as many as the memory holds. Another batch size
             changes voxels only by rounding, unless `config.sampling.batch_mean_step` makes each
             sample depend on its batch.
         """
@@ -105,13 +105,13 @@ class Synthesizer:
         """Draw synthetic CTs of a volume.
 
         Args:
-          mr: T2w MR in arbitrary units, any orientation and spacing.
+          mr: the first MR contrast, in arbitrary units, any orientation and spacing.
           case: the patient's name, which enters the random keys.
           draws: the number of independent draws; 1 for a method without randomness.
           first: the number of the first draw; draws with different numbers are independent.
           seed: the seed of the draws.
           further: the other MR contrasts, in the order of the training, on any grid.
-          mask: the region in which draws are judged, on the MR's grid; None takes the body.
+          mask: the region in which the spread is checked for collapse; None takes the body.
           progress: wraps the range of the batches' first indices in the list of samples. In this
             list, the draws of one slice are adjacent.
 

@@ -56,8 +56,8 @@ def combine(networks: Sequence[Drawn], air: float) -> SyntheticCT:
 
     Mean and spread are computed after the interpolation to the MR's grid, which blurs differences
     between draws. The squared spread of several networks is the sum of `within`², the ambiguity
-    that each network leaves, and `between`², the disagreement of the networks. An estimate below 0
-    is set to 0. Networks that draw once each, such as CNNs, have no `within`.
+    that each network leaves, and `between`², the disagreement of the networks. Then each estimate
+    below 0 is set to 0. Networks that draw once each, such as CNNs, have no `within`.
 
     Args:
       networks: the draws of each network, in equal numbers and of one MR.

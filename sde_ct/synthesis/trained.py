@@ -84,9 +84,10 @@ def load(workdir: Path, checkpoint: str = "best") -> Trained:
 def with_budget(trained: Trained, sampler: str | None, evaluations: int | None) -> Trained:
     """The network with as many sampler steps per draw as `evaluations` allow; None changes nothing.
 
-    The evaluations of a regression, which all draws share, are not counted.
+    The evaluations of a regression are not counted.
 
-    Raises InputError if the method or the sampler needs a fixed number of evaluations.
+    Raises InputError if the method or the sampler needs a fixed number of evaluations, or as
+    `with_evaluations`.
     """
     if evaluations is None:
         return trained
