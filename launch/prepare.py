@@ -174,10 +174,7 @@ def _cases() -> list:
 
     if SOURCE.value == "phantom":
         progress = partial(bar, desc="phantoms", unit="patient")
-        count = PATIENTS.value
-        if count is None:
-            count = max(8, len([*Path(INPUT.value).glob("Task1/pelvis/1PA*")]))
-        return phantom_cases(INPUT.value, count, PHANTOM_SEED.value, progress=progress)
+        return phantom_cases(INPUT.value, PATIENTS.value, PHANTOM_SEED.value, progress=progress)
     patterns = Patterns(
         MR.value[0], CT.value, MASK.value, tuple(MR.value[1:]), parse_choices(CHOOSE.value)
     )

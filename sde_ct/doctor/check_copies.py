@@ -18,7 +18,7 @@ def fingerprint(volume: Volume) -> str:
 
 
 def copies(prints: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """The names of patients that share a fingerprint, together for each fingerprint."""
+    """For each fingerprint that several patients share, their names."""
     same = defaultdict(list)
     for name, mark in prints.items():
         same[mark].append(name)

@@ -38,16 +38,17 @@ class Given(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A skip connection; for the first one, also the layer that made it and what this layer saw."""
+    """The images of a skip connection; `origin`, if given, is their layer and what it saw."""
 
     images: Array
     given: Given
     origin: tuple[nn.Module, Array] | None = None
 
-    def at(self, given: Given, name: str) -> Array:
+    def delayed(self, given: Given, name: str) -> Array:
         """The images for a layer that sees `given`. A stream delays them to match its slices.
 
-        Instead of the first ones it delays what their layer saw, which has fewer channels.
+        With an `origin`, a stream delays what the layer saw, which has fewer channels, and
+        evaluates the layer again.
         """
         before, now = self.given.at, given.at
         if before is None or now is None:
@@ -170,7 +171,7 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.multipliers))):
             for block in range(self.blocks + 1):
                 name = f"up_{level}_{block}"
-                h = jnp.concatenate([h, skips.pop().at(given, f"{name}_delay")], axis=-1)
+                h = jnp.concatenate([h, skips.pop().delayed(given, f"{name}_delay")], axis=-1)
                 h, given = self._level(h, given, level, name)
             if level > 0:
                 grow = Conv3x3(h.shape[-1], self.dtype, grow=True, name=f"grow_{level}")

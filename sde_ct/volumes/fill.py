@@ -14,7 +14,7 @@ from scipy import ndimage
 
 AIR = -850.0  # HU; air lies below this value
 LEAST_AIR = -1050.0  # HU; values below this one are padding, not air
-CANDIDATES = 4  # so many values are examined, the most common ones on the box's edges
+CANDIDATES = 4  # the number of most common values on the box's edges that are examined
 LEAST_EDGE = 0.01  # a fill holds at least this fraction of the voxels on the box's edges
 # A fill is at least this fraction of the volume; equal voxels in noise form smaller groups.
 LEAST_PART = 1e-3

@@ -22,7 +22,8 @@ from sde_ct.storage.whole import write_json
 from sde_ct.volumes.files import read_volume, write_volume
 
 RECORD = "phantom.json"
-MOST = 10_000  # patients
+MOST, USUAL = 10_000, 8  # patients
+PELVIS = Path("Task1") / "pelvis"
 FILES = ("mr", "ct", "mask", "ambiguous")
 DEMO: dict[str, Any] = {"shape": (64, 48, 6), "spacing": (6.25, 6.25, 13.0)}  # voxels and mm
 
@@ -38,8 +39,15 @@ class PhantomCase(Case):
         return patient._replace(extra={"ambiguous": region}, facts=facts)
 
 
-def phantom_cases(folder: str | os.PathLike, patients: int, seed: int, **options) -> list[Case]:
-    """The patients of `write_cohort`, with the same arguments and errors, as cases to prepare."""
+def phantom_cases(
+    folder: str | os.PathLike, patients: int | None, seed: int, **options
+) -> list[Case]:
+    """The patients of `write_cohort`, with the same arguments and errors, as cases to prepare.
+
+    If `patients` is None, these are `USUAL` patients, or all that the folder holds if it has more.
+    """
+    if patients is None:
+        patients = max(USUAL, len([*(Path(folder) / PELVIS).glob("1PA*")]))
     written = write_cohort(Path(folder).absolute(), patients, seed, **options)
     return [
         PhantomCase(p.name, *(p / f"{kind}.nii.gz" for kind in KINDS))  # type: ignore[arg-type]
@@ -89,7 +97,7 @@ def write_cohort(
     same: dict[str, Any] = {"shape": list(shape), "spacing_mm": list(spacing), "scanner": scanner}
     chosen = {"t1": t1, "sided": sided, "prior_visible": visible_priors}
     same |= {key: True for key, value in chosen.items() if value}
-    root = Path(directory) / "Task1" / "pelvis"
+    root = Path(directory) / PELVIS
     folders = [root / f"1PA{n:03d}" for n in range(1, patients + 1)]
     records = [
         {"version": pelvis.VERSION, "seed": seed, "patient": n + 1, **same}

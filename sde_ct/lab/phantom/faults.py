@@ -13,7 +13,7 @@ from sde_ct.volumes.volume import Volume
 
 
 class Fault(NamedTuple):
-    """The reasons one of which must come first in the verdict, and how the MR is made faulty."""
+    """One of `reasons` must come first in the verdict; `mr` makes a patient's MR faulty."""
 
     reasons: tuple[str, ...]  # of `acceptance.features.REASONS`
     # None if the synthesis has the fault, or if another phantom has it.

@@ -19,7 +19,7 @@ from sde_ct.volumes.dicom.slice import Slice, printable
 Choice = tuple[str, str]  # a DICOM keyword and a value
 Image = tuple[Slice, Dataset]  # an image and its header
 LISTED = 8  # an error lists at most this many volumes or values
-MOST_TAGS = 12  # only so many of the tags that differ are tried, alone and combined
+MOST_TAGS = 12  # of the tags that differ, at most this many are tried, alone and combined
 # Tags that usually differ between the volumes of a series. These tags are tried first.
 TELLING = (
     *("EchoTime", "InversionTime", "ComplexImageComponent", "ImageType", "DiffusionBValue"),
