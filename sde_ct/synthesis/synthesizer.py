@@ -18,6 +18,7 @@ from sde_ct.methods import build_sampled, takes_sampler
 from sde_ct.methods.decomposition import has_draws
 from sde_ct.methods.samplers import MEAN, SAMPLERS
 from sde_ct.methods.slices import SLICES
+from sde_ct.runtime.scratch import scratch
 from sde_ct.sampling.along_z import Factor
 from sde_ct.sampling.keys import slice_keys
 from sde_ct.synthesis.batched import Batched
@@ -174,7 +175,8 @@ class Synthesizer:
         batch = self._batched.prepare(mr.shape[1:], len(stacks), along_z)
         padded = np.arange(-(-len(stacks) // batch) * batch).clip(max=len(stacks) - 1)
         # The only array of all draws: ten draws of a large volume take a gigabyte.
-        x = np.empty((len(draws), depth, *mr.shape[2:4]), np.float32)
+        kept = scratch((len(draws), depth, *mr.shape[2:4]))
+        x = kept.array
         nfe, ok, start = np.empty(len(stacks)), np.empty(len(stacks), bool), time.perf_counter()
 
         def fill(begin: int) -> None:  # a function, so that no batch is kept during the next one
@@ -189,6 +191,7 @@ class Synthesizer:
                 first = row // len(draws) * mr.shape[1]  # the sample's lowest slice
                 x[row % len(draws), first:][: len(one)] = one[: depth - first, ..., 0]
                 nfe[row], ok[row] = figures
+            kept.release()
 
         for begin in progress(range(0, len(stacks), batch)):
             fill(begin)

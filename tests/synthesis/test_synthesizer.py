@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sde_ct.errors import InputError
-from sde_ct.runtime import host_memory
+from sde_ct.runtime import host_memory, scratch
 from sde_ct.synthesis import Synthesizer, load
 from sde_ct.synthesis.batched import LARGEST, Batched, samples_that_fit
 from sde_ct.synthesis.synthetic_ct import combine
@@ -83,6 +83,15 @@ def test_a_ct_lies_on_the_mrs_own_grid_in_hu(runs, mr_file, tmp_path):
     np.testing.assert_allclose(mean, np.mean(draws, axis=0), atol=1)
     np.testing.assert_allclose(spread, np.std(draws, axis=0, ddof=1), atol=1.3)
     assert np.median(spread) > 1
+
+
+def test_draws_in_a_file_equal_draws_in_memory(draws_of, monkeypatch):
+    in_memory = draws_of(draws=3)
+    monkeypatch.setattr(scratch, "LARGE", 0)
+    in_file = draws_of(draws=3)
+    for one, other in zip(in_memory.draws, in_file.draws, strict=True):
+        np.testing.assert_array_equal(one.array, other.array)
+    np.testing.assert_array_equal(in_memory.spread.array, in_file.spread.array)
 
 
 @pytest.mark.parametrize("sheared", [False, True])
