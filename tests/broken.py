@@ -387,7 +387,7 @@ PATIENT = {
         lambda f: (flat(f), (f / "mr003.dcm").write_bytes(b"")),
         "mr003.dcm is damaged",
     ),
-    "flat, one missing": (lambda f: (flat(f), (f / "mr004.dcm").unlink()), "lacks 1 slices"),
+    "flat, one missing": (lambda f: (flat(f), (f / "mr004.dcm").unlink()), "lacks a slice"),
     "flat, beside a volume": (lambda f: (flat(f), sound(f, "mr")), "all match 'mr\\*'"),
     "loop": (loop, "has no MR|holds no MR|symbolic links"),
     "loop of folders": (looped_folder, "holds no MR that matches"),

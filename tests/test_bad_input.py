@@ -331,7 +331,7 @@ def test_one_broken_patient_stops_no_other(place):
     done = prepare(place)
     assert done.status == 2 and "bert  refused" in done.out + done.err
     told = (place / "data" / "report.json").read_text()
-    assert "lacks 1 slices" in told and "anna" in (place / "data" / "dataset.json").read_text()
+    assert "lacks a slice" in told and "anna" in (place / "data" / "dataset.json").read_text()
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ def test_a_missing_contrast_is_an_error(root, workdir, tmp_path):
         ([f"mr={t2}", t1], "needs 2 MR contrasts"),
         ([f"mr={t2}", f"mr={t1}"], "needs 2 MR contrasts"),
         ([t2, t1, t1], "needs 2 MR contrasts"),
-        ([t2, t2], "is given as two contrasts"),
+        ([t2, t2], f"{t2} is given as two contrasts"),
         ([copied / "*" / "mr.nii.gz", copied / "*" / "t1.nii.gz"], "1PA003 has no t1"),
     ):
         flags = [f"--mr={argument}" for argument in arguments]

@@ -212,13 +212,14 @@ def _distinct(value: float, *ends: float) -> list[str]:
 def _bound(reference: Reference) -> str:
     if not reference.errors:
         return ""
-    promised = min(model.promised for model in reference.errors.values())
-    if promised < USEFUL:
+    given = [m.promised for m in reference.errors.values() if m.promised >= USEFUL]
+    if not given:
         needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(reference.level))
         return (
             f"No bound is given: the validation patients are too few, and {needed} give one for "
             f"{reference.level:.0%} of new patients."
         )
+    promised = min(given)
     short = " (the validation patients are too few for more)" if promised < reference.level else ""
     return (
         f"With {CONFIDENCE:.0%} confidence, the MAE lies below its bound for at least "

@@ -51,7 +51,7 @@ from sde_ct.types import Batch, Method, ScoreFn
 
 # Voxels and slices of the largest volume that a network sees at once. In deeper volumes, the
 # matrices of `along_z.py` would consist of zeros for the most part.
-LARGE, DEEP = 16 * 512**2, 64
+LARGEST, DEEPEST = 16 * 512**2, 64
 
 
 class Extended(NamedTuple):
@@ -161,7 +161,7 @@ def of_volumes(
     """
     n, depth, *image = volumes[0].shape[:4]
     related = network.clone(depth=depth)
-    if math.prod(image) * depth > LARGE or depth > DEEP:
+    if math.prod(image) * depth > LARGEST or depth > DEEPEST:
         return streamed(related.forward, related.layers_along_z, variables, inputs, *volumes)
     shown = inputs(*(v.reshape(-1, *v.shape[2:]) for v in volumes))
     return evaluator(related)(variables, *shown).reshape(n, depth, *image, 1)

@@ -77,10 +77,11 @@ def _joined(first: Source, others: Sequence[Source], name: str) -> Source:
     """The first contrast together with the others; the name loses nnU-Net's channel number."""
     channel = CHANNEL.fullmatch(name)
     further = tuple(source.path for source in others)
-    if first.path in further or len(set(further)) < len(further):
+    paths = [first.path, *further]
+    if repeated := [path for path in further if paths.count(path) > 1]:
         raise InputError(
-            f"One image of {first.path} and its other contrasts is given as two contrasts: give "
-            "another image for one of them"
+            f"{repeated[0]} is given as two contrasts of one patient: give another image for one "
+            "of them"
         )
     return first._replace(name=channel[1] if channel else name, further=further)
 

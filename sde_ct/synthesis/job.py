@@ -236,9 +236,10 @@ class Job:
 
 
 def _slices(name: str, draws: int, batches: range) -> Iterator[int]:
-    """Yield each batch's first index; a bar counts the finished slices, or whole volumes as one."""
-    depth = batches.stop // draws
-    with bar(total=depth, desc=name, unit="slice", leave=False) as progress:
+    """Yield each batch's first index; a bar counts the finished slices, or draws of one volume."""
+    each, unit = (1, "draw") if batches.stop == draws else (draws, "slice")
+    total = batches.stop // each
+    with bar(total=total, desc=name, unit=unit, leave=False) as progress:
         for first in batches:
             yield first
-            progress.update(min(depth, (first + batches.step) // draws) - progress.n)
+            progress.update(min(total, (first + batches.step) // each) - progress.n)

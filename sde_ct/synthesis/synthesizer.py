@@ -29,10 +29,10 @@ from sde_ct.volumes.volume import Volume
 
 MOST_DRAWS, MOST_BATCH = 10_000, 4096  # of one network, and on one device
 # If the network has a regression, up to `ALONE` draws evaluate it once each. More draws share two
-# evaluations, of the MR and of its mirror image. But if a draw is a volume of more voxels than
-# `LARGE`, it evaluates the regression itself, because both means would need a third more memory.
+# evaluations, of the MR and of its mirror image. But a draw that is a volume of more voxels than
+# `SHARED_UP_TO` evaluates the regression itself, because both means would need a third more memory.
 ALONE = 2
-LARGE = 128 * 256**2
+SHARED_UP_TO = 128 * 256**2
 
 
 class Synthesizer:
@@ -205,7 +205,7 @@ class Synthesizer:
         return x, float(nfe.mean()) + means / len(draws), seconds / (depth * len(draws))
 
     def _shares_means(self, mr: Float[np.ndarray, "z h w k"], draws: int) -> bool:
-        large = self._together(len(mr)) and math.prod(mr.shape[:3]) > LARGE
+        large = self._together(len(mr)) and math.prod(mr.shape[:3]) > SHARED_UP_TO
         return self._has_means and draws > ALONE and not large
 
     def _together(self, depth: int) -> bool:

@@ -41,8 +41,8 @@ def collapse_warning(spread: float, draws: int) -> str | None:
     if spread >= AGREEING:
         return None
     return (
-        f"The {draws} draws agree within {spread:.1g} HU over the body: their spread has "
-        "collapsed and says nothing about the error."
+        f"The {draws} draws have a mean spread of {spread:.1g} HU over the body: they are nearly "
+        "equal, so the spread says nothing about the error."
     )
 
 

@@ -1,6 +1,7 @@
 """The fit on made-up patients, and the verdict with its reasons in order."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,6 +222,10 @@ def test_a_bound_that_would_hold_for_few_patients_is_not_given():
     verdict = judge(many, many.features(one))
     assert "for at least 90%" in verdict.bound
     assert all(most >= mae for mae, most in verdict.errors.values())
+    bone = many.errors["bone"]._replace(promised=0.1)  # as if one validation patient showed bone
+    verdict = judge(replace(many, errors={**many.errors, "bone": bone}), many.features(one))
+    assert "for at least 90%" in verdict.bound
+    assert verdict.errors["bone"][1] is None and verdict.errors["body"][1] is not None
 
 
 def test_too_few_patients_are_refused():

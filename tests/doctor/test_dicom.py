@@ -28,7 +28,7 @@ def burnt(folder):
 
 
 FAULTS = {
-    "missing": (broken.BAD["missing"][0], "lacks 1 slices"),
+    "missing": (broken.BAD["missing"][0], "lacks a slice"),
     "gantry tilt": (broken.tilt, "gantry tilt of 9.5 degrees"),
     "multi-frame": (
         broken.BAD["multi-frame"][0],
@@ -90,7 +90,7 @@ def test_a_multi_frame_file_is_one_file_of_its_series(tmp_path):
     text = " ".join(done.out.split())
     assert done.status == 1 and "IM004.dcm: DICOM, 7 files, MR" in text
     assert text.count("multi-frame image (4 frames)") == 1 and "more:" not in text
-    assert "error t2 lacks 1 slices" in text and str(tmp_path) not in text
+    assert "error t2 lacks a slice" in text and str(tmp_path) not in text
     for path in folder.iterdir():
         if path.name != "IM004.dcm":
             path.unlink()
@@ -106,5 +106,5 @@ def test_several_faults_are_all_told(tmp_path):
     (folder / "B002.dcm").write_bytes(b"")
     burnt(folder)
     found = said(folder)
-    for part in ("lacks 1 slices", "damaged", "2 series", "burnt"):
+    for part in ("lacks a slice", "damaged", "2 series", "burnt"):
         assert part in found

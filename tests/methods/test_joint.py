@@ -118,7 +118,7 @@ def test_large_volumes_are_drawn_as_a_stream_without_seams(monkeypatch):
     keys, along_z = slice_keys(0, 0, jnp.zeros(1, int), jnp.arange(1)), factor([9.0] * 5, 4.0, 22)
 
     def drawn_with(largest: int) -> np.ndarray:
-        monkeypatch.setattr(joint, "LARGE", largest)
+        monkeypatch.setattr(joint, "LARGEST", largest)
         return np.asarray(jax.jit(method.draw)(params, keys, mr, along_z).x)
 
     whole = drawn_with(10**9)

@@ -40,7 +40,7 @@ def test_draws_that_share_a_regression_are_those_that_do_not(
 
 @pytest.mark.parametrize(("correlated", "shares"), [(True, False), (False, True)])
 def test_large_volumes_that_are_one_sample_share_nothing(runs, mr, correlated, shares, monkeypatch):
-    monkeypatch.setattr(synthesizer, "LARGE", 100)
+    monkeypatch.setattr(synthesizer, "SHARED_UP_TO", 100)
     trained = load(runs("distilled"))
     sampling = dataclasses.replace(trained.config.sampling, correlated_noise=correlated)
     trained = trained._replace(

@@ -222,7 +222,7 @@ def test_draws_that_agree_are_warned_of(synthesizers, held_out):
     agreeing = drawn._replace(hu=mean + 1e-3 * (drawn.hu - mean))
     assert combine([drawn], -1000).warnings == ()
     (warning,) = combine([agreeing], -1000).warnings
-    assert "collapsed" in warning and "3 draws agree" in warning
+    assert "nearly equal" in warning and "3 draws have a mean spread" in warning
     assert combine([agreeing._replace(hu=mean)], -1000).warnings == ()  # one draw has no spread
 
 

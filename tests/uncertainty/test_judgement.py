@@ -137,7 +137,7 @@ def test_warnings_of_a_spread():
     assert share == pytest.approx(31, abs=1)  # 18000 voxels: 1.5 % of it, and rounding
     assert right is None
     alike = judge(centre + 0.5 * rng.normal(0, 1, (10, *shape)), truth, mask)
-    assert "10 draws agree within 0.5 HU" in alike.warning
+    assert "10 draws have a mean spread of 0.5 HU" in alike.warning
     assert collapse_warning(1.0, 10) is None
 
 

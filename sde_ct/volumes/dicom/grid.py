@@ -128,10 +128,11 @@ def _require_even(
     times = np.rint(gaps / gaps.min())
     wide = int(np.argmax(times > 1))
     if times.max() > 1 and (np.abs(gaps - times * gaps.min()) <= PLACE_MM * (1 + times)).all():
+        missing = int((times - 1).sum())
+        what = "a slice" if missing == 1 else f"{missing} slices, the first of them"
         raise InputError(
-            f"{folder} lacks {int((times - 1).sum())} slices, the first of them between "
-            f"{ordered[wide].file.name} and {ordered[wide + 1].file.name}: copy or export the "
-            "series again"
+            f"{folder} lacks {what} between {ordered[wide].file.name} and "
+            f"{ordered[wide + 1].file.name}: copy or export the series again"
         )
     raise InputError(
         f"{folder} has slices {gaps.min():.4g} to {gaps.max():.4g} mm apart: "

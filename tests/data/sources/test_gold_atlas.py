@@ -293,8 +293,8 @@ REFUSED = {
         "it holds a synthetic CT and no MR: move the output out of the patients' folder",
     ),
     "two CTs on the MR": (lambda f: copy_series(f, *CT), "it is unclear which CT"),
-    "T2 misses a slice": (lambda f: lose(f, *T2, 4), "lacks 1 slices"),
-    "CT misses a slice": (lambda f: lose(f, *CT, 4), "lacks 1 slices"),
+    "T2 misses a slice": (lambda f: lose(f, *T2, 4), "lacks a slice"),
+    "CT misses a slice": (lambda f: lose(f, *CT, 4), "lacks a slice"),
     "nothing in common": (
         lambda f: [remove(f, *CT, slice(0, 2)), remove(f, *T2, slice(6, 8))],
         "fewer than two slices in common: leave",

@@ -152,7 +152,7 @@ BAD = {
         "lacks ImagePositionPatient",
     ),
     "fewer frames": (lambda f: fewer(enhanced(f), 5), "holds 5 frames but describes 7: export"),
-    "frame missing": (lambda f: enhanced(f, (0, 1, 2, 4, 5, 6)), "lacks 1 slices"),
+    "frame missing": (lambda f: enhanced(f, (0, 1, 2, 4, 5, 6)), "lacks a slice"),
     "frame twice": (lambda f: enhanced(f, (0, 1, 1, 2)), "1 duplicated slice "),
     "one frame": (lambda f: enhanced(f, (3,)), "one slice of its series"),
     "short": (lambda f: fewer_pixels(enhanced(f)), "mr.dcm is damaged"),

@@ -85,7 +85,7 @@ def test_a_missing_slice_is_no_rounding(tmp_path, lost, step):
     folder = write_series(tmp_path / "t2", MR, spacing=(0.8, 1.25, step))
     round_positions(folder)
     (folder / f"IM00{lost}.dcm").unlink()
-    sentence = f"lacks 1 slices, the first of them between IM00{lost - 1}.dcm and IM00{lost + 1}"
+    sentence = f"lacks a slice between IM00{lost - 1}.dcm and IM00{lost + 1}"
     with pytest.raises(InputError, match=sentence):
         read_volume(folder, "a.u.")
 
@@ -411,7 +411,7 @@ BAD = {
     ),
     "missing": (
         lambda f: (f / "IM004.dcm").unlink(),
-        "lacks 1 slices, the first of them between IM003.dcm and IM005.dcm",
+        "lacks a slice between IM003.dcm and IM005.dcm",
     ),
     "two missing": (
         lambda f: [(f / f"IM00{n}.dcm").unlink() for n in (3, 4)],
@@ -446,7 +446,7 @@ BAD = {
     ),
     "own UIDs and one missing": (
         lambda f: (own_uids(f, *UIDS), (f / "IM004.dcm").unlink()),
-        "lacks 1 slices, the first of them between IM003.dcm and IM005.dcm",
+        "lacks a slice between IM003.dcm and IM005.dcm",
     ),
     "own UIDs and a stray": (
         lambda f: (own_uids(f, "SeriesInstanceUID"), edit(f / "IM004.dcm", PixelSpacing=[1, 1])),
