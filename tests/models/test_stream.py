@@ -11,7 +11,7 @@ from sde_ct.models.stream import streamed
 SIDE = 8
 
 
-@pytest.mark.parametrize("depth", [3, 14])
+@pytest.mark.parametrize("depth", [pytest.param(3, marks=pytest.mark.slow), 14])
 def test_a_stream_gives_what_the_whole_volumes_give(depth):
     """Two volumes, with random weights, layers between slices at each level, and attention."""
     network = UNet(

@@ -48,6 +48,7 @@ def test_draws_depend_neither_on_devices_nor_on_the_batch(correlated, mr):
     assert np.abs(alone[0] - alone[1]).max() > 10
 
 
+@pytest.mark.slow
 def test_draws_of_related_slices_depend_neither_on_devices_nor_on_the_batch(runs, mr):
     joint = load(runs("joint"))
     alone = drawn(joint, mr, 1, batch=1)
